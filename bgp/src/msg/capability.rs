@@ -1,0 +1,62 @@
+//! What speakers tell each other that they can (RFC 5492).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::net::AfiSafi;
+
+/// One capability of an OPEN.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Capability {
+    /// 1: a family (RFC 4760 §8).
+    Multiprotocol(AfiSafi),
+    /// 2: ROUTE-REFRESH (RFC 2918).
+    RouteRefresh,
+    /// 5: next hops of another family (RFC 8950 §4): family of the prefixes and AFI of the next hop.
+    ExtendedNextHop(Vec<(AfiSafi, u16)>),
+    /// 6: messages of up to 65535 octets (RFC 8654).
+    ExtendedMessage,
+    /// 64: graceful restart (RFC 4724 §3, RFC 8538 §2).
+    GracefulRestart(GracefulRestart),
+    /// 65: four-octet AS numbers; the number as it stands there, zero included (RFC 6793 §3).
+    FourOctetAsn(u32),
+    /// 70: enhanced route refresh (RFC 7313).
+    EnhancedRouteRefresh,
+    /// Any other, and a known one whose value has another length than its RFC gives it.
+    Unknown {
+        /// The capability code.
+        code: u8,
+        /// The capability value, at most 255 octets (or what RFC 9072 allows).
+        value: Bytes,
+    },
+}
+
+/// The graceful restart capability (RFC 4724 §3).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GracefulRestart {
+    /// R bit: the sender has just restarted.
+    pub restarting: bool,
+    /// N bit: NOTIFICATIONs do not end the retention (RFC 8538 §2).
+    pub notification: bool,
+    /// Restart Time in seconds, 0 to 4095.
+    pub restart_secs: u16,
+    /// The families whose forwarding state may be kept.
+    pub families: Vec<RestartFamily>,
+}
+
+impl GracefulRestart {
+    /// How long the peer asks us to wait for it.
+    pub fn restart_time(&self) -> Duration {
+        Duration::from_secs(self.restart_secs.into())
+    }
+}
+
+/// One family of a graceful restart capability.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RestartFamily {
+    /// Which family.
+    pub family: AfiSafi,
+    /// F bit: forwarding state was kept over the restart.
+    pub forwarding: bool,
+}

@@ -1,0 +1,33 @@
+//! The cluster's state: what nodes there are and what they own.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use brindle_bgp::net::{Asn, Prefix};
+
+/// A node of the cluster, as far as routing needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// `metadata.name`.
+    pub name: Arc<str>,
+    /// `status.addresses` of type InternalIP, in their order.
+    pub addresses: Vec<IpAddr>,
+    /// `spec.podCIDRs`, or `spec.podCIDR` where that is all there is.
+    pub pod_cidrs: Vec<Prefix>,
+    /// Annotation `brindle.dev/as-number`; `None` takes the cluster's.
+    pub asn: Option<Asn>,
+    /// `metadata.labels`.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A change of the cluster's state, in the order it happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A node is there, new or changed.
+    NodeApplied(Arc<Node>),
+    /// A node is gone.
+    NodeDeleted(Arc<str>),
+    /// Everything that there was at the start has been delivered; said once.
+    InSync,
+}

@@ -1,0 +1,1 @@
+//! Builds the parts, joins them, stops them in order.

@@ -1,0 +1,11 @@
+//! The brindle agent: everything that touches a socket, the kernel or the clock.
+
+pub mod cli;
+pub mod cluster;
+pub mod cmd;
+pub mod control;
+pub mod daemon;
+pub mod fib;
+pub mod lab;
+pub mod speaker;
+pub mod telemetry;

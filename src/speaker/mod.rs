@@ -1,0 +1,1 @@
+//! The BGP speaker: sockets and clock around the pure core.
