@@ -1,0 +1,1 @@
+//! Two speakers on loopback.
