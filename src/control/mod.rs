@@ -13,7 +13,15 @@ use std::net::IpAddr;
 use brindle_bgp::net::{Family, Prefix};
 use tokio::sync::oneshot;
 
+pub mod client;
+mod requests;
+pub mod server;
+mod socket;
 pub mod view;
+pub mod wire;
+
+/// Where the socket is unless somebody says otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/brindle/brindle.sock";
 
 /// What can be asked and done over the socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +93,25 @@ impl Query {
             | Query::PeerDisable { .. } => true,
         }
     }
+
+    /// Which page it asks for, if its answer comes in pages.
+    pub fn page_mut(&mut self) -> Option<&mut PageRequest> {
+        match self {
+            Query::Routes(_, page)
+            | Query::RoutesIn(_, page)
+            | Query::RoutesOut(_, page)
+            | Query::Rejected(_, page)
+            | Query::Kernel { page, .. } => Some(page),
+            Query::Status
+            | Query::Peers
+            | Query::Peer(_)
+            | Query::ConfigShow
+            | Query::Reload
+            | Query::PeerReset { .. }
+            | Query::PeerEnable(_)
+            | Query::PeerDisable { .. } => None,
+        }
+    }
 }
 
 /// Which routes [`Query::Routes`] asks for.
@@ -106,6 +133,13 @@ pub struct PageRequest {
     pub after: Option<String>,
     /// At most so many; 1 to [`MAX_PAGE`].
     pub limit: usize,
+}
+
+impl PageRequest {
+    /// The first page, as long as pages get.
+    pub fn first() -> Self {
+        Self { after: None, limit: MAX_PAGE }
+    }
 }
 
 /// The most items of one page: keeps an answer below about 1 MiB and the time that it takes
@@ -145,6 +179,24 @@ pub enum Answer {
     Reload(Box<view::Reload>),
     /// To the changes of a peer.
     Done(view::Done),
+}
+
+impl Answer {
+    /// Takes out where the next page begins, if there is one.
+    pub fn take_next(&mut self) -> Option<String> {
+        match self {
+            Answer::Routes(page) => page.next.take(),
+            Answer::Paths(page) => page.next.take(),
+            Answer::Rejected(page) => page.next.take(),
+            Answer::Kernel(page) => page.next.take(),
+            Answer::Status(_)
+            | Answer::Peers(_)
+            | Answer::Peer(_)
+            | Answer::Config(_)
+            | Answer::Reload(_)
+            | Answer::Done(_) => None,
+        }
+    }
 }
 
 /// Why there is no answer; the text is a sentence for the operator.

@@ -18,6 +18,15 @@ impl From<net::Family> for Family {
     }
 }
 
+impl From<Family> for net::Family {
+    fn from(family: Family) -> Self {
+        match family {
+            Family::Ipv4 => net::Family::Ipv4Unicast,
+            Family::Ipv6 => net::Family::Ipv6Unicast,
+        }
+    }
+}
+
 impl From<fsm::State> for SessionState {
     fn from(state: fsm::State) -> Self {
         match state {
