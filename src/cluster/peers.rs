@@ -59,7 +59,8 @@ pub fn wanted_peers(
                 match peers.iter().find(|other| other.address == peer.address) {
                     Some(other) => {
                         let (name, address) = (&other.rib.name, peer.address);
-                        skipped.push(skip(format!("{address} is already the address of peer {name}")));
+                        skipped
+                            .push(skip(format!("{address} is already the address of peer {name}")));
                     }
                     None if same_name => {
                         skipped.push(skip("a configured peer has the same name".to_owned()));
@@ -142,7 +143,8 @@ fn common_family(ours: &[IpAddr], theirs: &[IpAddr]) -> Result<(IpAddr, IpAddr),
         return Err("its Node object has no InternalIP address yet".to_owned());
     }
     for family in Family::ALL {
-        let of = |addresses: &[IpAddr]| addresses.iter().copied().find(|a| Family::of(*a) == family);
+        let of =
+            |addresses: &[IpAddr]| addresses.iter().copied().find(|a| Family::of(*a) == family);
         if let (Some(our), Some(their)) = (of(ours), of(theirs)) {
             return Ok((our, their));
         }
@@ -241,14 +243,16 @@ mod tests {
     fn a_node_in_another_as_is_an_external_peer() {
         let nodes = [node("n2", &["10.0.0.2"], Some(65002))];
         let (peers, _) = mesh(&own(&["10.0.0.1"]), &nodes, "{}");
-        assert_eq!((peers[0].rib.kind, peers[0].session.remote_asn.get()), (PeerKind::External, 65002));
+        assert_eq!(
+            (peers[0].rib.kind, peers[0].session.remote_asn.get()),
+            (PeerKind::External, 65002)
+        );
     }
 
     #[test]
     fn what_is_configured_comes_before_the_mesh() {
         let yaml = "bgp: {peers: [{name: special, peerIP: 10.0.0.2, asNumber: 64512}]}";
-        let (peers, skipped) =
-            mesh(&own(&["10.0.0.1"]), &[node("n2", &["10.0.0.2"], None)], yaml);
+        let (peers, skipped) = mesh(&own(&["10.0.0.1"]), &[node("n2", &["10.0.0.2"], None)], yaml);
         assert_eq!(peers.len(), 1);
         assert!(!peers[0].mesh);
         assert_eq!(skipped[0].why, "10.0.0.2 is already the address of peer special");
@@ -257,19 +261,18 @@ mod tests {
     #[test]
     fn without_the_mesh_nodes_are_no_peers() {
         let yaml = "bgp: {nodeToNodeMesh: {enabled: false}}";
-        let (peers, skipped) =
-            mesh(&own(&["10.0.0.1"]), &[node("n2", &["10.0.0.2"], None)], yaml);
+        let (peers, skipped) = mesh(&own(&["10.0.0.1"]), &[node("n2", &["10.0.0.2"], None)], yaml);
         assert!(peers.is_empty() && skipped.is_empty());
     }
 
     #[test]
     fn an_external_peer_without_filters_is_refused_everything() {
-        for (filters, want) in [
-            ("", PeerPolicy::RefuseUnfiltered),
-            (", importFilters: []", PeerPolicy::AcceptAll),
-        ] {
-            let yaml =
-                format!("bgp: {{peers: [{{name: t, peerIP: 10.0.0.9, asNumber: 65001{filters}}}]}}");
+        for (filters, want) in
+            [("", PeerPolicy::RefuseUnfiltered), (", importFilters: []", PeerPolicy::AcceptAll)]
+        {
+            let yaml = format!(
+                "bgp: {{peers: [{{name: t, peerIP: 10.0.0.9, asNumber: 65001{filters}}}]}}"
+            );
             let (peers, _) = mesh(&own(&["10.0.0.1"]), &[], &yaml);
             assert_eq!(peers[0].rib.import, want, "{filters}");
         }

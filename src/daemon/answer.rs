@@ -1,7 +1,7 @@
 //! Answers to what is asked over the control socket.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -149,7 +149,8 @@ pub(super) async fn answer(known: &Arc<Known>, query: Query) -> Result<Answer, F
         Query::Rejected(name, page) => {
             let all = Arc::clone(&facts);
             read(&facts, move |view| {
-                let only = name.map(|name| known_peer(view, &name).map(|(id, _)| id)).transpose()?;
+                let only =
+                    name.map(|name| known_peer(view, &name).map(|(id, _)| id)).transpose()?;
                 Ok(Answer::Rejected(views::rejected(view, &all, only, &page)?))
             })
             .await
@@ -227,11 +228,7 @@ fn known_peer<'a>(
     })
 }
 
-async fn kernel(
-    known: &Known,
-    only_diff: bool,
-    page: &PageRequest,
-) -> Result<Answer, Failure> {
+async fn kernel(known: &Known, only_diff: bool, page: &PageRequest) -> Result<Answer, Failure> {
     let after = page_after(page)?;
     let (reply, answered) = oneshot::channel();
     let request = ListRequest { only_diff, after, limit: page.limit };
@@ -249,9 +246,4 @@ pub(super) fn page_after(page: &PageRequest) -> Result<Option<Prefix>, Failure> 
         text.parse().map_err(|error| Failure::Invalid(format!("no such page: {error}")))
     };
     page.after.as_ref().map(parse).transpose()
-}
-
-/// Our address towards others, for display.
-pub(super) fn listed(addresses: &[IpAddr]) -> String {
-    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

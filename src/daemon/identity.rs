@@ -29,9 +29,9 @@ pub(super) fn name(commanded: Option<&str>, config: &Config) -> anyhow::Result<A
         return Ok(name.into());
     }
     let host = nix::unistd::gethostname()?;
-    let host = host.to_str().ok_or_else(|| {
-        anyhow::anyhow!("the host name {host:?} is not UTF-8; set node.name")
-    })?;
+    let host = host
+        .to_str()
+        .ok_or_else(|| anyhow::anyhow!("the host name {host:?} is not UTF-8; set node.name"))?;
     Ok(host.to_ascii_lowercase().into())
 }
 
@@ -126,8 +126,18 @@ mod tests {
     fn what_is_configured_comes_before_what_the_source_says() {
         let name: Arc<str> = "n1".into();
         for (yaml, node, want, reason) in [
-            ("node: {addresses: [10.0.0.1]}", &["10.0.0.9"][..], &["10.0.0.1"][..], "node.addresses"),
-            ("{}", &["10.0.0.9", "10.0.0.8", "fd00::9"], &["10.0.0.9", "fd00::9"], "InternalIP of Node/n1"),
+            (
+                "node: {addresses: [10.0.0.1]}",
+                &["10.0.0.9"][..],
+                &["10.0.0.1"][..],
+                "node.addresses",
+            ),
+            (
+                "{}",
+                &["10.0.0.9", "10.0.0.8", "fd00::9"],
+                &["10.0.0.9", "fd00::9"],
+                "InternalIP of Node/n1",
+            ),
         ] {
             let config = Config::from_yaml("test.yaml", yaml).unwrap();
             let chosen = choose(&name, &config, Some(&super::tests::node(node))).unwrap();

@@ -65,7 +65,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     info!(node = %name, version = env!("CARGO_PKG_VERSION"), "starting");
 
     let mut signals = Signals::new()?;
-    let (fib, fib_events) = fib::start(fib_settings(&config)).context("cannot reach the kernel's routing table")?;
+    let (fib, fib_events) =
+        fib::start(fib_settings(&config)).context("cannot reach the kernel's routing table")?;
     let (changes, source) = match &config.source {
         Some(Source::Files { path }) => {
             let (changes, status) = files::watch(path.clone());
@@ -98,7 +99,12 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         ready: false,
     };
     let stop_serving = tokio_util::sync::CancellationToken::new();
-    let serving = tokio::spawn(control::server::serve(control, requests, stop_serving.clone()));
+    let serving = tokio::spawn(control::server::serve_on(
+        control,
+        requests,
+        stop_serving.clone(),
+        control::server::Limits::default(),
+    ));
     let outcome = daemon.run(asked, &mut signals).await;
     stop_serving.cancel();
     let _ = serving.await;
@@ -295,7 +301,10 @@ impl Daemon {
             let synced = self.source_in_sync && all_synced(&running.speaker).await?;
             if synced || waited >= self.config.routes.startup_hold {
                 if !synced {
-                    warn!(seconds = waited.as_secs(), "some peers are not in sync yet; leftover routes go now");
+                    warn!(
+                        seconds = waited.as_secs(),
+                        "some peers are not in sync yet; leftover routes go now"
+                    );
                 }
                 self.fib.commands.send(fib::Command::Sweep).await.context("the fib task ended")?;
                 self.swept = true;

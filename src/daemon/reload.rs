@@ -17,7 +17,7 @@ use crate::fib;
 pub(super) async fn load(path: &Path) -> anyhow::Result<Loaded> {
     let path = path.to_owned();
     let loaded = tokio::task::spawn_blocking(move || Config::load(&path)).await?;
-    let loaded = loaded.map_err(|errors| anyhow::anyhow!("{errors}"))?;
+    let loaded = loaded?;
     for warning in &loaded.warnings {
         warn!("{warning}");
     }
@@ -155,9 +155,8 @@ mod tests {
     fn what_cannot_change_while_running_is_named_and_kept() {
         let config = |yaml| Config::from_yaml("test.yaml", yaml).unwrap();
         let old = config("{bgp: {asNumber: 64512, listen: {port: 1179}}}");
-        let new = config(
-            "{bgp: {asNumber: 64513, listen: {port: 1180}, networks: [192.0.2.0/24]}}",
-        );
+        let new =
+            config("{bgp: {asNumber: 64513, listen: {port: 1180}, networks: [192.0.2.0/24]}}");
         assert_eq!(needs_restart(&old, &new), ["bgp.asNumber", "bgp.listen.port"]);
         let kept = keep_what_needs_restart(&old, new);
         assert_eq!((kept.bgp.asn, kept.bgp.listen_port), (old.bgp.asn, 1179));

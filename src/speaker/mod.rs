@@ -80,7 +80,9 @@ pub enum DeedError {
     #[error("peer \"{0}\" has no session, so there is nothing to refresh")]
     NotEstablished(String),
     /// The peer cannot be asked to send again.
-    #[error("peer \"{0}\" does not understand ROUTE-REFRESH; `peers reset` without --soft-in works")]
+    #[error(
+        "peer \"{0}\" does not understand ROUTE-REFRESH; `peers reset` without --soft-in works"
+    )]
     NoRefresh(String),
 }
 
@@ -198,7 +200,8 @@ fn local_next_hop(
     if let Some(address) = wanted.own_addresses.iter().find(|a| Family::of(**a) == family) {
         return Some(*address);
     }
-    let interface = own.iter().find(|local| local.address == session).map(|l| Arc::clone(&l.interface))?;
+    let interface =
+        own.iter().find(|local| local.address == session).map(|l| Arc::clone(&l.interface))?;
     let same_link = own.iter().filter(|local| local.interface == interface);
     same_link.map(|local| local.address).find(|a| Family::of(*a) == family && !is_link_local(*a))
 }

@@ -213,8 +213,11 @@ impl Owner {
     }
 
     fn set_peers(&mut self, wanted: Vec<WantedPeer>) {
-        let mut gone: HashMap<Arc<str>, PeerId> =
-            self.peers.iter().map(|(id, entry)| (Arc::clone(&entry.wanted.rib.name), *id)).collect();
+        let mut gone: HashMap<Arc<str>, PeerId> = self
+            .peers
+            .iter()
+            .map(|(id, entry)| (Arc::clone(&entry.wanted.rib.name), *id))
+            .collect();
         for peer in wanted {
             match gone.remove(&peer.rib.name) {
                 None => self.add(peer),
@@ -335,7 +338,8 @@ impl Owner {
                     if deed == Deed::SoftOut {
                         self.rib.refresh(id, family);
                     } else if negotiated.route_refresh {
-                        let refresh = RouteRefresh { family: family.into(), kind: Refresh::Request };
+                        let refresh =
+                            RouteRefresh { family: family.into(), kind: Refresh::Request };
                         let _ = entry.orders.try_send(Order::Say(Message::RouteRefresh(refresh)));
                     } else {
                         return Err(DeedError::NoRefresh(peer.to_owned()));

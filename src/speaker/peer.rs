@@ -86,7 +86,9 @@ impl PeerTask {
     ) -> Self {
         // Only jitter hangs on it: two nodes that start together shall not dial in step.
         let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let seed = u64::from(clock.subsec_nanos()) ^ (u64::from(id.0) << 32) ^ u64::from(std::process::id());
+        let seed = u64::from(clock.subsec_nanos())
+            ^ (u64::from(id.0) << 32)
+            ^ u64::from(std::process::id());
         let machine = Peer::new(wanted.session.clone(), seed);
         Self {
             id,
@@ -162,7 +164,8 @@ impl PeerTask {
         if self.machine.deadline().is_none_or(|due| due > now) {
             return;
         }
-        if self.pending.is_empty() && !self.wires.is_empty()
+        if self.pending.is_empty()
+            && !self.wires.is_empty()
             && let Some((wire, read)) = read_any(&mut self.wires).now_or_never()
         {
             self.take_in(wire, read);
@@ -307,7 +310,9 @@ impl PeerTask {
                     info!(peer = %self.wanted.rib.name, %why, "session down");
                     self.pending.push(News::Down);
                 }
-                Action::Deliver(Delivery::Update(update)) => self.pending.push(News::Update(update)),
+                Action::Deliver(Delivery::Update(update)) => {
+                    self.pending.push(News::Update(update))
+                }
                 Action::Deliver(Delivery::EndOfRib(family)) => {
                     self.pending.push(News::EndOfRib(family));
                 }

@@ -138,6 +138,7 @@ impl Task {
     }
 
     async fn serve(&mut self, orders: &mut mpsc::Receiver<Urgent>) -> io::Result<()> {
+        let (owner, wake) = (self.owner.clone(), Arc::clone(&self.wake));
         let mut updates = false;
         let mut wanted = false;
         let mut answer: Option<oneshot::Receiver<Advertisement>> = None;
@@ -163,8 +164,8 @@ impl Task {
                     self.note_backlog();
                     self.tell_progress();
                 }
-                () = self.wake.notified(), if idle && !wanted => wanted = true,
-                permit = self.owner.reserve(), if idle && wanted => {
+                () = wake.notified(), if idle && !wanted => wanted = true,
+                permit = owner.reserve(), if idle && wanted => {
                     let Ok(permit) = permit else { return Ok(()) };
                     let (reply, receive) = oneshot::channel();
                     permit.send(FromPeer::Pull { peer: self.peer, wire: self.wire, budget: PULL, reply });

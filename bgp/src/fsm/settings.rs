@@ -42,3 +42,10 @@ impl PeerSettings {
         self.local_asn == self.remote_asn
     }
 }
+
+impl PeerSettings {
+    /// The OPEN that we send: what we offer.
+    pub fn open(&self) -> crate::msg::Open {
+        super::negotiate::our_open(self)
+    }
+}
