@@ -1,0 +1,5 @@
+//! The codec against golden octets, the tables of RFC 7606, generated messages and two
+//! other implementations.
+
+mod golden;
+mod support;
