@@ -99,6 +99,14 @@ impl<'a> Item<'a> {
         Some(self.items()?.into_iter().filter_map(good).collect())
     }
 
+    /// How many elements the list has; zero for anything else.
+    pub(crate) fn len(&self) -> usize {
+        match &self.node.value {
+            Value::List(nodes) => nodes.len(),
+            _ => 0,
+        }
+    }
+
     /// The text of the scalar that the value must be, quoted or not.
     pub(crate) fn text(&self) -> Option<&'a str> {
         match &self.node.value {

@@ -216,3 +216,78 @@ pub(crate) fn prefix_lengths(item: &Item) -> Option<RangeInclusive<u8>> {
     item.refuse(format!("{} {message}", quoted(text)));
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_numbers_with_units_from_large_to_small() {
+        for (text, want) in [
+            ("0", Some(0)),
+            ("0s", Some(0)),
+            ("90s", Some(90_000)),
+            ("1m30s", Some(90_000)),
+            ("2h5ms", Some(7_200_005)),
+            ("1500ms", Some(1_500)),
+            ("", None),
+            ("s", None),
+            ("90", None),
+            ("1.5s", None),
+            ("-1s", None),
+            ("1s1m", None),
+            ("1s1s", None),
+            ("1d", None),
+            ("1 s", None),
+            ("90S", None),
+            ("99999999999999999999s", None),
+            ("18446744073709551615h", None),
+        ] {
+            assert_eq!(parse_duration(text), want.map(Duration::from_millis), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_shown_duration_reads_back() {
+        for (milliseconds, want) in [
+            (0, "0s"),
+            (10, "10ms"),
+            (1_500, "1500ms"),
+            (90_000, "90s"),
+            (60_000, "1m"),
+            (7_200_000, "2h"),
+            (7_260_000, "121m"),
+        ] {
+            let duration = Duration::from_millis(milliseconds);
+            let shown = Shown(duration).to_string();
+            assert_eq!(shown, want);
+            assert_eq!(parse_duration(&shown), Some(duration), "{shown}");
+        }
+    }
+
+    #[test]
+    fn node_names_are_dns_subdomains() {
+        let longest = format!("{}.a", "x".repeat(251));
+        let too_long = format!("{}.a", "x".repeat(252));
+        for (text, want) in [
+            ("n1", true),
+            ("n1.example.org", true),
+            ("1", true),
+            ("a--b", true),
+            (longest.as_str(), true),
+            (too_long.as_str(), false),
+            ("", false),
+            ("N1", false),
+            ("a_b", false),
+            ("-a", false),
+            ("a-", false),
+            ("a..b", false),
+            (".a", false),
+            ("a.", false),
+            ("a b", false),
+            ("ä", false),
+        ] {
+            assert_eq!(is_dns_subdomain(text), want, "{text:?}");
+        }
+    }
+}

@@ -4,12 +4,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::{Location, MessageFormatter, Spanned};
+use serde_saphyr::budget::BudgetBreach;
+use serde_saphyr::{Error, Location, MessageFormatter, Spanned};
 
 use crate::error::{Place, Problem};
 
 /// No honest configuration comes near it; a file that does is refused unread.
 pub(crate) const MAX_FILE_BYTES: u64 = 4 << 20;
+
+/// As [`MAX_FILE_BYTES`]; the deepest key of ours is at level 6.
+const MAX_DEPTH: usize = 32;
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
@@ -107,9 +111,8 @@ fn options() -> serde_saphyr::Options {
         strict_booleans: true,
         with_snippet: false,
         budget: serde_saphyr::budget! {
-            max_depth: 32,
-            max_documents: 1,
-            max_nodes: 300_000,
+            max_depth: MAX_DEPTH,
+            max_nodes: 100_000,
             max_aliases: 1_000,
             max_anchors: 1_000,
         },
@@ -121,12 +124,35 @@ fn options() -> serde_saphyr::Options {
 }
 
 /// The library's error without what [`Problem`] says itself.
-fn problem(file: &Arc<str>, error: &serde_saphyr::Error) -> Problem {
+fn problem(file: &Arc<str>, error: &Error) -> Problem {
     let place = match error.location() {
         Some(at) => Place { file: file.clone(), line: at.line(), column: at.column() },
         None => Place::file(file),
     };
-    let message = serde_saphyr::UserMessageFormatter.format_message(error).into_owned();
+    // An error below an alias comes wrapped with both places.
+    let error = match error {
+        Error::AliasError { error, .. } => error,
+        other => other,
+    };
+    let said = serde_saphyr::UserMessageFormatter.format_message(error);
+    let message = match error {
+        Error::MultipleDocuments { .. } => {
+            "a second YAML document begins here; a configuration file holds one".to_owned()
+        }
+        Error::DuplicateMappingKey { key: Some(key), .. } => {
+            format!("the key {} stands twice in one map", quoted(key))
+        }
+        Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => {
+            format!("nested deeper than {MAX_DEPTH} levels, which no configuration is")
+        }
+        Error::Budget { .. } => "more values than any configuration has".to_owned(),
+        Error::AliasReplayLimitExceeded { .. }
+        | Error::AliasExpansionLimitExceeded { .. }
+        | Error::AliasReplayStackDepthExceeded { .. } => {
+            "aliases that stand for more values than any configuration has".to_owned()
+        }
+        _ => format!("not valid YAML: {said}"),
+    };
     Problem { place, path: String::new(), message }
 }
 

@@ -113,7 +113,7 @@ fn rule(item: &Item) -> Option<FilterRule> {
     let mut section = item.section()?;
     let action = section.need("action", "accept").and_then(|item| item.word(&words));
     let cidr_item = section.get("cidr");
-    let cidr = cidr_item.as_ref().map(|item| item.parse::<Prefix>());
+    let cidr = cidr_item.as_ref().map(Item::parse::<Prefix>);
     let lengths_item = section.get("prefixLengths");
     let lengths = lengths_item.as_ref().map(value::prefix_lengths);
     section.finish();

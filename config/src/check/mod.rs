@@ -137,24 +137,30 @@ fn values<T: Clone>(goods: &[Good<T>]) -> Vec<T> {
 
 /// Reads a list of prefixes that must not repeat one another; if `apart`, not overlap either.
 fn prefixes<'a>(item: &Item<'a>, apart: bool) -> Vec<Good<'a, Prefix>> {
-    let goods = item.list(|item| item.parse::<Prefix>()).unwrap_or_default();
-    for (index, good) in goods.iter().enumerate() {
-        for earlier in goods.iter().take(index) {
-            if earlier.value == good.value {
-                good.item.refuse(format!(
-                    "{} stands here already, at {}",
-                    good.value, earlier.item.node.place
-                ));
-                break;
-            }
-            if apart && earlier.value.overlaps(&good.value) {
-                good.item.refuse(format!(
-                    "{} overlaps with {} at {}; pod ranges must be apart",
-                    good.value, earlier.value, earlier.item.node.place
-                ));
-                break;
-            }
+    let goods = item.list(Item::parse::<Prefix>).unwrap_or_default();
+    // In the order of addresses, then lengths, whatever a prefix covers stands directly behind
+    // it. (Lists may be long: no comparing of pairs.)
+    let mut sorted: Vec<(usize, &Good<Prefix>)> = goods.iter().enumerate().collect();
+    sorted.sort_by_key(|(index, good)| (good.value, *index));
+    let mut wide: Option<(usize, &Good<Prefix>)> = None;
+    let mut before: Option<&Good<Prefix>> = None;
+    for (index, good) in sorted {
+        if let Some(same) = before.filter(|before| before.value == good.value) {
+            let place = &same.item.node.place;
+            good.item.refuse(format!("{} stands here already, at {place}", good.value));
+        } else if let Some((wide_index, wide)) =
+            wide.filter(|(_, wide)| apart && wide.value.covers(&good.value))
+        {
+            // The later one is the one to complain about.
+            let (first, later) = if wide_index < index { (wide, good) } else { (good, wide) };
+            later.item.refuse(format!(
+                "{} overlaps with {} at {}; pod ranges must be apart",
+                later.value, first.value, first.item.node.place
+            ));
+        } else {
+            wide = Some((index, good));
         }
+        before = Some(good);
     }
     goods
 }

@@ -21,11 +21,11 @@ pub(super) fn read<'a>(item: &Item<'a>) -> NodeRead<'a> {
     let mut node = NodeRead::default();
     let Some(mut section) = item.section() else { return node };
     node.name = section.get("name").and_then(|item| value::node_name(&item));
-    let addresses = section.get("addresses");
-    let all_addresses_good = addresses.as_ref().is_none_or(|item| {
+    let mut all_addresses_good = true;
+    if let Some(item) = section.get("addresses") {
         node.addresses = item.list(value::host_address).unwrap_or_default();
-        item.items().is_some_and(|items| items.len() == node.addresses.len())
-    });
+        all_addresses_good = item.len() == node.addresses.len();
+    }
     one_a_family(&node.addresses);
     if let Some(item) = section.get("podCIDRs") {
         node.pod_cidrs = prefixes(&item, true);
