@@ -23,7 +23,7 @@ pub struct Peer {
     /// Whether the operator wants the session.
     wanted: bool,
     dialler: Dialler,
-    /// While an OPEN exchange that failed is fresh, connections of the peer are refused
+    /// While a failed OPEN exchange is fresh, connections of the peer are refused
     /// (RFC 4271 §8.1.1 DampPeerOscillations).
     idle_until: Option<Instant>,
     /// At most two, the older first; with one Established there is no other.
@@ -407,9 +407,14 @@ impl Peer {
         } else if !is_collision(why) {
             self.backoff.fail();
         }
-        let was_refused = state != State::Established
-            && matches!(why, Down::Sent(_) | Down::Received(_))
-            && !is_collision(why);
+        // A Cease is no reason to refuse the peer: it may want the session a moment later,
+        // and two speakers that refuse each other in turn would never meet.
+        let was_refused = match why {
+            Down::Sent(n) | Down::Received(n) => state != State::Established && n.code != 6,
+            Down::HoldTimerExpired | Down::SendHoldTimerExpired | Down::Tcp(_) | Down::Silent => {
+                false
+            }
+        };
         if was_refused {
             let wait = self.backoff.wait(&mut self.random);
             self.idle_until = Some(now + wait.min(IDLE_HOLD));
