@@ -214,11 +214,14 @@ impl Peer {
             }
             Direction::Accepted => {}
         }
+        if self.wires.len() == 2 {
+            self.make_room(now, out);
+        }
+        // Room that was made may have let the other wire go on, up to Established.
         if self.established().is_some() {
             turn_away(id, refuse::collision(), out);
-            return self.probe(now, out);
-        }
-        if self.wires.len() == 2 && !self.make_room(now, out) {
+            self.probe(now, out);
+        } else if self.wires.len() == 2 {
             turn_away(id, refuse::collision(), out);
         } else {
             out.push(Action::Send(id, Message::Open(our_open(&self.settings))));
@@ -239,14 +242,12 @@ impl Peer {
 
     /// Closes the older one of two wires if it has been silent for long: a peer that lost
     /// its power twice shall not be locked out until the timers of its old wires run out.
-    fn make_room(&mut self, now: Instant, out: &mut Vec<Action>) -> bool {
+    fn make_room(&mut self, now: Instant, out: &mut Vec<Action>) {
         let is_silent =
             |wire: &&Wire| wire.state() == State::OpenSent && wire.since + COLLISION_GRACE < now;
-        let Some(id) = self.wires.iter().find(is_silent).map(|wire| wire.id) else {
-            return false;
-        };
-        self.refuse(id, refuse::collision(), None, now, out);
-        true
+        if let Some(id) = self.wires.iter().find(is_silent).map(|wire| wire.id) {
+            self.refuse(id, refuse::collision(), None, now, out);
+        }
     }
 
     fn connect_failed(&mut self, why: String, now: Instant) {
