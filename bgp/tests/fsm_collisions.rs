@@ -110,6 +110,24 @@ fn a_silent_wire_may_still_win_until_the_other_is_established() {
 }
 
 #[test]
+fn a_wire_that_hangs_in_open_confirm_does_not_win_for_ever() {
+    for (age, want) in [
+        (Duration::from_secs(2), "send 2 6/7, close 2"),
+        (Duration::from_secs(4), "send 1 6/7, close 1, send 2 KEEPALIVE"),
+    ] {
+        let now = epoch();
+        // 10.0.0.3 is greater, its own wire would win.
+        let mut peer = Peer::new(settings(3, 64512, 64512), 1);
+        peer.handle(Event::Start, now);
+        peer.handle(Event::Connected(DIALLED, Direction::Dialled), now);
+        message(&mut peer, DIALLED, Message::Open(open(2, 64512)), now);
+        peer.handle(Event::Connected(ACCEPTED, Direction::Accepted), now + age);
+        let got = message(&mut peer, ACCEPTED, Message::Open(open(2, 64512)), now + age);
+        assert_eq!(got, want, "{age:?}");
+    }
+}
+
+#[test]
 fn an_established_session_stays_and_is_asked_whether_it_lives() {
     let now = epoch();
     let mut peer = Peer::new(settings(1, 64512, 64512), 1);

@@ -5,7 +5,9 @@ use std::time::Instant;
 use crate::msg::{CeaseReason, Message, Notification, Open};
 
 use super::negotiate::our_open;
-use super::timers::{Backoff, COLLISION_GRACE, DIAL_LIMIT, IDLE_HOLD, Random, STABLE_AFTER};
+use super::timers::{
+    Backoff, COLLISION_FRESH, COLLISION_GRACE, DIAL_LIMIT, IDLE_HOLD, Random, STABLE_AFTER,
+};
 use super::wire::{Step, Wire};
 use super::{Action, Direction, Down, Event, Negotiated, PeerSettings, State, WireId, refuse};
 
@@ -303,7 +305,7 @@ impl Peer {
     /// An OPEN was accepted: settles a collision if there is one (RFC 4271 §6.8).
     fn opened(&mut self, id: WireId, now: Instant, out: &mut Vec<Action>) {
         let rival = self.wires.iter().find(|wire| wire.id != id);
-        let rival = rival.map(|rival| (rival.id, rival.state(), self.wins(rival, id)));
+        let rival = rival.map(|rival| (rival.id, rival.state(), self.wins(rival, id, now)));
         match rival {
             None | Some((_, State::OpenSent, false)) => self.answer(id, now, out),
             Some((_, State::OpenSent, true)) => {
@@ -320,8 +322,12 @@ impl Peer {
         self.settle_dialler(now, out);
     }
 
-    /// Whether `rival` is to be kept rather than the wire `id`, whose OPEN is there.
-    fn wins(&self, rival: &Wire, id: WireId) -> bool {
+    /// Whether `rival` is to be kept rather than the wire `id`, whose OPEN is there. One that
+    /// could be Established by now and is not has lost its peer.
+    fn wins(&self, rival: &Wire, id: WireId, now: Instant) -> bool {
+        if rival.since + COLLISION_FRESH < now {
+            return false;
+        }
         let Some((wire, agreed)) = self.find(id).and_then(|wire| Some((wire, wire.agreed()?)))
         else {
             return false;

@@ -43,7 +43,7 @@ impl Shell {
 
     /// After the machine has answered.
     pub(crate) fn after(&mut self, peer: &Peer, actions: &[Action]) {
-        let all = names(actions);
+        let all = Names(actions);
         for action in actions {
             match action {
                 Action::Dial => {
@@ -86,5 +86,14 @@ impl Shell {
             assert_eq!(self.open, BTreeSet::from([up]), "a rival of an Established wire: {all}");
             assert!(!self.is_dialling, "dials while Established: {all}");
         }
+    }
+}
+
+/// Writes actions only when a promise is broken.
+struct Names<'a>(&'a [Action]);
+
+impl std::fmt::Display for Names<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&names(self.0))
     }
 }
