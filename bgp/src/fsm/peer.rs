@@ -5,7 +5,9 @@ use std::time::Instant;
 use crate::msg::{CeaseReason, Message, Notification, Open};
 
 use super::negotiate::our_open;
-use super::timers::{Backoff, COLLISION_GRACE, DIAL_LIMIT, IDLE_HOLD, Random, STABLE_AFTER};
+use super::timers::{
+    Backoff, COLLISION_FRESH, COLLISION_GRACE, DIAL_LIMIT, IDLE_HOLD, Random, STABLE_AFTER,
+};
 use super::wire::{Step, Wire};
 use super::{Action, Direction, Down, Event, Negotiated, PeerSettings, State, WireId, refuse};
 
@@ -23,7 +25,7 @@ pub struct Peer {
     /// Whether the operator wants the session.
     wanted: bool,
     dialler: Dialler,
-    /// While an OPEN exchange that failed is fresh, connections of the peer are refused
+    /// While a failed OPEN exchange is fresh, connections of the peer are refused
     /// (RFC 4271 §8.1.1 DampPeerOscillations).
     idle_until: Option<Instant>,
     /// At most two, the older first; with one Established there is no other.
@@ -214,11 +216,14 @@ impl Peer {
             }
             Direction::Accepted => {}
         }
+        if self.wires.len() == 2 {
+            self.make_room(now, out);
+        }
+        // Room that was made may have let the other wire go on, up to Established.
         if self.established().is_some() {
             turn_away(id, refuse::collision(), out);
-            return self.probe(now, out);
-        }
-        if self.wires.len() == 2 && !self.make_room(now, out) {
+            self.probe(now, out);
+        } else if self.wires.len() == 2 {
             turn_away(id, refuse::collision(), out);
         } else {
             out.push(Action::Send(id, Message::Open(our_open(&self.settings))));
@@ -239,14 +244,12 @@ impl Peer {
 
     /// Closes the older one of two wires if it has been silent for long: a peer that lost
     /// its power twice shall not be locked out until the timers of its old wires run out.
-    fn make_room(&mut self, now: Instant, out: &mut Vec<Action>) -> bool {
+    fn make_room(&mut self, now: Instant, out: &mut Vec<Action>) {
         let is_silent =
             |wire: &&Wire| wire.state() == State::OpenSent && wire.since + COLLISION_GRACE < now;
-        let Some(id) = self.wires.iter().find(is_silent).map(|wire| wire.id) else {
-            return false;
-        };
-        self.refuse(id, refuse::collision(), None, now, out);
-        true
+        if let Some(id) = self.wires.iter().find(is_silent).map(|wire| wire.id) {
+            self.refuse(id, refuse::collision(), None, now, out);
+        }
     }
 
     fn connect_failed(&mut self, why: String, now: Instant) {
@@ -302,7 +305,7 @@ impl Peer {
     /// An OPEN was accepted: settles a collision if there is one (RFC 4271 §6.8).
     fn opened(&mut self, id: WireId, now: Instant, out: &mut Vec<Action>) {
         let rival = self.wires.iter().find(|wire| wire.id != id);
-        let rival = rival.map(|rival| (rival.id, rival.state(), self.wins(rival, id)));
+        let rival = rival.map(|rival| (rival.id, rival.state(), self.wins(rival, id, now)));
         match rival {
             None | Some((_, State::OpenSent, false)) => self.answer(id, now, out),
             Some((_, State::OpenSent, true)) => {
@@ -319,8 +322,12 @@ impl Peer {
         self.settle_dialler(now, out);
     }
 
-    /// Whether `rival` is to be kept rather than the wire `id`, whose OPEN is there.
-    fn wins(&self, rival: &Wire, id: WireId) -> bool {
+    /// Whether `rival` is to be kept rather than the wire `id`, whose OPEN is there. One that
+    /// could be Established by now and is not has lost its peer.
+    fn wins(&self, rival: &Wire, id: WireId, now: Instant) -> bool {
+        if rival.since + COLLISION_FRESH < now {
+            return false;
+        }
         let Some((wire, agreed)) = self.find(id).and_then(|wire| Some((wire, wire.agreed()?)))
         else {
             return false;
@@ -407,9 +414,14 @@ impl Peer {
         } else if !is_collision(why) {
             self.backoff.fail();
         }
-        let was_refused = state != State::Established
-            && matches!(why, Down::Sent(_) | Down::Received(_))
-            && !is_collision(why);
+        // A Cease is no reason to refuse the peer: it may want the session a moment later,
+        // and two speakers that refuse each other in turn would never meet.
+        let was_refused = match why {
+            Down::Sent(n) | Down::Received(n) => state != State::Established && n.code != 6,
+            Down::HoldTimerExpired | Down::SendHoldTimerExpired | Down::Tcp(_) | Down::Silent => {
+                false
+            }
+        };
         if was_refused {
             let wait = self.backoff.wait(&mut self.random);
             self.idle_until = Some(now + wait.min(IDLE_HOLD));

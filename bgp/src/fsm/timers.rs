@@ -10,6 +10,8 @@ pub(super) const OPEN_HOLD: Duration = Duration::from_secs(240);
 pub(super) const DIAL_LIMIT: Duration = Duration::from_secs(15);
 /// How long the answer to an OPEN is held back for the OPEN on another wire that would win.
 pub(super) const COLLISION_GRACE: Duration = Duration::from_secs(1);
+/// A wire that is older and not Established is not kept for the sake of its direction.
+pub(super) const COLLISION_FRESH: Duration = Duration::from_secs(3);
 /// Longest time that the peer's connections are refused after an OPEN was refused.
 pub(super) const IDLE_HOLD: Duration = Duration::from_secs(3);
 /// A session that lasted this long forgets the failures before it.
