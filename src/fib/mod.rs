@@ -202,8 +202,6 @@ pub fn start_tuned(
     tuning: Tuning,
 ) -> anyhow::Result<(FibHandle, mpsc::Receiver<Event>)> {
     let writer = netlink::Writer::open().context("cannot open a netlink socket for routes")?;
-    let listener =
-        netlink::listen(tuning.event_buffer).context("cannot open a netlink socket for events")?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
