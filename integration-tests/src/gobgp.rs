@@ -162,7 +162,7 @@ impl Router for Gobgp {
 
     fn shut(&mut self, neighbor: IpAddr, words: &str) {
         let neighbor = neighbor.to_string();
-        let args = ["neighbor", &neighbor, "shutdown", words];
+        let args = ["neighbor", &neighbor, "shutdown", "--reason", words];
         self.host.netns.run("gobgp", &args).expect("gobgpd runs");
     }
 

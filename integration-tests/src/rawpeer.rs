@@ -24,6 +24,8 @@ pub struct RawPeer {
 #[derive(Debug, Default)]
 struct Heard {
     messages: Vec<RawMessage>,
+    /// Every KEEPALIVE is answered with one.
+    answer: bool,
     closed: bool,
 }
 
@@ -91,9 +93,9 @@ impl RawPeer {
         (&self.stream).write_all(octets)
     }
 
-    /// Dials until a session is established: an OPEN with hold time 0 (so that nobody needs
-    /// keepalives), IPv4 and IPv6 and four-octet AS numbers, a KEEPALIVE, and the other
-    /// side's.
+    /// Dials until a session is established: an OPEN with IPv4, IPv6 and four-octet AS
+    /// numbers, a KEEPALIVE, and the other side's. From then on every KEEPALIVE is answered
+    /// with one. (A hold time of 0 would do without, but not every implementation bears it.)
     ///
     /// # Panics
     /// If that does not succeed in good time.
@@ -110,12 +112,13 @@ impl RawPeer {
     /// # Errors
     /// If the other side closes or does not answer within five seconds.
     pub fn greet(&self, asn: u32, router_id: Ipv4Addr) -> Result<(), String> {
-        let hello = [open(asn, router_id, 0), message(KEEPALIVE, &[])].concat();
+        let hello = [open(asn, router_id, 90), message(KEEPALIVE, &[])].concat();
         self.send(&hello).map_err(|error| error.to_string())?;
         let deadline = std::time::Instant::now() + Duration::from_secs(5);
         loop {
             let (messages, closed) = (self.messages(), self.is_closed());
             if messages.iter().any(|message| message.kind == KEEPALIVE) {
+                self.heard.lock().expect("nobody panics with it").answer = true;
                 return Ok(());
             }
             if closed || std::time::Instant::now() > deadline {
@@ -209,7 +212,14 @@ fn listen_to(mut stream: TcpStream, book: &Mutex<Heard>) {
             return;
         }
         let message = RawMessage { kind: header[18], body };
-        book.lock().expect("nobody panics with it").messages.push(message);
+        let mut heard = book.lock().expect("nobody panics with it");
+        // If that fails the other side has closed, which the next read tells.
+        let is_due = heard.answer && message.kind == KEEPALIVE;
+        heard.messages.push(message);
+        drop(heard);
+        if is_due && stream.write_all(&self::message(KEEPALIVE, &[])).is_err() {
+            return;
+        }
     }
 }
 

@@ -82,7 +82,7 @@ pub trait Router {
     /// Announces a prefix no more.
     fn withdraw(&mut self, prefix: &str);
 
-    /// Shuts the session with `neighbor` down by the operator's will, with his words.
+    /// Ends the session with `neighbor` by the operator's will, with the words given.
     fn shut(&mut self, neighbor: IpAddr, words: &str);
 
     /// Kills it with SIGKILL.
