@@ -11,6 +11,7 @@
 //! so that the kernel takes them back whatever happens to the test. Programs started in
 //! them die with the test. What cannot run here is skipped loudly: see [`skip`].
 
+pub mod agent;
 pub mod bird;
 pub mod frr;
 pub mod gobgp;
@@ -22,6 +23,7 @@ pub mod router;
 pub mod skip;
 pub mod wait;
 
+pub use agent::Agent;
 pub use netns::{Host, Lan, Netns};
 pub use process::Process;
 pub use wait::until;
