@@ -26,7 +26,7 @@ pub struct Args {
 
 /// Runs the daemon until it is told to stop.
 pub fn run(args: Args) -> Exit {
-    if let Err(error) = telemetry::start(&args.log) {
+    if let Err(error) = telemetry::init(&args.log) {
         eprintln!("brindle: {error:#}");
         return Exit::Usage;
     }

@@ -194,7 +194,9 @@ fn local_next_hop(
     wanted: &WantedPeer,
     own: &[fib::LocalAddress],
 ) -> Option<IpAddr> {
-    if Family::of(session) == family {
+    // With a speaker on the same host a session may run over loopback, which means nothing
+    // to those that it passes the next hop on to.
+    if Family::of(session) == family && !session.is_loopback() {
         return Some(session);
     }
     if let Some(address) = wanted.own_addresses.iter().find(|a| Family::of(**a) == family) {

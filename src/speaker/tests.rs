@@ -21,7 +21,8 @@ struct Speaker {
 /// A speaker on `127.0.0.<host>` and a free port.
 fn speaker(host: u8, asn: u32) -> Speaker {
     let address = IpAddr::from([127, 0, 0, host]);
-    let (asn, router_id) = (Asn::new(asn).unwrap(), RouterId::new(u32::from(host)).unwrap());
+    let (asn, router_id) =
+        (Asn::new(asn).unwrap(), RouterId::new(0x0A63_0000 | u32::from(host)).unwrap());
     let settings = RibSettings {
         asn,
         router_id,
@@ -41,7 +42,7 @@ fn peer(us: &Speaker, them: &Speaker, name: &str) -> WantedPeer {
         address: them.address.ip(),
         port: them.address.port(),
         source: Some(us.address.ip()),
-        own_addresses: vec![us.address.ip()],
+        own_addresses: vec![IpAddr::from(us.router_id.get().to_be_bytes())],
         mesh: false,
         session: PeerSettings {
             local_asn: us.asn,
@@ -226,7 +227,7 @@ async fn many_prefixes_arrive_whole_and_packed() {
     let look = |view: &View<'_>| {
         let (id, entry) = view.find("a").unwrap();
         let updates = entry.counters().received()[1];
-        (view.rib.peer_counts(id, Family::Ipv4Unicast).accepted, updates)
+        (view.rib.counts(id, Family::Ipv4Unicast).unwrap_or_default().accepted, updates)
     };
     until("all prefixes", || async { b.handle.read(look).await.unwrap().0 == count as usize })
         .await;

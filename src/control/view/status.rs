@@ -148,7 +148,7 @@ pub struct BgpStatus {
 pub struct FamilyRoutes {
     /// Which family.
     pub family: Family,
-    /// Prefixes with a usable path that peers advertised.
+    /// Paths that peers advertised and that were accepted.
     pub learned: usize,
     /// Prefixes of our own.
     pub originated: usize,

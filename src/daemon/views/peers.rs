@@ -71,14 +71,14 @@ pub(in crate::daemon) fn peer(view: &View<'_>, id: PeerId, entry: &PeerEntry) ->
 }
 
 fn counts(view: &View<'_>, id: PeerId, family: Family) -> FamilyCounts {
-    let counts = view.rib.peer_counts(id, family);
+    let counts = view.rib.counts(id, family).unwrap_or_default();
     FamilyCounts {
         family: family.into(),
         received: counts.received,
         accepted: counts.accepted,
         rejected: counts.rejected,
         advertised: counts.advertised,
-        end_of_rib: view.rib.is_family_synced(id, family),
+        end_of_rib: view.rib.is_synced(id),
     }
 }
 

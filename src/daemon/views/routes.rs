@@ -1,16 +1,39 @@
 //! Routes as shown.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use brindle_bgp::msg::NextHop;
 use brindle_bgp::net::{Family, Prefix};
-use brindle_bgp::rib::{self, PathView, PeerId, Refusal};
+use brindle_bgp::rib::{self, PathView, PeerId, Refusal, ToldView, Which};
 
 use crate::control::view::{self, Path, PathStatus, Rejected, Route, refusal_words};
 use crate::control::{Failure, Page, PageRequest};
 use crate::daemon::answer::{Facts, page_after};
 use crate::speaker::View;
+
+/// Where a list goes on: it ends where the RIB says, and then in the next family.
+fn each_family<T>(
+    only: Option<Family>,
+    page: &PageRequest,
+    rows: impl Fn(Family, Option<&Prefix>, usize) -> rib::Page<T>,
+) -> Result<Page<T>, Failure> {
+    let after = page_after(page)?;
+    let mut items = Vec::new();
+    for family in Family::ALL.into_iter().filter(|family| only.is_none_or(|only| only == *family)) {
+        // Families come one after the other: where the last page ended in the second, the
+        // first is done.
+        let after = match &after {
+            Some(after) if after.family() > family => continue,
+            after => after.as_ref().filter(|after| after.family() == family),
+        };
+        let part = rows(family, after, page.limit.saturating_sub(items.len()));
+        items.extend(part.rows);
+        if let Some(next) = part.next {
+            return Ok(Page { items, next: Some(next.to_string()) });
+        }
+    }
+    Ok(Page { items, next: None })
+}
 
 /// The best routes of a family or of both, IPv4 first.
 pub(in crate::daemon) fn best_routes(
@@ -18,23 +41,12 @@ pub(in crate::daemon) fn best_routes(
     family: Option<Family>,
     page: &PageRequest,
 ) -> Result<Page<Route>, Failure> {
-    let after = page_after(page)?;
-    let mut items = Vec::new();
-    for each in Family::ALL.into_iter().filter(|each| family.is_none_or(|only| only == *each)) {
-        // Families come one after the other: where the last page ended in the second, the
-        // first is done.
-        let after = match after {
-            Some(after) if after.family() > each => continue,
-            Some(after) if after.family() == each => Some(after),
-            Some(_) | None => None,
-        };
-        let room = page.limit - items.len();
-        let routes = view.rib.best_page(each, after, room);
-        items.extend(routes.into_iter().filter_map(|paths| as_route(view, &paths)));
-    }
-    let next = (items.len() >= page.limit).then(|| items.last()).flatten();
-    let next = next.map(|route: &Route| route.prefix.to_string());
-    Ok(Page { items, next })
+    let paths = each_family(family, page, |family, after, limit| {
+        view.rib.page(family, Which::Used, after, limit)
+    })?;
+    let items = paths.items.chunk_by(|a, b| a.prefix == b.prefix);
+    let items = items.filter_map(|paths| as_route(view, paths)).collect();
+    Ok(Page { items, next: paths.next })
 }
 
 /// One prefix with all of its paths.
@@ -44,14 +56,12 @@ pub(in crate::daemon) fn route(view: &View<'_>, prefix: &Prefix) -> Option<Route
 
 /// The longest prefix that holds `address`, with all of its paths.
 pub(in crate::daemon) fn longest(view: &View<'_>, address: IpAddr) -> Option<Route> {
-    route(view, &view.rib.lookup(address)?)
+    as_route(view, &view.rib.lookup(address)?.1)
 }
 
 fn as_route(view: &View<'_>, paths: &[PathView]) -> Option<Route> {
     let prefix = paths.first()?.prefix;
-    let mut paths: Vec<Path> = paths.iter().map(|path| as_path(view, path)).collect();
-    paths.sort_by_key(|path| path.status);
-    Some(Route { prefix, paths })
+    Some(Route { prefix, paths: paths.iter().map(|path| as_path(view, path)).collect() })
 }
 
 /// What a peer told us.
@@ -60,8 +70,11 @@ pub(in crate::daemon) fn routes_in(
     peer: PeerId,
     page: &PageRequest,
 ) -> Result<Page<Path>, Failure> {
-    let paths = view.rib.adj_in(peer, page_after(page)?, page.limit);
-    Ok(as_page(view, &paths, page, |_| ()))
+    let paths = each_family(None, page, |family, after, limit| {
+        view.rib.page(family, Which::From(peer), after, limit)
+    })?;
+    let items = paths.items.iter().map(|path| as_path(view, path)).collect();
+    Ok(Page { items, next: paths.next })
 }
 
 /// What we told a peer.
@@ -70,90 +83,60 @@ pub(in crate::daemon) fn routes_out(
     peer: PeerId,
     page: &PageRequest,
 ) -> Result<Page<Path>, Failure> {
-    let paths = view.rib.adj_out(peer, page_after(page)?, page.limit);
-    let told = |path: &mut Path| (path.status, path.reason) = (PathStatus::Advertised, None);
-    Ok(as_page(view, &paths, page, told))
+    let told =
+        each_family(None, page, |family, after, limit| view.rib.told(peer, family, after, limit))?;
+    let items = told.items.iter().map(|told| as_told(view, told)).collect();
+    Ok(Page { items, next: told.next })
 }
 
-fn as_page(
-    view: &View<'_>,
-    paths: &[PathView],
-    page: &PageRequest,
-    adjust: impl Fn(&mut Path),
-) -> Page<Path> {
-    let next = (paths.len() >= page.limit).then(|| paths.last()).flatten();
-    let next = next.map(|path| path.prefix.to_string());
-    let items = paths.iter().map(|path| {
-        let mut path = as_path(view, path);
-        adjust(&mut path);
-        path
-    });
-    Page { items: items.collect(), next }
+fn as_told(view: &View<'_>, told: &ToldView) -> Path {
+    Path {
+        prefix: told.prefix,
+        from: told.from.map(|peer| view.name(peer).to_string()),
+        next_hop: Some(told.next_hop.address()),
+        next_hop_link_local: link_local(Some(told.next_hop)),
+        status: PathStatus::Advertised,
+        reason: told.is_pending.then(|| "still to be sent".to_owned()),
+        attributes: view::Attributes::from(&*told.attributes),
+    }
+}
+
+fn link_local(next_hop: Option<NextHop>) -> Option<IpAddr> {
+    match next_hop {
+        Some(NextHop::V6 { link_local, .. }) => link_local.map(IpAddr::from),
+        Some(NextHop::V4(_)) | None => None,
+    }
 }
 
 fn as_path(view: &View<'_>, path: &PathView) -> Path {
     let (status, reason) = PathStatus::of(&path.status);
-    let link_local = match path.next_hop {
-        Some(NextHop::V6 { link_local, .. }) => link_local.map(IpAddr::from),
-        Some(NextHop::V4(_)) | None => None,
-    };
     Path {
         prefix: path.prefix,
         from: path.from.map(|peer| view.name(peer).to_string()),
         next_hop: path.next_hop.map(|next_hop| next_hop.address()),
-        next_hop_link_local: link_local,
+        next_hop_link_local: link_local(path.next_hop),
         status,
         reason,
         attributes: view::Attributes::from(&*path.attributes),
     }
 }
 
-/// What was refused, of one peer or of all: peers in the order of their names, prefixes in
-/// theirs. A page is marked by the name of the peer and the prefix that it ended with.
+/// What was refused, of one peer or of all.
 pub(in crate::daemon) fn rejected(
     view: &View<'_>,
     facts: &Facts,
     only: Option<PeerId>,
     page: &PageRequest,
 ) -> Result<Page<Rejected>, Failure> {
-    let (after_peer, after_prefix) = match &page.after {
-        None => (None, None),
-        Some(text) => {
-            let bad = || Failure::Invalid(format!("no such page: \"{text}\""));
-            let (prefix, peer) = text.split_once(' ').ok_or_else(bad)?;
-            (Some(peer.to_owned()), Some(prefix.parse().map_err(|_| bad())?))
-        }
-    };
-    let mut peers: Vec<(Arc<str>, PeerId)> = view
-        .peers
-        .keys()
-        .filter(|id| only.is_none_or(|only| only == **id))
-        .map(|id| (view.name(*id), *id))
-        .collect();
-    peers.sort();
-    let mut items: Vec<Rejected> = Vec::new();
-    for (name, peer) in peers {
-        let mut after = match &after_peer {
-            Some(done) if **done > *name => continue,
-            Some(done) if **done == *name => after_prefix,
-            Some(_) | None => None,
-        };
-        loop {
-            let room = page.limit - items.len();
-            if room == 0 {
-                let last = items.last().map(|item| format!("{} {}", item.prefix, item.from));
-                return Ok(Page { items, next: last });
-            }
-            let paths = view.rib.rejected(peer, after, room);
-            let Some(last) = paths.last() else { break };
-            after = Some(last.prefix);
-            items.extend(paths.iter().filter_map(|path| as_rejected(&name, facts, path)));
-        }
-    }
-    Ok(Page { items, next: None })
+    let which = only.map_or(Which::Refused, Which::RefusedFrom);
+    let paths =
+        each_family(None, page, |family, after, limit| view.rib.page(family, which, after, limit))?;
+    let items = paths.items.iter().filter_map(|path| as_rejected(view, facts, path)).collect();
+    Ok(Page { items, next: paths.next })
 }
 
-fn as_rejected(from: &str, facts: &Facts, path: &PathView) -> Option<Rejected> {
+fn as_rejected(view: &View<'_>, facts: &Facts, path: &PathView) -> Option<Rejected> {
+    let from = &*view.name(path.from?);
     let rib::PathStatus::Refused(refusal) = &path.status else { return None };
     let (rule, mut reason) = refusal_words(refusal);
     let owner = facts.owner(&path.prefix).filter(|_| *refusal == Refusal::NotOwned);

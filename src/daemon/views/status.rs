@@ -1,5 +1,6 @@
 //! The node as a whole as shown: healthy or not, and the first thing to do.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use brindle_bgp::fsm::State;
@@ -26,7 +27,6 @@ struct Speaking {
     down: Vec<String>,
     disabled: Vec<String>,
     learned: [usize; 2],
-    originated: [usize; 2],
     refused: [usize; 2],
 }
 
@@ -70,7 +70,7 @@ pub(in crate::daemon) async fn status(known: &Known, facts: &Facts) -> Result<St
             .map(|family| FamilyRoutes {
                 family: family.into(),
                 learned: speaking.learned[family.index()],
-                originated: speaking.originated[family.index()],
+                originated: originated(facts, family),
                 wanted: fib.wanted[family.index()],
                 installed: fib.installed[family.index()],
                 refused: speaking.refused[family.index()],
@@ -100,13 +100,18 @@ fn speaking(view: &View<'_>) -> Speaking {
     }
     speaking.down.sort();
     speaking.disabled.sort();
-    for family in Family::ALL {
-        let totals = view.rib.totals(family);
-        speaking.learned[family.index()] = totals.learned;
-        speaking.originated[family.index()] = totals.originated;
-        speaking.refused[family.index()] = totals.refused;
+    for (id, family) in view.peers.keys().flat_map(|id| Family::ALL.map(|family| (*id, family))) {
+        let counts = view.rib.counts(id, family).unwrap_or_default();
+        speaking.learned[family.index()] += counts.accepted;
+        speaking.refused[family.index()] += counts.rejected;
     }
     speaking
+}
+
+/// Prefixes of our own in a family.
+fn originated(facts: &Facts, family: Family) -> usize {
+    let own: BTreeSet<_> = facts.pod_cidrs.iter().chain(&facts.config.bgp.networks).collect();
+    own.into_iter().filter(|prefix| prefix.family() == family).count()
 }
 
 /// Whether the family is one that this node has anything to do with.
