@@ -1,5 +1,7 @@
 //! The codec against golden octets, the tables of RFC 7606, generated messages and two
 //! other implementations.
 
+mod generate;
 mod golden;
+mod properties;
 mod support;
