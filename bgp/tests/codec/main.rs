@@ -4,4 +4,6 @@
 mod generate;
 mod golden;
 mod properties;
+mod refused;
+mod rfc7606;
 mod support;
