@@ -3,6 +3,7 @@
 
 mod generate;
 mod golden;
+mod oracles;
 mod properties;
 mod refused;
 mod rfc7606;
