@@ -153,12 +153,12 @@ fn updates() -> Vec<Golden> {
             "IPv4 withdrawn",
             EXTERNAL,
             2,
-            "000c 00 08 0a 18 0a0a0a 20 c0000201 0000",
+            "000c 08 0a 18 0a0a0a 20 c0000201 00 0000",
             Message::Update(withdraw(prefixes([
-                "0.0.0.0/0",
                 "10.0.0.0/8",
                 "10.10.10.0/24",
                 "192.0.2.1/32",
+                "0.0.0.0/0",
             ]))),
         ),
         (
