@@ -165,8 +165,8 @@ fn updates() -> Vec<Golden> {
             "IPv6 withdrawn",
             EXTERNAL,
             2,
-            "0000 0013 90 0f 000f 0002 01 00 40 fd00001002440001 08 fd",
-            Message::Update(withdraw(prefixes(["::/0", "fd00:10:244:1::/64", "fd00::/8"]))),
+            "0000 0013 90 0f 000f 0002 01 40 fd00001002440001 08 fd 00",
+            Message::Update(withdraw(prefixes(["fd00:10:244:1::/64", "fd00::/8", "::/0"]))),
         ),
         (
             "IPv4 announced",
