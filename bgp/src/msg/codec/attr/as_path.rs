@@ -124,18 +124,15 @@ pub(super) fn merge(path: AsPath, mut as4: AsPath) -> AsPath {
         }
         merged.push(segment);
     }
-    for segment in as4.0 {
-        match merged.last_mut() {
-            // The seam between the two is none in the path.
-            Some(last)
-                if last.kind == SegmentKind::Sequence
-                    && segment.kind == SegmentKind::Sequence
-                    && last.asns.len() + segment.asns.len() <= 255 =>
-            {
-                last.asns.extend(segment.asns);
-            }
-            _ => merged.push(segment),
-        }
+    let mut as4 = as4.0.into_iter().peekable();
+    // The seam between the two is none in the path.
+    if let (Some(last), Some(first)) = (merged.last_mut(), as4.peek())
+        && last.kind == SegmentKind::Sequence
+        && first.kind == SegmentKind::Sequence
+        && last.asns.len() + first.asns.len() <= 255
+    {
+        last.asns.extend(as4.next().map(|segment| segment.asns).unwrap_or_default());
     }
+    merged.extend(as4);
     AsPath(merged)
 }
