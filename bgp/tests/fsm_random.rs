@@ -185,7 +185,7 @@ impl Run {
 
 proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig {
-        cases: 1500,
+        cases: 400,
         failure_persistence: None,
         ..Default::default()
     })]
