@@ -268,6 +268,35 @@ fn watched_next_hops_are_told_once_and_again_when_they_change() {
 }
 
 #[test]
+fn a_gateway_that_is_forced_on_its_link_stays_so_in_our_routes() {
+    if !can_run() {
+        return;
+    }
+    let namespace = Namespace::new();
+    namespace.ip("route add default via 169.254.1.1 dev eth0 onlink");
+    namespace.ip("-6 route add default via fd99::1 dev eth0 onlink");
+    let fib = namespace.start();
+    fib.want("10.244.2.0/24", &["192.0.2.1"]);
+    fib.want("fd00:10:244:2::/64", &["2001:db8::1"]);
+    until_ours(&namespace, "-4", &["10.244.2.0/24 via 169.254.1.1 dev eth0 metric 512 onlink"]);
+    until_ours(
+        &namespace,
+        "-6",
+        &["fd00:10:244:2::/64 via fd99::1 dev eth0 metric 512 onlink pref medium"],
+    );
+    // What is read back is what was written: nothing is changed at the next start.
+    fib.stop();
+    let monitor = namespace.monitor();
+    let fib = namespace.start();
+    fib.want("10.244.2.0/24", &["192.0.2.1"]);
+    fib.want("fd00:10:244:2::/64", &["2001:db8::1"]);
+    fib.until("adopted", |status| status.installed == [1, 1]);
+    fib.settle();
+    assert_eq!(fib.diff(), vec![]);
+    assert_eq!(monitor.heard(&namespace), Vec::<String>::new());
+}
+
+#[test]
 fn an_ipv4_prefix_is_installed_by_an_ipv6_next_hop() {
     if !can_run() {
         return;

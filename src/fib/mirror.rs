@@ -68,15 +68,38 @@ impl fmt::Display for Unreached {
 }
 
 impl Mirror {
-    /// Notes a link; whether anything but a counter changed.
+    /// Notes a link; whether anything but a counter changed. A link that is switched off
+    /// takes its IPv4 routes along, and the kernel tells nobody.
     pub fn add_link(&mut self, link: Link) -> bool {
+        if !link.is_enabled {
+            self.remove_routes_over(link.index);
+        }
         self.links.insert(link.index, link.clone()) != Some(link)
     }
 
-    /// Forgets a link and its addresses; whether it was known.
+    /// Forgets a link with its addresses and routes; whether it was known.
     pub fn remove_link(&mut self, index: u32) -> bool {
         self.addresses.retain(|address| address.link != index);
+        self.remove_routes_over(index);
         self.links.remove(&index).is_some()
+    }
+
+    fn remove_routes_over(&mut self, link: u32) {
+        let gone: Vec<KernelRoute> = self
+            .foreign
+            .values()
+            .flatten()
+            .filter(|route| route.target.is_all_over(link))
+            .cloned()
+            .collect();
+        for route in gone {
+            self.remove_route(&route);
+        }
+    }
+
+    /// Whether a route that is not ours leaves by this link.
+    pub fn uses(&self, link: u32) -> bool {
+        self.foreign.values().flatten().any(|route| route.target.uses(link))
     }
 
     /// Notes an address; whether it is news.
@@ -315,3 +338,6 @@ fn has_all_hops(route: &KernelRoute, other: &KernelRoute) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,16 +28,17 @@ use brindle_bgp::net::Prefix;
 use brindle_bgp::rib::{BestChange, Forwarding};
 use tokio::sync::{mpsc, oneshot};
 
+pub mod forwarding;
 pub mod mirror;
 pub mod netlink;
 pub mod plan;
 pub mod route;
 pub mod schedule;
 pub mod sets;
-pub mod sysctl;
 pub mod table;
 pub mod task;
 pub mod view;
+pub mod watch;
 pub mod wire;
 
 /// How routes are written.

@@ -52,6 +52,18 @@ pub enum Target {
     Other(u8),
 }
 
+impl Target {
+    /// Whether a hop leaves by this link.
+    pub fn uses(&self, link: u32) -> bool {
+        matches!(self, Target::Via(hops) if hops.iter().any(|hop| hop.link == link))
+    }
+
+    /// Whether every hop leaves by this link.
+    pub fn is_all_over(&self, link: u32) -> bool {
+        matches!(self, Target::Via(hops) if hops.iter().all(|hop| hop.link == link))
+    }
+}
+
 /// A route as the kernel holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelRoute {

@@ -85,6 +85,12 @@ impl Schedule {
         }
     }
 
+    /// Something changed that may have been the reason of a refusal.
+    pub fn retry_soon(&mut self, now: Instant) {
+        let at = now + RETRY.0 / 2;
+        self.retry_at = Some(self.retry_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
     /// Whether refused routes are to be tried again now; if so, only once.
     pub fn is_retry_due(&mut self, now: Instant) -> bool {
         let is_due = self.retry_at.is_some_and(|at| at <= now);
@@ -94,7 +100,7 @@ impl Schedule {
         is_due
     }
 
-    /// Nothing is refused any more, or all is tried again for another reason.
+    /// Nothing is refused any more.
     pub fn retry_is_over(&mut self) {
         self.retry_at = None;
         self.retry_wait = RETRY.0;
@@ -115,4 +121,65 @@ impl Schedule {
 fn jitter(most: Duration) -> Duration {
     let milliseconds = u64::try_from(most.as_millis()).unwrap_or(u64::MAX).max(1);
     Duration::from_millis(RandomState::new().hash_one(0) % milliseconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test]
+    async fn a_storm_of_events_neither_keeps_us_reading_nor_puts_it_off_for_long() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(start, 60 * SECOND);
+        assert!(schedule.is_resync_due(start), "everything is read at the start");
+        // It took half a second to read: the next time is a second away, not five.
+        schedule.resync_done(start, start + SECOND / 2);
+        for tick in 1..100 {
+            schedule.resync_soon(start + SECOND / 2 + SECOND * tick / 1000);
+        }
+        assert!(!schedule.is_resync_due(start + SECOND * 3 / 2 - SECOND / 100));
+        assert!(schedule.is_resync_due(start + SECOND * 3 / 2));
+        // It was read at once: a few events more are gathered.
+        schedule.resync_done(start, start);
+        schedule.resync_soon(start);
+        assert!(!schedule.is_resync_due(start));
+        assert!(schedule.is_resync_due(start + GATHER));
+    }
+
+    #[tokio::test]
+    async fn refused_routes_are_tried_again_after_waits_that_double_up_to_a_minute() {
+        let mut now = Instant::now();
+        let mut schedule = Schedule::new(now, 60 * SECOND);
+        for wait in [1, 2, 4, 8, 16, 32, 60, 60] {
+            schedule.retry_later(now);
+            schedule.retry_later(now + SECOND / 2);
+            assert!(!schedule.is_retry_due(now + SECOND * wait - SECOND / 100), "{wait}");
+            now += SECOND * wait;
+            assert!(schedule.is_retry_due(now), "{wait}");
+            assert!(!schedule.is_retry_due(now), "only once after {wait}");
+        }
+        schedule.retry_later(now);
+        schedule.retry_soon(now);
+        assert!(schedule.is_retry_due(now + SECOND / 2), "a link event hastens it");
+        schedule.retry_is_over();
+        schedule.retry_later(now);
+        assert!(schedule.is_retry_due(now + SECOND), "waits start anew");
+    }
+
+    #[tokio::test]
+    async fn audits_come_with_jitter_and_failures_are_not_repeated_at_once() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(start, 60 * SECOND);
+        schedule.resync_done(start, start);
+        assert!(!schedule.is_resync_due(start + 59 * SECOND));
+        assert!(schedule.is_resync_due(start + 90 * SECOND));
+        schedule.resync_failed(start);
+        assert!(!schedule.is_resync_due(start + SECOND / 2));
+        assert!(schedule.is_resync_due(start + SECOND));
+        schedule.resync_failed(start);
+        assert!(!schedule.is_resync_due(start + SECOND));
+        assert!(schedule.is_resync_due(start + 2 * SECOND));
+    }
 }

@@ -355,6 +355,11 @@ impl Table {
         }
     }
 
+    /// Whether a route of ours may leave by this link.
+    pub fn uses(&self, link: u32) -> bool {
+        self.targets.iter().any(|target| target.uses(link))
+    }
+
     /// Whether there is something to plan.
     pub fn is_dirty(&self) -> bool {
         !self.dirty.is_empty()
@@ -435,3 +440,6 @@ fn metric_of(metric: u32, family: Family) -> u32 {
         (_, metric) => metric,
     }
 }
+
+#[cfg(test)]
+mod tests;

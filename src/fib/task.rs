@@ -1,26 +1,25 @@
 //! The fib task: takes commands and kernel events, writes the difference, tells what changed.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use brindle_bgp::net::{Family, Prefix};
+use brindle_bgp::net::Prefix;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
+use super::forwarding::Forwarding;
 use super::mirror::Mirror;
 use super::netlink::{DUMPS, Drained, Monitor, Writer};
 use super::route::KernelRoute;
 use super::schedule::Schedule;
-use super::sysctl;
 use super::table::{Outcome, Table};
 use super::view;
+use super::watch::Watch;
 use super::wire::News;
-use super::{Command, Event, FibSettings, FibStatus, ForwardingState, LocalAddress};
+use super::{Command, Event, FibSettings, FibStatus};
 
 /// Prefixes that are written before commands and events get their turn again.
 const WRITES_A_TURN: usize = 2048;
@@ -28,6 +27,8 @@ const WRITES_A_TURN: usize = 2048;
 const COMMANDS_A_TURN: usize = 64;
 /// Repaired prefixes that are named in one line of the log.
 const REPAIRS_NAMED: usize = 8;
+/// How often forwarding is looked at.
+const FORWARDING_EVERY: Duration = Duration::from_secs(5);
 
 /// The task's state: one owner, no locks.
 pub struct Fib {
@@ -37,15 +38,13 @@ pub struct Fib {
     mirror: Mirror,
     table: Table,
     schedule: Schedule,
-    /// Watched next hops, and what was last told of each.
-    watched: BTreeMap<IpAddr, Option<Option<u32>>>,
-    /// What is to be told and was not yet: the newest state only, so that it never grows.
-    untold: BTreeSet<IpAddr>,
-    told_addresses: Option<Vec<LocalAddress>>,
+    watch: Watch,
+    forwarding: Forwarding,
+    /// The families that were to be forwarded when it was last looked at.
+    forwarded: [bool; 2],
     /// Links, addresses or others' routes changed: next hops are to be found anew.
     is_disturbed: bool,
     repaired: Vec<Prefix>,
-    warned_of_advertisements: bool,
     status: FibStatus,
     published: Arc<ArcSwap<FibStatus>>,
 }
@@ -66,12 +65,11 @@ impl Fib {
             monitor,
             mirror: Mirror::default(),
             schedule: Schedule::new(Instant::now(), audit),
-            watched: BTreeMap::new(),
-            untold: BTreeSet::new(),
-            told_addresses: None,
+            watch: Watch::default(),
+            forwarding: Forwarding::default(),
+            forwarded: [false; 2],
             is_disturbed: false,
             repaired: Vec::new(),
-            warned_of_advertisements: false,
             status: FibStatus::default(),
             published,
         }
@@ -81,7 +79,7 @@ impl Fib {
     pub async fn run(mut self, mut commands: mpsc::Receiver<Command>, events: mpsc::Sender<Event>) {
         loop {
             let has_work = self.status.ready && self.settings.install && self.table.is_dirty();
-            let has_news = self.has_news() && !events.is_closed();
+            let has_news = self.status.ready && self.watch.has_news() && !events.is_closed();
             tokio::select! {
                 command = commands.recv() => {
                     if self.take(command, &mut commands) {
@@ -90,7 +88,7 @@ impl Fib {
                 }
                 () = self.monitor.ready() => self.hear(),
                 permit = events.reserve(), if has_news => {
-                    if let (Ok(permit), Some(event)) = (permit, self.next_news()) {
+                    if let (Ok(permit), Some(event)) = (permit, self.watch.tell(&self.mirror)) {
                         permit.send(event);
                     }
                     continue;
@@ -134,14 +132,12 @@ impl Fib {
                 }
             }
             Command::Watch(new, old) => {
-                for address in old {
-                    self.watched.remove(&address);
-                    self.untold.remove(&address);
+                for next_hop in old {
+                    self.watch.remove(next_hop);
                 }
-                for address in new {
-                    self.watched.insert(address, None);
+                for next_hop in new {
+                    self.watch.add(next_hop, &self.mirror);
                 }
-                self.is_disturbed = true;
             }
             Command::Sweep => {
                 self.table.sweep();
@@ -167,21 +163,22 @@ impl Fib {
         let (mut is_disturbed, mut is_resync) = (false, false);
         let drained = monitor.drain(|news| match news {
             News::Link(link) => {
-                // The kernel removes IPv4 routes with their link, and tells nobody.
+                let index = link.index;
                 let is_news = mirror.add_link(link);
                 is_disturbed |= is_news;
-                is_resync |= is_news;
+                // The kernel removes IPv4 routes with their link, and tells nobody.
+                is_resync |= is_news && table.uses(index);
             }
             News::LinkGone(index) => {
-                mirror.remove_link(index);
-                is_disturbed = true;
-                is_resync = true;
+                is_disturbed |= mirror.remove_link(index);
+                is_resync |= table.uses(index);
             }
             News::Address(address) => is_disturbed |= mirror.add_address(address),
             News::AddressGone(address) => {
-                mirror.remove_address(&address);
-                is_disturbed = true;
-                is_resync = true;
+                is_disturbed |= mirror.remove_address(&address);
+                // With the last address of a link go its IPv4 routes, as silently.
+                is_resync |= address.address.is_ipv4()
+                    && (table.uses(address.link) || mirror.uses(address.link));
             }
             News::Route(route, _) if route.is_ours() => {
                 is_disturbed |= mirror.displace(&route.key);
@@ -232,20 +229,15 @@ impl Fib {
         if self.is_disturbed && self.status.ready {
             self.is_disturbed = false;
             self.table.refresh(&self.mirror);
-            if self.table.retry() {
-                self.schedule.retry_is_over();
+            if self.table.has_refused() {
+                self.schedule.retry_soon(now);
             }
-            self.find_next_hops();
+            self.watch.look_at_all(&self.mirror);
         }
         if self.status.ready && self.settings.install {
             self.write();
         }
-        if self.schedule.is_forwarding_due(now) {
-            self.schedule.check_forwarding_at(now + Duration::from_secs(5));
-            self.forward();
-        } else if self.settings.forwarding && self.has_new_family() {
-            self.forward();
-        }
+        self.forward(now);
         self.publish();
     }
 
@@ -328,99 +320,22 @@ impl Fib {
         }
     }
 
-    fn has_new_family(&self) -> bool {
-        let counts = self.table.wanted_count();
-        counts.iter().zip(&self.status.forwarding).any(|(count, state)| {
-            *count > 0 && matches!(state, ForwardingState::Unknown | ForwardingState::Off)
-        })
-    }
-
-    /// Switches on forwarding for the families that are routed, or looks whether it is on.
-    fn forward(&mut self) {
-        for family in Family::ALL {
-            let before = self.status.forwarding[family.index()];
-            let is_wanted = self.settings.forwarding
-                && self.settings.install
-                && self.table.wanted_count()[family.index()] > 0;
-            let result = if is_wanted {
-                if family == Family::Ipv6Unicast {
-                    self.warn_of_router_advertisements();
-                }
-                sysctl::forward(family, before)
-            } else {
-                sysctl::is_forwarding(family).map(|is_on| match (is_on, before) {
-                    (true, ForwardingState::SwitchedOn) => ForwardingState::SwitchedOn,
-                    (true, _) => ForwardingState::On,
-                    (false, _) => ForwardingState::Off,
-                })
-            };
-            let state = &mut self.status.forwarding[family.index()];
-            match result {
-                Ok(now) => *state = now,
-                Err(error) if is_wanted => {
-                    let is_on = sysctl::is_forwarding(family).ok();
-                    *state = match is_on {
-                        Some(false) => ForwardingState::Off,
-                        _ => ForwardingState::Unknown,
-                    };
-                    let key = sysctl::forwarding_key(family);
-                    self.failed(format!("switching on /proc/sys/net/{key}: {error}"));
-                }
-                Err(_) => *state = ForwardingState::Unknown,
+    /// Switches on forwarding for the families that are routed as soon as one is, and looks
+    /// every few seconds whether it still is.
+    fn forward(&mut self, now: Instant) {
+        let is_due = self.schedule.is_forwarding_due(now);
+        let wanted = self
+            .table
+            .wanted_count()
+            .map(|count| count > 0 && self.settings.forwarding && self.settings.install);
+        let is_new = wanted != self.forwarded && self.forwarding.lacks(wanted);
+        if is_due || is_new {
+            self.forwarded = wanted;
+            self.schedule.check_forwarding_at(now + FORWARDING_EVERY);
+            if let Some(failure) = self.forwarding.ensure(wanted, &self.mirror) {
+                self.failed(failure);
             }
         }
-    }
-
-    fn warn_of_router_advertisements(&mut self) {
-        if self.warned_of_advertisements {
-            return;
-        }
-        self.warned_of_advertisements = true;
-        for link in self.mirror.links_with_router_advertisements() {
-            if sysctl::loses_router_advertisements(&link) {
-                let link = &*link;
-                warn!(
-                    link,
-                    "this link got routes from a router and will not any more once it forwards; \
-                     set net.ipv6.conf.{link}.accept_ra to 2 to keep them"
-                );
-            }
-        }
-    }
-
-    /// Compares what is known of watched next hops and own addresses with what was told.
-    fn find_next_hops(&mut self) {
-        for (address, told) in &self.watched {
-            let cost = self.mirror.reach(*address).ok().map(|reached| reached.cost);
-            if *told == Some(cost) {
-                self.untold.remove(address);
-            } else {
-                self.untold.insert(*address);
-            }
-        }
-    }
-
-    fn has_news(&self) -> bool {
-        self.status.ready
-            && (!self.untold.is_empty()
-                || self.told_addresses.as_ref() != Some(&self.mirror.own_addresses()))
-    }
-
-    fn next_news(&mut self) -> Option<Event> {
-        let addresses = self.mirror.own_addresses();
-        if self.told_addresses.as_ref() != Some(&addresses) {
-            self.told_addresses = Some(addresses.clone());
-            return Some(Event::OwnAddresses(addresses));
-        }
-        let mut costs = Vec::with_capacity(self.untold.len());
-        for address in std::mem::take(&mut self.untold) {
-            if let Some(told) = self.watched.get_mut(&address) {
-                let cost = self.mirror.reach(address).ok().map(|reached| reached.cost);
-                *told = Some(cost);
-                costs.push((address, cost));
-            }
-        }
-        (!costs.is_empty()).then_some(Event::NextHops(costs))
     }
 
     fn failed(&mut self, what: String) {
@@ -431,6 +346,7 @@ impl Fib {
     }
 
     fn publish(&mut self) {
+        self.status.forwarding = self.forwarding.states();
         self.status.wanted = self.table.wanted_count();
         self.status.installed = self.table.installed_count();
         self.status.stale = self.table.leftover_count();
