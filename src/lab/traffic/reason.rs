@@ -5,12 +5,18 @@ use std::net::IpAddr;
 
 use super::super::netns;
 use super::super::plan::{Node, Plan};
-use super::{Endpoint, Outcome};
+use super::{Endpoint, Kind, Outcome};
 
 /// Adds to every failure between nodes which node lacks which route.
 pub fn explain(plan: &Plan, outcomes: &mut [Outcome]) {
     let mut known = BTreeMap::new();
     for outcome in outcomes.iter_mut().filter(|o| !o.failures.is_empty()) {
+        // whatever is shorter passes
+        if let (1, Some(why)) = (outcome.failures.len(), outcome.failures.get_mut(&Kind::FullSize))
+            && why == "no answer"
+        {
+            why.push_str(": shorter packets pass, so an MTU on the path is below 1500");
+        }
         let pod = plan.pods().find(|(_, p)| p.name == outcome.to);
         let from = super::sources(plan).find(|s| s.name() == outcome.from);
         let (Some((far, _)), Some(near)) = (pod, from) else { continue };

@@ -10,6 +10,8 @@ use super::{Outcome, Report};
 
 /// A matrix wider than this says nothing to anybody.
 const WIDEST: usize = 12;
+/// Failures beyond this many tell nothing new.
+const MOST: usize = 20;
 
 /// The matrix, the failures with their reasons, and the sum.
 pub fn render(plan: &Plan, report: &Report) -> String {
@@ -30,15 +32,18 @@ pub fn render(plan: &Plan, report: &Report) -> String {
     }
     push(&mut text, "");
 
-    let mut lines: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut lines: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for outcome in &report.outcomes {
         for (kind, why) in &outcome.failures {
             let pair = format!("{} -> {} ({})", outcome.from, outcome.to, outcome.address);
-            lines.entry(format!("{pair}: {why}")).or_default().push((*kind).to_owned());
+            lines.entry(format!("{pair}: {why}")).or_default().push(kind.as_str());
         }
     }
-    for (what, kinds) in &lines {
+    for (what, kinds) in lines.iter().take(MOST) {
         push(&mut text, &format!("FAIL  {what}  [{}]", kinds.join(", ")));
+    }
+    if lines.len() > MOST {
+        push(&mut text, &format!("FAIL  and {} more; -o json has all", lines.len() - MOST));
     }
     let failed: usize = report.outcomes.iter().map(|o| o.failures.len()).sum();
     let pairs = report.outcomes.len();

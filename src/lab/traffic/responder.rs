@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Scope;
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub struct Ports {
 /// The namespace cannot be entered, or the address is not there.
 pub fn serve<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
-    stop: &'scope AtomicUsize,
+    stop: &'scope AtomicBool,
     pod: &Pod,
     address: IpAddr,
 ) -> anyhow::Result<Ports> {
@@ -55,7 +55,7 @@ pub fn serve<'scope, 'env>(
     let tcp = listener.local_addr()?.as_socket().context("an IP socket")?.port();
     let udp = datagrams.local_addr()?.port();
     scope.spawn(move || {
-        while stop.load(Ordering::Acquire) == 0 {
+        while !stop.load(Ordering::Acquire) {
             if let Ok((stream, _)) = listener.accept() {
                 // one that stalls must not hold up the others
                 scope.spawn(move || answer_stream(stream.into()));
@@ -64,7 +64,7 @@ pub fn serve<'scope, 'env>(
     });
     scope.spawn(move || {
         let mut buffer = vec![0; LIMIT];
-        while stop.load(Ordering::Acquire) == 0 {
+        while !stop.load(Ordering::Acquire) {
             if let Ok((length, peer)) = datagrams.recv_from(&mut buffer) {
                 stamp(&mut buffer[..length], peer.ip());
                 // an answer that cannot be sent is one that does not arrive: the probe says so
