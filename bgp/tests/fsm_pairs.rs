@@ -20,6 +20,7 @@ fn start(simulation: &mut Simulation) {
 #[test]
 fn both_dial_at_once_and_one_session_is_left_in_two_seconds() {
     for (id, local, remote) in [(2, 64512, 64512), (2, 64512, 65001), (1, 64512, 65001)] {
+        let mut collisions = 0;
         for seed in 0..1000 {
             let pair = [settings(1, local, remote), settings(id, remote, local)];
             let mut net = Simulation::new(pair, seed, Duration::from_millis(1 + seed % 300));
@@ -35,10 +36,12 @@ fn both_dial_at_once_and_one_session_is_left_in_two_seconds() {
                 "seed {seed}, ids 1 and {id}: took {took:?}, Ceases {ceases:?}, ups {ups:?}\n{}",
                 net.story()
             );
+            collisions += u64::from(net.story().contains("6/7"));
             net.run(10 * MINUTE);
             assert!(net.is_established(), "seed {seed}: does not last\n{}", net.story());
             assert_eq!(net.hosts.each_ref().map(|host| host.shell.ups), [1, 1], "seed {seed}");
         }
+        assert!(collisions > 300, "only {collisions} of 1000 runs had a collision");
     }
 }
 
@@ -132,10 +135,10 @@ fn a_goodbye_is_read_on_the_other_side_and_a_start_brings_the_session_back() {
     let reason = |net: &Simulation, host: usize| {
         net.hosts[host].peer.last_error().map(ToString::to_string).unwrap_or_default()
     };
-    assert_eq!(reason(&net, 0), "we sent Cease/AdministrativeShutdown: \"new disk\"");
-    assert_eq!(reason(&net, 1), "peer sent Cease/AdministrativeShutdown: \"new disk\"");
+    assert_eq!(reason(&net, 0), "we sent Cease: Administrative Shutdown (6/2) \"new disk\"");
+    assert_eq!(reason(&net, 1), "peer sent Cease: Administrative Shutdown (6/2) \"new disk\"");
     net.run(10 * MINUTE);
-    assert_eq!(reason(&net, 1), "peer sent Cease/ConnectionRejected");
+    assert_eq!(reason(&net, 1), "peer sent Cease: Connection Rejected (6/5)");
     net.event(0, Event::Start);
     let took = net.run_until(SECOND, Simulation::is_settled);
     assert!(took.is_some(), "{}", net.story());

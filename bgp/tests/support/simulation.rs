@@ -22,6 +22,7 @@ pub(crate) struct Host {
 }
 
 /// Something under way that arrives at a host.
+#[allow(clippy::large_enum_variant, reason = "a test may waste memory")]
 #[derive(Clone, Debug)]
 enum Parcel {
     Syn,
