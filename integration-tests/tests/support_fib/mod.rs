@@ -126,8 +126,22 @@ impl Namespace {
 
     /// Starts a fib here with other settings.
     pub fn start_with(&self, settings: FibSettings, tuning: Tuning) -> Fib {
-        let (handle, mut inbox) =
-            self.within(|| fib::start_tuned(settings, tuning)).expect("the fib starts");
+        self.start_within(settings, tuning, || {})
+    }
+
+    /// Starts a fib on a thread that was prepared in some way.
+    pub fn start_within(
+        &self,
+        settings: FibSettings,
+        tuning: Tuning,
+        prepare: impl FnOnce() + Send,
+    ) -> Fib {
+        let (handle, mut inbox) = self
+            .within(|| {
+                prepare();
+                fib::start_tuned(settings, tuning)
+            })
+            .expect("the fib starts");
         let (outbox, events) = mpsc::channel();
         std::thread::spawn(move || {
             while let Some(event) = inbox.blocking_recv() {
