@@ -272,18 +272,15 @@ impl Fib {
         started.elapsed()
     }
 
-    /// Waits until all that is wanted is installed and known to be.
+    /// Waits until nothing is left to be written.
     pub fn settle(&self) {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let diff: Vec<RouteView> = self.diff();
-            if diff.iter().all(|view| {
-                view.problem.as_ref().is_none_or(|problem| !problem.contains("about to be"))
-            }) {
-                return;
-            }
-            assert!(Instant::now() < deadline, "not settled: {diff:#?}");
-        }
+        let request = ListRequest { only_diff: true, after: None, limit: 64 };
+        let unsettled = || {
+            let mut views = self.list(request.clone());
+            views.retain(|view| view.problem.as_ref().is_some_and(|p| p.contains("about to be")));
+            views
+        };
+        wait_for("all is settled", || unsettled().is_empty().then_some(()), unsettled);
     }
 
     /// The routes that are not as wanted.
