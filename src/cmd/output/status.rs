@@ -24,7 +24,7 @@ pub(super) fn screen(status: &Status, color: bool) -> String {
     );
     let mut line = |title: &str, what: &str, see: Option<String>| {
         let see = see.map(|command| format!("   see: {command}")).unwrap_or_default();
-        writeln!(out, "  {title:<10}{}{}", visible(what), visible(&see))
+        writeln!(out, "  {title:<11}{}{}", visible(what), visible(&see))
             .expect("a String takes everything");
     };
     for chosen in &status.addresses {
