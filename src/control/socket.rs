@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::sys::stat::{Mode, fchmod};
@@ -100,11 +100,12 @@ pub fn bind(path: &Path) -> Result<Bound, BindError> {
         return Err(BindError::NoName(path.to_owned()));
     };
     let own_address = SockAddr::unix(path).map_err(|_| BindError::TooLong(path.to_owned()))?;
-    if !folder.as_os_str().is_empty() {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(folder)
+    if !folder.as_os_str().is_empty() && !folder.exists() {
+        fs::create_dir_all(folder)
+            .and_then(|()| {
+                // Whatever the umask: the socket's own mode says who may.
+                fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
+            })
             .map_err(failed("make its folder"))?;
     }
     refuse_if_taken(path, &own_address)?;

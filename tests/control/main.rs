@@ -5,4 +5,5 @@ mod agent;
 mod commands;
 mod golden;
 mod socket;
+mod terminal;
 mod views;

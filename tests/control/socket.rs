@@ -93,8 +93,10 @@ async fn an_agent_that_was_replaced_leaves_the_new_ones_socket() {
 
 #[test]
 fn others_may_look_but_not_change() {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: needs root to ask as somebody else");
+    let somebody_else = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+    let tried = Command::new("setpriv").args(somebody_else).arg("true").output();
+    if !tried.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: cannot ask as somebody else here");
         return;
     }
     let agent = Agent::start(views::answer);
@@ -106,7 +108,7 @@ fn others_may_look_but_not_change() {
     fs::copy(assert_cmd::cargo::cargo_bin!("brindle"), &copy).unwrap();
     let as_nobody = |words: &[&str]| {
         let output = Command::new("setpriv")
-            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .args(somebody_else)
             .arg(&copy)
             .args(words)
             .arg("--socket")

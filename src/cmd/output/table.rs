@@ -2,7 +2,8 @@
 
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Width, presets};
 
-use super::text::{Tone, paint, visible};
+use super::text::{Tone, paint};
+use crate::visible::visible;
 
 /// What has a row, or more, in a table.
 pub(super) trait Shown {
