@@ -37,6 +37,15 @@ pub struct Neighbor {
     pub address: IpAddr,
     /// Its AS.
     pub asn: u32,
+    /// Reflect to and from it (RFC 4456). Only BIRD and GoBGP are told.
+    pub is_client: bool,
+}
+
+impl Neighbor {
+    /// A neighbour that is no reflector client.
+    pub fn new(address: impl Into<IpAddr>, asn: u32) -> Self {
+        Self { address: address.into(), asn, is_client: false }
+    }
 }
 
 /// A session as a router shows it.
