@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::bird::Bird;
-use crate::frr::Frr;
+use crate::frr::{self, Frr};
 use crate::gobgp::Gobgp;
 use crate::netns::Host;
 use crate::skip;
@@ -117,7 +117,14 @@ impl Kind {
     /// Whether tests with it can run here; if not, says so for `test`.
     #[must_use]
     pub fn can_run(self, test: &str) -> bool {
-        skip::can_run(test, self.programs())
+        let missing = skip::what_is_missing(self.programs());
+        skip::unless(
+            test,
+            match self {
+                Kind::Frr => missing.or_else(frr::what_is_missing),
+                Kind::Bird | Kind::Gobgp => missing,
+            },
+        )
     }
 
     /// Starts one on `host`, listening on its addresses.

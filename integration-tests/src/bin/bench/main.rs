@@ -11,7 +11,6 @@
 use std::process::ExitCode;
 
 mod daemon;
-mod load;
 mod table;
 mod usage;
 mod work;

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use integration_tests::{Host, Netns};
+use integration_tests::{Host, Netns, load};
 
 use super::daemon::Program;
-use super::load;
 use super::usage::{Cost, Meter};
 
 /// The AS of the daemon, and of its reflector clients.

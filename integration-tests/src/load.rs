@@ -1,4 +1,5 @@
-//! Peers that send what was encoded before, and peers that count what they hear.
+//! Peers by the thousand prefixes: what they send was encoded before, what they hear is
+//! only counted. For measurements and for tests of what much costs.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
@@ -6,20 +7,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use integration_tests::Netns;
-use integration_tests::rawpeer::{KEEPALIVE, as_path, attribute, message, open, update};
 use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::netns::Netns;
+use crate::rawpeer::{KEEPALIVE, as_path, attribute, message, open, update};
 
 /// Longest hold time that we offer: a busy daemon must not lose a session to our silence.
 const HOLD_TIME: u16 = 600;
 
-/// A session that is up: everything until the first KEEPALIVE is read.
-pub(crate) fn establish(
-    netns: &Netns,
-    from: Ipv4Addr,
-    to: IpAddr,
-    asn: u32,
-) -> Result<TcpStream, String> {
+/// A session that is up: everything until the first KEEPALIVE is read, nothing after it.
+///
+/// # Errors
+/// If there is none within a minute.
+pub fn establish(netns: &Netns, from: Ipv4Addr, to: IpAddr, asn: u32) -> Result<TcpStream, String> {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         match netns.inside(|| greet(from, to, asn)) {
@@ -59,7 +59,10 @@ fn greet(from: Ipv4Addr, to: IpAddr, asn: u32) -> std::io::Result<TcpStream> {
 
 /// Counts IPv4 prefixes announced on a session, on a thread of its own, and answers
 /// KEEPALIVEs.
-pub(crate) fn count(mut stream: TcpStream) -> Arc<AtomicUsize> {
+///
+/// # Panics
+/// If no thread can be made.
+pub fn count(mut stream: TcpStream) -> Arc<AtomicUsize> {
     let count = Arc::new(AtomicUsize::new(0));
     let announced = count.clone();
     let work = move || {
@@ -112,8 +115,11 @@ fn announcements(body: &[u8]) -> usize {
     count
 }
 
-/// Waits until `done` says so; fails with what it says last.
-pub(crate) fn wait(limit: Duration, done: impl Fn() -> Result<(), String>) -> Result<(), String> {
+/// Waits until `done` says so, looking often.
+///
+/// # Errors
+/// After `limit`, with what `done` said last.
+pub fn wait(limit: Duration, done: impl Fn() -> Result<(), String>) -> Result<(), String> {
     let begin = Instant::now();
     loop {
         match done() {
@@ -126,7 +132,10 @@ pub(crate) fn wait(limit: Duration, done: impl Fn() -> Result<(), String>) -> Re
 
 /// UPDATEs that announce `count` different /24s, ten to each set of attributes: AS paths of
 /// three to six numbers and a community, as tables of the Internet have them.
-pub(crate) fn table(count: usize, asn: u32, next_hop: Ipv4Addr) -> Vec<u8> {
+///
+/// # Panics
+/// For more prefixes than there are from 20.0.0.0 on.
+pub fn table(count: usize, asn: u32, next_hop: Ipv4Addr) -> Vec<u8> {
     let mut octets = Vec::with_capacity(count * 12);
     let hop = attribute(0x40, 3, &next_hop.octets());
     for first in (0..count).step_by(10) {
@@ -144,8 +153,11 @@ pub(crate) fn table(count: usize, asn: u32, next_hop: Ipv4Addr) -> Vec<u8> {
     octets
 }
 
-/// An UPDATE with two /32s that belong to one peer alone.
-pub(crate) fn two(number: usize, next_hop: Ipv4Addr) -> Vec<u8> {
+/// An UPDATE with two /32s that belong to one peer alone, as an internal peer sends it.
+///
+/// # Panics
+/// For more peers than there are addresses.
+pub fn two(number: usize, next_hop: Ipv4Addr) -> Vec<u8> {
     let attributes = [
         attribute(0x40, 1, &[0]),
         as_path(&[]),
@@ -155,6 +167,19 @@ pub(crate) fn two(number: usize, next_hop: Ipv4Addr) -> Vec<u8> {
     .concat();
     let prefixes = [prefix(2 * number, 32), prefix(2 * number + 1, 32)].concat();
     update(&[], &attributes, &prefixes)
+}
+
+/// UPDATEs that withdraw what [`table`] announces.
+///
+/// # Panics
+/// As [`table`].
+pub fn withdrawal(count: usize) -> Vec<u8> {
+    let all = (0..count).step_by(900).flat_map(|first| {
+        let last = count.min(first + 900);
+        let prefixes: Vec<u8> = (first..last).flat_map(|number| prefix(number, 24)).collect();
+        update(&prefixes, &[], &[])
+    });
+    all.collect()
 }
 
 /// The prefix of that number and length, from 20.0.0.0 on, as it stands on the wire.
