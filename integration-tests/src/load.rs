@@ -57,14 +57,32 @@ fn greet(from: Ipv4Addr, to: IpAddr, asn: u32) -> std::io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Counts IPv4 prefixes announced on a session, on a thread of its own, and answers
-/// KEEPALIVEs.
+/// How many IPv4 prefixes a session has told so far, each time counted.
+#[derive(Debug, Default)]
+pub struct Heard {
+    announced: AtomicUsize,
+    withdrawn: AtomicUsize,
+}
+
+impl Heard {
+    /// Announcements.
+    pub fn announced(&self) -> usize {
+        self.announced.load(Ordering::Relaxed)
+    }
+
+    /// Withdrawals.
+    pub fn withdrawn(&self) -> usize {
+        self.withdrawn.load(Ordering::Relaxed)
+    }
+}
+
+/// Counts what a session tells, on a thread of its own, and answers KEEPALIVEs.
 ///
 /// # Panics
 /// If no thread can be made.
-pub fn count(mut stream: TcpStream) -> Arc<AtomicUsize> {
-    let count = Arc::new(AtomicUsize::new(0));
-    let announced = count.clone();
+pub fn count(mut stream: TcpStream) -> Arc<Heard> {
+    let count = Arc::new(Heard::default());
+    let heard = count.clone();
     let work = move || {
         let mut buffer = vec![0; 256 * 1024];
         let mut filled = 0;
@@ -74,7 +92,9 @@ pub fn count(mut stream: TcpStream) -> Arc<AtomicUsize> {
             while let Some(body) = next_message(&buffer[begin..filled]) {
                 match buffer[begin + 18] {
                     2 => {
-                        announced.fetch_add(announcements(body), Ordering::Relaxed);
+                        let (withdrawn, announced) = prefixes(body);
+                        heard.withdrawn.fetch_add(withdrawn, Ordering::Relaxed);
+                        heard.announced.fetch_add(announced, Ordering::Relaxed);
                     }
                     KEEPALIVE => {
                         // A session that is closed shows in the next read.
@@ -99,20 +119,24 @@ fn next_message(octets: &[u8]) -> Option<&[u8]> {
     octets.get(19..length)
 }
 
-/// How many IPv4 prefixes the UPDATE announces.
-fn announcements(body: &[u8]) -> usize {
+/// How many IPv4 prefixes the UPDATE withdraws and announces.
+fn prefixes(body: &[u8]) -> (usize, usize) {
     let length = |at: usize| match body.get(at..at + 2) {
         Some(&[high, low]) => usize::from(u16::from_be_bytes([high, low])),
         _ => 0,
     };
-    let withdrawn = length(0);
-    let mut at = 4 + withdrawn + length(2 + withdrawn);
-    let mut count = 0;
-    while let Some(bits) = body.get(at) {
-        at += 1 + usize::from(bits.div_ceil(8));
-        count += 1;
-    }
-    count
+    let count = |mut octets: &[u8]| {
+        let mut count = 0;
+        while let Some(bits) = octets.first() {
+            octets = octets.get(1 + usize::from(bits.div_ceil(8))..).unwrap_or_default();
+            count += 1;
+        }
+        count
+    };
+    let attributes = 2 + length(0);
+    let announced = attributes + 2 + length(attributes);
+    let part = |range: std::ops::Range<usize>| body.get(range).unwrap_or_default();
+    (count(part(2..attributes)), count(part(announced..body.len())))
 }
 
 /// Waits until `done` says so, looking often.

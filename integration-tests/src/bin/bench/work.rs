@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use integration_tests::{Host, Netns, load};
@@ -59,7 +58,7 @@ pub(crate) fn pass_on(program: Program, count: usize) -> Result<Cost, String> {
     let meter = Meter::start(daemon.pid());
     sender.write_all(&octets).map_err(|error| format!("the sender was cut off: {error}"))?;
     load::wait(LIMIT, || {
-        let heard = heard.load(Ordering::Relaxed);
+        let heard = heard.announced();
         if heard >= count { Ok(()) } else { Err(format!("{heard} of {count} prefixes arrived")) }
     })?;
     Ok(meter.stop())
@@ -110,7 +109,7 @@ pub(crate) fn reflect(program: Program, count: usize) -> Result<Cost, String> {
     }
     let wanted = 2 * (count - 1);
     load::wait(LIMIT, || {
-        let missing = heard.iter().filter(|heard| heard.load(Ordering::Relaxed) < wanted).count();
+        let missing = heard.iter().filter(|heard| heard.announced() < wanted).count();
         if missing == 0 { Ok(()) } else { Err(format!("{missing} clients miss prefixes")) }
     })?;
     Ok(meter.stop())
