@@ -6,6 +6,12 @@ use std::sync::Arc;
 
 use brindle_bgp::net::{Asn, Prefix};
 
+pub mod files;
+mod folder;
+mod manifest;
+pub mod node;
+pub mod peers;
+
 /// A node of the cluster, as far as routing needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {

@@ -1,12 +1,307 @@
 //! `brindle lab`.
 
+use std::ffi::OsString;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+
 use super::Exit;
+use crate::lab::fault::{self, Fault};
+use crate::lab::plan::{LabName, Options, Plan, TorKind};
+use crate::lab::state::{Lab, Phase, Place};
+use crate::lab::{build, converge, down, exec, list, process, rootless, traffic};
 
 /// Arguments of `brindle lab`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// The lab's name
+    #[arg(long, global = true, default_value = "demo", value_name = "NAME")]
+    name: LabName,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Build a lab, start its speakers and wait until every pod's route is everywhere
+    Up(Up),
+    /// Remove a lab and everything that belongs to it
+    Down,
+    /// List nodes, pods and routers with addresses and the state of their speakers
+    Ls {
+        /// How to print it
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// Run a command inside a node, pod or router
+    Exec {
+        /// Where
+        target: String,
+        /// What
+        #[arg(last = true, required = true, value_name = "CMD")]
+        command: Vec<OsString>,
+    },
+    /// Break something, or mend it
+    #[command(subcommand)]
+    Fault(Fault),
+    /// Send TCP, UDP, ICMP and full-size packets between all pods and check how they travel
+    Test {
+        /// How to print it
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// Keep a user namespace open
+    #[command(hide = true)]
+    Hold {
+        #[arg(long)]
+        keep: PathBuf,
+    },
+    /// Become a command that outlives the terminal
+    #[command(hide = true)]
+    Detach {
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Up {
+    /// How many nodes
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    nodes: u8,
+    /// How many racks, each with a top-of-rack router
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    tors: u8,
+    /// How many pods on each node
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    pods: u8,
+    /// IPv6 beside IPv4
+    #[arg(long)]
+    dual_stack: bool,
+    /// What the top-of-rack routers run
+    #[arg(long, value_enum, default_value_t)]
+    tor: TorKind,
+    /// Remove a lab of the same name first
+    #[arg(long)]
+    replace: bool,
+    /// How long to wait for all routes, in seconds
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    wait: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum Output {
+    /// For people
+    #[default]
+    Table,
+    /// For programs
+    Json,
+}
 
 /// Runs it.
-pub fn run(_args: Args) -> Exit {
-    Exit::Usage
+pub fn run(args: Args) -> Exit {
+    let name = args.name;
+    let place = Place::find();
+    let done = match args.command {
+        Command::Up(up) => run_up(&place, name, &up),
+        Command::Down => run_down(&place, &name),
+        Command::Ls { output } => run_ls(&place, &name, output),
+        Command::Exec { target, command } => run_exec(&place, &name, &target, &command),
+        Command::Fault(fault) => run_fault(&place, &name, &fault),
+        Command::Test { output } => run_test(&place, &name, output),
+        Command::Hold { keep } => rootless::run_holder(&keep).map(|()| Exit::Fine),
+        Command::Detach { command } => {
+            let program = command.first().cloned().unwrap_or_default();
+            let context = format!("cannot run {}", program.to_string_lossy());
+            Err(anyhow::Error::new(process::detach(&command)).context(context))
+        }
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("brindle lab: {error:#}");
+        let denied = |cause: &(dyn std::error::Error + 'static)| {
+            let io = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+            io == Some(std::io::ErrorKind::PermissionDenied)
+        };
+        if error.chain().any(denied) { Exit::NotPermitted } else { Exit::Usage }
+    })
+}
+
+fn run_up(place: &Place, name: LabName, up: &Up) -> anyhow::Result<Exit> {
+    let program = std::env::current_exe().context("cannot find this program")?;
+    let options = Options {
+        name: name.clone(),
+        nodes: up.nodes,
+        tors: up.tors,
+        pods: up.pods,
+        dual_stack: up.dual_stack,
+        tor: up.tor,
+    };
+    // what cannot be built is refused before the old one is removed
+    Plan::new(&options)?;
+    if up.tor == TorKind::Bird {
+        crate::lab::netns::program("bird")?;
+    }
+    if up.replace {
+        down::down(place, &name)?;
+    }
+    let start = Instant::now();
+    let mut lab = Lab::create(place, options, program)?;
+    if let Err(error) = build_up(place, &mut lab) {
+        let context = format!("lab \"{name}\" could not be built and was removed again");
+        drop(lab);
+        // from inside a user namespace `down` is of no use; its processes end by their mark
+        if let Err(worse) = down::down(place, &name) {
+            eprintln!("brindle lab: {worse:#}; `brindle lab down --name {name}` tries again");
+        }
+        return Err(error.context(context));
+    }
+    let mut line = ProgressLine::new();
+    let waited = converge::wait(&lab, Duration::from_secs(up.wait), |progress| {
+        line.show(&format!("routes: {} of {}", progress.have(), progress.want));
+    });
+    line.end();
+    lab.state.phase = Phase::Up;
+    lab.save()?;
+    let plan = &lab.state.plan;
+    let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let kind = match up.tor {
+        TorKind::Brindle => "ToR",
+        TorKind::Bird => "BIRD ToR",
+    };
+    let size = format!(
+        "{}, {}, {}",
+        count(plan.nodes.len(), "node"),
+        count(plan.tors.len(), kind),
+        count(plan.pods().count(), "pod")
+    );
+    let flag = if name.as_str() == "demo" { String::new() } else { format!(" --name {name}") };
+    match waited {
+        Ok(took) => {
+            println!(
+                "lab \"{name}\": {size}, built in {:.1}s, converged in {:.1}s      files and logs: {}",
+                (start.elapsed() - took).as_secs_f64(),
+                took.as_secs_f64(),
+                lab.dir.display()
+            );
+            println!(
+                "try: brindle lab exec{flag} n1 -- brindle peers     brindle lab fault{flag} \
+                 link-down n2     brindle lab test{flag}     brindle lab down{flag}"
+            );
+            Ok(Exit::Fine)
+        }
+        Err(error) => {
+            eprint!("lab \"{name}\": {size}; not converged: {}", converge::describe(&lab, &error));
+            eprintln!(
+                "it is still there to look into: brindle lab ls{flag}; brindle lab down{flag} removes it"
+            );
+            Ok(Exit::Bad)
+        }
+    }
+}
+
+/// Everything between the empty folder and running speakers.
+fn build_up(place: &Place, lab: &mut Lab) -> anyhow::Result<()> {
+    if place.rootless {
+        let log = lab.dir.join("holder.log");
+        let holder = rootless::hold(&lab.state.program, &place.base, &log, &lab.state.id)?;
+        lab.state.holder = Some(holder.process);
+        lab.save()?;
+        holder.release()?;
+        lab.enter()?;
+    }
+    let mut line = ProgressLine::new();
+    line.show("building namespaces and cables");
+    build::network(lab)?;
+    build::files(lab)?;
+    line.show("starting speakers");
+    let tors = lab.state.plan.tors.iter().map(|t| t.name.clone());
+    let names: Vec<_> = tors.chain(lab.state.plan.nodes.iter().map(|n| n.name.clone())).collect();
+    for name in names {
+        let process = build::start_speaker(lab, &name)?;
+        lab.state.processes.insert(name, process);
+    }
+    line.end();
+    lab.save()
+}
+
+fn run_down(place: &Place, name: &LabName) -> anyhow::Result<Exit> {
+    let removed = down::down(place, name)?;
+    if removed == down::Removed::default() {
+        println!("lab \"{name}\": nothing to remove");
+    } else {
+        println!(
+            "lab \"{name}\" removed: {} processes, {} network namespaces, its files",
+            removed.processes, removed.namespaces
+        );
+    }
+    Ok(Exit::Fine)
+}
+
+fn run_ls(place: &Place, name: &LabName, output: Output) -> anyhow::Result<Exit> {
+    let listing = list::list(&Lab::open(place, name)?);
+    match output {
+        Output::Table => print!("{}", listing.render()),
+        Output::Json => println!("{}", serde_json::to_string_pretty(&listing)?),
+    }
+    Ok(if listing.is_good() { Exit::Fine } else { Exit::Bad })
+}
+
+fn run_exec(
+    place: &Place,
+    name: &LabName,
+    target: &str,
+    command: &[OsString],
+) -> anyhow::Result<Exit> {
+    let lab = Lab::open(place, name)?;
+    lab.enter()?;
+    Err(exec::exec(&lab, target, command))
+}
+
+fn run_fault(place: &Place, name: &LabName, fault: &Fault) -> anyhow::Result<Exit> {
+    let mut lab = Lab::open_to_change(place, name)?;
+    lab.enter()?;
+    println!("{}", fault::apply(&mut lab, fault)?);
+    Ok(Exit::Fine)
+}
+
+fn run_test(place: &Place, name: &LabName, output: Output) -> anyhow::Result<Exit> {
+    let lab = Lab::open(place, name)?;
+    lab.enter()?;
+    let report = traffic::run(&lab)?;
+    match output {
+        Output::Table => print!("{}", traffic::report::render(&lab.state.plan, &report)),
+        Output::Json => println!("{}", serde_json::to_string_pretty(&report)?),
+    }
+    Ok(if report.passed { Exit::Fine } else { Exit::Bad })
+}
+
+/// A line that is written over on a terminal; elsewhere one line for each change.
+struct ProgressLine {
+    terminal: bool,
+    last: String,
+}
+
+impl ProgressLine {
+    fn new() -> Self {
+        Self { terminal: std::io::stderr().is_terminal(), last: String::new() }
+    }
+
+    fn show(&mut self, text: &str) {
+        if self.terminal {
+            eprint!("\r\x1b[K{text}");
+            let _ = std::io::stderr().flush();
+        } else if text != self.last {
+            eprintln!("{text}");
+        }
+        text.clone_into(&mut self.last);
+    }
+
+    fn end(&mut self) {
+        if self.terminal && !self.last.is_empty() {
+            eprint!("\r\x1b[K");
+        }
+        self.last.clear();
+    }
 }

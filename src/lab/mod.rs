@@ -1,1 +1,37 @@
 //! Clusters of network namespaces on one machine.
+//!
+//! ```text
+//!    n1-p1   n1-p2        n2-p1   n2-p2            every box is a network namespace,
+//!      │eth0   │eth0        │       │              every line a veth pair of MTU 1500
+//!  pod1│   pod2│            │       │
+//!    ┌─┴───────┴─┐        ┌─┴───────┴─┐
+//!    │ n1  agent │        │ n2  agent │            a real `brindle agent` each
+//!    └─────┬─────┘        └─────┬─────┘
+//!      eth0│  10.0.0.0/24       │
+//!        ┌─┴──── bridge ────────┴─┐    ┌──────┐
+//!        │ tor1   agent or BIRD   ├────┤ tor2 ├─ …   eBGP between the routers
+//!        └────────────────────────┘    └──────┘
+//! ```
+//!
+//! The lab makes what an administrator and a CNI plug-in would: interfaces, addresses, the
+//! nodes' default routes, a host route to each pod. Whatever else a packet from pod to pod
+//! needs is the speakers' work.
+//!
+//! [`plan`] works out names and addresses (pure), [`speakers`] the configuration files (pure),
+//! [`state`] remembers them on disk before [`build`] makes anything, so that [`down`] finds
+//! everything after a crash. [`converge`] waits, [`traffic`] proves, [`fault`] breaks things.
+//! Without root all of it happens in a user namespace that [`rootless`] keeps open.
+
+pub mod build;
+pub mod converge;
+pub mod down;
+pub mod exec;
+pub mod fault;
+pub mod list;
+pub mod netns;
+pub mod plan;
+pub mod process;
+pub mod rootless;
+pub mod speakers;
+pub mod state;
+pub mod traffic;

@@ -1,0 +1,231 @@
+//! Makes a lab's namespaces, cables, addresses and files, and starts its speakers.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt::Write as _;
+use std::fs;
+
+use anyhow::Context;
+
+use super::netns;
+use super::plan::{
+    Node, POD_GATEWAY_V4, POD_GATEWAY_V6, Plan, Pod, RACK_BRIDGE, Tor, TorKind, UPLINK,
+};
+use super::process::{self, ProcessId, Start};
+use super::speakers;
+use super::state::Lab;
+
+/// What every namespace gets: no source checks that depend on the machine, nothing learned
+/// from router advertisements, addresses usable at once.
+const EVERYWHERE: &[(&str, &str)] = &[
+    ("ipv4/conf/all/rp_filter", "0"),
+    ("ipv4/conf/default/rp_filter", "0"),
+    ("ipv4/conf/all/send_redirects", "0"),
+    ("ipv4/conf/default/send_redirects", "0"),
+    ("ipv6/conf/all/accept_dad", "0"),
+    ("ipv6/conf/default/accept_dad", "0"),
+    ("ipv6/conf/all/accept_ra", "0"),
+    ("ipv6/conf/default/accept_ra", "0"),
+];
+
+/// A new namespace copies the machine's setting; the agent is to be seen changing it.
+const FORWARDING_OFF: &[(&str, &str)] =
+    &[("ipv4/ip_forward", "0"), ("ipv6/conf/all/forwarding", "0")];
+
+/// For routers whose speaker leaves this to the administrator.
+const FORWARDING_ON: &[(&str, &str)] =
+    &[("ipv4/ip_forward", "1"), ("ipv6/conf/all/forwarding", "1")];
+
+const NO_IPV6: &[(&str, &str)] =
+    &[("ipv6/conf/all/disable_ipv6", "1"), ("ipv6/conf/default/disable_ipv6", "1")];
+
+/// Makes all namespaces, cables and addresses of the lab.
+///
+/// # Errors
+/// No privilege, `ip` is missing, or something of that name is there already.
+pub fn network(lab: &Lab) -> anyhow::Result<()> {
+    let plan = &lab.state.plan;
+    let add = |script: String, name: &str| script + "netns add " + name + "\n";
+    netns::ip_batch(None, &plan.namespaces().fold(String::new(), add))?;
+    for name in plan.namespaces() {
+        netns::sysctl(name, EVERYWHERE)?;
+        netns::sysctl(name, FORWARDING_OFF)?;
+        if !lab.state.options.dual_stack {
+            netns::sysctl(name, NO_IPV6)?;
+        }
+        netns::ip_batch(Some(name), "link set lo up\n")?;
+    }
+    for (index, tor) in plan.tors.iter().enumerate() {
+        netns::ip_batch(Some(&tor.namespace), &tor_script(plan, index))?;
+        if lab.state.options.tor == TorKind::Bird {
+            netns::sysctl(&tor.namespace, FORWARDING_ON)?;
+        }
+    }
+    for node in &plan.nodes {
+        netns::ip_batch(Some(&node.namespace), &node_script(plan, node))?;
+        for pod in &node.pods {
+            netns::ip_batch(Some(&pod.namespace), &pod_script(pod))?;
+        }
+    }
+    Ok(())
+}
+
+/// The rack's bridge with a cable to each node, and the cables to the other routers.
+fn tor_script(plan: &Plan, index: usize) -> String {
+    let tor = &plan.tors[index];
+    let mut script = format!(
+        "link add {RACK_BRIDGE} type bridge forward_delay 0 mcast_snooping 0\n\
+         link set {RACK_BRIDGE} up\n"
+    );
+    for address in &tor.addresses {
+        line(&mut script, format_args!("addr add {address} dev {RACK_BRIDGE}"));
+    }
+    for node in plan.nodes.iter().filter(|n| n.rack == index) {
+        cable(&mut script, &node.name, UPLINK, &node.namespace);
+        line(&mut script, format_args!("link set {} master {RACK_BRIDGE} up", node.name));
+    }
+    for trunk in &plan.trunks {
+        let [a, b] = &trunk.ends;
+        if a.tor == index {
+            cable(&mut script, &a.interface, &b.interface, &plan.tors[b.tor].namespace);
+        }
+        // the cable is made by the end that comes first, so it is there for both
+        for end in [a, b].into_iter().filter(|e| e.tor == index) {
+            line(&mut script, format_args!("link set {} up", end.interface));
+            for address in &end.addresses {
+                line(&mut script, format_args!("addr add {address} dev {}", end.interface));
+            }
+        }
+    }
+    script
+}
+
+/// A node's addresses and default routes, and for each pod a cable and a host route.
+fn node_script(plan: &Plan, node: &Node) -> String {
+    let mut script = uplink_script(plan, node);
+    if !node.pods.is_empty() {
+        // a local address that every pod's question for its gateway is answered with, without
+        // proxy ARP, which would need a default route and forwarding
+        line(&mut script, format_args!("route add local {POD_GATEWAY_V4} dev lo proto static"));
+    }
+    for pod in &node.pods {
+        let port = &pod.interface;
+        cable(&mut script, port, UPLINK, &pod.namespace);
+        line(&mut script, format_args!("link set {port} up"));
+        for address in &pod.addresses {
+            let host = if address.is_ipv6() {
+                line(&mut script, format_args!("addr add {POD_GATEWAY_V6}/64 dev {port} nodad"));
+                format!("{address}/128 dev {port} proto static")
+            } else {
+                format!("{address}/32 dev {port} proto static scope link")
+            };
+            line(&mut script, format_args!("route add {host}"));
+        }
+    }
+    script
+}
+
+/// What the administrator of `node` configures on its uplink; may be carried out again.
+pub fn uplink_script(plan: &Plan, node: &Node) -> String {
+    let mut script = format!("link set {UPLINK} up\n");
+    for address in &node.addresses {
+        line(&mut script, format_args!("addr replace {address} dev {UPLINK} nodad"));
+    }
+    for gateway in plan.tors[node.rack].ips() {
+        line(
+            &mut script,
+            format_args!("route replace default via {gateway} dev {UPLINK} proto static"),
+        );
+    }
+    script
+}
+
+fn pod_script(pod: &Pod) -> String {
+    let mut script = format!("link set {UPLINK} up\n");
+    for address in &pod.addresses {
+        if address.is_ipv6() {
+            line(&mut script, format_args!("addr add {address}/128 dev {UPLINK} nodad"));
+            line(&mut script, format_args!("route add default via {POD_GATEWAY_V6} dev {UPLINK}"));
+        } else {
+            line(&mut script, format_args!("addr add {address}/32 dev {UPLINK}"));
+            line(&mut script, format_args!("route add {POD_GATEWAY_V4} dev {UPLINK} scope link"));
+            line(&mut script, format_args!("route add default via {POD_GATEWAY_V4} dev {UPLINK}"));
+        }
+    }
+    script
+}
+
+fn cable(script: &mut String, here: &str, there: &str, namespace: &str) {
+    let (a, b) = (format_args!("{here} mtu 1500"), format_args!("{there} mtu 1500"));
+    line(script, format_args!("link add {a} type veth peer name {b} netns {namespace}"));
+}
+
+fn line(script: &mut String, text: std::fmt::Arguments<'_>) {
+    writeln!(script, "{text}").expect("writing to a String cannot fail");
+}
+
+/// Writes the configuration of every speaker and the folder of Node manifests.
+///
+/// # Errors
+/// A file cannot be written.
+pub fn files(lab: &Lab) -> anyhow::Result<()> {
+    let plan = &lab.state.plan;
+    let write = |path: std::path::PathBuf, text: String| {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        }
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    };
+    for node in &plan.nodes {
+        let manifest = lab.dir.join("manifests").join(format!("{}.yaml", node.name));
+        write(manifest, speakers::manifest(node))?;
+    }
+    for node in &plan.nodes {
+        let dir = lab.speaker_dir(&node.name);
+        write(dir.join("brindle.yaml"), speakers::node_config(plan, node, &lab.dir))?;
+    }
+    for (index, tor) in plan.tors.iter().enumerate() {
+        let dir = lab.speaker_dir(&tor.name);
+        match lab.state.options.tor {
+            TorKind::Brindle => {
+                write(dir.join("brindle.yaml"), speakers::tor_config(plan, index, &lab.dir))?;
+            }
+            TorKind::Bird => write(dir.join("bird.conf"), speakers::bird_config(plan, index))?,
+        }
+    }
+    Ok(())
+}
+
+/// Starts the speaker of node or router `name`.
+///
+/// # Errors
+/// There is no such node, or its program cannot be run.
+pub fn start_speaker(lab: &Lab, name: &str) -> anyhow::Result<ProcessId> {
+    let plan = &lab.state.plan;
+    let namespace = match (plan.node(name), plan.tor(name)) {
+        (Some(Node { namespace, .. }), _) | (_, Some(Tor { namespace, .. })) => namespace,
+        _ => anyhow::bail!("no node or router \"{name}\" in this lab"),
+    };
+    let dir = lab.speaker_dir(name);
+    let is_bird = plan.tor(name).is_some() && lab.state.options.tor == TorKind::Bird;
+    let command: Vec<OsString> = if is_bird {
+        vec![
+            netns::program("bird")?.into(),
+            "-f".into(),
+            "-c".into(),
+            dir.join("bird.conf").into(),
+            "-s".into(),
+            dir.join("bird.ctl").into(),
+        ]
+    } else {
+        let config = dir.join("brindle.yaml");
+        vec![lab.state.program.clone().into(), "agent".into(), "--config".into(), config.into()]
+    };
+    process::start(&Start {
+        program: &lab.state.program,
+        namespace,
+        log: &lab.log(name),
+        mark: &lab.state.id,
+        command: &command.iter().map(OsString::as_os_str).collect::<Vec<&OsStr>>(),
+    })
+    .with_context(|| format!("speaker of {name}"))
+}
