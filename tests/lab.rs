@@ -177,7 +177,7 @@ fn a_translated_source_is_noticed() {
                 10.244.2.11  [TCP, UDP, 1500-byte packets with DF]";
     assert!(text.contains(want), "{text}");
     // nobody tells whom an echo reply was sent to, so that one is caught on the wire
-    let want = "eth0 of n1 never carried 10.244.2.11 -> 10.244.1.11 itself; it carried 10.0.0.2 \
+    let want = "eth0 of n2 never carried 10.244.2.11 -> 10.244.1.11 itself; it carried 10.0.0.2 \
                 -> 10.244.1.11 (source translated)  [ICMP]";
     assert!(text.contains(want), "{text}");
     assert!(!text.contains("FAIL  n1-p1"), "only n2 translates\n{text}");
