@@ -5,6 +5,9 @@ use clap::{Parser, Subcommand};
 use crate::cmd::{self, Exit};
 
 /// A plain layer-3 network for clusters: BGP routes and network policy.
+///
+/// Exit codes: 0 fine; 1 answered, but the answer is bad (unhealthy, a difference found);
+/// 2 wrong usage or an invalid file; 3 the agent does not answer; 4 not permitted.
 #[derive(Debug, Parser)]
 #[command(name = "brindle", version)]
 pub struct Cli {
@@ -14,12 +17,24 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the daemon of this node.
+    /// Run the daemon of this node
     Agent(cmd::agent::Args),
-    /// Check and show the configuration.
+    /// How this node is: healthy or not, and the first thing to do
+    Status(cmd::status::Args),
+    /// BGP peers: list them, look at one, reset, enable, disable
+    Peers(cmd::peers::Args),
+    /// Routes: best, received, advertised, refused, installed
+    Routes(cmd::routes::Args),
+    /// Check and show the configuration
     Config(cmd::config::Args),
-    /// A whole cluster of network namespaces on this machine.
+    /// A whole cluster of network namespaces on this machine
     Lab(cmd::lab::Args),
+    /// The version of this command and of the agent
+    Version(cmd::version::Args),
+    /// Print what a shell needs to complete our words
+    Completion(cmd::completion::Args),
+    /// Print the manual, or write a page for each subcommand
+    Man(cmd::man::Args),
 }
 
 impl Cli {
@@ -27,8 +42,14 @@ impl Cli {
     pub fn run(self) -> Exit {
         match self.command {
             Command::Agent(args) => cmd::agent::run(args),
+            Command::Status(args) => cmd::status::run(&args),
+            Command::Peers(args) => cmd::peers::run(args),
+            Command::Routes(args) => cmd::routes::run(args),
             Command::Config(args) => cmd::config::run(args),
             Command::Lab(args) => cmd::lab::run(args),
+            Command::Version(args) => cmd::version::run(&args),
+            Command::Completion(args) => cmd::completion::run(&args),
+            Command::Man(args) => cmd::man::run(&args),
         }
     }
 }

@@ -9,3 +9,6 @@ pub mod fib;
 pub mod lab;
 pub mod speaker;
 pub mod telemetry;
+
+/// The version of this build.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

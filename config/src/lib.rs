@@ -1,123 +1,30 @@
 //! brindle's configuration: YAML text in, a [`Config`] or a list of errors with file,
 //! line and column out.
+//!
+//! ```text
+//!  brindle.yaml ──┐ yaml                 section, value            meaning
+//!  conf.d/a.yaml ─┼──────► trees ─merge─► tree ──────► check ─────► Config ─render─► YAML, JSON
+//!  conf.d/b.yaml ─┘       with places                   └─► Errors: file:line:column  path: ...
+//! ```
+//!
+//! Each file becomes a tree whose nodes know where they stand; the trees are laid on each
+//! other; the check asks the tree for one key after the other, notes all that is wrong and
+//! goes on, so that one run names every mistake. A [`Config`] comes out only if nothing was.
+//! Only [`Config::load`] touches the file system.
 
-use std::net::IpAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+mod check;
+mod error;
+mod load;
+mod meaning;
+mod merge;
+mod render;
+mod schema;
+mod section;
+mod value;
+mod yaml;
 
-use brindle_bgp::filter::Filter;
-use brindle_bgp::msg::HoldTime;
-use brindle_bgp::net::{Asn, Prefix, RouterId};
-use brindle_bgp::rib::NextHopMode;
-
-/// A whole configuration; exists only checked. Two that are equal mean the same.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// This node.
-    pub node: Node,
-    /// The BGP speaker.
-    pub bgp: Bgp,
-    /// What goes into the kernel.
-    pub routes: Routes,
-    /// Where the cluster's state comes from; `None` if there is no cluster.
-    pub source: Option<Source>,
-    /// The control socket.
-    pub control: Control,
-}
-
-/// `node:` what the node is, as far as it is not detected or told by the source.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Node {
-    /// `node.name`; `None` takes the host name.
-    pub name: Option<String>,
-    /// `node.addresses`, at most one a family; empty takes the source's or detects.
-    pub addresses: Vec<IpAddr>,
-    /// `node.podCIDRs`; empty takes the source's.
-    pub pod_cidrs: Vec<Prefix>,
-}
-
-/// `bgp:` the speaker.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bgp {
-    /// `bgp.asNumber`, 64512 by default.
-    pub asn: Asn,
-    /// `bgp.routerID`; `None` takes the node's IPv4 address.
-    pub router_id: Option<RouterId>,
-    /// `bgp.listen.addresses`; empty takes the node's addresses.
-    pub listen_addresses: Vec<IpAddr>,
-    /// `bgp.listen.port`, 179 by default; also the port that mesh peers are dialled on.
-    pub listen_port: u16,
-    /// `bgp.nodeToNodeMesh.enabled`, true by default.
-    pub mesh: bool,
-    /// `bgp.holdTime`, 90 s by default.
-    pub hold_time: HoldTime,
-    /// `bgp.connectRetryTime`: first wait between attempts, 1 s by default.
-    pub connect_retry: Duration,
-    /// `bgp.maxPaths`: the most paths used together, 16 by default; 1 switches ECMP off.
-    pub max_paths: usize,
-    /// `bgp.peers`.
-    pub peers: Vec<Peer>,
-    /// `bgp.networks`: further prefixes to originate.
-    pub networks: Vec<Prefix>,
-}
-
-/// One of `bgp.peers`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// `name`, unique.
-    pub name: Arc<str>,
-    /// `peerIP`, unique.
-    pub address: IpAddr,
-    /// `port`, 179 by default.
-    pub port: u16,
-    /// `asNumber`.
-    pub asn: Asn,
-    /// `sourceAddress`: ours on this session; `None` lets the kernel choose.
-    pub source_address: Option<IpAddr>,
-    /// `passive`: never dial it.
-    pub passive: bool,
-    /// `reflectorClient`: reflect to and from it (RFC 4456).
-    pub reflector_client: bool,
-    /// `holdTime`, that of `bgp` by default.
-    pub hold_time: HoldTime,
-    /// `importFilters`, resolved; `None` if the key is missing (RFC 8212 refuses then for an
-    /// external peer), an empty list accepts everything.
-    pub import: Option<Vec<Arc<Filter>>>,
-    /// `exportFilters`, likewise.
-    pub export: Option<Vec<Arc<Filter>>>,
-    /// `nextHopMode`: Auto, Self or Keep.
-    pub next_hop_mode: NextHopMode,
-}
-
-/// `routes:` what goes into the kernel.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Routes {
-    /// `routes.install`, true by default: learned routes go into the kernel. Off for a pure
-    /// route reflector.
-    pub install: bool,
-    /// `routes.metric` of learned routes, 512 by default.
-    pub metric: u32,
-    /// `routes.forwarding`, true by default: switch on forwarding for the families routed.
-    pub forwarding: bool,
-    /// `routes.startupHold`: longest wait for sources and peers before leftover routes of
-    /// an earlier run are removed, 60 s by default.
-    pub startup_hold: Duration,
-}
-
-/// `source:` where nodes come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// `kind: files`: a folder of manifests.
-    Files {
-        /// `path`.
-        path: PathBuf,
-    },
-}
-
-/// `control:` the control socket.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Control {
-    /// `control.socket`, `/run/brindle/brindle.sock` by default.
-    pub socket: PathBuf,
-}
+pub use error::{Errors, Place, Problem};
+pub use load::Loaded;
+pub use meaning::{Bgp, Config, Control, Node, Peer, Routes, Source};
+pub use schema::json_schema;
+pub use value::is_dns_subdomain;

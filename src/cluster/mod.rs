@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use brindle_bgp::net::{Asn, Prefix};
 
+pub mod files;
+pub mod peers;
+
 /// A node of the cluster, as far as routing needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {

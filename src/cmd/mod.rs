@@ -1,10 +1,22 @@
 //! What the words of the command line do, one file a word.
 
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 pub mod agent;
+pub mod ask;
+pub mod completion;
 pub mod config;
 pub mod lab;
+pub mod man;
+pub mod output;
+pub mod peers;
+pub mod reload;
+pub mod routes;
+pub mod status;
+pub mod version;
+mod watch;
 
 /// How a command ended; the numbers are a contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,4 +46,17 @@ impl From<Exit> for ExitCode {
             Exit::SomeMissing => 5,
         })
     }
+}
+
+/// Says on standard error what went wrong. A closed standard error is nobody who listens:
+/// that is no reason to fail.
+pub fn complain(what: impl Display) {
+    let what = output::visible(&what.to_string()).into_owned();
+    let _ = writeln!(io::stderr(), "error: {what}");
+}
+
+/// Says something on standard error that is no part of the answer.
+pub fn note(what: impl Display) {
+    let what = output::visible(&what.to_string()).into_owned();
+    let _ = writeln!(io::stderr(), "{what}");
 }

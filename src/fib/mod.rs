@@ -1,12 +1,45 @@
 //! The kernel's routing table: what we want there, what is there, and the way between.
+//!
+//! ```text
+//!  Command::Change ──► table (want) ─┐
+//!                                    ├─ plan ──► writer ──► kernel
+//!  kernel events ──► table (have) ───┘                        │
+//!         ├────────► mirror: links, addresses, others' routes │
+//!         │             └─ reach ──► Event::NextHops          │
+//!         └──────────── monitor ◄─────────────────────────────┘
+//! ```
+//!
+//! Our routes carry protocol number 98 and stand in the main table: learned ones at the
+//! metric of the settings, unreachable ones for prefixes of our own at [`route::OWN_METRIC`].
+//! A key that another protocol holds is left alone. The kernel is believed, not our memory:
+//! events keep `have` current, and where they are known to fall short (a link going down,
+//! lost events, time passing) everything is read anew.
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
 
 use arc_swap::ArcSwap;
-use brindle_bgp::net::{Family, Prefix};
+#[cfg(doc)]
+use brindle_bgp::net::Family;
+use brindle_bgp::net::Prefix;
 use brindle_bgp::rib::{BestChange, Forwarding};
 use tokio::sync::{mpsc, oneshot};
+
+pub mod forwarding;
+pub mod mirror;
+pub mod netlink;
+pub mod plan;
+pub mod route;
+pub mod schedule;
+pub mod sets;
+pub mod table;
+pub mod task;
+pub mod view;
+pub mod watch;
+pub mod wire;
 
 /// How routes are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,11 +162,66 @@ pub struct FibHandle {
     pub status: Arc<ArcSwap<FibStatus>>,
 }
 
+/// Commands that wait before a sender has to.
+const COMMANDS: usize = 64;
+/// Events that wait; behind them only the newest state is kept.
+const EVENTS: usize = 16;
+
+/// What a test may set otherwise than the agent does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tuning {
+    /// Room for events from the kernel, in octets.
+    pub event_buffer: usize,
+    /// The time after which everything is read anew without a reason; up to half as long
+    /// again is added by chance.
+    pub audit: Duration,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self { event_buffer: netlink::RECEIVE_BUFFER, audit: Duration::from_secs(60) }
+    }
+}
+
 /// Starts the fib task in the network namespace of the calling thread.
 ///
 /// # Errors
 /// If no netlink socket can be opened.
 pub fn start(settings: FibSettings) -> anyhow::Result<(FibHandle, mpsc::Receiver<Event>)> {
-    let _ = (settings, Family::ALL, Forwarding::None, None::<BestChange>);
-    anyhow::bail!("not yet")
+    start_tuned(settings, Tuning::default())
+}
+
+/// As [`start`], with other limits.
+///
+/// The task has a thread of its own, because the kernel may keep a write waiting while
+/// others hold its lock; the thread stays in the caller's namespace.
+///
+/// # Errors
+/// If no netlink socket can be opened.
+pub fn start_tuned(
+    settings: FibSettings,
+    tuning: Tuning,
+) -> anyhow::Result<(FibHandle, mpsc::Receiver<Event>)> {
+    let writer = netlink::Writer::open().context("cannot open a netlink socket for routes")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop of the fib")?;
+    let monitor = {
+        let _entered = runtime.enter();
+        netlink::Monitor::open(tuning.event_buffer)
+            .context("cannot open a netlink socket for events")?
+    };
+    let (commands, inbox) = mpsc::channel(COMMANDS);
+    let (outbox, events) = mpsc::channel(EVENTS);
+    let status = Arc::new(ArcSwap::from_pointee(FibStatus::default()));
+    let published = status.clone();
+    std::thread::Builder::new()
+        .name("fib".to_owned())
+        .spawn(move || {
+            let fib = task::Fib::new(settings, writer, monitor, published, tuning.audit);
+            runtime.block_on(fib.run(inbox, outbox));
+        })
+        .context("cannot start the thread of the fib")?;
+    Ok((FibHandle { commands, status }, events))
 }

@@ -1,1 +1,219 @@
-//! The BGP speaker: sockets and clock around the pure core.
+//! The BGP speaker: sockets, clock and tasks around the pure core.
+//!
+//! ```text
+//!  listener ──accepted──►┌ peer task ┐──news──►┌ owner ┐──changes──► fib
+//!  dialler ◄───────────► │ session   │         │  Rib  │◄─next hops─
+//!                        └ machine   ┘         └───────┘
+//!                           │ urgent    wake ▲ │ ▲ pull
+//!                           ▼                │ ▼ │
+//!                        ┌ writer ┐◄─────messages
+//! ```
+//!
+//! One task owns the RIB; one task a peer owns its session machine and reads its wires;
+//! one task a wire writes. The RIB keeps what a peer is still to be told; the writer asks
+//! for it when the socket has taken the last of it, so nothing queues up for a slow peer.
+
+mod dial;
+mod listener;
+mod owner;
+mod peer;
+mod status;
+mod wire;
+mod writer;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use brindle_bgp::fsm::PeerSettings;
+use brindle_bgp::msg::{Attributes, CeaseReason};
+use brindle_bgp::net::{Family, Prefix};
+use brindle_bgp::rib::{Rib, RibPeer, RibSettings};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::fib;
+
+pub use listener::{ListenError, Listeners};
+pub use owner::{PeerEntry, View};
+pub use status::{Counters, MESSAGE_TYPES, PeerStatus};
+
+/// A peer as it shall be. Two that are equal are treated the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedPeer {
+    /// Where it is.
+    pub address: IpAddr,
+    /// The port to dial.
+    pub port: u16,
+    /// Our address on the session; `None` lets the kernel choose.
+    pub source: Option<IpAddr>,
+    /// Our address of each family, told as next hop where the session itself has none.
+    pub own_addresses: Vec<IpAddr>,
+    /// Whether it comes from the node mesh; else it is configured.
+    pub mesh: bool,
+    /// What the session machine must know.
+    pub session: PeerSettings,
+    /// What the RIB must know; the name is the key.
+    pub rib: RibPeer,
+}
+
+/// What an operator does to a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// End the session and start anew.
+    Reset,
+    /// Ask the peer to send everything again.
+    SoftIn,
+    /// Send everything to the peer again.
+    SoftOut,
+    /// End the session and stay down, with a text for the peer (RFC 9003).
+    Disable(Option<String>),
+    /// Undo `Disable`.
+    Enable,
+}
+
+/// The peer has no session, or there is none of that name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeedError {
+    /// Nobody has that name or address.
+    #[error("there is no peer \"{0}\"; `brindle peers` lists those that there are")]
+    NoSuchPeer(String),
+    /// A soft reset needs a session.
+    #[error("peer \"{0}\" has no session, so there is nothing to refresh")]
+    NotEstablished(String),
+    /// The peer cannot be asked to send again.
+    #[error(
+        "peer \"{0}\" does not understand ROUTE-REFRESH; `peers reset` without --soft-in works"
+    )]
+    NoRefresh(String),
+}
+
+type Reader = Box<dyn FnOnce(&View<'_>) + Send>;
+
+/// What the speaker is told.
+enum Command {
+    /// These peers and no others.
+    SetPeers(Vec<WantedPeer>),
+    /// These prefixes of our own and no others.
+    SetOriginated(Vec<Prefix>, Attributes),
+    /// Look at the RIB; must be short.
+    Read(Reader),
+    /// Do something to a peer.
+    Do(String, Deed, oneshot::Sender<Result<(), DeedError>>),
+    /// Close every session and end.
+    Stop(CeaseReason, Option<String>, oneshot::Sender<()>),
+}
+
+/// The way to a running speaker.
+#[derive(Clone)]
+pub struct SpeakerHandle {
+    commands: mpsc::Sender<Command>,
+}
+
+/// The speaker has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the BGP speaker has ended")]
+pub struct Gone;
+
+impl SpeakerHandle {
+    /// Wants these peers and no others: equal ones are left alone, those that differ only
+    /// in filters keep their session.
+    pub async fn set_peers(&self, peers: Vec<WantedPeer>) -> Result<(), Gone> {
+        self.send(Command::SetPeers(peers)).await
+    }
+
+    /// Originates these prefixes and no others.
+    pub async fn set_originated(
+        &self,
+        prefixes: Vec<Prefix>,
+        attributes: Attributes,
+    ) -> Result<(), Gone> {
+        self.send(Command::SetOriginated(prefixes, attributes)).await
+    }
+
+    /// Runs `look` on the RIB's task and returns its answer; it must be short, since routing
+    /// waits for it.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&View<'_>) -> T + Send + 'static,
+    ) -> Result<T, Gone> {
+        let (answer, answered) = oneshot::channel();
+        let reader: Reader = Box::new(move |view| {
+            // Nobody may be waiting any more; that is the asker's business.
+            let _ = answer.send(look(view));
+        });
+        self.send(Command::Read(reader)).await?;
+        answered.await.map_err(|_| Gone)
+    }
+
+    /// Does `deed` to the peer of that name or address.
+    pub async fn act(&self, peer: String, deed: Deed) -> Result<Result<(), DeedError>, Gone> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Command::Do(peer, deed, answer)).await?;
+        answered.await.map_err(|_| Gone)
+    }
+
+    /// Ends all sessions with a Cease and the speaker with them; returns once the peers
+    /// were told, or after two seconds.
+    pub async fn stop(&self, reason: CeaseReason, text: Option<String>) {
+        let (answer, answered) = oneshot::channel();
+        if self.send(Command::Stop(reason, text, answer)).await.is_ok() {
+            let _ = answered.await;
+        }
+    }
+
+    async fn send(&self, command: Command) -> Result<(), Gone> {
+        self.commands.send(command).await.map_err(|_| Gone)
+    }
+}
+
+/// Starts the speaker's owner task. `listeners` hands over accepted connections; `fib` is
+/// where best paths go, `None` for a speaker that installs nothing and resolves nothing.
+pub fn start(
+    settings: RibSettings,
+    listeners: Listeners,
+    fib: Option<(fib::FibHandle, mpsc::Receiver<fib::Event>)>,
+) -> SpeakerHandle {
+    let (commands, orders) = mpsc::channel(64);
+    let owner = owner::Owner::new(Rib::new(settings), orders, listeners, fib);
+    tokio::spawn(owner.run());
+    SpeakerHandle { commands }
+}
+
+/// The prefixes that an address of ours is on-link with.
+fn shared_link(own: &[fib::LocalAddress], peer: IpAddr) -> Vec<Prefix> {
+    let links = own.iter().map(|local| local.link).filter(|link| link.contains(peer));
+    let mut links: Vec<Prefix> = links.collect();
+    links.sort_unstable();
+    links.dedup();
+    links
+}
+
+/// Our address of a family that is told as next hop on a session between these two.
+fn local_next_hop(
+    family: Family,
+    session: IpAddr,
+    wanted: &WantedPeer,
+    own: &[fib::LocalAddress],
+) -> Option<IpAddr> {
+    // With a speaker on the same host a session may run over loopback, which means nothing
+    // to those that it passes the next hop on to.
+    if Family::of(session) == family && !session.is_loopback() {
+        return Some(session);
+    }
+    if let Some(address) = wanted.own_addresses.iter().find(|a| Family::of(**a) == family) {
+        return Some(*address);
+    }
+    let interface =
+        own.iter().find(|local| local.address == session).map(|l| Arc::clone(&l.interface))?;
+    let same_link = own.iter().filter(|local| local.interface == interface);
+    same_link.map(|local| local.address).find(|a| Family::of(*a) == family && !is_link_local(*a))
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -24,6 +24,19 @@ pub enum Message {
     RouteRefresh(RouteRefresh),
 }
 
+impl Message {
+    /// The message type code (RFC 4271 §4.1, RFC 2918 §3).
+    pub const fn type_code(&self) -> u8 {
+        match self {
+            Message::Open(_) => 1,
+            Message::Update(_) | Message::EndOfRib(_) => 2,
+            Message::Notification(_) => 3,
+            Message::Keepalive => 4,
+            Message::RouteRefresh(_) => 5,
+        }
+    }
+}
+
 /// An OPEN message (RFC 4271 §4.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Open {

@@ -5,6 +5,8 @@ mod capability;
 mod community;
 mod message;
 mod notification;
+mod notification_display;
+pub mod pack;
 
 pub use attributes::{
     Aggregator, AsPath, AsSegment, Attributes, Origin, SegmentKind, UnknownAttribute,
@@ -14,9 +16,10 @@ pub use community::{Community, ExtendedCommunity, LargeCommunity};
 pub use message::{
     Announcement, BadHoldTime, HoldTime, Message, NextHop, Open, Refresh, RouteRefresh, Update,
 };
-pub use notification::{CeaseReason, Notification};
+pub use notification::{CeaseReason, Notification, UnexpectedIn};
 
 mod codec;
 pub use codec::{
     AttributeFault, Decoded, MessageError, Treatment, WireFormat, decode, encode, frame,
 };
+pub use pack::{encode_attributes, end_of_rib, pack_announce, pack_withdraw};

@@ -1,6 +1,8 @@
 //! Why a session ends.
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::Message;
 
 /// A NOTIFICATION message (RFC 4271 §4.5): error code, subcode and data as they stand on
 /// the wire. Constructors name the ones that we send; `Display` names all that are known.
@@ -12,6 +14,170 @@ pub struct Notification {
     pub subcode: u8,
     /// Data, whose meaning depends on code and subcode.
     pub data: Bytes,
+}
+
+/// The states in which a message can come that has no place there (RFC 6608 §3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnexpectedIn {
+    /// Subcode 1.
+    OpenSent,
+    /// Subcode 2.
+    OpenConfirm,
+    /// Subcode 3.
+    Established,
+}
+
+impl Notification {
+    /// The longest text of a Cease, in octets (RFC 9003 §2).
+    pub const MAX_TEXT: usize = 255;
+
+    const fn bare(code: u8, subcode: u8) -> Self {
+        Self { code, subcode, data: Bytes::new() }
+    }
+
+    /// Connection Not Synchronized: the marker is not all ones (RFC 4271 §6.1).
+    pub const fn not_synchronized() -> Self {
+        Self::bare(1, 1)
+    }
+
+    /// Bad Message Length, with the length that was wrong (RFC 4271 §6.1).
+    pub fn bad_length(length: usize) -> Self {
+        let length = u16::try_from(length).unwrap_or(u16::MAX);
+        Self { data: Bytes::copy_from_slice(&length.to_be_bytes()), ..Self::bare(1, 2) }
+    }
+
+    /// Bad Message Type, with the type (RFC 4271 §6.1).
+    pub fn bad_type(kind: u8) -> Self {
+        Self { data: Bytes::copy_from_slice(&[kind]), ..Self::bare(1, 3) }
+    }
+
+    /// An OPEN that is malformed in a way that has no subcode (RFC 4271 §6.2).
+    pub const fn malformed_open() -> Self {
+        Self::bare(2, 0)
+    }
+
+    /// Unsupported Version Number, with the one that we have (RFC 4271 §6.2).
+    pub const fn unsupported_version() -> Self {
+        Self { code: 2, subcode: 1, data: Bytes::from_static(&[0, 4]) }
+    }
+
+    /// Bad Peer AS: not the one that is configured, or zero (RFC 4271 §6.2, RFC 7607 §2).
+    pub const fn bad_peer_as() -> Self {
+        Self::bare(2, 2)
+    }
+
+    /// Bad BGP Identifier: zero, or our own from an internal peer (RFC 6286 §2.2).
+    pub const fn bad_router_id() -> Self {
+        Self::bare(2, 3)
+    }
+
+    /// Unsupported Optional Parameter (RFC 4271 §6.2).
+    pub const fn unsupported_parameter() -> Self {
+        Self::bare(2, 4)
+    }
+
+    /// Unacceptable Hold Time (RFC 4271 §6.2).
+    pub const fn unacceptable_hold_time() -> Self {
+        Self::bare(2, 6)
+    }
+
+    /// Unsupported Capability: the peer lacks one that the session needs; `capabilities` are
+    /// those, encoded as in an OPEN (RFC 5492 §3, 5).
+    pub const fn unsupported_capability(capabilities: Bytes) -> Self {
+        Self { code: 2, subcode: 7, data: capabilities }
+    }
+
+    /// Malformed Attribute List (RFC 4271 §6.3, RFC 7606 §3 g, 5.2).
+    pub const fn malformed_attribute_list() -> Self {
+        Self::bare(3, 1)
+    }
+
+    /// Unrecognized Well-known Attribute, with the whole attribute (RFC 4271 §6.3).
+    pub const fn unrecognized_well_known(attribute: Bytes) -> Self {
+        Self { code: 3, subcode: 2, data: attribute }
+    }
+
+    /// Optional Attribute Error, with the whole attribute: a multiprotocol attribute that
+    /// cannot be read (RFC 4760 §7, RFC 7606 §5.3).
+    pub const fn optional_attribute_error(attribute: Bytes) -> Self {
+        Self { code: 3, subcode: 9, data: attribute }
+    }
+
+    /// Invalid Network Field: prefixes that cannot be told apart (RFC 4271 §6.3).
+    pub const fn invalid_network_field() -> Self {
+        Self::bare(3, 10)
+    }
+
+    /// Hold Timer Expired (RFC 4271 §6.5).
+    pub const fn hold_timer_expired() -> Self {
+        Self::bare(4, 0)
+    }
+
+    /// Finite State Machine Error: a message came that has no place in this state, with its
+    /// type (RFC 6608 §4).
+    pub fn unexpected_message(state: UnexpectedIn, message: &Message) -> Self {
+        let subcode = match state {
+            UnexpectedIn::OpenSent => 1,
+            UnexpectedIn::OpenConfirm => 2,
+            UnexpectedIn::Established => 3,
+        };
+        Self { data: Bytes::copy_from_slice(&[message.type_code()]), ..Self::bare(5, subcode) }
+    }
+
+    /// Cease for a reason. `text` goes to the peer's operator where the reason allows one:
+    /// on shutdown and reset; over 255 octets it is cut at a character (RFC 9003 §2). A hard
+    /// reset encloses an administrative one (RFC 8538 §3.1).
+    pub fn cease(reason: CeaseReason, text: Option<&str>) -> Self {
+        let mut data = BytesMut::new();
+        if reason == CeaseReason::HardReset {
+            data.put_slice(&[6, CeaseReason::AdministrativeReset.subcode()]);
+        }
+        if let Some(text) = text.filter(|_| reason.has_text() || reason == CeaseReason::HardReset) {
+            let mut end = text.len().min(Self::MAX_TEXT);
+            while !text.is_char_boundary(end) {
+                end -= 1;
+            }
+            let text = &text[..end];
+            data.put_u8(u8::try_from(text.len()).unwrap_or(u8::MAX));
+            data.put_slice(text.as_bytes());
+        }
+        Self { data: data.freeze(), ..Self::bare(6, reason.subcode()) }
+    }
+
+    /// ROUTE-REFRESH Message Error: Invalid Message Length, with the message (RFC 7313 §5).
+    pub const fn bad_refresh_length(message: Bytes) -> Self {
+        Self { code: 7, subcode: 1, data: message }
+    }
+
+    /// Send Hold Timer Expired (RFC 9687 §4).
+    pub const fn send_hold_timer_expired() -> Self {
+        Self::bare(8, 0)
+    }
+
+    /// Why the sender ceased; `None` for another code or an unknown subcode.
+    pub fn cease_reason(&self) -> Option<CeaseReason> {
+        if self.code == 6 { CeaseReason::from_subcode(self.subcode) } else { None }
+    }
+
+    /// The octets of the text that came with a shutdown or a reset (RFC 9003 §2); `None` if
+    /// there is none, or its length field is wrong. Not necessarily UTF-8: a stranger wrote
+    /// it, `Display` shows it escaped.
+    pub fn text(&self) -> Option<&[u8]> {
+        if !self.cease_reason()?.has_text() {
+            return None;
+        }
+        let (&length, text) = self.data.split_first()?;
+        text.get(..length.into()).filter(|text| !text.is_empty())
+    }
+
+    /// The NOTIFICATION that a hard reset encloses (RFC 8538 §3.1).
+    pub fn enclosed(&self) -> Option<Notification> {
+        if self.cease_reason() != Some(CeaseReason::HardReset) {
+            return None;
+        }
+        let &[code, subcode, ..] = self.data.as_ref() else { return None };
+        Some(Self { code, subcode, data: self.data.slice(2..) })
+    }
 }
 
 /// A subcode of Cease (RFC 4486, RFC 8538 §3.1, RFC 9384).
@@ -37,4 +203,46 @@ pub enum CeaseReason {
     HardReset,
     /// 10: BFD says down (RFC 9384).
     BfdDown,
+}
+
+impl CeaseReason {
+    /// All of them, by subcode from 1.
+    pub const ALL: [CeaseReason; 10] = [
+        CeaseReason::MaximumPrefixesReached,
+        CeaseReason::AdministrativeShutdown,
+        CeaseReason::PeerDeconfigured,
+        CeaseReason::AdministrativeReset,
+        CeaseReason::ConnectionRejected,
+        CeaseReason::OtherConfigurationChange,
+        CeaseReason::ConnectionCollisionResolution,
+        CeaseReason::OutOfResources,
+        CeaseReason::HardReset,
+        CeaseReason::BfdDown,
+    ];
+
+    /// The error subcode.
+    pub const fn subcode(self) -> u8 {
+        match self {
+            CeaseReason::MaximumPrefixesReached => 1,
+            CeaseReason::AdministrativeShutdown => 2,
+            CeaseReason::PeerDeconfigured => 3,
+            CeaseReason::AdministrativeReset => 4,
+            CeaseReason::ConnectionRejected => 5,
+            CeaseReason::OtherConfigurationChange => 6,
+            CeaseReason::ConnectionCollisionResolution => 7,
+            CeaseReason::OutOfResources => 8,
+            CeaseReason::HardReset => 9,
+            CeaseReason::BfdDown => 10,
+        }
+    }
+
+    /// The reason that a subcode stands for, if it is known.
+    pub fn from_subcode(subcode: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.subcode() == subcode)
+    }
+
+    /// Whether a text may come with it (RFC 9003 §2).
+    pub const fn has_text(self) -> bool {
+        matches!(self, CeaseReason::AdministrativeShutdown | CeaseReason::AdministrativeReset)
+    }
 }

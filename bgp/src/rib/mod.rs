@@ -1,303 +1,331 @@
 //! The RIB: what was learned (Adj-RIB-In), what is best (Loc-RIB), what is told (Adj-RIB-Out).
+//!
+//! ```text
+//!  UPDATE -> adj_in ----> table: prefix -> paths ----> best ----> changes -> kernel
+//!            checks,      loc: books, what follows      |
+//!            refusals     from each change              v
+//!                                                  adj_out: per group of peers journals of
+//!                                                  changed prefixes, per peer cursors + bits
+//!                                                       |
+//!                                     advertise(peer) -> export -> encoder -> messages
+//! ```
+//!
+//! One path is sixteen octets: numbers of its peer, its attribute set, its next hop. The sets
+//! and next hops are held once each and counted by hand. Prefixes have small numbers, so
+//! that anything to be remembered of many prefixes is a list or a set of bits.
+
+mod adj_in;
+mod adj_out;
+mod advertise;
+mod attr_store;
+mod best;
+mod bits;
+mod encoder;
+mod export;
+mod journal;
+mod loc;
+mod member;
+mod next_hop;
+mod path;
+mod peer;
+mod settings;
+mod show;
+mod table;
+mod view;
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use bytes::Bytes;
+use rustc_hash::FxHashSet;
 
-use crate::filter::Filter;
-use crate::fsm::Negotiated;
 use crate::msg::{Attributes, NextHop, Update};
-use crate::net::{Asn, ClusterId, Family, Prefix, RouterId};
+use crate::net::{Family, Prefix};
 
-/// What the RIB must know of us.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RibSettings {
-    /// Our AS.
-    pub asn: Asn,
-    /// Our BGP Identifier.
-    pub router_id: RouterId,
-    /// Our cluster when we reflect (RFC 4456 §7).
-    pub cluster_id: ClusterId,
-    /// The most paths of one prefix that are used together; 1 is no multipath.
-    pub multipath: usize,
-    /// Whether a next hop must first be resolved ([`Rib::resolve`]) before its paths are
-    /// used; off for a reflector that installs nothing.
-    pub track_next_hops: bool,
-}
+pub use settings::{NextHopMode, PeerId, PeerKind, PeerPolicy, RibPeer, RibSession, RibSettings};
+pub use view::{
+    Advertisement, BestChange, Forwarding, Page, PathStatus, PathView, PeerCounts, Reason, Refusal,
+    ToldView, Totals, Which,
+};
 
-/// A peer in the RIB; never used twice, so that news of a removed peer finds nobody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PeerId(pub u32);
-
-/// How a peer relates to us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum PeerKind {
-    /// In another AS.
-    External,
-    /// In our AS.
-    Internal,
-    /// In our AS, and we reflect to and from it (RFC 4456).
-    ReflectorClient,
-}
-
-/// What decides whether a path is taken from a peer or told to it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum PeerPolicy {
-    /// Everything passes.
-    AcceptAll,
-    /// Nothing passes: an external peer without filters (RFC 8212).
-    RefuseUnfiltered,
-    /// Each filter must accept it.
-    Filters(Vec<Arc<Filter>>),
-    /// Only prefixes inside these pass: what the node behind a mesh peer owns.
-    Owned(Arc<[Prefix]>),
-}
-
-/// How next hops are told to a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum NextHopMode {
-    /// As RFC 4271 §5.1.3 has it: unchanged to internal peers; to external ones ourselves,
-    /// or a third party on the link that we share.
-    Auto,
-    /// Always ourselves.
-    SelfAddress,
-    /// Always unchanged.
-    Keep,
-}
-
-/// How the RIB treats a peer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RibPeer {
-    /// The operator's name for it.
-    pub name: Arc<str>,
-    /// Its address: the last tie breaker (RFC 4271 §9.1.2.2 g).
-    pub address: IpAddr,
-    /// Its AS.
-    pub asn: Asn,
-    /// How it relates to us.
-    pub kind: PeerKind,
-    /// What is taken from it.
-    pub import: PeerPolicy,
-    /// What is told to it. Peers with equal export treatment share one encoding.
-    pub export: PeerPolicy,
-    /// How next hops are told to it.
-    pub next_hop_mode: NextHopMode,
-}
-
-/// What an established session adds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RibSession {
-    /// What was agreed in the OPENs.
-    pub negotiated: Negotiated,
-    /// Our next hop for IPv4 prefixes on this session, if we have one.
-    pub local_v4: Option<NextHop>,
-    /// Our next hop for IPv6 prefixes on this session, if we have one.
-    pub local_v6: Option<NextHop>,
-    /// The prefixes of the link that we share with the peer; empty if it is not on-link.
-    pub shared_link: Vec<Prefix>,
-}
-
-/// What became best for a prefix.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BestChange {
-    /// The prefix.
-    pub prefix: Prefix,
-    /// Where packets for it go now.
-    pub now: Forwarding,
-}
-
-/// Where packets for a prefix go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Forwarding {
-    /// Nowhere: no usable path is left.
-    None,
-    /// It is our own.
-    Local,
-    /// To these next hops in equal shares, ascending, each once, at least one.
-    Via(Vec<NextHop>),
-}
-
-/// What is to be written to a peer.
-#[derive(Clone, Debug, Default)]
-pub struct Advertisement {
-    /// Whole messages, to be written in this order.
-    pub messages: Vec<Bytes>,
-    /// Whether more is waiting: ask again once these are written.
-    pub more: bool,
-}
-
-/// Why a path is not used; kept with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// Our AS stands in the AS_PATH (RFC 4271 §9.1.2).
-    AsLoop,
-    /// We are its ORIGINATOR_ID (RFC 4456 §8).
-    OriginatorLoop,
-    /// Our cluster stands in its CLUSTER_LIST (RFC 4456 §8).
-    ClusterLoop,
-    /// The filter rejects it: its name and the rule from zero, none if no rule matched.
-    Filter(Arc<str>, Option<usize>),
-    /// An external peer without filters (RFC 8212).
-    Unfiltered,
-    /// The node behind the peer does not own it.
-    NotOwned,
-    /// The next hop is one of ours, unspecified, loopback, multicast or the like.
-    BadNextHop(IpAddr),
-    /// An external path does not begin with the AS of the peer (RFC 4271 §6.3).
-    WrongFirstAs,
-}
-
-/// A path as shown to an operator.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PathView {
-    /// The prefix.
-    pub prefix: Prefix,
-    /// The peer that it was learned from; `None` if it is our own.
-    pub from: Option<PeerId>,
-    /// Where it points; `None` if it is our own.
-    pub next_hop: Option<NextHop>,
-    /// Its attributes after import.
-    pub attributes: Arc<Attributes>,
-    /// What it is to the decision process.
-    pub status: PathStatus,
-}
-
-/// What a path is to the decision process.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PathStatus {
-    /// The best.
-    Best,
-    /// Used together with the best.
-    Multipath,
-    /// Lost; the step of the decision process that decided.
-    Lost(Reason),
-    /// Its next hop is not resolved.
-    Unreachable,
-    /// Refused.
-    Refused(Refusal),
-}
-
-/// The steps of the decision process (RFC 4271 §9.1.2, RFC 4456 §9), in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Reason {
-    /// Our own routes come first.
-    Local,
-    /// Highest LOCAL_PREF.
-    LocalPref,
-    /// Shortest AS_PATH.
-    AsPathLength,
-    /// Lowest ORIGIN.
-    Origin,
-    /// Lowest MED among paths of one neighbouring AS.
-    Med,
-    /// External before internal.
-    ExternalOverInternal,
-    /// Nearest next hop.
-    IgpCost,
-    /// Lowest BGP Identifier or ORIGINATOR_ID.
-    RouterId,
-    /// Shortest CLUSTER_LIST.
-    ClusterListLength,
-    /// Lowest peer address.
-    PeerAddress,
-}
+use adj_in::{import, refuse_path, refuse_prefix};
+use adj_out::AdjOut;
+use attr_store::AttrStore;
+use best::Judge;
+use encoder::Context;
+use export::{Exporter, Treatment};
+use loc::Edit;
+use next_hop::{HopId, NextHops};
+use path::{Path, PeerIx, Source};
+use peer::Peers;
+use table::Table;
 
 /// The routing information bases of one speaker.
 #[derive(Debug)]
 pub struct Rib {
-    _settings: RibSettings,
+    settings: RibSettings,
+    /// Addresses that are ours.
+    own: FxHashSet<IpAddr>,
+    peers: Peers,
+    attributes: AttrStore,
+    hops: NextHops,
+    /// By [`Family::index`], as all pairs here.
+    tables: [Table; 2],
+    /// Prefixes whose forwarding has changed since the last [`Rib::take_changes`].
+    changed: [Vec<u32>; 2],
+    out: AdjOut,
 }
 
 impl Rib {
     /// An empty RIB.
     pub fn new(settings: RibSettings) -> Self {
-        Self { _settings: settings }
+        let hops = NextHops::new(settings.track_next_hops);
+        Self {
+            settings,
+            own: FxHashSet::default(),
+            peers: Peers::default(),
+            attributes: AttrStore::default(),
+            hops,
+            tables: Family::ALL.map(Table::new),
+            changed: Default::default(),
+            out: AdjOut::default(),
+        }
     }
 
     /// Adds a peer, or changes how one is treated. A changed import policy is applied to
-    /// what was learned; a changed export policy sends only the difference.
+    /// what was learned; a changed export policy sends only the difference. A change of the
+    /// peer's AS, or between internal and external, takes full effect with its next session.
     pub fn configure_peer(&mut self, peer: PeerId, how: RibPeer) {
-        let _ = (peer, how);
+        let Some(ix) = self.peers.find(peer) else {
+            self.peers.add(peer, how);
+            return;
+        };
+        let Some(known) = self.peers.get_mut(ix) else { return };
+        let before = std::mem::replace(&mut known.how, how);
+        let how = &known.how;
+        let is_judged_alike = (&before.import, before.kind, before.asn, before.address)
+            == (&how.import, how.kind, how.asn, how.address);
+        let has_moved = before.address != how.address;
+        let treatment = known.session.as_ref().map(|session| Treatment::of(how, session));
+        let address = how.address;
+        if !is_judged_alike {
+            self.judge_again(Some(ix), has_moved);
+        }
+        if let Some(treatment) = treatment {
+            let exporter = Exporter {
+                settings: &self.settings,
+                attributes: &self.attributes,
+                hops: &self.hops,
+                peers: &self.peers,
+            };
+            self.out.treat(ix, treatment, address, &exporter, &self.tables);
+        }
     }
 
     /// Forgets a peer and all that was learned from it.
     pub fn remove_peer(&mut self, peer: PeerId) {
-        let _ = peer;
+        self.session_down(peer);
+        if let Some(ix) = self.peers.find(peer) {
+            self.peers.remove(ix);
+        }
     }
 
     /// The peer's session is Established: everything is to be told to it, End-of-RIB last.
     pub fn session_up(&mut self, peer: PeerId, session: RibSession) {
-        let _ = (peer, session);
+        self.session_down(peer);
+        let Some(ix) = self.peers.find(peer) else { return };
+        let Some(known) = self.peers.get_mut(ix) else { return };
+        let treatment = Treatment::of(&known.how, &session);
+        let negotiated = &session.negotiated;
+        let has_marks = negotiated.route_refresh && negotiated.enhanced_refresh;
+        known.session = Some(session);
+        known.synced = [false; 2];
+        self.out.join(ix, treatment, known.how.address, has_marks, &self.tables);
     }
 
     /// The peer's session is over: what was learned from it goes.
     pub fn session_down(&mut self, peer: PeerId) {
-        let _ = peer;
+        let Some(ix) = self.peers.find(peer) else { return };
+        self.out.part(ix);
+        self.forget_paths(ix);
+        if let Some(known) = self.peers.get_mut(ix) {
+            known.session = None;
+            known.synced = [false; 2];
+        }
     }
 
-    /// Takes in an UPDATE. Unknown peers and peers without session change nothing.
+    /// Takes in an UPDATE. Unknown peers and peers without session change nothing, nor do
+    /// prefixes of families that were not agreed.
     pub fn learn(&mut self, from: PeerId, update: Update) {
-        let _ = (from, update);
+        let Some(ix) = self.peers.find(from) else { return };
+        let Some(peer) = self.peers.get(ix) else { return };
+        let agreed = Family::ALL.map(|family| peer.has_family(family));
+        for prefix in &update.withdrawn {
+            let family = prefix.family();
+            if let Some(id) = self.tables[family.index()].find(prefix) {
+                self.edit(family, id, Edit::Remove(ix));
+            }
+        }
+        let Some(attributes) = update.attributes else { return };
+        let Some(peer) = self.peers.get(ix) else { return };
+        let source = Source::from(peer.how.kind);
+        let import_policy = peer.how.import.clone();
+        let set = self.attributes.intern(import(peer.how.kind, attributes));
+        for announcement in &update.announced {
+            let Some(peer) = self.peers.get(ix) else { continue };
+            let attributes = self.attributes.get(set);
+            let next_hop = announcement.next_hop;
+            let refused =
+                refuse_path(&self.settings, &self.own, &peer.how, attributes, next_hop).is_some();
+            let hop = self.hops.intern(next_hop);
+            for prefix in &announcement.prefixes {
+                let family = prefix.family();
+                if !agreed[family.index()] {
+                    continue;
+                }
+                let Some(id) = self.tables[family.index()].obtain(prefix) else { continue };
+                let refused = refused || refuse_prefix(&import_policy, prefix).is_some();
+                let path = Path { peer: ix, attributes: set, hop, source, refused };
+                self.edit(family, id, Edit::Put(path));
+            }
+            self.hops.release(hop);
+        }
+        self.attributes.release(set);
     }
 
     /// Notes the End-of-RIB of a family (RFC 4724 §2).
     pub fn end_of_rib(&mut self, from: PeerId, family: Family) {
-        let _ = (from, family);
+        let Some(ix) = self.peers.find(from) else { return };
+        if let Some(peer) = self.peers.get_mut(ix)
+            && peer.session.is_some()
+        {
+            peer.synced[family.index()] = true;
+        }
     }
 
     /// Whether the peer has sent its End-of-RIB for every agreed family of this session.
     pub fn is_synced(&self, peer: PeerId) -> bool {
-        let _ = peer;
-        false
+        let peer = self.peers.find(peer).and_then(|ix| self.peers.get(ix));
+        let Some((peer, session)) = peer.and_then(|peer| Some((peer, peer.session.as_ref()?)))
+        else {
+            return false;
+        };
+        session.negotiated.families.iter().all(|family| peer.synced[family.index()])
     }
 
     /// Sends a family to a peer again (RFC 2918 §4), between begin and end marks where
     /// agreed (RFC 7313 §4).
     pub fn refresh(&mut self, peer: PeerId, family: Family) {
-        let _ = (peer, family);
+        if let Some(ix) = self.peers.find(peer) {
+            self.out.refresh(ix, family, self.tables[family.index()].bound());
+        }
     }
 
     /// Adds a prefix of our own with these attributes, or changes its attributes.
     pub fn originate(&mut self, prefix: Prefix, attributes: Attributes) {
-        let _ = (prefix, attributes);
+        let family = prefix.family();
+        let Some(id) = self.tables[family.index()].obtain(&prefix) else { return };
+        let set = self.attributes.intern(attributes);
+        let path = Path {
+            peer: PeerIx::OURS,
+            attributes: set,
+            hop: HopId::NONE,
+            source: Source::Ours,
+            refused: false,
+        };
+        self.edit(family, id, Edit::Put(path));
+        self.attributes.release(set);
     }
 
     /// Removes a prefix of our own.
     pub fn withdraw(&mut self, prefix: &Prefix) {
-        let _ = prefix;
+        let family = prefix.family();
+        if let Some(id) = self.tables[family.index()].find(prefix) {
+            self.edit(family, id, Edit::Remove(PeerIx::OURS));
+        }
     }
 
     /// Next hops that came up since the last call and want [`Rib::resolve`], and those
-    /// that no path uses any more.
+    /// that no path uses any more. Always empty where next hops are not tracked.
     pub fn take_next_hops(&mut self) -> (Vec<NextHop>, Vec<NextHop>) {
-        (Vec::new(), Vec::new())
+        self.hops.take_news()
     }
 
-    /// Says how far a next hop is; `None` if it cannot be reached.
+    /// Says how far a next hop is; `None` if it cannot be reached. Prefixes are decided anew
+    /// when results are next asked for, for all next hops that changed until then.
     pub fn resolve(&mut self, next_hop: NextHop, cost: Option<u32>) {
-        let _ = (next_hop, cost);
+        self.hops.resolve(next_hop, cost);
     }
 
     /// Tells which addresses are ours: next hops that are refused.
     pub fn set_own_addresses(&mut self, addresses: Vec<IpAddr>) {
-        let _ = addresses;
+        let own: FxHashSet<IpAddr> = addresses.into_iter().collect();
+        if own != self.own {
+            self.own = own;
+            self.judge_again(None, false);
+        }
+    }
+
+    /// Judges the paths of one peer, or of all, by the settings as they are now; decides
+    /// them anew even without a change if what ties are broken by `has_moved`.
+    fn judge_again(&mut self, only: Option<PeerIx>, has_moved: bool) {
+        for family in Family::ALL {
+            for id in 0..self.tables[family.index()].bound() {
+                let table = &self.tables[family.index()];
+                let paths: Vec<Path> = table
+                    .entry(id)
+                    .paths
+                    .iter()
+                    .filter(|path| {
+                        path.peer != PeerIx::OURS && only.is_none_or(|ix| path.peer == ix)
+                    })
+                    .copied()
+                    .collect();
+                if paths.is_empty() {
+                    continue;
+                }
+                let prefix = table.prefix(id);
+                for path in paths {
+                    let Some(peer) = self.peers.get(path.peer) else { continue };
+                    let source = Source::from(peer.how.kind);
+                    let refused = self.refusal(&prefix, &path).is_some();
+                    self.edit(family, id, Edit::Judge(path.peer, refused, source));
+                }
+                if has_moved {
+                    self.edit(family, id, Edit::Decide);
+                }
+            }
+        }
     }
 
     /// What became best since the last call, each prefix once.
     pub fn take_changes(&mut self) -> Vec<BestChange> {
-        Vec::new()
+        self.settle_hops();
+        let changes = self.collect_changes();
+        self.sweep();
+        changes
     }
 
     /// Peers that have something to be told and had nothing before; each named once until
     /// [`Rib::advertise`] has given it all.
     pub fn take_woken(&mut self) -> Vec<PeerId> {
-        Vec::new()
+        self.settle_hops();
+        let woken = self.out.take_woken();
+        woken.into_iter().filter_map(|ix| self.peers.get(ix).map(|peer| peer.id)).collect()
     }
 
-    /// The next messages for a peer, about `budget` octets of them; withdrawals first.
+    /// The next messages for a peer, about `budget` octets of them; withdrawals first. Work
+    /// is bounded, too: there may be more to come without a message yet.
     pub fn advertise(&mut self, to: PeerId, budget: usize) -> Advertisement {
-        let _ = (to, budget);
-        Advertisement::default()
+        self.settle_hops();
+        let Some(ix) = self.peers.find(to) else { return Advertisement::default() };
+        let Self { settings, peers, attributes, hops, tables, out, .. } = self;
+        let exporter = Exporter { settings, attributes, hops, peers };
+        let contexts = Family::ALL.map(|family| Context {
+            exporter: &exporter,
+            table: &tables[family.index()],
+            family,
+        });
+        let advertisement = out.advertise(ix, budget, contexts);
+        self.sweep();
+        advertisement
     }
 }

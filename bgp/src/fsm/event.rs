@@ -1,0 +1,76 @@
+//! What the machine is told and what it asks for.
+
+use crate::msg::{CeaseReason, Message, Notification, RouteRefresh, Update};
+use crate::net::Family;
+
+use super::{Down, Negotiated};
+
+/// One TCP connection with the peer; numbers are never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WireId(pub u64);
+
+/// Who opened a wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// We did.
+    Dialled,
+    /// The peer did.
+    Accepted,
+}
+
+/// What happens to a peer.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The operator wants the session (ManualStart, AutomaticStart).
+    Start,
+    /// The operator does not want it any more (ManualStop); the text goes to the peer
+    /// where the reason allows one (RFC 9003).
+    Stop(CeaseReason, Option<String>),
+    /// Close without a NOTIFICATION and stay down: the peer shall keep our routes over a restart.
+    StopSilently,
+    /// A TCP connection stands.
+    Connected(WireId, Direction),
+    /// The dialling that [`Action::Dial`] asked for came to nothing; the text says why.
+    ConnectFailed(String),
+    /// A wire was closed or broke; the text says how.
+    Closed(WireId, String),
+    /// A message came in.
+    Received(WireId, Message),
+    /// Octets came in that are no message; the NOTIFICATION to answer with.
+    Malformed(WireId, Notification),
+    /// The kernel took octets that we wrote: restarts the send hold timer (RFC 9687).
+    Progress(WireId),
+}
+
+/// What the shell must do, in this order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Open a TCP connection; answered by `Connected` or `ConnectFailed`.
+    Dial,
+    /// Stop an attempt at dialling that is still under way. A `Connected` that was already
+    /// on its way is answered with `Close`.
+    AbandonDial,
+    /// Send a message, ahead of any updates that wait.
+    Send(WireId, Message),
+    /// Close the wire once what was sent is out, or a second has passed. No other action
+    /// names the wire afterwards, and events of it are ignored.
+    Close(WireId),
+    /// The session is Established on this wire.
+    Up(WireId, Box<Negotiated>),
+    /// The session that was Established is over.
+    Down(Down),
+    /// Hand to the RIB what came in.
+    Deliver(Delivery),
+}
+
+/// What an established session hands to the RIB.
+#[allow(clippy::large_enum_variant, reason = "nearly all are UPDATEs; a box each would cost more")]
+#[derive(Clone, Debug, PartialEq)]
+pub enum Delivery {
+    /// Announced and withdrawn prefixes of agreed families.
+    Update(Update),
+    /// Everything was sent (RFC 4724 §2).
+    EndOfRib(Family),
+    /// The peer asks for a family again, or marks begin and end of it.
+    Refresh(RouteRefresh),
+}

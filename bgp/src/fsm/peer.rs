@@ -1,0 +1,504 @@
+//! The machine of one peer: when to dial, and which wire is kept (RFC 4271 §6.8, §8).
+
+use std::time::Instant;
+
+use crate::msg::{CeaseReason, Message, Notification, Open};
+
+use super::negotiate::our_open;
+use super::timers::{
+    Backoff, COLLISION_FRESH, COLLISION_GRACE, DIAL_LIMIT, IDLE_HOLD, Random, STABLE_AFTER,
+};
+use super::wire::{Step, Wire};
+use super::{Action, Direction, Down, Event, Negotiated, PeerSettings, State, WireId, refuse};
+
+/// The session machine of one peer, with up to two wires until a collision is settled
+/// (RFC 4271 §6.8).
+///
+/// The wire that the speaker with the higher BGP Identifier dialled is kept, or that of the
+/// larger AS if they are equal (RFC 6286 §2.3); of two wires in the same direction the newer
+/// one. Nothing is closed for the sake of a wire whose OPEN has not come: it may be dead.
+/// Instead the answer to the other's OPEN is held back for a second, so that neither side
+/// can take that one for Established while the decision is open.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    settings: PeerSettings,
+    /// Whether the operator wants the session.
+    wanted: bool,
+    dialler: Dialler,
+    /// While a failed OPEN exchange is fresh, connections of the peer are refused
+    /// (RFC 4271 §8.1.1 DampPeerOscillations).
+    idle_until: Option<Instant>,
+    /// At most two, the older first; with one Established there is no other.
+    wires: Vec<Wire>,
+    backoff: Backoff,
+    random: Random,
+    last_error: Option<Down>,
+    last_open: Option<Box<Open>>,
+    established_since: Option<Instant>,
+    times_established: u64,
+}
+
+/// What we do to reach the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dialler {
+    /// Nothing: not wanted, not allowed, or a wire is good enough.
+    Off,
+    /// Dials at that instant.
+    Waiting(Instant),
+    /// Dials until that instant.
+    Dialling(Instant),
+}
+
+impl Peer {
+    /// A machine in Idle that waits for [`Event::Start`]. `seed` drives the jitter.
+    pub fn new(settings: PeerSettings, seed: u64) -> Self {
+        Self {
+            wanted: false,
+            dialler: Dialler::Off,
+            idle_until: None,
+            wires: Vec::with_capacity(2),
+            backoff: Backoff::new(&settings),
+            random: Random::new(seed),
+            last_error: None,
+            last_open: None,
+            established_since: None,
+            times_established: 0,
+            settings,
+        }
+    }
+
+    /// Takes one event and says what to do.
+    pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Action> {
+        let mut out = Vec::new();
+        match event {
+            Event::Start => self.start(now, &mut out),
+            Event::Stop(reason, text) => self.stop(reason, text.as_deref(), &mut out),
+            Event::StopSilently => self.stop_silently(&mut out),
+            Event::Connected(id, direction) => self.connected(id, direction, now, &mut out),
+            Event::ConnectFailed(why) => self.connect_failed(why, now),
+            Event::Closed(id, how) => self.closed(id, how, now, &mut out),
+            Event::Received(id, message) => self.received(id, message, now, &mut out),
+            Event::Malformed(id, answer) => self.refuse(id, answer, None, now, &mut out),
+            Event::Progress(id) => self.progress(id, now),
+        }
+        out
+    }
+
+    /// The next instant at which [`Peer::on_deadline`] has work; `None` if no timer runs.
+    pub fn deadline(&self) -> Option<Instant> {
+        let dialler = match self.dialler {
+            Dialler::Off => None,
+            Dialler::Waiting(at) | Dialler::Dialling(at) => Some(at),
+        };
+        let wires = self.wires.iter().filter_map(Wire::deadline);
+        wires.chain(dialler).chain(self.idle_until).min()
+    }
+
+    /// Runs the timers that are due.
+    pub fn on_deadline(&mut self, now: Instant) -> Vec<Action> {
+        let mut out = Vec::new();
+        let mut ids = self.wires.iter().map(|wire| wire.id).collect::<Vec<_>>();
+        while let Some(id) = ids.pop() {
+            while let Some(wire) = self.wires.iter_mut().find(|wire| wire.id == id) {
+                match wire.on_deadline(&mut self.random, now) {
+                    Step::Stay => break,
+                    step => self.take(id, step, now, &mut out),
+                }
+            }
+        }
+        self.idle_until = self.idle_until.filter(|&until| until > now);
+        self.run_dialler(now, &mut out);
+        out
+    }
+
+    /// The state to show.
+    pub fn state(&self) -> State {
+        match (self.wires.iter().map(Wire::state).max(), self.dialler) {
+            (Some(state), _) => state,
+            (None, Dialler::Dialling(_)) => State::Connect,
+            (None, _) if !self.wanted || self.idle_until.is_some() => State::Idle,
+            (None, Dialler::Off | Dialler::Waiting(_)) => State::Active,
+        }
+    }
+
+    /// Why the last session or attempt ended; `None` before the first end.
+    pub fn last_error(&self) -> Option<&Down> {
+        self.last_error.as_ref()
+    }
+
+    /// What was agreed, while Established.
+    pub fn negotiated(&self) -> Option<&Negotiated> {
+        self.established().and_then(Wire::agreed)
+    }
+
+    /// The settings that the machine was made with.
+    pub fn settings(&self) -> &PeerSettings {
+        &self.settings
+    }
+
+    /// When it dials next; `None` while it does, and while it has no reason to.
+    pub fn next_dial(&self) -> Option<Instant> {
+        match self.dialler {
+            Dialler::Waiting(at) => Some(at),
+            Dialler::Off | Dialler::Dialling(_) => None,
+        }
+    }
+
+    /// Since when the session is Established, while it is.
+    pub fn established_since(&self) -> Option<Instant> {
+        self.established_since
+    }
+
+    /// How often the session became Established since the machine was made.
+    pub fn times_established(&self) -> u64 {
+        self.times_established
+    }
+
+    /// The last OPEN that the peer sent, also one that was refused: shows what to change
+    /// where AS numbers, identifiers or families do not fit.
+    pub fn last_open(&self) -> Option<&Open> {
+        self.last_open.as_deref()
+    }
+
+    fn start(&mut self, now: Instant, out: &mut Vec<Action>) {
+        if self.wanted {
+            return;
+        }
+        self.wanted = true;
+        if !self.settings.passive {
+            self.dial(now, out);
+        }
+    }
+
+    fn stop(&mut self, reason: CeaseReason, text: Option<&str>, out: &mut Vec<Action>) {
+        let cease = refuse::cease(reason, text);
+        for wire in &self.wires {
+            out.push(Action::Send(wire.id, Message::Notification(cease.clone())));
+        }
+        self.rest(Down::Sent(cease), out);
+    }
+
+    fn stop_silently(&mut self, out: &mut Vec<Action>) {
+        self.rest(Down::Silent, out);
+    }
+
+    /// Closes everything and forgets what went wrong before.
+    fn rest(&mut self, why: Down, out: &mut Vec<Action>) {
+        self.wanted = false;
+        self.idle_until = None;
+        self.backoff.reset();
+        if matches!(self.dialler, Dialler::Dialling(_)) {
+            out.push(Action::AbandonDial);
+        }
+        self.dialler = Dialler::Off;
+        if self.wires.is_empty() {
+            return;
+        }
+        out.extend(self.wires.drain(..).map(|wire| Action::Close(wire.id)));
+        if self.established_since.take().is_some() {
+            out.push(Action::Down(why.clone()));
+        }
+        self.last_error = Some(why);
+    }
+
+    fn connected(&mut self, id: WireId, direction: Direction, now: Instant, out: &mut Vec<Action>) {
+        if self.find(id).is_some() {
+            return;
+        }
+        match direction {
+            // Abandoned meanwhile.
+            Direction::Dialled if !matches!(self.dialler, Dialler::Dialling(_)) => {
+                return out.push(Action::Close(id));
+            }
+            Direction::Dialled => self.dialler = Dialler::Off,
+            Direction::Accepted if !self.wanted || self.idle_until.is_some() => {
+                return turn_away(id, refuse::connection_rejected(), out);
+            }
+            Direction::Accepted => {}
+        }
+        if self.wires.len() == 2 {
+            self.make_room(now, out);
+        }
+        // Room that was made may have let the other wire go on, up to Established.
+        if self.established().is_some() {
+            turn_away(id, refuse::collision(), out);
+            self.probe(now, out);
+        } else if self.wires.len() == 2 {
+            turn_away(id, refuse::collision(), out);
+        } else {
+            out.push(Action::Send(id, Message::Open(our_open(&self.settings))));
+            self.wires.push(Wire::new(id, direction, now));
+        }
+        self.settle_dialler(now, out);
+    }
+
+    /// A peer that dials although the session is Established may have lost it without a
+    /// word, in a crash: a KEEPALIVE makes its kernel reset what it does not know.
+    fn probe(&mut self, now: Instant, out: &mut Vec<Action>) {
+        for wire in &mut self.wires {
+            if wire.probe(&mut self.random, now) {
+                out.push(Action::Send(wire.id, Message::Keepalive));
+            }
+        }
+    }
+
+    /// Closes the older one of two wires if it has been silent for long: a peer that lost
+    /// its power twice shall not be locked out until the timers of its old wires run out.
+    fn make_room(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let is_silent =
+            |wire: &&Wire| wire.state() == State::OpenSent && wire.since + COLLISION_GRACE < now;
+        if let Some(id) = self.wires.iter().find(is_silent).map(|wire| wire.id) {
+            self.refuse(id, refuse::collision(), None, now, out);
+        }
+    }
+
+    fn connect_failed(&mut self, why: String, now: Instant) {
+        if !matches!(self.dialler, Dialler::Dialling(_)) {
+            return;
+        }
+        if self.wires.is_empty() {
+            self.backoff.fail();
+            self.last_error = Some(Down::Tcp(why));
+        }
+        self.dialler = Dialler::Waiting(now + self.backoff.wait(&mut self.random));
+    }
+
+    fn closed(&mut self, id: WireId, how: String, now: Instant, out: &mut Vec<Action>) {
+        self.end(id, Down::Tcp(how), now, out);
+    }
+
+    fn received(&mut self, id: WireId, message: Message, now: Instant, out: &mut Vec<Action>) {
+        let Some(wire) = self.wires.iter_mut().find(|wire| wire.id == id) else {
+            return;
+        };
+        if let Message::Open(open) = &message {
+            self.last_open = Some(Box::new(open.clone()));
+        }
+        let step = wire.receive(message, &self.settings, now);
+        self.take(id, step, now, out);
+    }
+
+    fn progress(&mut self, id: WireId, now: Instant) {
+        if let Some(wire) = self.wires.iter_mut().find(|wire| wire.id == id) {
+            wire.progress(&self.settings, now);
+        }
+    }
+
+    fn take(&mut self, id: WireId, step: Step, now: Instant, out: &mut Vec<Action>) {
+        match step {
+            Step::Stay => {}
+            Step::Deliver(delivery) => out.push(Action::Deliver(delivery)),
+            Step::Keepalive => out.push(Action::Send(id, Message::Keepalive)),
+            Step::Opened => self.opened(id, now, out),
+            Step::Confirmed => self.establish(id, now, out),
+            Step::Release => self.answer(id, now, out),
+            Step::Refuse(answer, why) => self.refuse(id, answer, why, now, out),
+            Step::Ended(notification) => {
+                if self.find(id).is_some() {
+                    out.push(Action::Close(id));
+                    self.end(id, Down::Received(notification), now, out);
+                }
+            }
+        }
+    }
+
+    /// An OPEN was accepted: settles a collision if there is one (RFC 4271 §6.8).
+    fn opened(&mut self, id: WireId, now: Instant, out: &mut Vec<Action>) {
+        let rival = self.wires.iter().find(|wire| wire.id != id);
+        let rival = rival.map(|rival| (rival.id, rival.state(), self.wins(rival, id, now)));
+        match rival {
+            None | Some((_, State::OpenSent, false)) => self.answer(id, now, out),
+            Some((_, State::OpenSent, true)) => {
+                if let Some(wire) = self.find_mut(id) {
+                    wire.hold_back(now);
+                }
+            }
+            Some((_, _, true)) => self.refuse(id, refuse::collision(), None, now, out),
+            Some((rival, _, false)) => {
+                self.refuse(rival, refuse::collision(), None, now, out);
+                self.answer(id, now, out);
+            }
+        }
+        self.settle_dialler(now, out);
+    }
+
+    /// Whether `rival` is to be kept rather than the wire `id`, whose OPEN is there. One that
+    /// could be Established by now and is not has lost its peer.
+    fn wins(&self, rival: &Wire, id: WireId, now: Instant) -> bool {
+        if rival.since + COLLISION_FRESH < now {
+            return false;
+        }
+        let Some((wire, agreed)) = self.find(id).and_then(|wire| Some((wire, wire.agreed()?)))
+        else {
+            return false;
+        };
+        if rival.direction == wire.direction {
+            // Nobody dials twice, but who has lost the first one.
+            return self.wires.last().is_some_and(|newest| newest.id == rival.id);
+        }
+        let ours = (self.settings.router_id, self.settings.local_asn);
+        let theirs = (agreed.their_open.router_id, self.settings.remote_asn);
+        let kept = if ours > theirs { Direction::Dialled } else { Direction::Accepted };
+        rival.direction == kept
+    }
+
+    /// Answers the peer's OPEN: with that it may take the wire for Established.
+    fn answer(&mut self, id: WireId, now: Instant, out: &mut Vec<Action>) {
+        let Some(wire) = self.wires.iter_mut().find(|wire| wire.id == id) else {
+            return;
+        };
+        out.push(Action::Send(id, Message::Keepalive));
+        if wire.answered(&mut self.random, now) {
+            self.establish(id, now, out);
+        }
+    }
+
+    fn establish(&mut self, id: WireId, now: Instant, out: &mut Vec<Action>) {
+        let rivals = self.wires.iter().map(|wire| wire.id).filter(|&rival| rival != id);
+        for rival in rivals.collect::<Vec<_>>() {
+            self.refuse(rival, refuse::collision(), None, now, out);
+        }
+        if let Some(wire) = self.wires.iter_mut().find(|wire| wire.id == id) {
+            let agreed = wire.establish(&self.settings, now);
+            self.established_since = Some(now);
+            self.times_established += 1;
+            self.settle_dialler(now, out);
+            out.push(Action::Up(id, agreed));
+        }
+    }
+
+    /// Says why and closes.
+    fn refuse(
+        &mut self,
+        id: WireId,
+        answer: Notification,
+        why: Option<Down>,
+        now: Instant,
+        out: &mut Vec<Action>,
+    ) {
+        if self.find(id).is_some() {
+            turn_away(id, answer.clone(), out);
+            self.end(id, why.unwrap_or(Down::Sent(answer)), now, out);
+        }
+    }
+
+    /// Forgets a wire that is closed, and goes on with what is left.
+    fn end(&mut self, id: WireId, why: Down, now: Instant, out: &mut Vec<Action>) {
+        let Some(at) = self.wires.iter().position(|wire| wire.id == id) else {
+            return;
+        };
+        let state = self.wires.remove(at).state();
+        if state == State::Established {
+            out.push(Action::Down(why.clone()));
+        }
+        match self.wires.first() {
+            Some(rest) => {
+                let (rest, is_held_back) = (rest.id, rest.is_held_back());
+                if is_held_back {
+                    self.answer(rest, now, out);
+                }
+            }
+            None => self.failed(state, &why, now),
+        }
+        if self.wires.is_empty() || !is_collision(&why) {
+            self.last_error = Some(why);
+        }
+        self.settle_dialler(now, out);
+    }
+
+    /// The last wire is gone: decides how soon to try again.
+    fn failed(&mut self, state: State, why: &Down, now: Instant) {
+        let since = self.established_since.take();
+        if since.is_some_and(|since| now.duration_since(since) >= STABLE_AFTER) {
+            self.backoff.reset();
+        } else if !is_collision(why) {
+            self.backoff.fail();
+        }
+        // A Cease is no reason to refuse the peer: it may want the session a moment later,
+        // and two speakers that refuse each other in turn would never meet.
+        let was_refused = match why {
+            Down::Sent(n) | Down::Received(n) => state != State::Established && n.code != 6,
+            Down::HoldTimerExpired | Down::SendHoldTimerExpired | Down::Tcp(_) | Down::Silent => {
+                false
+            }
+        };
+        if was_refused {
+            let wait = self.backoff.wait(&mut self.random);
+            self.idle_until = Some(now + wait.min(IDLE_HOLD));
+            if self.dialler == Dialler::Off && !self.settings.passive {
+                self.dialler = Dialler::Waiting(now + wait);
+            }
+        }
+    }
+
+    /// Makes the dialler fit the wires: no dialling once a wire has both OPENs, or while
+    /// one that we dialled waits for its OPEN; otherwise the next attempt is due some day.
+    fn settle_dialler(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let is_served = self
+            .wires
+            .iter()
+            .any(|wire| wire.state() >= State::OpenConfirm || wire.direction == Direction::Dialled);
+        match self.dialler {
+            Dialler::Dialling(_) if is_served => {
+                out.push(Action::AbandonDial);
+                self.dialler = Dialler::Off;
+            }
+            Dialler::Waiting(_) if is_served => self.dialler = Dialler::Off,
+            Dialler::Off if !is_served && self.wanted && !self.settings.passive => {
+                self.dialler = Dialler::Waiting(now + self.backoff.wait(&mut self.random));
+            }
+            Dialler::Off | Dialler::Waiting(_) | Dialler::Dialling(_) => {}
+        }
+    }
+
+    fn run_dialler(&mut self, now: Instant, out: &mut Vec<Action>) {
+        match self.dialler {
+            Dialler::Waiting(at) if at <= now => self.dial(now, out),
+            Dialler::Dialling(until) if until <= now => {
+                out.push(Action::AbandonDial);
+                if self.wires.is_empty() {
+                    let secs = DIAL_LIMIT.as_secs();
+                    self.last_error = Some(Down::Tcp(format!("no answer within {secs} s")));
+                }
+                self.dial(now, out);
+            }
+            Dialler::Off | Dialler::Waiting(_) | Dialler::Dialling(_) => {}
+        }
+    }
+
+    /// Dials, or waits a while more if there is no room for another wire.
+    fn dial(&mut self, now: Instant, out: &mut Vec<Action>) {
+        if self.wires.len() < 2 {
+            out.push(Action::Dial);
+            self.dialler = Dialler::Dialling(now + DIAL_LIMIT);
+        } else {
+            self.dialler = Dialler::Waiting(now + self.backoff.wait(&mut self.random));
+        }
+    }
+
+    fn established(&self) -> Option<&Wire> {
+        self.wires.first().filter(|wire| wire.state() == State::Established)
+    }
+
+    fn find(&self, id: WireId) -> Option<&Wire> {
+        self.wires.iter().find(|wire| wire.id == id)
+    }
+
+    fn find_mut(&mut self, id: WireId) -> Option<&mut Wire> {
+        self.wires.iter_mut().find(|wire| wire.id == id)
+    }
+}
+
+fn turn_away(id: WireId, why: Notification, out: &mut Vec<Action>) {
+    out.push(Action::Send(id, Message::Notification(why)));
+    out.push(Action::Close(id));
+}
+
+fn is_collision(why: &Down) -> bool {
+    match why {
+        Down::Sent(notification) | Down::Received(notification) => {
+            refuse::is_collision(notification)
+        }
+        Down::HoldTimerExpired | Down::SendHoldTimerExpired | Down::Tcp(_) | Down::Silent => false,
+    }
+}

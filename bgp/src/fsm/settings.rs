@@ -1,0 +1,51 @@
+//! What the machine is told of the peer and of us.
+
+use std::time::Duration;
+
+use crate::msg::HoldTime;
+use crate::net::{Asn, Family, RouterId};
+
+/// What the machine must know of the peer and of us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerSettings {
+    /// Our AS number on this session.
+    pub local_asn: Asn,
+    /// Our BGP Identifier.
+    pub router_id: RouterId,
+    /// The AS that the peer must be in.
+    pub remote_asn: Asn,
+    /// The families that we offer.
+    pub families: Vec<Family>,
+    /// The hold time that we propose.
+    pub hold_time: HoldTime,
+    /// First wait before dialling again; doubled after each failure up to `connect_retry_max`,
+    /// each wait jittered to 75-100 % (RFC 4271 §10). Less than 100 ms counts as 100 ms.
+    pub connect_retry: Duration,
+    /// Longest wait before dialling again; at most a day.
+    pub connect_retry_max: Duration,
+    /// Never dial, only accept (RFC 4271 §8.1.1 PassiveTcpEstablishment).
+    pub passive: bool,
+    /// Offer messages of up to 65535 octets (RFC 8654).
+    pub extended_message: bool,
+    /// Offer IPv6 next hops for IPv4 prefixes (RFC 8950).
+    pub extended_next_hop: bool,
+    /// Longest time without progress in writing before the session is dropped (RFC 9687);
+    /// `None` takes the standard's: the greater of 8 minutes and twice the hold time. Less
+    /// than the agreed hold time counts as that: the KEEPALIVEs of an idle session are all
+    /// the progress it makes. Without a hold time there are none, and this timer is off.
+    pub send_hold: Option<Duration>,
+}
+
+impl PeerSettings {
+    /// Whether the peer is in our AS.
+    pub fn is_internal(&self) -> bool {
+        self.local_asn == self.remote_asn
+    }
+}
+
+impl PeerSettings {
+    /// The OPEN that we send: what we offer.
+    pub fn open(&self) -> crate::msg::Open {
+        super::negotiate::our_open(self)
+    }
+}

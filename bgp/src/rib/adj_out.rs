@@ -1,0 +1,385 @@
+//! What peers are told: export groups, their members, and news of best paths.
+//!
+//! Nothing is queued towards a peer. A group has journals of changed prefixes, a member has
+//! cursors into them, one bit per prefix for what it was told, and where it walks or lags one
+//! bit per prefix for what it is owed. What goes out is made when the peer asks, from what
+//! is best then.
+
+use super::bits::Bits;
+use super::encoder::{Context, Encoder};
+use super::export::{Exporter, Told, Treatment};
+use super::journal::Lane;
+use super::member::{Member, MemberLane};
+use super::path::{Path, PeerIx};
+use super::table::Table;
+use crate::net::{Family, Prefix};
+
+/// Peers that are told the same octets.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) treatment: Treatment,
+    pub(super) members: Vec<PeerIx>,
+    /// Members to be woken by the next change; some may have been woken otherwise since.
+    pub(super) sleepers: Vec<PeerIx>,
+    pub(super) lanes: [Lane; 2],
+    pub(super) encoder: Encoder,
+}
+
+/// All groups and members.
+#[derive(Debug, Default)]
+pub(super) struct AdjOut {
+    pub(super) groups: Vec<Option<Group>>,
+    pub(super) members: Vec<Option<Member>>,
+    woken: Vec<PeerIx>,
+}
+
+/// A changed best path.
+pub(super) struct News {
+    pub(super) family: Family,
+    pub(super) id: u32,
+    pub(super) prefix: Prefix,
+    pub(super) before: Option<Path>,
+    pub(super) after: Option<Path>,
+    /// Number of prefixes in the table.
+    pub(super) prefixes: usize,
+}
+
+impl AdjOut {
+    /// The member at a peer's place.
+    pub(super) fn member(&self, ix: PeerIx) -> Option<&Member> {
+        self.members.get(ix.index())?.as_ref()
+    }
+
+    fn member_mut(&mut self, ix: PeerIx) -> Option<&mut Member> {
+        self.members.get_mut(ix.index())?.as_mut()
+    }
+
+    /// The group of a member.
+    pub(super) fn group_of(&self, member: &Member) -> Option<&Group> {
+        self.groups.get(member.group)?.as_ref()
+    }
+
+    /// A session is up: everything in `tables` is to be told.
+    pub(super) fn join(
+        &mut self,
+        ix: PeerIx,
+        treatment: Treatment,
+        address: std::net::IpAddr,
+        has_marks: bool,
+        tables: &[Table; 2],
+    ) {
+        let families = treatment.format.families.clone();
+        let group = self.enter(ix, treatment);
+        let mut lanes = <[MemberLane; 2]>::default();
+        for family in families {
+            let lane = &mut lanes[family.index()];
+            lane.agreed = true;
+            lane.begin_walk(tables[family.index()].bound(), None);
+        }
+        if self.members.len() <= ix.index() {
+            self.members.resize_with(ix.index() + 1, || None);
+        }
+        self.members[ix.index()] =
+            Some(Member { group, address, lanes, asleep: true, listed: false, has_marks });
+        self.skip_journals(ix);
+        self.wake(ix);
+    }
+
+    /// Puts a peer into the group with this treatment.
+    fn enter(&mut self, ix: PeerIx, treatment: Treatment) -> usize {
+        let same = |group: &Option<Group>| {
+            group.as_ref().is_some_and(|group| group.treatment == treatment)
+        };
+        let place = self.groups.iter().position(same).unwrap_or_else(|| {
+            let group = Group {
+                treatment,
+                members: Vec::new(),
+                sleepers: Vec::new(),
+                lanes: Default::default(),
+                encoder: Encoder::default(),
+            };
+            match self.groups.iter().position(Option::is_none) {
+                Some(place) => {
+                    self.groups[place] = Some(group);
+                    place
+                }
+                None => {
+                    self.groups.push(Some(group));
+                    self.groups.len() - 1
+                }
+            }
+        });
+        if let Some(group) = &mut self.groups[place] {
+            group.members.push(ix);
+        }
+        place
+    }
+
+    /// Takes a peer out of its group.
+    fn leave(&mut self, ix: PeerIx) {
+        let Some(place) = self.member(ix).map(|member| member.group) else { return };
+        let Some(group) = &mut self.groups[place] else { return };
+        group.members.retain(|&member| member != ix);
+        group.sleepers.retain(|&member| member != ix);
+        if group.members.is_empty() {
+            self.groups[place] = None;
+        } else {
+            self.trim(place);
+        }
+    }
+
+    /// The session is over: what the peer was told is nothing now.
+    pub(super) fn part(&mut self, ix: PeerIx) {
+        self.leave(ix);
+        if let Some(member) = self.members.get_mut(ix.index()) {
+            *member = None;
+        }
+        self.woken.retain(|&woken| woken != ix);
+    }
+
+    /// Sets the cursors of a member behind all that its group's journals have.
+    fn skip_journals(&mut self, ix: PeerIx) {
+        let Some(member) = self.members.get_mut(ix.index()).and_then(Option::as_mut) else {
+            return;
+        };
+        let Some(group) = self.groups.get(member.group).and_then(Option::as_ref) else { return };
+        for (lane, journal) in member.lanes.iter_mut().zip(&group.lanes) {
+            lane.withdraw_cursor = journal.next();
+            lane.announce_cursor = journal.next();
+        }
+    }
+
+    /// Treats a peer in another way from now on: owes it the difference.
+    pub(super) fn treat(
+        &mut self,
+        ix: PeerIx,
+        treatment: Treatment,
+        address: std::net::IpAddr,
+        exporter: &Exporter<'_>,
+        tables: &[Table; 2],
+    ) {
+        let Some(member) = self.members.get_mut(ix.index()).and_then(Option::as_mut) else {
+            return;
+        };
+        let Some(group) = self.groups.get(member.group).and_then(Option::as_ref) else { return };
+        let has_moved = member.address != address;
+        if group.treatment == treatment && !has_moved {
+            return;
+        }
+        member.address = address;
+        let is_comparable = group.treatment.has_same_form(&treatment) && !has_moved;
+        for family in treatment.format.families.iter().copied() {
+            let (lane, journal) = (&mut member.lanes[family.index()], &group.lanes[family.index()]);
+            let table = &tables[family.index()];
+            let (mut owed, mut owed_withdraw) = (Bits::default(), Bits::default());
+            for id in 0..table.bound() {
+                let best = table.entry(id).best();
+                let export = |to: &Treatment| {
+                    let told = exporter.export(to, &table.prefix(id), &best?)?;
+                    (told.source != ix).then_some(told)
+                };
+                let (is_told, now) = (lane.told.has(id), export(&treatment));
+                let in_step = is_comparable
+                    && is_told
+                    && !lane.owed.has(id)
+                    && !journal.is_pending(lane.announce_cursor.min(lane.withdraw_cursor), id)
+                    && now == export(&group.treatment);
+                if now.is_none() && is_told {
+                    owed_withdraw.set(id);
+                } else if now.is_some() && !in_step {
+                    owed.set(id);
+                }
+            }
+            lane.owed = owed;
+            lane.owed_withdraw = owed_withdraw;
+            if lane.walk.is_none() {
+                lane.position = 0;
+            }
+        }
+        self.leave(ix);
+        let place = self.enter(ix, treatment);
+        if let Some(member) = self.member_mut(ix) {
+            member.group = place;
+            member.listed = false;
+        }
+        self.skip_journals(ix);
+        self.wake(ix);
+    }
+
+    /// Owes a peer a whole family again.
+    pub(super) fn refresh(&mut self, ix: PeerIx, family: Family, bound: u32) {
+        let Some(member) = self.member_mut(ix) else { return };
+        let marks = member.has_marks;
+        let lane = &mut member.lanes[family.index()];
+        if lane.agreed {
+            lane.begin_walk(bound, Some(marks));
+            self.wake(ix);
+        }
+    }
+
+    /// The best path of a prefix has changed: notes what that means to each group.
+    pub(super) fn best_changed(&mut self, news: &News, exporter: &Exporter<'_>) {
+        for place in 0..self.groups.len() {
+            let Some(group) = &mut self.groups[place] else { continue };
+            if !group.treatment.format.families.contains(&news.family) {
+                continue;
+            }
+            let export = |path: &Option<Path>| {
+                exporter.export(&group.treatment, &news.prefix, path.as_ref()?)
+            };
+            let (before, after) = (export(&news.before), export(&news.after));
+            let lane = &mut group.lanes[news.family.index()];
+            match (before, after) {
+                (None, None) => continue,
+                (Some(_), None) => lane.withdraw(news.id),
+                (before, Some(now)) => {
+                    if before == after {
+                        continue;
+                    }
+                    let is_same =
+                        before.is_some_and(|told| Told { source: now.source, ..told } == now);
+                    if is_same {
+                        // The same words from another mouth: only the two sources notice.
+                        lane.spoil(news.id);
+                    } else {
+                        lane.announce(news.id, before.is_some());
+                    }
+                    self.swap_source(place, news, before, now, is_same);
+                    if is_same {
+                        continue;
+                    }
+                }
+            }
+            self.wake_group(place);
+            let is_full = |group: &Group| group.lanes[news.family.index()].is_full(news.prefixes);
+            if self.groups[place].as_ref().is_some_and(is_full) {
+                self.fold(place, news.family);
+            }
+        }
+    }
+
+    /// The peer that the best path now comes from must not go on believing in what it was
+    /// told before. Where nothing else changed, the one that it came from must now be told.
+    fn swap_source(
+        &mut self,
+        place: usize,
+        news: &News,
+        before: Option<Told>,
+        now: Told,
+        is_same: bool,
+    ) {
+        let is_here = |member: &&mut Member| member.group == place;
+        if let Some(member) = self.member_mut(now.source).filter(is_here) {
+            let lane = &mut member.lanes[news.family.index()];
+            if lane.told.has(news.id) {
+                lane.owed_withdraw.set(news.id);
+                self.wake(now.source);
+            }
+        }
+        if let Some(before) = before.filter(|_| is_same)
+            && let Some(member) = self.member_mut(before.source).filter(is_here)
+        {
+            member.lanes[news.family.index()].owed.set(news.id);
+            self.wake(before.source);
+        }
+    }
+
+    /// Lets every member note single prefixes instead of a place in journals that have
+    /// become too long, and empties those.
+    fn fold(&mut self, place: usize, family: Family) {
+        let Some(group) = &mut self.groups[place] else { return };
+        let journals = &mut group.lanes[family.index()];
+        for ix in &group.members {
+            let Some(member) = self.members[ix.index()].as_mut() else { continue };
+            let lane = &mut member.lanes[family.index()];
+            for (at, id) in journals.withdraws.from(lane.withdraw_cursor) {
+                if journals.is_live(at, id) && lane.told.has(id) {
+                    lane.owed_withdraw.set(id);
+                }
+            }
+            for (at, id) in journals.announces.from(lane.announce_cursor) {
+                if journals.is_live(at, id) {
+                    lane.owed.set(id);
+                }
+            }
+        }
+        journals.restart();
+        let next = journals.next();
+        for ix in &group.members {
+            if let Some(member) = self.members[ix.index()].as_mut() {
+                member.lanes[family.index()].withdraw_cursor = next;
+                member.lanes[family.index()].announce_cursor = next;
+            }
+        }
+    }
+
+    fn wake(&mut self, ix: PeerIx) {
+        if let Some(member) = self.member_mut(ix)
+            && member.asleep
+        {
+            member.asleep = false;
+            self.woken.push(ix);
+        }
+    }
+
+    fn wake_group(&mut self, place: usize) {
+        let Some(group) = &mut self.groups[place] else { return };
+        for ix in std::mem::take(&mut group.sleepers) {
+            if let Some(member) = self.member_mut(ix) {
+                member.listed = false;
+            }
+            self.wake(ix);
+        }
+    }
+
+    /// Lets a member that was told everything sleep until the next change.
+    pub(super) fn put_to_sleep(&mut self, ix: PeerIx) {
+        let Some(member) = self.members.get_mut(ix.index()).and_then(Option::as_mut) else {
+            return;
+        };
+        member.asleep = true;
+        if !member.listed
+            && let Some(group) = &mut self.groups[member.group]
+        {
+            member.listed = true;
+            group.sleepers.push(ix);
+        }
+        // It may ask, and be done, before anybody has taken the news of its waking.
+        self.woken.retain(|&woken| woken != ix);
+    }
+
+    /// Members that woke since the last call.
+    pub(super) fn take_woken(&mut self) -> Vec<PeerIx> {
+        std::mem::take(&mut self.woken)
+    }
+
+    /// Drops what all members of a group have passed.
+    pub(super) fn trim(&mut self, place: usize) {
+        let Some(group) = &mut self.groups[place] else { return };
+        for (index, journals) in group.lanes.iter_mut().enumerate() {
+            let lanes = group.members.iter().filter_map(|ix| {
+                self.members.get(ix.index())?.as_ref().map(|member| &member.lanes[index])
+            });
+            let (mut withdraws, mut announces) = (journals.next(), journals.next());
+            for lane in lanes {
+                withdraws = withdraws.min(lane.withdraw_cursor);
+                announces = announces.min(lane.announce_cursor);
+            }
+            journals.withdraws.trim(withdraws);
+            journals.announces.trim(announces);
+        }
+    }
+
+    /// Whether any peer believes in this prefix.
+    pub(super) fn is_told(&self, family: Family, id: u32) -> bool {
+        self.members.iter().flatten().any(|member| member.lanes[family.index()].told.has(id))
+    }
+
+    /// What this member is to be told of a prefix, if anything.
+    pub(super) fn wanted(&self, ix: PeerIx, with: &Context<'_>, id: u32) -> Option<Told> {
+        let group = self.group_of(self.member(ix)?)?;
+        let best = with.table.entry(id).best()?;
+        let told = with.exporter.export(&group.treatment, &with.table.prefix(id), &best)?;
+        (told.source != ix).then_some(told)
+    }
+}

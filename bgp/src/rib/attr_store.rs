@@ -1,0 +1,194 @@
+//! Attribute sets, each distinct one held once, with what the decision process asks of it.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use crate::msg::{Attributes, Community, Origin};
+use crate::net::{Asn, RouterId};
+
+/// The LOCAL_PREF of a path that has none.
+pub(super) const DEFAULT_LOCAL_PREF: u32 = 100;
+
+/// A set in an [`AttrStore`]; means another set once its last holder has released it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct AttrId(u32);
+
+/// What decisions need of a set, worked out once when it is interned.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AttrKey {
+    /// LOCAL_PREF or its default; higher is better.
+    pub(super) local_pref: u32,
+    /// Hops of the AS_PATH; fewer is better.
+    pub(super) hops: u32,
+    /// ORIGIN; lower is better.
+    pub(super) origin: Origin,
+    /// The AS that MEDs are compared within; 0 for a path that begins in our AS.
+    pub(super) neighbour: u32,
+    /// MED, none counting as the lowest (RFC 4271 §9.1.2.2 c).
+    pub(super) med: u32,
+    /// Clusters passed; fewer is better (RFC 4456 §9).
+    pub(super) clusters: u32,
+    /// ORIGINATOR_ID, 0 for none.
+    pub(super) originator: u32,
+    /// How far it may go.
+    pub(super) scope: Scope,
+}
+
+/// How far well-known communities let a path go (RFC 1997); we are in no confederation, so
+/// that NO_EXPORT and NO_EXPORT_SUBCONFED mean the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Scope {
+    /// To every peer.
+    Everyone,
+    /// To peers in our AS.
+    OurAs,
+    /// To nobody.
+    Nobody,
+}
+
+impl AttrKey {
+    fn of(attributes: &Attributes) -> Self {
+        let has = |community| attributes.communities.contains(&community);
+        let scope = if has(Community::NO_ADVERTISE) {
+            Scope::Nobody
+        } else if has(Community::NO_EXPORT) || has(Community::NO_EXPORT_SUBCONFED) {
+            Scope::OurAs
+        } else {
+            Scope::Everyone
+        };
+        Self {
+            local_pref: attributes.local_pref.unwrap_or(DEFAULT_LOCAL_PREF),
+            hops: u32::try_from(attributes.as_path.hops()).unwrap_or(u32::MAX),
+            origin: attributes.origin,
+            neighbour: attributes.as_path.first().map_or(0, Asn::get),
+            med: attributes.med.unwrap_or(0),
+            clusters: u32::try_from(attributes.cluster_list.len()).unwrap_or(u32::MAX),
+            originator: attributes.originator_id.map_or(0, RouterId::get),
+            scope,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Slot {
+    attributes: Arc<Attributes>,
+    key: AttrKey,
+    holders: u32,
+    /// Grows each time that the slot gets another set.
+    generation: u32,
+}
+
+/// All attribute sets in use. Holders count by hand: [`AttrStore::hold`] for each path that
+/// is kept, [`AttrStore::release`] for each that goes.
+#[derive(Debug, Default)]
+pub(super) struct AttrStore {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    by_value: FxHashMap<Arc<Attributes>, u32>,
+}
+
+impl AttrStore {
+    /// The set equal to `attributes`, held once for the caller.
+    pub(super) fn intern(&mut self, attributes: Attributes) -> AttrId {
+        if let Some(&index) = self.by_value.get(&attributes) {
+            self.hold(AttrId(index));
+            return AttrId(index);
+        }
+        let key = AttrKey::of(&attributes);
+        let attributes = Arc::new(attributes);
+        let index = match self.free.pop() {
+            Some(index) => {
+                let slot = &mut self.slots[index as usize];
+                slot.attributes = Arc::clone(&attributes);
+                slot.key = key;
+                slot.holders = 1;
+                slot.generation = slot.generation.wrapping_add(1);
+                index
+            }
+            None => {
+                let index = u32::try_from(self.slots.len()).expect("fewer sets than paths");
+                let attributes = Arc::clone(&attributes);
+                self.slots.push(Slot { attributes, key, holders: 1, generation: 0 });
+                index
+            }
+        };
+        self.by_value.insert(attributes, index);
+        AttrId(index)
+    }
+
+    /// One more holder.
+    pub(super) fn hold(&mut self, id: AttrId) {
+        self.slots[id.0 as usize].holders += 1;
+    }
+
+    /// One holder less; the last one's release forgets the set.
+    pub(super) fn release(&mut self, id: AttrId) {
+        let slot = &mut self.slots[id.0 as usize];
+        slot.holders -= 1;
+        if slot.holders == 0 {
+            self.by_value.remove(&slot.attributes);
+            slot.attributes = Arc::default();
+            self.free.push(id.0);
+        }
+    }
+
+    /// What decisions need.
+    pub(super) fn key(&self, id: AttrId) -> &AttrKey {
+        &self.slots[id.0 as usize].key
+    }
+
+    /// The set itself.
+    pub(super) fn get(&self, id: AttrId) -> &Arc<Attributes> {
+        &self.slots[id.0 as usize].attributes
+    }
+
+    /// Tells a set from another that had the same id before.
+    pub(super) fn generation(&self, id: AttrId) -> u32 {
+        self.slots[id.0 as usize].generation
+    }
+
+    /// Number of distinct sets.
+    pub(super) fn len(&self) -> usize {
+        self.by_value.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_sets_are_held_once_and_forgotten_with_their_last_holder() {
+        let mut store = AttrStore::default();
+        let med = |med| Attributes { med: Some(med), ..Attributes::default() };
+        let (a, b) = (store.intern(med(1)), store.intern(med(1)));
+        assert_eq!((a, store.len()), (b, 1));
+        let other = store.intern(med(2));
+        assert_ne!(a, other);
+        store.release(a);
+        assert_eq!(store.get(b).med, Some(1));
+        let before = store.generation(b);
+        store.release(b);
+        assert_eq!(store.len(), 1);
+        let reused = store.intern(med(3));
+        assert_eq!(reused, a, "the slot is used again");
+        assert_ne!(store.generation(reused), before, "but can be told from before");
+    }
+
+    #[test]
+    fn well_known_communities_limit_how_far_a_path_goes() {
+        for (communities, want) in [
+            (vec![], Scope::Everyone),
+            (vec![Community(0x0001_0002)], Scope::Everyone),
+            (vec![Community::NO_EXPORT], Scope::OurAs),
+            (vec![Community::NO_EXPORT_SUBCONFED], Scope::OurAs),
+            (vec![Community::NO_ADVERTISE], Scope::Nobody),
+            (vec![Community::NO_EXPORT, Community::NO_ADVERTISE], Scope::Nobody),
+        ] {
+            let attributes =
+                Attributes { communities: communities.clone(), ..Attributes::default() };
+            assert_eq!(AttrKey::of(&attributes).scope, want, "{communities:?}");
+        }
+    }
+}

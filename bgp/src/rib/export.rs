@@ -1,0 +1,217 @@
+//! What a path becomes when it is told to a peer, the same for all peers of a group.
+
+use std::net::IpAddr;
+
+use super::adj_in::refuse_prefix;
+use super::attr_store::{AttrId, AttrStore, DEFAULT_LOCAL_PREF, Scope};
+use super::next_hop::{HopId, NextHops};
+use super::path::{Path, PeerIx, Source};
+use super::peer::Peers;
+use super::settings::{NextHopMode, PeerKind, PeerPolicy, RibPeer, RibSession, RibSettings};
+use crate::msg::{Attributes, ExtendedCommunity, NextHop, WireFormat};
+use crate::net::{Family, Prefix, RouterId};
+
+/// Everything that decides what a peer is told, apart from which peer it is. Peers with
+/// equal treatment are told the same octets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Treatment {
+    pub(super) kind: PeerKind,
+    pub(super) policy: PeerPolicy,
+    pub(super) mode: NextHopMode,
+    /// Our next hops by family, as far as the peer can read them.
+    pub(super) own: [Option<NextHop>; 2],
+    pub(super) shared_link: Vec<Prefix>,
+    pub(super) format: WireFormat,
+}
+
+/// What is told of a path: equal values are equal on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Told {
+    pub(super) attributes: AttrId,
+    pub(super) form: Form,
+    pub(super) hop: ToldHop,
+    /// Who told us, and is not told.
+    pub(super) source: PeerIx,
+}
+
+/// How a path's attributes are changed on the way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Form {
+    /// To our AS, from us or from outside.
+    Inside,
+    /// To our AS, reflected for the speaker with this identifier.
+    Reflected(u32),
+    /// To another AS, our own: keeps its MED.
+    OutsideOwn,
+    /// To another AS.
+    Outside,
+}
+
+/// The next hop that is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum ToldHop {
+    /// Ourselves.
+    Own,
+    /// That of the path. The flag says that a peer with this very address gets ours instead.
+    Kept(HopId, bool),
+}
+
+/// What export must see beside the path.
+pub(super) struct Exporter<'a> {
+    pub(super) settings: &'a RibSettings,
+    pub(super) attributes: &'a AttrStore,
+    pub(super) hops: &'a NextHops,
+    pub(super) peers: &'a Peers,
+}
+
+impl Treatment {
+    /// How a peer with an established session is treated.
+    pub(super) fn of(peer: &RibPeer, session: &RibSession) -> Self {
+        let negotiated = &session.negotiated;
+        let extended = negotiated.extended_next_hop;
+        // An IPv6 next hop for IPv4 prefixes needs RFC 8950.
+        let readable = |hop: &NextHop| extended || matches!(hop, NextHop::V4(_));
+        let v6 = session.local_v6.filter(|hop| matches!(hop, NextHop::V6 { .. }));
+        let v4 = session.local_v4.filter(readable).or(v6.filter(|_| extended));
+        let mut families = negotiated.families.clone();
+        families.sort_unstable();
+        families.dedup();
+        Self {
+            kind: peer.kind,
+            policy: peer.export.clone(),
+            mode: peer.next_hop_mode,
+            own: [v4, v6],
+            shared_link: session.shared_link.clone(),
+            format: WireFormat {
+                four_octet_asns: negotiated.four_octet_asns,
+                extended_message: negotiated.extended_message,
+                extended_next_hop: extended,
+                families,
+                internal: peer.kind != PeerKind::External,
+            },
+        }
+    }
+
+    /// Whether the same [`Told`] means the same octets under both treatments.
+    pub(super) fn has_same_form(&self, other: &Self) -> bool {
+        (self.kind == PeerKind::External) == (other.kind == PeerKind::External)
+            && self.own == other.own
+            && self.format == other.format
+            && self.shared_link == other.shared_link
+    }
+
+    fn is_external(&self) -> bool {
+        self.kind == PeerKind::External
+    }
+
+    fn is_shared(&self, address: IpAddr) -> bool {
+        self.shared_link.iter().any(|link| link.contains(address))
+    }
+
+    /// The next hop as it goes into a message. Its link-local part only means something on
+    /// the link itself (RFC 2545 §3).
+    pub(super) fn next_hop(
+        &self,
+        hop: ToldHop,
+        family: Family,
+        hops: &NextHops,
+    ) -> Option<NextHop> {
+        match hop {
+            ToldHop::Own => self.own[family.index()],
+            ToldHop::Kept(id, _) => match hops.get(id)? {
+                NextHop::V6 { global, .. } if !self.is_shared(global.into()) => {
+                    Some(NextHop::V6 { global, link_local: None })
+                }
+                hop => Some(hop),
+            },
+        }
+    }
+}
+
+impl Exporter<'_> {
+    /// What peers with this treatment are told of `prefix` if `path` is its best; none if
+    /// they must not hear of it.
+    pub(super) fn export(&self, to: &Treatment, prefix: &Prefix, path: &Path) -> Option<Told> {
+        if path.source == Source::Internal && to.kind == PeerKind::Internal {
+            return None; // RFC 4271 §9.2, RFC 4456 §6: only to and from clients
+        }
+        match self.attributes.key(path.attributes).scope {
+            Scope::Everyone => {}
+            Scope::OurAs if !to.is_external() => {}
+            Scope::OurAs | Scope::Nobody => return None,
+        }
+        if refuse_prefix(&to.policy, prefix).is_some() {
+            return None;
+        }
+        let hop = self.told_hop(to, prefix.family(), path)?;
+        let form = match (to.is_external(), path.source) {
+            (true, Source::Ours) => Form::OutsideOwn,
+            (true, _) => Form::Outside,
+            (false, Source::Ours | Source::External) => Form::Inside,
+            (false, Source::Internal | Source::Client) => {
+                let originator = self.attributes.key(path.attributes).originator;
+                let peer = self.peers.router_id(path.peer);
+                Form::Reflected(if originator > 0 { originator } else { peer })
+            }
+        };
+        Some(Told { attributes: path.attributes, form, hop, source: path.peer })
+    }
+
+    fn told_hop(&self, to: &Treatment, family: Family, path: &Path) -> Option<ToldHop> {
+        let own = to.own[family.index()].map(|_| ToldHop::Own);
+        let Some(hop) = self.hops.get(path.hop) else { return own };
+        let address = hop.address();
+        let unreadable = matches!(
+            (family, hop),
+            (Family::Ipv4Unicast, NextHop::V6 { .. }) if !to.format.extended_next_hop
+        );
+        let off_link = is_link_local(address) && !to.is_shared(address);
+        if unreadable || off_link {
+            return own;
+        }
+        match (to.mode, to.is_external()) {
+            (NextHopMode::SelfAddress, _) => own,
+            (NextHopMode::Keep, _) | (NextHopMode::Auto, false) => {
+                Some(ToldHop::Kept(path.hop, false))
+            }
+            // Without a next hop of ours the peer whose address it is could be told nothing.
+            (NextHopMode::Auto, true) if own.is_some() && to.is_shared(address) => {
+                Some(ToldHop::Kept(path.hop, true))
+            }
+            (NextHopMode::Auto, true) => own,
+        }
+    }
+
+    /// The attributes as they are told.
+    pub(super) fn transform(&self, told: &Told) -> Attributes {
+        let mut out = (**self.attributes.get(told.attributes)).clone();
+        match told.form {
+            Form::Inside => {
+                out.local_pref.get_or_insert(DEFAULT_LOCAL_PREF);
+            }
+            Form::Reflected(originator) => {
+                out.originator_id = RouterId::new(originator).ok();
+                out.cluster_list.insert(0, self.settings.cluster_id);
+            }
+            Form::OutsideOwn | Form::Outside => {
+                out.as_path.prepend(self.settings.asn);
+                out.local_pref = None;
+                out.originator_id = None;
+                out.cluster_list = Vec::new();
+                // Stay in the AS that they were meant for (RFC 4360 §6).
+                out.extended_communities.retain(ExtendedCommunity::is_transitive);
+                if told.form == Form::Outside {
+                    out.med = None; // RFC 4271 §5.1.4
+                }
+            }
+        }
+        out
+    }
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
+}

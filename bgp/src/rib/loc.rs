@@ -1,0 +1,169 @@
+//! The Loc-RIB: every change of a path, and what follows from it.
+
+use smallvec::SmallVec;
+
+use super::Rib;
+use super::adj_out::News;
+use super::best::Judge;
+use super::export::Exporter;
+use super::path::{Path, PeerIx, Source};
+use super::view::{BestChange, Forwarding};
+use crate::msg::NextHop;
+use crate::net::Family;
+
+/// A change of one prefix.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Edit {
+    /// A peer's path, in place of the one that it had.
+    Put(Path),
+    /// The path of a peer goes.
+    Remove(PeerIx),
+    /// The path of a peer is now refused, or no longer, and its source is of this kind.
+    Judge(PeerIx, bool, Source),
+    /// Nothing but what the decision process looks at has changed.
+    Decide,
+}
+
+impl Rib {
+    /// Carries out an edit: keeps the books, decides anew, and notes what became of it.
+    pub(super) fn edit(&mut self, family: Family, id: u32, edit: Edit) {
+        let Self { settings, tables, attributes, hops, peers, out, changed, .. } = self;
+        let table = &mut tables[family.index()];
+        let entry = table.entry_mut(id);
+        let before: SmallVec<[Path; 2]> = SmallVec::from_slice(entry.selection());
+        let (mut gone, mut come) = (None, None);
+        let find = |ix: PeerIx| entry.paths.iter().position(|path| path.peer == ix);
+        match edit {
+            Edit::Put(path) => {
+                come = Some(path);
+                match find(path.peer) {
+                    Some(place) if entry.paths[place] == path => return,
+                    Some(place) => gone = Some(std::mem::replace(&mut entry.paths[place], path)),
+                    None => entry.paths.push(path),
+                }
+            }
+            Edit::Remove(ix) => {
+                let Some(place) = find(ix) else { return };
+                gone = Some(entry.paths.remove(place));
+            }
+            Edit::Judge(ix, refused, source) => {
+                let Some(place) = find(ix) else { return };
+                let path = Path { refused, source, ..entry.paths[place] };
+                if path == entry.paths[place] {
+                    return;
+                }
+                gone = Some(std::mem::replace(&mut entry.paths[place], path));
+                come = Some(path);
+            }
+            Edit::Decide => {}
+        }
+        if let Some(path) = come {
+            attributes.hold(path.attributes);
+            hops.hold(path.hop);
+            if !path.refused {
+                hops.begin_use(path.hop);
+            }
+            if let Some(peer) = peers.get_mut(path.peer) {
+                peer.received[family.index()] += 1;
+                peer.refused[family.index()] += usize::from(path.refused);
+            }
+        }
+        let judge = Judge { attributes, hops, peers, multipath: settings.multipath };
+        entry.selected = judge.select(&mut entry.paths);
+        if entry.selection() != before.as_slice() {
+            let points = |paths: &[Path]| -> SmallVec<[_; 2]> {
+                paths.iter().map(|path| (path.source == Source::Ours, path.hop)).collect()
+            };
+            if !entry.changed && points(entry.selection()) != points(&before) {
+                entry.changed = true;
+                changed[family.index()].push(id);
+            }
+            let (before, after) = (before.first().copied(), entry.best());
+            if before != after {
+                let (prefix, prefixes) = (table.prefix(id), table.len());
+                let news = News { family, id, prefix, before, after, prefixes };
+                out.best_changed(&news, &Exporter { settings, attributes, hops, peers });
+            }
+        }
+        table.paths += usize::from(come.is_some());
+        table.paths -= usize::from(gone.is_some());
+        if table.entry(id).paths.is_empty() {
+            table.bury(id);
+        }
+        if let Some(path) = gone {
+            if !path.refused {
+                hops.end_use(path.hop);
+            }
+            hops.release(path.hop);
+            attributes.release(path.attributes);
+            if let Some(peer) = peers.get_mut(path.peer) {
+                peer.received[family.index()] -= 1;
+                peer.refused[family.index()] -= usize::from(path.refused);
+            }
+        }
+    }
+
+    /// Removes all paths of a peer: one walk over each table that has any.
+    pub(super) fn forget_paths(&mut self, ix: PeerIx) {
+        for family in Family::ALL {
+            for id in 0..self.tables[family.index()].bound() {
+                if self.peers.get(ix).is_none_or(|peer| peer.received[family.index()] == 0) {
+                    break;
+                }
+                if self.tables[family.index()].entry(id).paths.iter().any(|path| path.peer == ix) {
+                    self.edit(family, id, Edit::Remove(ix));
+                }
+            }
+        }
+    }
+
+    /// Decides anew where next hops have moved: one walk over each table for all of them.
+    pub(super) fn settle_hops(&mut self) {
+        if !self.hops.has_moved() {
+            return;
+        }
+        let moved = self.hops.take_moved();
+        for family in Family::ALL {
+            for id in 0..self.tables[family.index()].bound() {
+                let paths = &self.tables[family.index()].entry(id).paths;
+                if paths.iter().any(|path| !path.refused && moved.has(path.hop)) {
+                    self.edit(family, id, Edit::Decide);
+                }
+            }
+        }
+    }
+
+    /// Forgets prefixes that have no path and that nobody waits for, once in a while.
+    pub(super) fn sweep(&mut self) {
+        for family in Family::ALL {
+            let table = &mut self.tables[family.index()];
+            if table.wants_sweep() {
+                table.sweep(|id| self.out.is_told(family, id));
+            }
+        }
+    }
+
+    /// The changes that nobody has taken yet.
+    pub(super) fn collect_changes(&mut self) -> Vec<BestChange> {
+        let mut changes = Vec::with_capacity(self.changed.iter().map(Vec::len).sum());
+        for (table, changed) in self.tables.iter_mut().zip(&mut self.changed) {
+            for id in std::mem::take(changed) {
+                let entry = table.entry_mut(id);
+                entry.changed = false;
+                let now = match entry.selection() {
+                    [] => Forwarding::None,
+                    [best, ..] if best.source == Source::Ours => Forwarding::Local,
+                    used => {
+                        let mut hops: Vec<NextHop> =
+                            used.iter().filter_map(|path| self.hops.get(path.hop)).collect();
+                        hops.sort_unstable();
+                        hops.dedup();
+                        Forwarding::Via(hops)
+                    }
+                };
+                changes.push(BestChange { prefix: table.prefix(id), now });
+            }
+        }
+        changes
+    }
+}

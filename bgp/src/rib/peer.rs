@@ -1,0 +1,97 @@
+//! The peers that the RIB knows, each at a place that paths name it by.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use rustc_hash::FxHashMap;
+
+use super::path::PeerIx;
+use super::settings::{PeerId, RibPeer, RibSession};
+use crate::net::Family;
+
+/// A peer.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) id: PeerId,
+    pub(super) how: RibPeer,
+    /// What the session added, while there is one.
+    pub(super) session: Option<RibSession>,
+    /// Its End-of-RIB came, by family.
+    pub(super) synced: [bool; 2],
+    /// Paths learned from it, and how many of them import refused, by family.
+    pub(super) received: [usize; 2],
+    pub(super) refused: [usize; 2],
+}
+
+impl Peer {
+    /// Whether the session carries `family`.
+    pub(super) fn has_family(&self, family: Family) -> bool {
+        let session = self.session.as_ref();
+        session.is_some_and(|session| session.negotiated.families.contains(&family))
+    }
+}
+
+/// All peers.
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    slots: Vec<Option<Peer>>,
+    free: Vec<u32>,
+    by_id: FxHashMap<PeerId, PeerIx>,
+}
+
+impl Peers {
+    /// The place of a peer, if it is known.
+    pub(super) fn find(&self, id: PeerId) -> Option<PeerIx> {
+        self.by_id.get(&id).copied()
+    }
+
+    /// Adds a peer.
+    pub(super) fn add(&mut self, id: PeerId, how: RibPeer) -> PeerIx {
+        let peer =
+            Peer { id, how, session: None, synced: [false; 2], received: [0; 2], refused: [0; 2] };
+        let ix = match self.free.pop() {
+            Some(index) => {
+                self.slots[index as usize] = Some(peer);
+                PeerIx(index)
+            }
+            None => {
+                self.slots.push(Some(peer));
+                PeerIx(u32::try_from(self.slots.len() - 1).expect("fewer peers than addresses"))
+            }
+        };
+        self.by_id.insert(id, ix);
+        ix
+    }
+
+    /// Forgets a peer from which no path is left.
+    pub(super) fn remove(&mut self, ix: PeerIx) {
+        if let Some(peer) = self.slots.get_mut(ix.index()).and_then(Option::take) {
+            self.by_id.remove(&peer.id);
+            self.free.push(ix.0);
+        }
+    }
+
+    /// The peer at a place; none for our own routes.
+    pub(super) fn get(&self, ix: PeerIx) -> Option<&Peer> {
+        self.slots.get(ix.index())?.as_ref()
+    }
+
+    /// The peer at a place, to be changed.
+    pub(super) fn get_mut(&mut self, ix: PeerIx) -> Option<&mut Peer> {
+        self.slots.get_mut(ix.index())?.as_mut()
+    }
+
+    /// What the last steps of the decision process compare: address and id of the peer, and
+    /// its BGP Identifier.
+    pub(super) fn tie_breakers(&self, ix: PeerIx) -> ((IpAddr, PeerId), u32) {
+        match self.get(ix) {
+            Some(peer) => ((peer.how.address, peer.id), self.router_id(ix)),
+            None => ((Ipv4Addr::UNSPECIFIED.into(), PeerId(0)), 0),
+        }
+    }
+
+    /// The BGP Identifier of the peer; 0 for our own routes.
+    pub(super) fn router_id(&self, ix: PeerIx) -> u32 {
+        let session = self.get(ix).and_then(|peer| peer.session.as_ref());
+        session.map_or(0, |session| session.negotiated.their_open.router_id.get())
+    }
+}

@@ -1,0 +1,97 @@
+//! What the RIB is told of us and of each peer.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::filter::Filter;
+use crate::fsm::Negotiated;
+use crate::msg::NextHop;
+use crate::net::{Asn, ClusterId, Prefix, RouterId};
+
+/// What the RIB must know of us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RibSettings {
+    /// Our AS.
+    pub asn: Asn,
+    /// Our BGP Identifier.
+    pub router_id: RouterId,
+    /// Our cluster when we reflect (RFC 4456 §7).
+    pub cluster_id: ClusterId,
+    /// The most paths of one prefix that are used together; 1 is no multipath.
+    pub multipath: usize,
+    /// Whether a next hop must first be resolved ([`Rib::resolve`]) before its paths are
+    /// used; off for a reflector that installs nothing.
+    pub track_next_hops: bool,
+}
+
+/// A peer in the RIB; never used twice, so that news of a removed peer finds nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerId(pub u32);
+
+/// How a peer relates to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PeerKind {
+    /// In another AS.
+    External,
+    /// In our AS.
+    Internal,
+    /// In our AS, and we reflect to and from it (RFC 4456).
+    ReflectorClient,
+}
+
+/// What decides whether a path is taken from a peer or told to it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum PeerPolicy {
+    /// Everything passes.
+    AcceptAll,
+    /// Nothing passes: an external peer without filters (RFC 8212).
+    RefuseUnfiltered,
+    /// Each filter must accept it.
+    Filters(Vec<Arc<Filter>>),
+    /// Only prefixes inside these pass: what the node behind a mesh peer owns.
+    Owned(Arc<[Prefix]>),
+}
+
+/// How next hops are told to a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NextHopMode {
+    /// As RFC 4271 §5.1.3 has it: unchanged to internal peers; to external ones ourselves,
+    /// or a third party on the link that we share.
+    Auto,
+    /// Always ourselves.
+    SelfAddress,
+    /// Always unchanged.
+    Keep,
+}
+
+/// How the RIB treats a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RibPeer {
+    /// The operator's name for it.
+    pub name: Arc<str>,
+    /// Its address: the last tie breaker (RFC 4271 §9.1.2.2 g).
+    pub address: IpAddr,
+    /// Its AS.
+    pub asn: Asn,
+    /// How it relates to us.
+    pub kind: PeerKind,
+    /// What is taken from it.
+    pub import: PeerPolicy,
+    /// What is told to it. Peers with equal export treatment share one encoding.
+    pub export: PeerPolicy,
+    /// How next hops are told to it.
+    pub next_hop_mode: NextHopMode,
+}
+
+/// What an established session adds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RibSession {
+    /// What was agreed in the OPENs.
+    pub negotiated: Negotiated,
+    /// Our next hop for IPv4 prefixes on this session, if we have one.
+    pub local_v4: Option<NextHop>,
+    /// Our next hop for IPv6 prefixes on this session, if we have one.
+    pub local_v6: Option<NextHop>,
+    /// The prefixes of the link that we share with the peer; empty if it is not on-link.
+    pub shared_link: Vec<Prefix>,
+}

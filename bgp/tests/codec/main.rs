@@ -1,0 +1,10 @@
+//! The codec against golden octets, the tables of RFC 7606, generated messages and two
+//! other implementations.
+
+mod generate;
+mod golden;
+mod oracles;
+mod properties;
+mod refused;
+mod rfc7606;
+mod support;

@@ -1,0 +1,135 @@
+//! `bgp:` the speaker.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use brindle_bgp::net::{Asn, Prefix, RouterId};
+
+use super::node::NodeRead;
+use super::{filter, peer, prefixes, set, values};
+use crate::meaning::{Bgp, Config};
+use crate::section::{Good, Item, Section};
+use crate::value;
+
+const MIN_CONNECT_RETRY: Duration = Duration::from_millis(10);
+const MAX_CONNECT_RETRY: Duration = Duration::from_secs(3600);
+const MAX_MAX_PATHS: u32 = 256;
+
+/// Reads the section and checks it against itself and the node.
+pub(super) fn read(item: &Item, node: &NodeRead, complete: bool) -> Bgp {
+    let mut bgp = Config::default().bgp;
+    let Some(mut section) = item.section() else { return bgp };
+
+    set(&mut bgp.asn, section.get("asNumber").and_then(|item| item.parse::<Asn>()));
+    bgp.router_id = router_id(&mut section, node);
+    let listen = section.get("listen").map(|item| listen(&item)).unwrap_or_default();
+    bgp.listen_addresses = values(&listen.addresses);
+    set(&mut bgp.listen_port, listen.port);
+    set(&mut bgp.mesh, section.get("nodeToNodeMesh").and_then(|item| mesh(&item)));
+    set(&mut bgp.hold_time, section.get("holdTime").and_then(|item| value::hold_time(&item)));
+    if let Some(item) = section.get("connectRetryTime") {
+        let accepted = MIN_CONNECT_RETRY..=MAX_CONNECT_RETRY;
+        set(&mut bgp.connect_retry, value::duration(&item, accepted));
+    }
+    if let Some(paths) = section.get("maxPaths").and_then(|item| item.number(1, MAX_MAX_PATHS)) {
+        set(&mut bgp.max_paths, usize::try_from(paths).ok());
+    }
+    if let Some(item) = section.get("networks") {
+        bgp.networks = networks(&item, node);
+    }
+
+    let filters = section.get("filters").map(|item| filter::read(&item)).unwrap_or_default();
+    if let Some(item) = section.get("peers") {
+        let ours: Vec<&Good<IpAddr>> = node.addresses.iter().chain(&listen.addresses).collect();
+        let around = peer::Around {
+            asn: bgp.asn,
+            hold_time: bgp.hold_time,
+            ours: &ours,
+            filters: &filters,
+            complete,
+        };
+        bgp.peers = peer::read(&item, &around);
+    }
+    filters.warn_of_unused();
+    section.finish();
+    bgp
+}
+
+/// The router id, which may be missing only where an IPv4 address can stand in for it.
+fn router_id(section: &mut Section, node: &NodeRead) -> Option<RouterId> {
+    if let Some(item) = section.get("routerID") {
+        return item.parse();
+    }
+    let only_ipv6 = !node.addresses.is_empty() && node.addresses.iter().all(|a| a.value.is_ipv6());
+    if only_ipv6 {
+        section.item.refuse(
+            "routerID is missing, and node.addresses has no IPv4 address to take it from; write \
+             four octets that no other router of yours has, for instance \"routerID: 10.0.0.1\"",
+        );
+    }
+    None
+}
+
+#[derive(Default)]
+struct Listen<'a> {
+    addresses: Vec<Good<'a, IpAddr>>,
+    port: Option<u16>,
+}
+
+fn listen<'a>(item: &Item<'a>) -> Listen<'a> {
+    let mut listen = Listen::default();
+    let Some(mut section) = item.section() else { return listen };
+    if let Some(item) = section.get("addresses") {
+        listen.addresses = item.list(value::address).unwrap_or_default();
+    }
+    for (index, good) in listen.addresses.iter().enumerate() {
+        let mut earlier = listen.addresses.iter().take(index);
+        let same_family = |other: &&Good<IpAddr>| other.value.is_ipv4() == good.value.is_ipv4();
+        if let Some(same) = earlier.clone().find(|other| other.value == good.value) {
+            good.item
+                .refuse(format!("{} stands here already, at {}", good.value, same.item.node.place));
+        } else if let Some(other) = earlier.find(|other| {
+            same_family(other) && (other.value.is_unspecified() || good.value.is_unspecified())
+        }) {
+            good.item.refuse(format!(
+                "{} and {} cannot be listened on together: one of them is every address",
+                good.value, other.value
+            ));
+        } else if good.value.is_unspecified() {
+            good.item.warn(format!(
+                "{} listens on every address of the host; name those that peers dial",
+                good.value
+            ));
+        }
+    }
+    listen.port = section.get("port").and_then(|item| value::port(&item));
+    section.finish();
+    listen
+}
+
+fn mesh(item: &Item) -> Option<bool> {
+    let mut section = item.section()?;
+    let enabled = section.get("enabled").and_then(|item| item.boolean());
+    section.finish();
+    enabled
+}
+
+fn networks(item: &Item, node: &NodeRead) -> Vec<Prefix> {
+    let networks = prefixes(item, false);
+    for network in &networks {
+        if let Some(range) = node.pod_cidrs.iter().find(|range| range.value == network.value) {
+            network.item.refuse(format!(
+                "{} is originated already, from node.podCIDRs at {}",
+                network.value, range.item.node.place
+            ));
+        }
+        let multicast = match network.value.address() {
+            IpAddr::V4(v4) => v4.is_multicast() || v4 == Ipv4Addr::BROADCAST,
+            IpAddr::V6(v6) => v6.is_multicast() || v6.is_unicast_link_local(),
+        };
+        if multicast {
+            network.item.refuse(format!("{} holds no unicast addresses to route", network.value));
+        }
+    }
+    values(&networks)
+}

@@ -1,0 +1,166 @@
+//! From a tree to a [`Config`]: every key is asked for here, and every mistake noted.
+
+mod bgp;
+mod filter;
+mod node;
+mod peer;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use brindle_bgp::msg::HoldTime;
+use brindle_bgp::net::{Asn, Prefix};
+
+use crate::meaning::{Bgp, Config, Control, Node, Routes, Source};
+use crate::section::{Good, Item, Report};
+use crate::value;
+use crate::yaml;
+
+/// The BGP port (RFC 4271 §8.1).
+pub(crate) const BGP_PORT: u16 = 179;
+const MAX_STARTUP_HOLD: Duration = Duration::from_secs(3600);
+/// `sun_path` has 108 octets, the last of them zero (unix(7)).
+const MAX_SOCKET_PATH: usize = 107;
+
+impl Default for Config {
+    /// What an empty file means.
+    fn default() -> Self {
+        Config {
+            node: Node { name: None, addresses: Vec::new(), pod_cidrs: Vec::new() },
+            bgp: Bgp {
+                asn: Asn::new(64512).expect("64512 is not zero"),
+                router_id: None,
+                listen_addresses: Vec::new(),
+                listen_port: BGP_PORT,
+                mesh: true,
+                hold_time: HoldTime::DEFAULT,
+                connect_retry: Duration::from_secs(1),
+                max_paths: 16,
+                peers: Vec::new(),
+                networks: Vec::new(),
+            },
+            routes: Routes {
+                install: true,
+                metric: 512,
+                forwarding: true,
+                startup_hold: Duration::from_secs(60),
+            },
+            source: None,
+            control: Control { socket: PathBuf::from("/run/brindle/brindle.sock") },
+        }
+    }
+}
+
+/// What `tree` means. All that is wrong goes to `report`; the result counts only if that has
+/// no errors afterwards. Unless the tree is `complete`, a name that it does not explain may
+/// stand in a file that could not be read, and is let pass.
+pub(crate) fn config(tree: &yaml::Node, report: &Report, complete: bool) -> Config {
+    let mut config = Config::default();
+    let root = Item { node: tree, path: String::new(), report };
+    let Some(mut root) = root.section() else { return config };
+
+    let node = root.get("node").map(|item| node::read(&item)).unwrap_or_default();
+    config.node = Node {
+        name: node.name.clone(),
+        addresses: values(&node.addresses),
+        pod_cidrs: values(&node.pod_cidrs),
+    };
+    if let Some(item) = root.get("bgp") {
+        config.bgp = bgp::read(&item, &node, complete);
+    }
+    if let Some(item) = root.get("routes") {
+        config.routes = routes(&item);
+    }
+    config.source = root.get("source").and_then(|item| source(&item));
+    if let Some(item) = root.get("control") {
+        config.control = control(&item);
+    }
+    root.finish();
+    config
+}
+
+fn routes(item: &Item) -> Routes {
+    let mut routes = Config::default().routes;
+    let Some(mut section) = item.section() else { return routes };
+    set(&mut routes.install, section.get("install").and_then(|i| i.boolean()));
+    // The kernel takes metric 0 for IPv6 as "1024, please".
+    set(&mut routes.metric, section.get("metric").and_then(|i| i.number(1, u32::MAX)));
+    set(&mut routes.forwarding, section.get("forwarding").and_then(|i| i.boolean()));
+    let hold = section.get("startupHold");
+    let hold = hold.and_then(|i| value::duration(&i, Duration::ZERO..=MAX_STARTUP_HOLD));
+    set(&mut routes.startup_hold, hold);
+    section.finish();
+    routes
+}
+
+fn source(item: &Item) -> Option<Source> {
+    #[derive(Clone, Copy)]
+    enum Kind {
+        Files,
+    }
+    let mut section = item.section()?;
+    let kind = section.need("kind", "files").and_then(|i| i.word(&[("files", Kind::Files)]));
+    let path = section.need("path", "/etc/brindle/manifests").and_then(|i| value::path(&i));
+    section.finish();
+    match kind? {
+        Kind::Files => Some(Source::Files { path: path? }),
+    }
+}
+
+fn control(item: &Item) -> Control {
+    let mut control = Config::default().control;
+    let Some(mut section) = item.section() else { return control };
+    if let Some(item) = section.get("socket") {
+        let path = value::path(&item);
+        let length = path.as_ref().map_or(0, |path| path.as_os_str().len());
+        if length > MAX_SOCKET_PATH {
+            item.refuse(format!(
+                "the path has {length} octets; a UNIX socket takes at most {MAX_SOCKET_PATH}"
+            ));
+        }
+        set(&mut control.socket, path);
+    }
+    section.finish();
+    control
+}
+
+/// Takes what was read, if it was.
+fn set<T>(field: &mut T, read: Option<T>) {
+    if let Some(read) = read {
+        *field = read;
+    }
+}
+
+fn values<T: Clone>(goods: &[Good<T>]) -> Vec<T> {
+    goods.iter().map(|good| good.value.clone()).collect()
+}
+
+/// Reads a list of prefixes that must not repeat one another; if `apart`, not overlap either.
+fn prefixes<'a>(item: &Item<'a>, apart: bool) -> Vec<Good<'a, Prefix>> {
+    let goods = item.list(Item::parse::<Prefix>).unwrap_or_default();
+    // In the order of addresses, then lengths, whatever a prefix covers stands directly behind
+    // it. (Lists may be long: no comparing of pairs.)
+    let mut sorted: Vec<(usize, &Good<Prefix>)> = goods.iter().enumerate().collect();
+    sorted.sort_by_key(|(index, good)| (good.value, *index));
+    let mut wide: Option<(usize, &Good<Prefix>)> = None;
+    let mut before: Option<&Good<Prefix>> = None;
+    for (index, good) in sorted {
+        if let Some(same) = before.filter(|before| before.value == good.value) {
+            let place = &same.item.node.place;
+            good.item.refuse(format!("{} stands here already, at {place}", good.value));
+        } else if let Some((wide_index, wide)) =
+            wide.filter(|(_, wide)| apart && wide.value.covers(&good.value))
+        {
+            // The later one is the one to complain about.
+            let (first, later) = if wide_index < index { (wide, good) } else { (good, wide) };
+            later.item.refuse(format!(
+                "{} overlaps with {} at {}; pod ranges must be apart",
+                later.value, first.value, first.item.node.place
+            ));
+        } else {
+            wide = Some((index, good));
+        }
+        before = Some(good);
+    }
+    goods
+}

@@ -1,0 +1,163 @@
+//! `bgp.peers:` whom the speaker talks to besides the mesh.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use brindle_bgp::msg::HoldTime;
+use brindle_bgp::net::{Asn, Family};
+use brindle_bgp::rib::NextHopMode;
+
+use super::BGP_PORT;
+use super::filter::Filters;
+use crate::meaning::Peer;
+use crate::section::{Good, Item};
+use crate::value;
+use crate::yaml::quoted;
+
+/// What `nextHopMode` accepts.
+pub(crate) const NEXT_HOP_MODES: [(&str, NextHopMode); 3] =
+    [("Auto", NextHopMode::Auto), ("Self", NextHopMode::SelfAddress), ("Keep", NextHopMode::Keep)];
+
+/// What the rest of the configuration says that a peer must fit to.
+pub(super) struct Around<'c> {
+    pub(super) asn: Asn,
+    pub(super) hold_time: HoldTime,
+    pub(super) ours: &'c [&'c Good<'c, IpAddr>],
+    pub(super) filters: &'c Filters<'c>,
+    pub(super) complete: bool,
+}
+
+/// Names and addresses in use, and by whom.
+#[derive(Default)]
+struct Taken<'a> {
+    names: Vec<Good<'a, String>>,
+    addresses: Vec<Good<'a, IpAddr>>,
+}
+
+/// Reads the list; peers with something wrong in them are missing.
+pub(super) fn read(item: &Item, around: &Around) -> Vec<Peer> {
+    let mut taken = Taken::default();
+    let items = item.items().unwrap_or_default();
+    items.iter().filter_map(|item| peer(item, around, &mut taken)).collect()
+}
+
+fn peer<'a>(item: &Item<'a>, around: &Around, taken: &mut Taken<'a>) -> Option<Peer> {
+    let mut section = item.section()?;
+    let name = section.need("name", "tor-a").and_then(|item| taken.name(item));
+    let address = section.need("peerIP", "10.0.0.250").and_then(|item| taken.address(item, around));
+    let asn = section.need("asNumber", "65001").and_then(|item| item.parse::<Asn>());
+    let port = section.get("port").map_or(Some(BGP_PORT), |item| value::port(&item));
+    let source = section.get("sourceAddress");
+    let source_address = match &source {
+        Some(item) => value::host_address(item).map(Some),
+        None => Some(None),
+    };
+    let passive = section.get("passive").map_or(Some(false), |item| item.boolean());
+    let client = section.get("reflectorClient");
+    let reflector_client = client.as_ref().map_or(Some(false), Item::boolean);
+    let hold_time =
+        section.get("holdTime").map_or(Some(around.hold_time), |item| value::hold_time(&item));
+    let import = section.get("importFilters");
+    let export = section.get("exportFilters");
+    let next_hop_mode = section
+        .get("nextHopMode")
+        .map_or(Some(NextHopMode::Auto), |item| item.word(&NEXT_HOP_MODES));
+    section.finish();
+
+    if let (Some(item), Some(Some(ours)), Some(theirs)) = (&source, source_address, address) {
+        source_fits(item, ours, theirs);
+    }
+    if let (Some(item), Some(true), Some(asn)) = (&client, reflector_client, asn)
+        && asn != around.asn
+    {
+        item.refuse(format!(
+            "only a peer of our own AS {} can be a reflector client; this one is AS {asn}",
+            around.asn
+        ));
+    }
+    if asn.is_some_and(|asn| asn != around.asn) {
+        warn_of_silence(item, import.is_none(), export.is_none());
+    }
+    let resolve = |item: Option<Item>| match item {
+        Some(item) => around.filters.resolve(&item, around.complete).map(Some),
+        None => Some(None),
+    };
+    let (import, export) = (resolve(import), resolve(export));
+    Some(Peer {
+        name: Arc::from(name?),
+        address: address?,
+        port: port?,
+        asn: asn?,
+        source_address: source_address?,
+        passive: passive?,
+        reflector_client: reflector_client?,
+        hold_time: hold_time?,
+        import: import?,
+        export: export?,
+        next_hop_mode: next_hop_mode?,
+    })
+}
+
+impl<'a> Taken<'a> {
+    fn name(&mut self, item: Item<'a>) -> Option<String> {
+        let name = value::name(&item)?;
+        if let Some(earlier) = self.names.iter().find(|earlier| earlier.value == name) {
+            item.refuse(format!(
+                "{} is the name of another peer, at {}",
+                quoted(&name),
+                earlier.item.node.place
+            ));
+            return None;
+        }
+        self.names.push(Good { value: name.clone(), item });
+        Some(name)
+    }
+
+    fn address(&mut self, item: Item<'a>, around: &Around) -> Option<IpAddr> {
+        let address = value::host_address(&item)?;
+        if let Some(ours) = around.ours.iter().find(|ours| ours.value == address) {
+            item.refuse(format!(
+                "{address} is our own address, from {} at {}",
+                ours.item.path, ours.item.node.place
+            ));
+            return None;
+        }
+        if let Some(earlier) = self.addresses.iter().find(|earlier| earlier.value == address) {
+            item.refuse(format!(
+                "{address} is the address of another peer, at {}",
+                earlier.item.node.place
+            ));
+            return None;
+        }
+        self.addresses.push(Good { value: address, item });
+        Some(address)
+    }
+}
+
+fn source_fits(item: &Item, ours: IpAddr, theirs: IpAddr) {
+    if ours == theirs {
+        item.refuse(format!("{ours} is the peer's own address"));
+    } else if Family::of(ours) != Family::of(theirs) {
+        item.refuse(format!(
+            "{ours} is an {} address and cannot reach {theirs}; write an {} one of ours",
+            Family::of(ours),
+            Family::of(theirs)
+        ));
+    }
+}
+
+/// RFC 8212: an external peer without a filter gets and gives nothing, which surprises those
+/// who do not know.
+fn warn_of_silence(item: &Item, nothing_in: bool, nothing_out: bool) {
+    let (missing, what) = match (nothing_in, nothing_out) {
+        (true, true) => {
+            ("importFilters and exportFilters", "nothing is taken from it or told to it")
+        }
+        (true, false) => ("importFilters", "nothing is taken from it"),
+        (false, true) => ("exportFilters", "nothing is told to it"),
+        (false, false) => return,
+    };
+    item.warn(format!(
+        "{missing} missing for an external peer: {what} (RFC 8212); an empty list accepts everything"
+    ));
+}

@@ -1,0 +1,308 @@
+//! The keys of a configuration file as types: what editors are told to accept and what
+//! `config show` writes.
+//!
+//! Reading does not go through these types, because a derived reader stops at the first
+//! mistake; the tests hold the two lists of keys together.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::meaning::Config;
+
+/// A JSON Schema (draft 2020-12) of the configuration file, with a description and the
+/// default of each key.
+pub fn json_schema() -> Value {
+    schemars::schema_for!(Document).to_value()
+}
+
+/// The configuration of a brindle agent.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(title = "brindle.yaml")]
+pub(crate) struct Document {
+    /// What this node is, as far as it is not detected or told by the source.
+    pub(crate) node: NodeSection,
+    /// The BGP speaker.
+    pub(crate) bgp: BgpSection,
+    /// What goes into the kernel.
+    pub(crate) routes: RoutesSection,
+    /// Where the cluster's nodes come from. Left out if there is no cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<SourceSection>,
+    /// The control socket.
+    pub(crate) control: ControlSection,
+}
+
+impl Default for Document {
+    fn default() -> Self {
+        Self::from(&Config::default())
+    }
+}
+
+/// What this node is.
+#[derive(Default, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct NodeSection {
+    /// Name of the node, a DNS subdomain. Default: the host name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
+    /// The node's addresses, at most one IPv4 and one IPv6. Default: those of the source's
+    /// Node, else detected.
+    pub(crate) addresses: Vec<Address>,
+    /// The ranges that the node's pods have their addresses from. Default: those of the
+    /// source's Node.
+    #[serde(rename = "podCIDRs")]
+    pub(crate) pod_cidrs: Vec<Cidr>,
+}
+
+/// The BGP speaker.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct BgpSection {
+    /// Our autonomous system.
+    pub(crate) as_number: AsNumber,
+    /// Our BGP identifier. Default: the node's IPv4 address.
+    #[serde(rename = "routerID", skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "ipv4"))]
+    pub(crate) router_id: Option<String>,
+    /// Where peers are listened for.
+    pub(crate) listen: ListenSection,
+    /// Sessions between the nodes of the source.
+    pub(crate) node_to_node_mesh: MeshSection,
+    /// Longest silence before a peer counts as lost: 0s (off) or 3s to 65535s.
+    pub(crate) hold_time: Time,
+    /// First wait between attempts to connect to a peer; later ones are longer.
+    pub(crate) connect_retry_time: Time,
+    /// Most paths used together to one prefix; 1 switches multipath off.
+    #[schemars(range(min = 1, max = 256))]
+    pub(crate) max_paths: usize,
+    /// Peers besides the mesh.
+    pub(crate) peers: Vec<PeerSection>,
+    /// Filters that peers name.
+    pub(crate) filters: Vec<FilterSection>,
+    /// Further prefixes to originate.
+    pub(crate) networks: Vec<Cidr>,
+}
+
+impl Default for BgpSection {
+    fn default() -> Self {
+        Document::default().bgp
+    }
+}
+
+/// Where peers are listened for.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct ListenSection {
+    /// Addresses of ours. Default: the node's.
+    pub(crate) addresses: Vec<Address>,
+    /// TCP port; mesh peers are dialled on it as well.
+    #[schemars(range(min = 1))]
+    pub(crate) port: u16,
+}
+
+impl Default for ListenSection {
+    fn default() -> Self {
+        Document::default().bgp.listen
+    }
+}
+
+/// Sessions between the nodes of the source.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct MeshSection {
+    /// Whether there is a session to every other node that the source knows.
+    pub(crate) enabled: bool,
+}
+
+impl Default for MeshSection {
+    fn default() -> Self {
+        Document::default().bgp.node_to_node_mesh
+    }
+}
+
+/// A BGP peer.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct PeerSection {
+    /// What commands, logs and metrics call it; unique.
+    #[schemars(length(min = 1, max = 63))]
+    pub(crate) name: String,
+    /// Its address; unique.
+    #[serde(rename = "peerIP")]
+    pub(crate) peer_ip: Address,
+    /// The TCP port to dial.
+    #[serde(default = "bgp_port")]
+    #[schemars(range(min = 1))]
+    pub(crate) port: u16,
+    /// Its autonomous system.
+    pub(crate) as_number: AsNumber,
+    /// Our address on this session. Default: the kernel chooses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) source_address: Option<Address>,
+    /// Wait for the peer to connect and never dial it.
+    #[serde(default)]
+    pub(crate) passive: bool,
+    /// Reflect routes to and from it (RFC 4456); for peers in our own AS.
+    #[serde(default)]
+    pub(crate) reflector_client: bool,
+    /// As bgp.holdTime, which is the default.
+    #[serde(default = "hold_time")]
+    pub(crate) hold_time: Time,
+    /// Names of filters, all of which must accept what the peer tells us. Left out, an
+    /// external peer gives us nothing (RFC 8212); empty accepts everything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) import_filters: Option<Vec<String>>,
+    /// Names of filters, all of which must accept what we tell the peer. Left out, an
+    /// external peer is told nothing (RFC 8212); empty accepts everything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) export_filters: Option<Vec<String>>,
+    /// Which next hop the peer is told.
+    #[serde(default = "next_hop_mode")]
+    pub(crate) next_hop_mode: NextHop,
+}
+
+/// Which next hop a peer is told.
+#[derive(Serialize, JsonSchema)]
+pub(crate) enum NextHop {
+    /// Unchanged to internal peers; ourselves, or a third party on the shared link, to
+    /// external ones (RFC 4271 §5.1.3).
+    Auto,
+    /// Always ourselves.
+    #[serde(rename = "Self")]
+    SelfAddress,
+    /// Always unchanged.
+    Keep,
+}
+
+/// Ordered rules; the first that matches decides, and none matching rejects.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct FilterSection {
+    /// What peers name it by; unique.
+    #[schemars(length(min = 1, max = 63))]
+    pub(crate) name: String,
+    /// The rules, in order.
+    pub(crate) rules: Vec<RuleSection>,
+}
+
+/// One rule; without conditions it matches everything.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct RuleSection {
+    /// What to do with a match.
+    pub(crate) action: Action,
+    /// The prefix must lie in this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cidr: Option<Cidr>,
+    /// The prefix length must lie in this range.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) prefix_lengths: Option<Lengths>,
+}
+
+/// What a filter rule does.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Action {
+    /// Take the route.
+    Accept,
+    /// Refuse the route.
+    Reject,
+}
+
+/// What goes into the kernel.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct RoutesSection {
+    /// Whether learned routes go into the kernel; off for a pure route reflector.
+    pub(crate) install: bool,
+    /// Metric of learned routes.
+    #[schemars(range(min = 1))]
+    pub(crate) metric: u32,
+    /// Whether forwarding is switched on for the families that are routed.
+    pub(crate) forwarding: bool,
+    /// Longest wait for sources and peers after a start before leftover routes of an earlier
+    /// run are removed; at most 1h.
+    pub(crate) startup_hold: Time,
+}
+
+impl Default for RoutesSection {
+    fn default() -> Self {
+        Document::default().routes
+    }
+}
+
+/// Where nodes come from.
+#[derive(Serialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) enum SourceSection {
+    /// A folder of Kubernetes manifests, watched for changes.
+    Files {
+        /// The folder.
+        path: String,
+    },
+}
+
+/// The control socket.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct ControlSection {
+    /// Path of the UNIX socket that the commands talk to.
+    #[schemars(length(max = 107))]
+    pub(crate) socket: String,
+}
+
+impl Default for ControlSection {
+    fn default() -> Self {
+        Document::default().control
+    }
+}
+
+/// An IPv4 or IPv6 address.
+#[derive(Serialize, JsonSchema)]
+#[schemars(extend("anyOf" = [{"format": "ipv4"}, {"format": "ipv6"}]))]
+pub(crate) struct Address(pub(crate) String);
+
+/// A prefix without host bits, for instance 10.244.0.0/16.
+#[derive(Serialize, JsonSchema)]
+#[schemars(extend("pattern" = "^[0-9a-fA-F.:]+/[0-9]{1,3}$"))]
+pub(crate) struct Cidr(pub(crate) String);
+
+/// A length of time: 90s, 1m30s, 500ms.
+#[derive(Serialize, JsonSchema)]
+#[schemars(extend("pattern" = "^(0|([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?)$"))]
+pub(crate) struct Time(pub(crate) String);
+
+/// Prefix lengths: 24, or a range such as 16-32.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Lengths {
+    /// One length.
+    One(#[schemars(range(max = 128))] u8),
+    /// From one to another.
+    Range(#[schemars(regex(pattern = "^[0-9]{1,3}(-[0-9]{1,3})?$"))] String),
+}
+
+/// An AS number, 1 to 4294967295; 1.10 is 65546 (RFC 5396).
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum AsNumber {
+    /// In decimal.
+    Number(#[schemars(range(min = 1))] u32),
+    /// With a dot, or behind the letters AS.
+    #[allow(dead_code)] // accepted from users, never written by us
+    Text(#[schemars(regex(pattern = "^(AS|as)?[0-9]+(\\.[0-9]+)?$"))] String),
+}
+
+fn bgp_port() -> u16 {
+    crate::check::BGP_PORT
+}
+
+fn hold_time() -> Time {
+    Document::default().bgp.hold_time
+}
+
+fn next_hop_mode() -> NextHop {
+    NextHop::Auto
+}

@@ -1,0 +1,483 @@
+//! What is said of wrong configurations: one row a mistake.
+
+use std::time::{Duration, Instant};
+
+use brindle_config::Config;
+
+/// The lines that `text` as the file `f` is refused with; none if it is accepted.
+fn errors(text: &str) -> Vec<String> {
+    match Config::from_yaml("f", text) {
+        Ok(_) => Vec::new(),
+        Err(errors) => errors.to_string().lines().map(str::to_owned).collect(),
+    }
+}
+
+fn warnings(text: &str) -> Vec<String> {
+    let (_, warnings) = Config::from_yaml_with_warnings("f", text).expect("only doubtful");
+    warnings.iter().map(ToString::to_string).collect()
+}
+
+const PEER: &str = "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 64512, ";
+
+#[test]
+fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
+    let mut wrong = Vec::new();
+    for (text, want) in [
+        // Not YAML, or not one map.
+        ("bgp: [", "f:1:6  not valid YAML: unclosed bracket '['"),
+        (
+            "bgp:\n\tx: 1",
+            "f:2:2  not valid YAML: tabs disallowed within this context (block indentation)",
+        ),
+        ("[1]", "f:1:1  expected keys with values, found a list"),
+        ("hello", "f:1:1  expected keys with values, found the text \"hello\""),
+        ("7", "f:1:1  expected keys with values, found the value 7"),
+        (
+            "bgp: {}\n---\nbgp: {}",
+            "f:3:1  a second YAML document begins here; a configuration file holds one",
+        ),
+        ("node: {}\nbgp: {}\nnode: {}", "f:3:1  the key \"node\" stands twice in one map"),
+        ("bgp: {asNumber: 1, asNumber: 2}", "f:1:20  the key \"asNumber\" stands twice in one map"),
+        // Keys.
+        ("nodes: {}", "f:1:1  unknown field \"nodes\"; did you mean \"node\"?"),
+        (
+            "xyzzy: {}",
+            "f:1:1  unknown field \"xyzzy\"; accepted here: node, bgp, routes, source, control",
+        ),
+        ("bgp: {asNumbr: 1}", "f:1:7  bgp: unknown field \"asNumbr\"; did you mean \"asNumber\"?"),
+        (
+            "bgp: {ASNumber: 1}",
+            "f:1:7  bgp: unknown field \"ASNumber\"; did you mean \"asNumber\"?",
+        ),
+        (
+            "bgp: {routerId: 1}",
+            "f:1:7  bgp: unknown field \"routerId\"; did you mean \"routerID\"?",
+        ),
+        ("node: [1]", "f:1:7  node: expected keys with values, found a list"),
+        (
+            "node: {addresses: 10.0.0.1}",
+            "f:1:19  node.addresses: expected a list, found the text \"10.0.0.1\"",
+        ),
+        ("node: {name: [a]}", "f:1:14  node.name: expected one value, found a list"),
+        ("node: {name: {a: b}}", "f:1:14  node.name: expected one value, found a map of keys"),
+        // node
+        ("node: {name: N1}", "f:1:14  node.name: \"N1\" is not a node name; did you mean \"n1\"?"),
+        (
+            "node: {name: a_b}",
+            "f:1:14  node.name: \"a_b\" is not a node name; accepted are up to 253 lower-case letters, digits, \"-\" and \".\", each part between dots with a letter or digit first and last",
+        ),
+        (
+            "node: {addresses: [10.0.0.300]}",
+            "f:1:20  node.addresses[0]: \"10.0.0.300\" is not an IP address; accepted is for instance 10.0.0.1 or fd00::1",
+        ),
+        (
+            "node: {addresses: [10.0.0.1/24]}",
+            "f:1:20  node.addresses[0]: \"10.0.0.1/24\" is not an IP address; without the prefix length it would be 10.0.0.1",
+        ),
+        (
+            "node: {addresses: [0.0.0.0]}",
+            "f:1:20  node.addresses[0]: 0.0.0.0 stands for every address; name one",
+        ),
+        (
+            "node: {addresses: [224.0.0.5]}",
+            "f:1:20  node.addresses[0]: 224.0.0.5 is a multicast address; accepted are unicast ones",
+        ),
+        (
+            "node: {addresses: [255.255.255.255]}",
+            "f:1:20  node.addresses[0]: 255.255.255.255 is a broadcast address",
+        ),
+        (
+            "node: {addresses: ['fe80::1']}",
+            "f:1:20  node.addresses[0]: fe80::1 is a link-local address, which means nothing without its link; write a global or unique local one",
+        ),
+        (
+            "node: {addresses: ['::ffff:10.0.0.1']}",
+            "f:1:20  node.addresses[0]: ::ffff:10.0.0.1 is an IPv4 address in IPv6 clothes; write 10.0.0.1",
+        ),
+        (
+            "node: {addresses: [10.0.0.1, 10.0.0.2]}",
+            "f:1:30  node.addresses[1]: 10.0.0.2 is a second ipv4 address; a node has one of a family, here 10.0.0.1",
+        ),
+        (
+            "node: {podCIDRs: [10.244.1.7/24]}",
+            "f:1:19  node.podCIDRs[0]: \"10.244.1.7/24\" has host bits set; its network is 10.244.1.0/24",
+        ),
+        (
+            "node: {podCIDRs: [10.244.1.0]}",
+            "f:1:19  node.podCIDRs[0]: \"10.244.1.0\" is not a prefix; accepted is address/length, for instance 10.244.0.0/16",
+        ),
+        (
+            "node: {podCIDRs: [10.244.1.0/33]}",
+            "f:1:19  node.podCIDRs[0]: prefix length 33 is over 32",
+        ),
+        (
+            "node: {podCIDRs: [0.0.0.0/0]}",
+            "f:1:19  node.podCIDRs[0]: 0.0.0.0/0 is every address; name the range of this node",
+        ),
+        (
+            "node: {podCIDRs: [10.244.1.0/24, 10.244.0.0/16]}",
+            "f:1:34  node.podCIDRs[1]: 10.244.0.0/16 overlaps with 10.244.1.0/24 at f:1:19; pod ranges must be apart",
+        ),
+        (
+            "node: {podCIDRs: [10.244.1.0/24, 10.244.1.0/24]}",
+            "f:1:34  node.podCIDRs[1]: 10.244.1.0/24 stands here already, at f:1:19",
+        ),
+        (
+            "node: {addresses: [10.244.1.1], podCIDRs: [10.244.1.0/24]}",
+            "f:1:44  node.podCIDRs[0]: the node's own address 10.244.1.1 lies in 10.244.1.0/24; pods need a range of their own",
+        ),
+        (
+            "node: {addresses: [10.0.0.1], podCIDRs: ['fd00:1::/64']}",
+            "f:1:42  node.podCIDRs[0]: no other node could reach fd00:1::/64: node.addresses has no ipv6 address to be its next hop; add one, or leave node.addresses out to have them detected",
+        ),
+        // bgp
+        (
+            "bgp: {asNumber: 0}",
+            "f:1:17  bgp.asNumber: \"0\" is not an AS number; accepted are 1 to 4294967295, also written as 1.10",
+        ),
+        (
+            "bgp: {asNumber: 4294967296}",
+            "f:1:17  bgp.asNumber: \"4294967296\" is not an AS number; accepted are 1 to 4294967295, also written as 1.10",
+        ),
+        (
+            "bgp: {asNumber: 0x10}",
+            "f:1:17  bgp.asNumber: \"0x10\" is not an AS number; accepted are 1 to 4294967295, also written as 1.10",
+        ),
+        (
+            "bgp: {routerID: 0.0.0.0}",
+            "f:1:17  bgp.routerID: \"0.0.0.0\" is not a router id; accepted are four octets but 0.0.0.0, for instance 10.0.0.1",
+        ),
+        (
+            "node: {addresses: ['fd00::1']}\nbgp: {asNumber: 1}",
+            "f:2:6  bgp: routerID is missing, and node.addresses has no IPv4 address to take it from; write four octets that no other router of yours has, for instance \"routerID: 10.0.0.1\"",
+        ),
+        (
+            "bgp: {holdTime: 2s}",
+            "f:1:17  bgp.holdTime: hold time 2 s is not allowed; accepted are 0 (off) and 3 to 65535 s",
+        ),
+        (
+            "bgp: {holdTime: 90}",
+            "f:1:17  bgp.holdTime: \"90\" is not a duration; 90 seconds are \"90s\"",
+        ),
+        (
+            "bgp: {holdTime: soon}",
+            "f:1:17  bgp.holdTime: \"soon\" is not a duration; accepted is for instance 90s, 1m30s or 500ms",
+        ),
+        (
+            "bgp: {holdTime: 3500ms}",
+            "f:1:17  bgp.holdTime: 3500ms is not a whole number of seconds",
+        ),
+        (
+            "bgp: {holdTime: 20h}",
+            "f:1:17  bgp.holdTime: \"20h\" is out of range; accepted are 0s to 65535s",
+        ),
+        (
+            "bgp: {connectRetryTime: 0s}",
+            "f:1:25  bgp.connectRetryTime: \"0s\" is out of range; accepted are 10ms to 1h",
+        ),
+        ("bgp: {maxPaths: 0}", "f:1:17  bgp.maxPaths: \"0\" is not a whole number from 1 to 256"),
+        (
+            "bgp: {maxPaths: 1.5}",
+            "f:1:17  bgp.maxPaths: \"1.5\" is not a whole number from 1 to 256",
+        ),
+        (
+            "bgp: {listen: {port: 0}}",
+            "f:1:22  bgp.listen.port: \"0\" is not a whole number from 1 to 65535",
+        ),
+        (
+            "bgp: {listen: {addresses: [10.0.0.1, 10.0.0.1]}}",
+            "f:1:38  bgp.listen.addresses[1]: 10.0.0.1 stands here already, at f:1:28",
+        ),
+        (
+            "bgp: {listen: {addresses: [10.0.0.1, 0.0.0.0]}}",
+            "f:1:38  bgp.listen.addresses[1]: 0.0.0.0 and 10.0.0.1 cannot be listened on together: one of them is every address",
+        ),
+        (
+            "bgp: {nodeToNodeMesh: {enabled: yes}}",
+            "f:1:33  bgp.nodeToNodeMesh.enabled: \"yes\" is text; did you mean true?",
+        ),
+        (
+            "bgp: {nodeToNodeMesh: {enabled: no}}",
+            "f:1:33  bgp.nodeToNodeMesh.enabled: \"no\" is text; did you mean false?",
+        ),
+        (
+            "bgp: {nodeToNodeMesh: {enabled: 'true'}}",
+            "f:1:33  bgp.nodeToNodeMesh.enabled: \"true\" is text; did you mean true?",
+        ),
+        (
+            "bgp: {nodeToNodeMesh: {enabled: 1}}",
+            "f:1:33  bgp.nodeToNodeMesh.enabled: expected true or false, found the value 1",
+        ),
+        (
+            "bgp: {networks: [192.0.2.0/24, 192.0.2.0/24]}",
+            "f:1:32  bgp.networks[1]: 192.0.2.0/24 stands here already, at f:1:18",
+        ),
+        (
+            "bgp: {networks: [224.0.0.0/4]}",
+            "f:1:18  bgp.networks[0]: 224.0.0.0/4 holds no unicast addresses to route",
+        ),
+        (
+            "node: {podCIDRs: [10.1.0.0/16]}\nbgp: {networks: [10.1.0.0/16]}",
+            "f:2:18  bgp.networks[0]: 10.1.0.0/16 is originated already, from node.podCIDRs at f:1:19",
+        ),
+        // peers
+        (
+            "bgp: {peers: [{peerIP: 10.0.0.9, asNumber: 64512}]}",
+            "f:1:15  bgp.peers[0]: name is missing; write for instance \"name: tor-a\"",
+        ),
+        (
+            "bgp: {peers: [{name: a, asNumber: 64512}]}",
+            "f:1:15  bgp.peers[0]: peerIP is missing; write for instance \"peerIP: 10.0.0.250\"",
+        ),
+        (
+            "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: }]}",
+            "f:1:43  bgp.peers[0]: asNumber is missing; write for instance \"asNumber: 65001\"",
+        ),
+        (
+            "bgp: {peers: [{name: 'a b', peerIP: 10.0.0.9, asNumber: 64512}]}",
+            "f:1:22  bgp.peers[0].name: \"a b\" is not a name; accepted are up to 63 letters, digits, \"-\", \"_\" and \".\", with a letter or digit first",
+        ),
+        (
+            "node: {addresses: [10.0.0.9]}\nbgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 64512}]}",
+            "f:2:33  bgp.peers[0].peerIP: 10.0.0.9 is our own address, from node.addresses[0] at f:1:20",
+        ),
+        (
+            "bgp: {listen: {addresses: [10.0.0.9]}, peers: [{name: a, peerIP: 10.0.0.9, asNumber: 64512}]}",
+            "f:1:66  bgp.peers[0].peerIP: 10.0.0.9 is our own address, from bgp.listen.addresses[0] at f:1:28",
+        ),
+        (
+            &format!("{PEER}}}, {{name: a, peerIP: 10.0.0.8, asNumber: 64512}}]}}"),
+            "f:1:70  bgp.peers[1].name: \"a\" is the name of another peer, at f:1:22",
+        ),
+        (
+            &format!("{PEER}}}, {{name: b, peerIP: 10.0.0.9, asNumber: 64512}}]}}"),
+            "f:1:81  bgp.peers[1].peerIP: 10.0.0.9 is the address of another peer, at f:1:33",
+        ),
+        (
+            &format!("{PEER}port: 70000}}]}}"),
+            "f:1:66  bgp.peers[0].port: \"70000\" is not a whole number from 1 to 65535",
+        ),
+        (
+            &format!("{PEER}sourceAddress: 'fd00::1'}}]}}"),
+            "f:1:75  bgp.peers[0].sourceAddress: fd00::1 is an ipv6 address and cannot reach 10.0.0.9; write an ipv4 one of ours",
+        ),
+        (
+            &format!("{PEER}sourceAddress: 10.0.0.9}}]}}"),
+            "f:1:75  bgp.peers[0].sourceAddress: 10.0.0.9 is the peer's own address",
+        ),
+        (
+            &format!("{PEER}nextHopMode: self}}]}}"),
+            "f:1:73  bgp.peers[0].nextHopMode: \"self\" is not accepted here; accepted: Auto, Self, Keep; did you mean \"Self\"?",
+        ),
+        (
+            &format!("{PEER}importFilters: [x]}}]}}"),
+            "f:1:76  bgp.peers[0].importFilters[0]: there is no filter \"x\"; bgp.filters has none yet",
+        ),
+        (
+            &format!(
+                "{PEER}importFilters: [cluster-onyl]}}], filters: [{{name: cluster-only, rules: []}}]}}"
+            ),
+            "f:1:76  bgp.peers[0].importFilters[0]: there is no filter \"cluster-onyl\"; did you mean \"cluster-only\"?",
+        ),
+        (
+            &format!("{PEER}password: x}}]}}"),
+            "f:1:60  bgp.peers[0]: unknown field \"password\"; accepted here: name, peerIP, asNumber, port, sourceAddress, passive, reflectorClient, holdTime, importFilters, exportFilters, nextHopMode",
+        ),
+        (
+            "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 65001, importFilters: [], exportFilters: [], reflectorClient: true}]}",
+            "f:1:115  bgp.peers[0].reflectorClient: only a peer of our own AS 64512 can be a reflector client; this one is AS 65001",
+        ),
+        // filters
+        (
+            "bgp: {filters: [{name: f}]}",
+            "f:1:17  bgp.filters[0]: rules is missing; write for instance \"rules: [{action: reject}]\"",
+        ),
+        (
+            "bgp: {filters: [{name: f, rules: [{}]}]}",
+            "f:1:35  bgp.filters[0].rules[0]: action is missing; write for instance \"action: accept\"",
+        ),
+        (
+            "bgp: {filters: [{name: f, rules: [{action: permit}]}]}",
+            "f:1:44  bgp.filters[0].rules[0].action: \"permit\" is not accepted here; accepted: accept, reject",
+        ),
+        (
+            "bgp: {filters: [{name: f, rules: [{action: accept, cidr: 10.1.0.0/8}]}]}",
+            "f:1:58  bgp.filters[0].rules[0].cidr: \"10.1.0.0/8\" has host bits set; its network is 10.0.0.0/8",
+        ),
+        (
+            "bgp: {filters: [{name: f, rules: [{action: accept, prefixLengths: 32-16}]}]}",
+            "f:1:67  bgp.filters[0].rules[0].prefixLengths: \"32-16\" is an empty range; did you mean 16-32?",
+        ),
+        (
+            "bgp: {filters: [{name: f, rules: [{action: accept, prefixLengths: 129}]}]}",
+            "f:1:67  bgp.filters[0].rules[0].prefixLengths: \"129\" is too long; an IPv6 prefix has at most 128 bits",
+        ),
+        (
+            "bgp: {filters: [{name: f, rules: [{action: accept, prefixLengths: long}]}]}",
+            "f:1:67  bgp.filters[0].rules[0].prefixLengths: \"long\" is not a range of prefix lengths; accepted is for instance 24 or 16-32",
+        ),
+        (
+            "bgp: {filters: [{name: f, rules: [{action: accept, cidr: 10.0.0.0/8, prefixLengths: 8-33}]}]}",
+            "f:1:85  bgp.filters[0].rules[0].prefixLengths: 33 is too long; an ipv4 prefix such as 10.0.0.0/8 has at most 32 bits",
+        ),
+        (
+            "bgp: {filters: [{name: f, rules: [{action: accept, cidr: 10.0.0.0/16, prefixLengths: 8-24}]}]}",
+            "f:1:86  bgp.filters[0].rules[0].prefixLengths: 8 is shorter than 10.0.0.0/16 itself, in which no prefix has under 16 bits",
+        ),
+        (
+            "bgp: {filters: [{name: f, rules: []}, {name: f, rules: []}]}",
+            "f:1:46  bgp.filters[1].name: \"f\" is the name of another filter, at f:1:24",
+        ),
+        // routes, source, control
+        (
+            "routes: {metric: -1}",
+            "f:1:18  routes.metric: \"-1\" is not a whole number from 1 to 4294967295",
+        ),
+        (
+            "routes: {startupHold: 2h}",
+            "f:1:23  routes.startupHold: \"2h\" is out of range; accepted are 0s to 1h",
+        ),
+        (
+            "source: {path: /x}",
+            "f:1:9  source: kind is missing; write for instance \"kind: files\"",
+        ),
+        (
+            "source: {kind: files}",
+            "f:1:9  source: path is missing; write for instance \"path: /etc/brindle/manifests\"",
+        ),
+        (
+            "source: {kind: kubernetes, path: /x}",
+            "f:1:16  source.kind: \"kubernetes\" is not accepted here; accepted: files",
+        ),
+        (
+            "source: {kind: files, path: manifests}",
+            "f:1:29  source.path: \"manifests\" is not a path from the root, such as /etc/brindle",
+        ),
+        (
+            "control: {socket: x.sock}",
+            "f:1:19  control.socket: \"x.sock\" is not a path from the root, such as /etc/brindle",
+        ),
+        (
+            &format!("control: {{socket: /{}}}", "x".repeat(107)),
+            "f:1:19  control.socket: the path has 108 octets; a UNIX socket takes at most 107",
+        ),
+        // What a file holds never reaches the terminal as it is.
+        (
+            "\"a\\e[2Jb\": 1",
+            "f:1:1  unknown field \"a\\u{1b}[2Jb\"; accepted here: node, bgp, routes, source, control",
+        ),
+    ] {
+        let got = errors(text);
+        if got != [want] {
+            wrong.push(format!("{text}\n  want {want}\n  got  {}", got.join("\n       ")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn all_mistakes_are_named_in_the_order_of_the_file() {
+    let text = "\
+node:
+  addresses: [10.0.0.300]
+bgp:
+  asNumber: 0
+  pears: []
+  peers:
+    - {name: a, peerIP: 10.0.0.9, asNumber: 64512, holdTime: 1s, importFilters: [nope]}
+    - {name: b, peerIP: 10.0.0.9, asNumber: 64512}
+";
+    assert_eq!(
+        errors(text),
+        [
+            "f:2:15  node.addresses[0]: \"10.0.0.300\" is not an IP address; accepted is for instance 10.0.0.1 or fd00::1",
+            "f:4:13  bgp.asNumber: \"0\" is not an AS number; accepted are 1 to 4294967295, also written as 1.10",
+            "f:5:3  bgp: unknown field \"pears\"; did you mean \"peers\"?",
+            "f:7:62  bgp.peers[0].holdTime: hold time 1 s is not allowed; accepted are 0 (off) and 3 to 65535 s",
+            "f:7:82  bgp.peers[0].importFilters[0]: there is no filter \"nope\"; bgp.filters has none yet",
+            "f:8:25  bgp.peers[1].peerIP: 10.0.0.9 is the address of another peer, at f:7:25",
+        ]
+    );
+}
+
+#[test]
+fn what_is_allowed_but_doubtful_is_a_warning() {
+    for (text, want) in [
+        (
+            "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 65001}]}",
+            vec![
+                "f:1:15  bgp.peers[0]: importFilters and exportFilters missing for an external peer: nothing is taken from it or told to it (RFC 8212); an empty list accepts everything",
+            ],
+        ),
+        (
+            "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 65001, importFilters: []}]}",
+            vec![
+                "f:1:15  bgp.peers[0]: exportFilters missing for an external peer: nothing is told to it (RFC 8212); an empty list accepts everything",
+            ],
+        ),
+        ("bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 64512}]}", vec![]),
+        (
+            "bgp: {filters: [{name: f, rules: [{action: reject}, {action: accept}]}]}",
+            vec![
+                "f:1:24  bgp.filters[0].name: no peer uses the filter \"f\"",
+                "f:1:53  bgp.filters[0].rules[1]: never reached: the rule before it matches everything",
+            ],
+        ),
+        (
+            "bgp: {listen: {addresses: ['::']}}",
+            vec![
+                "f:1:28  bgp.listen.addresses[0]: :: listens on every address of the host; name those that peers dial",
+            ],
+        ),
+        (
+            "node: {addresses: [127.0.0.1]}",
+            vec![
+                "f:1:20  node.addresses[0]: 127.0.0.1: no other node can reach a loopback address",
+            ],
+        ),
+    ] {
+        assert_eq!(warnings(text), want, "{text}");
+    }
+}
+
+/// Ten anchors, each ten times the one before: a thousand million values if it were believed.
+fn alias_bomb() -> String {
+    let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..10 {
+        let before = vec![format!("*a{}", level - 1); 10].join(", ");
+        text.push_str(&format!("a{level}: &a{level} [{before}]\n"));
+    }
+    text
+}
+
+#[test]
+fn hostile_files_are_refused_early() {
+    for (what, text, want) in [
+        ("alias bomb", alias_bomb(), "aliases that stand for more values than any"),
+        ("alias to itself", "bgp: &b {peers: *b}".to_owned(), "recursive"),
+        (
+            "10 MB",
+            format!("bgp: {}", "x".repeat(10 << 20)),
+            "the file has 10485765 bytes; accepted are at most 4194304",
+        ),
+        ("a million values", format!("bgp: [{}]", "1,".repeat(1 << 20)), "more values than any"),
+        ("brackets", "[".repeat(1 << 20), "recursion limit exceeded"),
+        ("braces", "{a: ".repeat(1 << 18), "recursion limit exceeded"),
+        ("dashes", "- ".repeat(1 << 19), "nested deeper than 32 levels"),
+        (
+            "indentation",
+            (0..1500).map(|n| format!("{}a:\n", " ".repeat(n))).collect(),
+            "nested deeper than 32 levels",
+        ),
+    ] {
+        let start = Instant::now();
+        let got = errors(&text);
+        assert!(
+            got.len() == 1 && got[0].to_lowercase().contains(&want.to_lowercase()),
+            "{what}: {got:.200?}"
+        );
+        // Far under a second even here, unoptimised and on a busy machine; a file that is
+        // believed takes minutes.
+        assert!(start.elapsed() < Duration::from_secs(10), "{what}: {:?}", start.elapsed());
+    }
+}

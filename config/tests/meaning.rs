@@ -1,0 +1,248 @@
+//! What right configurations mean.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use brindle_bgp::filter::{Filter, FilterAction, FilterRule};
+use brindle_bgp::msg::HoldTime;
+use brindle_bgp::net::{Asn, Prefix, RouterId};
+use brindle_bgp::rib::NextHopMode;
+use brindle_config::{Bgp, Config, Control, Node, Peer, Routes, Source};
+
+/// The example that the documentation promises to be understood for ever.
+const CONTRACT: &str = r#"
+node:
+  name: n1
+  addresses: [10.0.0.1, "fd00::1"]
+  podCIDRs: [10.244.1.0/24, "fd00:10:244:1::/64"]
+bgp:
+  asNumber: 64512
+  routerID: 10.0.0.1
+  listen: {addresses: [10.0.0.1, "fd00::1"], port: 179}
+  nodeToNodeMesh: {enabled: true}
+  peers:
+    - name: tor-a
+      peerIP: 10.0.0.250
+      asNumber: 65001
+      importFilters: [cluster-only]
+      exportFilters: [cluster-only]
+  filters:
+    - name: cluster-only
+      rules:
+        - {action: accept, cidr: 10.244.0.0/16, prefixLengths: 16-32}
+        - {action: reject}
+  networks: [192.0.2.0/24]
+source:
+  kind: files
+  path: /etc/brindle/manifests
+control: {socket: /run/brindle/brindle.sock}
+"#;
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("a good address")
+}
+
+fn prefix(text: &str) -> Prefix {
+    text.parse().expect("a good prefix")
+}
+
+fn asn(number: u32) -> Asn {
+    Asn::new(number).expect("not zero")
+}
+
+fn read(text: &str) -> Config {
+    Config::from_yaml("f", text).unwrap_or_else(|errors| panic!("{text}\n{errors}"))
+}
+
+#[test]
+fn the_contract_example_means_what_it_says() {
+    let filter = std::sync::Arc::new(Filter {
+        name: "cluster-only".into(),
+        rules: vec![
+            FilterRule {
+                action: FilterAction::Accept,
+                cidr: Some(prefix("10.244.0.0/16")),
+                prefix_lengths: Some(16..=32),
+            },
+            FilterRule { action: FilterAction::Reject, cidr: None, prefix_lengths: None },
+        ],
+    });
+    let want = Config {
+        node: Node {
+            name: Some("n1".to_owned()),
+            addresses: vec![ip("10.0.0.1"), ip("fd00::1")],
+            pod_cidrs: vec![prefix("10.244.1.0/24"), prefix("fd00:10:244:1::/64")],
+        },
+        bgp: Bgp {
+            asn: asn(64512),
+            router_id: Some("10.0.0.1".parse::<RouterId>().expect("a good id")),
+            listen_addresses: vec![ip("10.0.0.1"), ip("fd00::1")],
+            listen_port: 179,
+            mesh: true,
+            hold_time: HoldTime::DEFAULT,
+            connect_retry: Duration::from_secs(1),
+            max_paths: 16,
+            peers: vec![Peer {
+                name: "tor-a".into(),
+                address: ip("10.0.0.250"),
+                port: 179,
+                asn: asn(65001),
+                source_address: None,
+                passive: false,
+                reflector_client: false,
+                hold_time: HoldTime::DEFAULT,
+                import: Some(vec![filter.clone()]),
+                export: Some(vec![filter]),
+                next_hop_mode: NextHopMode::Auto,
+            }],
+            networks: vec![prefix("192.0.2.0/24")],
+        },
+        routes: Routes {
+            install: true,
+            metric: 512,
+            forwarding: true,
+            startup_hold: Duration::from_secs(60),
+        },
+        source: Some(Source::Files { path: PathBuf::from("/etc/brindle/manifests") }),
+        control: Control { socket: PathBuf::from("/run/brindle/brindle.sock") },
+    };
+    let (got, warnings) = Config::from_yaml_with_warnings("f", CONTRACT).expect("the contract");
+    assert_eq!(got, want);
+    assert_eq!(warnings, []);
+}
+
+#[test]
+fn an_empty_file_means_the_defaults() {
+    for text in [
+        "",
+        "\n\n",
+        "# nothing\n",
+        "---\n",
+        "{}",
+        "~",
+        "node:\nbgp:\nroutes:\nsource:\n",
+        "\u{feff}",
+    ] {
+        assert_eq!(read(text), Config::default(), "{text:?}");
+    }
+}
+
+#[test]
+fn keys_of_each_kind_are_read() {
+    let bgp = |text: &str| read(&format!("bgp: {{{text}}}")).bgp;
+    assert_eq!(bgp("asNumber: 1.10").asn, asn(65546), "asdot, not a float");
+    assert_eq!(bgp("asNumber: '4200000000'").asn, asn(4_200_000_000), "quoted");
+    assert_eq!(bgp("holdTime: 1m30s").hold_time, HoldTime::DEFAULT);
+    assert_eq!(bgp("holdTime: 0").hold_time, HoldTime::OFF);
+    assert_eq!(bgp("connectRetryTime: 250ms").connect_retry, Duration::from_millis(250));
+    assert_eq!(bgp("maxPaths: 1").max_paths, 1);
+    assert!(!bgp("nodeToNodeMesh: {enabled: false}").mesh);
+
+    let routes = read("routes: {install: false, metric: 20, forwarding: false, startupHold: 0s}");
+    let want =
+        Routes { install: false, metric: 20, forwarding: false, startup_hold: Duration::ZERO };
+    assert_eq!(routes.routes, want);
+
+    let peer = "
+bgp:
+  holdTime: 30s
+  peers:
+    - {name: a, peerIP: 10.0.0.9, asNumber: 64512, port: 1179, sourceAddress: 10.0.0.1,
+       passive: true, reflectorClient: true, holdTime: 9s, nextHopMode: Self,
+       importFilters: [], exportFilters: [one]}
+    - {name: b, peerIP: 'fd00::9', asNumber: 64513, nextHopMode: Keep}
+  filters: [{name: one, rules: [{action: accept, prefixLengths: 24}]}]
+";
+    let peers = read(peer).bgp.peers;
+    let filter = Filter {
+        name: "one".into(),
+        rules: vec![FilterRule {
+            action: FilterAction::Accept,
+            cidr: None,
+            prefix_lengths: Some(24..=24),
+        }],
+    };
+    let want = [
+        Peer {
+            name: "a".into(),
+            address: ip("10.0.0.9"),
+            port: 1179,
+            asn: asn(64512),
+            source_address: Some(ip("10.0.0.1")),
+            passive: true,
+            reflector_client: true,
+            hold_time: HoldTime::from_secs(9).expect("a good time"),
+            import: Some(Vec::new()),
+            export: Some(vec![std::sync::Arc::new(filter)]),
+            next_hop_mode: NextHopMode::SelfAddress,
+        },
+        Peer {
+            name: "b".into(),
+            address: ip("fd00::9"),
+            port: 179,
+            asn: asn(64513),
+            source_address: None,
+            passive: false,
+            reflector_client: false,
+            hold_time: HoldTime::from_secs(30).expect("a good time"),
+            import: None,
+            export: None,
+            next_hop_mode: NextHopMode::Keep,
+        },
+    ];
+    assert_eq!(peers, want);
+}
+
+#[test]
+fn what_yaml_takes_for_something_else_is_still_read_as_the_key_wants_it() {
+    for (name, want) in
+        [("no", "no"), ("y", "y"), ("123", "123"), ("1e3", "1e3"), ("017", "017"), ("'~'", "~")]
+    {
+        let text = format!("bgp: {{filters: [{{name: {name}, rules: []}}]}}");
+        match Config::from_yaml_with_warnings("f", &text) {
+            Ok((_, warnings)) => {
+                let unused = format!("no peer uses the filter \"{want}\"");
+                assert!(warnings.iter().any(|w| w.message == unused), "{text}: {warnings:?}");
+            }
+            // `~` is no good name, but it arrives as it was typed.
+            Err(errors) => assert!(errors.to_string().contains(&format!("\"{want}\"")), "{errors}"),
+        }
+    }
+    assert_eq!(read("node: {name: 123}").node.name.as_deref(), Some("123"));
+    assert_eq!(read("node: {name: null}").node.name, None);
+}
+
+#[test]
+fn anchors_and_merge_keys_work() {
+    let text = "
+bgp:
+  peers:
+    - &first {name: a, peerIP: 10.0.0.9, asNumber: 64512, holdTime: 9s}
+    - {<<: *first, name: b, peerIP: 10.0.0.8}
+";
+    let peers = read(text).bgp.peers;
+    let got: Vec<_> = peers.iter().map(|p| (&*p.name, p.address, p.hold_time.secs())).collect();
+    assert_eq!(got, [("a", ip("10.0.0.9"), 9), ("b", ip("10.0.0.8"), 9)]);
+}
+
+#[test]
+fn what_is_shown_reads_back_as_the_same_configuration() {
+    for text in [
+        "",
+        CONTRACT,
+        "node: {name: 'no'}",
+        "node: {name: '123'}",
+        "node: {name: 1e3}",
+        "routes: {startupHold: 90s, install: false}",
+        "bgp: {asNumber: 4294967295, holdTime: 0, connectRetryTime: 1500ms, networks: ['::/0']}",
+        "bgp: {peers: [{name: 'yes', peerIP: 'fd00::9', asNumber: 64512, importFilters: []}]}",
+        "source: {kind: files, path: '/a b: #c'}",
+    ] {
+        let config = read(text);
+        let shown = config.to_yaml();
+        assert_eq!(read(&shown), config, "{text}\n{shown}");
+        let json = config.to_json().to_string();
+        assert_eq!(read(&json), config, "{text}\n{json}");
+    }
+}

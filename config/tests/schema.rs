@@ -1,0 +1,80 @@
+//! The published schema speaks of exactly the keys that are read.
+
+use std::collections::BTreeSet;
+
+use brindle_config::{Config, json_schema};
+use serde_json::Value;
+
+/// The keys that the reader names as accepted where an unknown one stands in `text`.
+fn accepted(text: &str) -> BTreeSet<String> {
+    let errors = Config::from_yaml("f", text).expect_err("an unknown key");
+    let problem = errors
+        .problems()
+        .iter()
+        .find_map(|problem| problem.message.split_once("; accepted here: "))
+        .unwrap_or_else(|| panic!("{text}: {errors}"));
+    problem.1.split(", ").map(str::to_owned).collect()
+}
+
+/// The keys of the object that `schema` describes.
+fn described(schema: &Value, at: &str) -> BTreeSet<String> {
+    let object = schema.pointer(at).unwrap_or_else(|| panic!("{at}"));
+    let object = object.pointer("/oneOf/0").unwrap_or(object);
+    let properties = object["properties"].as_object().unwrap_or_else(|| panic!("{at}: {object}"));
+    properties.keys().cloned().collect()
+}
+
+#[test]
+fn the_schema_and_the_reader_know_the_same_keys() {
+    let schema = json_schema();
+    for (at, text) in [
+        ("", "xyzzyxyzzy: 1"),
+        ("/$defs/NodeSection", "node: {xyzzyxyzzy: 1}"),
+        ("/$defs/BgpSection", "bgp: {xyzzyxyzzy: 1}"),
+        ("/$defs/ListenSection", "bgp: {listen: {xyzzyxyzzy: 1}}"),
+        ("/$defs/MeshSection", "bgp: {nodeToNodeMesh: {xyzzyxyzzy: 1}}"),
+        ("/$defs/PeerSection", "bgp: {peers: [{xyzzyxyzzy: 1}]}"),
+        ("/$defs/FilterSection", "bgp: {filters: [{xyzzyxyzzy: 1}]}"),
+        ("/$defs/RuleSection", "bgp: {filters: [{name: f, rules: [{xyzzyxyzzy: 1}]}]}"),
+        ("/$defs/RoutesSection", "routes: {xyzzyxyzzy: 1}"),
+        ("/$defs/SourceSection", "source: {xyzzyxyzzy: 1}"),
+        ("/$defs/ControlSection", "control: {xyzzyxyzzy: 1}"),
+    ] {
+        assert_eq!(described(&schema, at), accepted(text), "{at} and {text}");
+    }
+}
+
+#[test]
+fn every_key_has_a_description_and_refuses_others() {
+    let schema = json_schema();
+    let mut objects = vec![("the document".to_owned(), &schema)];
+    for (name, definition) in schema["$defs"].as_object().expect("definitions") {
+        objects.push((name.clone(), definition));
+    }
+    for (name, object) in objects {
+        assert!(object["description"].is_string(), "{name}");
+        let Some(properties) = object.get("properties").and_then(Value::as_object) else {
+            continue;
+        };
+        assert_eq!(object["additionalProperties"], Value::Bool(false), "{name}");
+        for (key, property) in properties {
+            assert!(property["description"].is_string(), "{name}.{key}");
+        }
+    }
+}
+
+#[test]
+fn the_schema_names_the_defaults_that_hold() {
+    let schema = json_schema();
+    let shown = Config::default().to_json();
+    for (at, shown_at) in [
+        ("/$defs/BgpSection/properties/asNumber/default", "/bgp/asNumber"),
+        ("/$defs/BgpSection/properties/holdTime/default", "/bgp/holdTime"),
+        ("/$defs/ListenSection/properties/port/default", "/bgp/listen/port"),
+        ("/$defs/RoutesSection/properties/metric/default", "/routes/metric"),
+        ("/$defs/ControlSection/properties/socket/default", "/control/socket"),
+    ] {
+        let (default, holds) = (schema.pointer(at), shown.pointer(shown_at));
+        assert!(default.is_some() && default == holds, "{at}: {default:?} and {holds:?}");
+    }
+}

@@ -1,0 +1,280 @@
+//! From configuration and nodes to wanted peers: what the mesh is.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use brindle_bgp::filter::Filter;
+use brindle_bgp::fsm::PeerSettings;
+use brindle_bgp::msg::HoldTime;
+use brindle_bgp::net::{Asn, Family, Prefix, RouterId};
+use brindle_bgp::rib::{NextHopMode, PeerKind, PeerPolicy, RibPeer};
+use brindle_config::Bgp;
+
+use super::Node;
+use crate::speaker::WantedPeer;
+
+/// Longest wait between two attempts at a peer.
+const CONNECT_RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// This node, as it presents itself to peers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its name: the Node object of that name is not a peer.
+    pub name: Arc<str>,
+    /// Its addresses, at most one a family is used.
+    pub addresses: Vec<IpAddr>,
+    /// Its BGP Identifier.
+    pub router_id: RouterId,
+}
+
+/// A node or peer that cannot be peered with, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// The name of the node or peer.
+    pub name: Arc<str>,
+    /// A sentence.
+    pub why: String,
+}
+
+/// The peers that configuration and nodes ask for, configured ones first. A node at the
+/// address of a configured peer is not peered with twice: what is configured counts.
+pub fn wanted_peers(
+    bgp: &Bgp,
+    own: &Identity,
+    nodes: &BTreeMap<Arc<str>, Arc<Node>>,
+) -> (Vec<WantedPeer>, Vec<Skipped>) {
+    let mut peers: Vec<WantedPeer> = bgp.peers.iter().map(|p| configured(bgp, own, p)).collect();
+    let mut skipped = Vec::new();
+    if !bgp.mesh {
+        return (peers, skipped);
+    }
+    for node in nodes.values().filter(|node| node.name != own.name) {
+        let skip = |why| Skipped { name: Arc::clone(&node.name), why };
+        match mesh_peer(bgp, own, node) {
+            Err(why) => skipped.push(skip(why)),
+            Ok(peer) => {
+                let same_name = peers.iter().any(|other| other.rib.name == peer.rib.name);
+                match peers.iter().find(|other| other.address == peer.address) {
+                    Some(other) => {
+                        let (name, address) = (&other.rib.name, peer.address);
+                        skipped
+                            .push(skip(format!("{address} is already the address of peer {name}")));
+                    }
+                    None if same_name => {
+                        skipped.push(skip("a configured peer has the same name".to_owned()));
+                    }
+                    None => peers.push(peer),
+                }
+            }
+        }
+    }
+    (peers, skipped)
+}
+
+fn configured(bgp: &Bgp, own: &Identity, peer: &brindle_config::Peer) -> WantedPeer {
+    let kind = match (peer.asn == bgp.asn, peer.reflector_client) {
+        (false, _) => PeerKind::External,
+        (true, true) => PeerKind::ReflectorClient,
+        (true, false) => PeerKind::Internal,
+    };
+    WantedPeer {
+        address: peer.address,
+        port: peer.port,
+        source: peer.source_address,
+        own_addresses: own.addresses.clone(),
+        mesh: false,
+        session: session(bgp, own, peer.asn, peer.hold_time, peer.passive),
+        rib: RibPeer {
+            name: Arc::clone(&peer.name),
+            address: peer.address,
+            asn: peer.asn,
+            kind,
+            import: policy(kind, peer.import.as_deref()),
+            export: policy(kind, peer.export.as_deref()),
+            next_hop_mode: peer.next_hop_mode,
+        },
+    }
+}
+
+/// A missing list of filters lets an internal peer through and refuses an external one
+/// (RFC 8212); an empty one lets everybody through.
+fn policy(kind: PeerKind, filters: Option<&[Arc<Filter>]>) -> PeerPolicy {
+    match (filters, kind) {
+        (Some([]), _) | (None, PeerKind::Internal | PeerKind::ReflectorClient) => {
+            PeerPolicy::AcceptAll
+        }
+        (None, PeerKind::External) => PeerPolicy::RefuseUnfiltered,
+        (Some(filters), _) => PeerPolicy::Filters(filters.to_vec()),
+    }
+}
+
+fn mesh_peer(bgp: &Bgp, own: &Identity, node: &Node) -> Result<WantedPeer, String> {
+    let (source, address) = common_family(&own.addresses, &node.addresses)?;
+    if own.addresses.contains(&address) {
+        return Err(format!("its address {address} is our own"));
+    }
+    let asn = node.asn.unwrap_or(bgp.asn);
+    let kind = if asn == bgp.asn { PeerKind::Internal } else { PeerKind::External };
+    let owned: Arc<[Prefix]> = node.pod_cidrs.clone().into();
+    Ok(WantedPeer {
+        address,
+        port: bgp.listen_port,
+        source: Some(source),
+        own_addresses: own.addresses.clone(),
+        mesh: true,
+        session: session(bgp, own, asn, bgp.hold_time, false),
+        rib: RibPeer {
+            name: Arc::clone(&node.name),
+            address,
+            asn,
+            kind,
+            import: PeerPolicy::Owned(owned),
+            export: PeerPolicy::AcceptAll,
+            next_hop_mode: NextHopMode::Auto,
+        },
+    })
+}
+
+/// Our address and theirs, IPv4 where both have it: one session carries both families.
+fn common_family(ours: &[IpAddr], theirs: &[IpAddr]) -> Result<(IpAddr, IpAddr), String> {
+    if theirs.is_empty() {
+        return Err("its Node object has no InternalIP address yet".to_owned());
+    }
+    for family in Family::ALL {
+        let of =
+            |addresses: &[IpAddr]| addresses.iter().copied().find(|a| Family::of(*a) == family);
+        if let (Some(our), Some(their)) = (of(ours), of(theirs)) {
+            return Ok((our, their));
+        }
+    }
+    let list = |addresses: &[IpAddr]| {
+        addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    };
+    Err(format!("no family in common: we have {}, it has {}", list(ours), list(theirs)))
+}
+
+fn session(
+    bgp: &Bgp,
+    own: &Identity,
+    remote_asn: Asn,
+    hold_time: HoldTime,
+    passive: bool,
+) -> PeerSettings {
+    PeerSettings {
+        local_asn: bgp.asn,
+        router_id: own.router_id,
+        remote_asn,
+        families: Family::ALL.to_vec(),
+        hold_time,
+        connect_retry: bgp.connect_retry,
+        connect_retry_max: CONNECT_RETRY_MAX.max(bgp.connect_retry),
+        passive,
+        extended_message: true,
+        extended_next_hop: true,
+        send_hold: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn own(addresses: &[&str]) -> Identity {
+        Identity {
+            name: "n1".into(),
+            addresses: addresses.iter().map(|a| ip(a)).collect(),
+            router_id: "10.0.0.1".parse().unwrap(),
+        }
+    }
+
+    fn node(name: &str, addresses: &[&str], asn: Option<u32>) -> Arc<Node> {
+        Arc::new(Node {
+            name: name.into(),
+            addresses: addresses.iter().map(|a| ip(a)).collect(),
+            pod_cidrs: vec!["10.244.9.0/24".parse().unwrap()],
+            asn: asn.map(|asn| Asn::new(asn).unwrap()),
+            labels: BTreeMap::new(),
+        })
+    }
+
+    fn bgp(yaml: &str) -> Bgp {
+        brindle_config::Config::from_yaml("test.yaml", yaml).unwrap().bgp
+    }
+
+    fn mesh(own: &Identity, nodes: &[Arc<Node>], yaml: &str) -> (Vec<WantedPeer>, Vec<Skipped>) {
+        let nodes = nodes.iter().map(|node| (Arc::clone(&node.name), Arc::clone(node))).collect();
+        wanted_peers(&bgp(yaml), own, &nodes)
+    }
+
+    #[test]
+    fn every_other_node_is_a_peer_over_one_common_family() {
+        let dual = ["10.0.0.1", "fd00::1"];
+        for (ours, theirs, want) in [
+            (&dual[..], &["10.0.0.2", "fd00::2"][..], Some("10.0.0.2")),
+            (&dual[..], &["fd00::2", "10.0.0.2"][..], Some("10.0.0.2")),
+            (&dual[..], &["fd00::2"][..], Some("fd00::2")),
+            (&dual[..1], &["fd00::2"][..], None),
+            (&dual[..], &[][..], None),
+            (&dual[..], &["10.0.0.1"][..], None),
+        ] {
+            let nodes = [node("n1", ours, None), node("n2", theirs, None)];
+            let (peers, skipped) = mesh(&own(ours), &nodes, "{}");
+            let got: Vec<IpAddr> = peers.iter().map(|peer| peer.address).collect();
+            assert_eq!(got, want.map(ip).into_iter().collect::<Vec<_>>(), "{ours:?} {theirs:?}");
+            assert_eq!(skipped.len(), usize::from(want.is_none()), "{ours:?} {theirs:?}");
+        }
+    }
+
+    #[test]
+    fn a_mesh_peer_may_tell_what_its_node_owns_and_nothing_else() {
+        let (peers, _) = mesh(&own(&["10.0.0.1"]), &[node("n2", &["10.0.0.2"], None)], "{}");
+        let owned: Arc<[Prefix]> = Arc::from(["10.244.9.0/24".parse().unwrap()]);
+        assert_eq!(peers[0].rib.import, PeerPolicy::Owned(owned));
+        assert_eq!(peers[0].rib.kind, PeerKind::Internal);
+    }
+
+    #[test]
+    fn a_node_in_another_as_is_an_external_peer() {
+        let nodes = [node("n2", &["10.0.0.2"], Some(65002))];
+        let (peers, _) = mesh(&own(&["10.0.0.1"]), &nodes, "{}");
+        assert_eq!(
+            (peers[0].rib.kind, peers[0].session.remote_asn.get()),
+            (PeerKind::External, 65002)
+        );
+    }
+
+    #[test]
+    fn what_is_configured_comes_before_the_mesh() {
+        let yaml = "bgp: {peers: [{name: special, peerIP: 10.0.0.2, asNumber: 64512}]}";
+        let (peers, skipped) = mesh(&own(&["10.0.0.1"]), &[node("n2", &["10.0.0.2"], None)], yaml);
+        assert_eq!(peers.len(), 1);
+        assert!(!peers[0].mesh);
+        assert_eq!(skipped[0].why, "10.0.0.2 is already the address of peer special");
+    }
+
+    #[test]
+    fn without_the_mesh_nodes_are_no_peers() {
+        let yaml = "bgp: {nodeToNodeMesh: {enabled: false}}";
+        let (peers, skipped) = mesh(&own(&["10.0.0.1"]), &[node("n2", &["10.0.0.2"], None)], yaml);
+        assert!(peers.is_empty() && skipped.is_empty());
+    }
+
+    #[test]
+    fn an_external_peer_without_filters_is_refused_everything() {
+        for (filters, want) in
+            [("", PeerPolicy::RefuseUnfiltered), (", importFilters: []", PeerPolicy::AcceptAll)]
+        {
+            let yaml = format!(
+                "bgp: {{peers: [{{name: t, peerIP: 10.0.0.9, asNumber: 65001{filters}}}]}}"
+            );
+            let (peers, _) = mesh(&own(&["10.0.0.1"]), &[], &yaml);
+            assert_eq!(peers[0].rib.import, want, "{filters}");
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Peers as rows, and one peer as a screen.
+
+use std::fmt::Write;
+
+use super::table::{Column, Row, Shown, number, text};
+use super::text::{Tone, age, amount, list, or_dash, paint, visible};
+use crate::control::view::{MessageTypes, NotificationSeen, Peer, SessionState};
+
+impl Shown for Peer {
+    fn columns(is_wide: bool) -> Vec<Column> {
+        let mut columns = vec![
+            text("NAME"),
+            text("ADDRESS"),
+            text("AS"),
+            text("KIND"),
+            text("STATE"),
+            text("SINCE"),
+            number("RX"),
+            number("ACC"),
+            number("TX"),
+            number("MSG/FLAPS"),
+        ];
+        if is_wide {
+            columns.extend([
+                number("REJ"),
+                text("FAMILIES"),
+                text("ROUTER ID"),
+                text("HOLD"),
+                text("NEXT TRY"),
+            ]);
+        }
+        columns.push(text("LAST REASON"));
+        columns
+    }
+
+    fn rows(&self, is_wide: bool) -> Vec<Row> {
+        let is_up = self.state == SessionState::Established;
+        let totals = self.totals();
+        let count = |count: usize| if is_up { count.to_string() } else { "-".to_owned() };
+        let messages = self.messages.received.total() + self.messages.sent.total();
+        let mut cells = vec![
+            self.name.clone(),
+            self.address.to_string(),
+            self.as_number.to_string(),
+            self.kind.to_string(),
+            self.state.to_string(),
+            age(self.since_seconds),
+            count(totals.received),
+            count(totals.accepted),
+            count(totals.advertised),
+            format!("{}/{}", amount(messages), amount(self.flaps)),
+        ];
+        if is_wide {
+            let agreed = self.negotiated.as_deref();
+            cells.extend([
+                count(totals.rejected),
+                or_dash(agreed.map(|agreed| list(&agreed.families))),
+                or_dash(agreed.map(|agreed| &agreed.peer_router_id)),
+                or_dash(agreed.map(|agreed| off_or(agreed.hold_time_seconds))),
+                or_dash(self.next_attempt_seconds.map(|ahead| format!("in {}", age(ahead)))),
+            ]);
+        }
+        cells.push(reason(self));
+        vec![Row::new(cells).tone(4, tone(self.state))]
+    }
+
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+}
+
+/// Why things are not as good as they could be; `-` if they are.
+fn reason(peer: &Peer) -> String {
+    let rejected = peer.totals().rejected;
+    match &peer.last_reason {
+        Some(reason) => reason.clone(),
+        None if rejected > 0 => {
+            format!("{rejected} refused; see: brindle routes rejected {}", peer.name)
+        }
+        None => "-".to_owned(),
+    }
+}
+
+fn tone(state: SessionState) -> Tone {
+    match state {
+        SessionState::Established => Tone::Good,
+        SessionState::Disabled | SessionState::OpenSent | SessionState::OpenConfirm => {
+            Tone::Middling
+        }
+        SessionState::Idle | SessionState::Connect | SessionState::Active => Tone::Bad,
+    }
+}
+
+fn off_or(seconds: u64) -> String {
+    if seconds == 0 { "off".to_owned() } else { format!("{seconds}s") }
+}
+
+/// Everything about one peer.
+pub(super) fn screen(peer: &Peer, color: bool) -> String {
+    let mut out = String::new();
+    let mut line = |title: &str, value: &str| {
+        writeln!(out, "  {title:<14}{}", visible(value)).expect("a String takes everything");
+    };
+    line("address", &format!("{} port {}, AS {}", peer.address, peer.port, peer.as_number));
+    line("kind", &peer.kind.to_string());
+    let reason = reason(peer);
+    if reason != "-" {
+        line("last reason", &reason);
+    }
+    if let (Some(at), Some(ahead)) = (&peer.next_attempt, peer.next_attempt_seconds) {
+        line("next attempt", &format!("in {}, {at}", age(ahead)));
+    }
+    if peer.passive {
+        line("passive", "we never dial it, only wait for it");
+    }
+    let filters = |filters: &Option<Vec<String>>| match filters {
+        Some(names) if names.is_empty() => "everything accepted".to_owned(),
+        Some(names) => list(names),
+        None => "none".to_owned(),
+    };
+    line("import", &filters(&peer.import_filters));
+    line("export", &filters(&peer.export_filters));
+    if let Some(agreed) = peer.negotiated.as_deref() {
+        let who = if agreed.dialled { "dialled by us" } else { "dialled by the peer" };
+        line("connection", &format!("{} to {}, {who}", agreed.local, agreed.remote));
+        line("router id", &agreed.peer_router_id);
+        let heard =
+            agreed.last_received_seconds.map(|ago| format!(", last heard {} ago", age(ago)));
+        let times = format!(
+            "hold {}, keepalive {}{}",
+            off_or(agreed.hold_time_seconds),
+            off_or(agreed.keepalive_seconds),
+            heard.unwrap_or_default()
+        );
+        line("timers", &times);
+        line("families", &list(&agreed.families));
+        line("we offer", &list(&agreed.capabilities_sent));
+        line("peer offers", &list(&agreed.capabilities_received));
+        line("agreed", &list(&agreed.capabilities_agreed));
+        line("waiting", &format!("{} octets to be written", agreed.out_queue_bytes));
+    } else {
+        let retry = peer.timers.connect_retry_seconds;
+        let hold = off_or(peer.timers.hold_time_seconds);
+        line("timers", &format!("hold {hold} offered, connect retry {retry}s"));
+    }
+    for family in &peer.families {
+        let synced = if family.end_of_rib { ", complete" } else { "" };
+        let counts = format!(
+            "{} received, {} accepted, {} refused, {} advertised{synced}",
+            family.received, family.accepted, family.rejected, family.advertised
+        );
+        line(&family.family.to_string(), &counts);
+    }
+    line("received", &messages(&peer.messages.received));
+    line("sent", &messages(&peer.messages.sent));
+    line("flaps", &peer.flaps.to_string());
+    let notification = |seen: &NotificationSeen| {
+        format!("{} ({}/{}), {} ago", seen.reason, seen.code, seen.subcode, age(seen.at_seconds))
+    };
+    if let Some(seen) = &peer.last_notification_sent {
+        line("last sent", &notification(seen));
+    }
+    if let Some(seen) = &peer.last_notification_received {
+        line("last received", &notification(seen));
+    }
+    let state = paint(&peer.state.to_string(), tone(peer.state), color);
+    format!("{}   {state} since {}\n{out}", visible(&peer.name), age(peer.since_seconds))
+}
+
+fn messages(types: &MessageTypes) -> String {
+    let MessageTypes { open, update, keepalive, notification, route_refresh } = types;
+    format!(
+        "{open} OPEN, {update} UPDATE, {keepalive} KEEPALIVE, {notification} NOTIFICATION, {route_refresh} ROUTE-REFRESH"
+    )
+}

@@ -1,0 +1,151 @@
+//! Routes, paths and what the kernel holds as rows.
+
+use super::table::{Column, Row, Shown, number, text};
+use super::text::{Tone, list, or_dash};
+use crate::control::view::{
+    Attributes, KernelRoute, KernelState, Path, PathStatus, Rejected, Route, Target,
+};
+
+impl Shown for Path {
+    fn columns(is_wide: bool) -> Vec<Column> {
+        let mut columns = vec![
+            text("PREFIX"),
+            text("NEXT HOP"),
+            text("FROM"),
+            text("STATUS"),
+            number("PREF"),
+            number("MED"),
+            text("AS PATH"),
+        ];
+        if is_wide {
+            columns.extend([
+                text("ORIGIN"),
+                text("COMMUNITIES"),
+                text("ORIGINATOR"),
+                text("CLUSTERS"),
+            ]);
+        }
+        columns.push(text("REASON"));
+        columns
+    }
+
+    fn rows(&self, is_wide: bool) -> Vec<Row> {
+        let attributes = &self.attributes;
+        let mut cells = vec![
+            self.prefix.to_string(),
+            or_dash(self.next_hop),
+            self.from.clone().unwrap_or_else(|| "this node".to_owned()),
+            self.status.to_string(),
+            or_dash(attributes.local_pref),
+            or_dash(attributes.med),
+            if attributes.as_path.is_empty() { "-".to_owned() } else { attributes.as_path.clone() },
+        ];
+        if is_wide {
+            cells.extend([
+                attributes.origin.clone(),
+                communities(attributes),
+                or_dash(attributes.originator_id.as_ref()),
+                list(&attributes.cluster_list),
+            ]);
+        }
+        cells.push(or_dash(self.reason.as_ref()));
+        let tone = match self.status {
+            PathStatus::Best | PathStatus::Multipath | PathStatus::Advertised => Tone::Good,
+            PathStatus::Lost => Tone::Middling,
+            PathStatus::Unreachable | PathStatus::Refused => Tone::Bad,
+        };
+        vec![Row::new(cells).tone(3, tone)]
+    }
+
+    fn name(&self) -> String {
+        self.prefix.to_string()
+    }
+}
+
+fn communities(attributes: &Attributes) -> String {
+    let all =
+        [&attributes.communities, &attributes.large_communities, &attributes.extended_communities];
+    list(all.into_iter().flatten())
+}
+
+impl Shown for Route {
+    fn columns(is_wide: bool) -> Vec<Column> {
+        Path::columns(is_wide)
+    }
+
+    fn rows(&self, is_wide: bool) -> Vec<Row> {
+        self.paths.iter().flat_map(|path| path.rows(is_wide)).collect()
+    }
+
+    fn name(&self) -> String {
+        self.prefix.to_string()
+    }
+}
+
+impl Shown for Rejected {
+    fn columns(is_wide: bool) -> Vec<Column> {
+        let mut columns = vec![text("PREFIX"), text("FROM"), text("RULE"), text("REASON")];
+        if is_wide {
+            columns.push(text("OWNER"));
+        }
+        columns
+    }
+
+    fn rows(&self, is_wide: bool) -> Vec<Row> {
+        let mut cells = vec![
+            self.prefix.to_string(),
+            self.from.clone(),
+            self.rule.clone(),
+            self.reason.clone(),
+        ];
+        if is_wide {
+            cells.push(or_dash(self.owner.as_ref()));
+        }
+        vec![Row::new(cells)]
+    }
+
+    fn name(&self) -> String {
+        self.prefix.to_string()
+    }
+}
+
+impl Shown for KernelRoute {
+    fn columns(_: bool) -> Vec<Column> {
+        vec![text("PREFIX"), text("WANTED"), text("INSTALLED"), text("STATE"), text("PROBLEM")]
+    }
+
+    fn rows(&self, _: bool) -> Vec<Row> {
+        let tone = match self.state {
+            KernelState::Installed => Tone::Good,
+            KernelState::Stale => Tone::Middling,
+            KernelState::Missing | KernelState::Different => Tone::Bad,
+        };
+        let cells = [
+            self.prefix.to_string(),
+            target(self.wanted.as_ref()),
+            target(self.installed.as_ref()),
+            self.state.to_string(),
+            or_dash(self.problem.as_ref()),
+        ];
+        vec![Row::new(cells).tone(3, tone)]
+    }
+
+    fn name(&self) -> String {
+        self.prefix.to_string()
+    }
+}
+
+/// `via 10.0.0.7 eth0`, as people know it.
+fn target(target: Option<&Target>) -> String {
+    match target {
+        None => "-".to_owned(),
+        Some(Target::Local) => "unreachable (our own)".to_owned(),
+        Some(Target::Via { next_hops }) => {
+            let hops = next_hops.iter().map(|hop| match &hop.interface {
+                Some(interface) => format!("{} {interface}", hop.address),
+                None => hop.address.to_string(),
+            });
+            format!("via {}", list(hops))
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The node on one screen, its configuration, a reload.
+
+use std::fmt::Write;
+
+use super::text::{Tone, age, list, paint, visible, visible_lines};
+use crate::control::view::{
+    BgpStatus, Config, ConfigStatus, Forwarding, Reload, ReloadResult, SourceError, SourceStatus,
+    Status,
+};
+
+/// The node on one screen: what is wrong comes last, where a reader looks first.
+pub(super) fn screen(status: &Status, color: bool) -> String {
+    let addresses = list(status.addresses.iter().map(|chosen| chosen.address));
+    let health = match status.healthy {
+        true => paint("healthy", Tone::Good, color),
+        false => paint("unhealthy", Tone::Bad, color),
+    };
+    let mut out = format!(
+        "brindle {} on {} ({addresses})   {health}   up {}   forwarding: {}\n",
+        visible(&status.version),
+        visible(&status.node),
+        age(status.uptime_seconds),
+        forwarding(status),
+    );
+    let mut line = |title: &str, what: &str, see: Option<String>| {
+        let see = see.map(|command| format!("   see: {command}")).unwrap_or_default();
+        writeln!(out, "  {title:<10}{}{}", visible(what), visible(&see))
+            .expect("a String takes everything");
+    };
+    for chosen in &status.addresses {
+        line("Address", &format!("{}: {}", chosen.address, chosen.reason), None);
+    }
+    line("Pod CIDRs", &list(&status.pod_cidrs), None);
+    line("Config", &config(&status.config), None);
+    if let Some(files) = &status.source {
+        line("Source", &source(files), None);
+    }
+    let (sessions, see) = bgp(&status.bgp);
+    line("BGP", &sessions, see);
+    let kernel = &status.kernel;
+    let many = status.routes.len() > 1;
+    for routes in &status.routes {
+        let family = if many { format!("{}: ", routes.family) } else { String::new() };
+        let what = format!(
+            "{family}{} learned, {} our own, {} wanted, {} installed, {} refused",
+            routes.learned, routes.originated, routes.wanted, routes.installed, routes.refused
+        );
+        let see = (routes.refused > 0).then(|| "brindle routes rejected".to_owned());
+        line("Routes", &what, see);
+    }
+    let mut what = format!("{} drifted, {} stale", kernel.drifted, kernel.stale);
+    for (count, name) in [(kernel.repairs, "repaired"), (kernel.overruns, "overruns")] {
+        if count > 0 {
+            write!(what, ", {count} {name}").expect("a String takes everything");
+        }
+    }
+    if kernel.conflicts > 0 {
+        write!(what, ", {} held by others", kernel.conflicts).expect("a String takes everything");
+    }
+    if !kernel.install {
+        what.push_str(", routes are not installed (routes.install: false)");
+    }
+    if !kernel.ready {
+        what.push_str(", the kernel's table is not read yet");
+    }
+    if let Some(error) = &kernel.last_error {
+        write!(what, "; last failure: {error}").expect("a String takes everything");
+    }
+    let see = (kernel.drifted + kernel.conflicts > 0).then(|| "brindle routes diff".to_owned());
+    line("Kernel", &what, see);
+    for problem in &status.problems {
+        let area = paint(&visible(&problem.area), Tone::Bad, color);
+        let (what, next) = (visible(&problem.what), visible(&problem.next));
+        writeln!(out, "{area}: {what}\n  {next}").expect("a String takes everything");
+    }
+    out
+}
+
+fn forwarding(status: &Status) -> String {
+    let words: Vec<(String, &str)> = status
+        .forwarding
+        .iter()
+        .map(|family| {
+            let word = match family.state {
+                Forwarding::Unknown => "unknown",
+                Forwarding::Off => "NO",
+                Forwarding::On => "yes",
+                Forwarding::SwitchedOn => "yes (switched on by us)",
+            };
+            (family.family.to_string(), word)
+        })
+        .collect();
+    match words.as_slice() {
+        [] => "-".to_owned(),
+        [(_, first), rest @ ..] if rest.iter().all(|(_, word)| word == first) => {
+            (*first).to_owned()
+        }
+        _ => list(words.iter().map(|(family, word)| format!("{family} {word}"))),
+    }
+}
+
+fn config(config: &ConfigStatus) -> String {
+    let files = if config.files.is_empty() { "defaults".to_owned() } else { list(&config.files) };
+    let state = match (config.stale, config.errors.as_slice()) {
+        (false, _) => "current".to_owned(),
+        (true, [first, ..]) => format!("STALE, newer files were refused: {first}"),
+        (true, []) => "STALE, newer files were refused".to_owned(),
+    };
+    format!("{files}  loaded {} ago, {state}", age(config.loaded_seconds))
+}
+
+fn source(source: &SourceStatus) -> String {
+    let sync = if source.in_sync { "in sync" } else { "NOT in sync yet" };
+    let nodes = source.nodes;
+    let mut text = format!("{} {}  {sync}, {nodes} nodes", source.kind, source.path);
+    if let Some(ago) = source.changed_seconds {
+        write!(text, ", last change {} ago", age(ago)).expect("a String takes everything");
+    }
+    if let [first, rest @ ..] = source.errors.as_slice() {
+        write!(text, "; {}", source_error(first)).expect("a String takes everything");
+        if !rest.is_empty() {
+            write!(text, " (and {} more)", rest.len()).expect("a String takes everything");
+        }
+    }
+    text
+}
+
+fn source_error(error: &SourceError) -> String {
+    let line = error.line.map(|line| format!(":{line}")).unwrap_or_default();
+    let document = error.document.map(|number| format!(" document {number}")).unwrap_or_default();
+    format!("{}{line}{document}: {}", error.file, error.message)
+}
+
+fn bgp(bgp: &BgpStatus) -> (String, Option<String>) {
+    let mut text = format!(
+        "AS {}, router id {}  {}/{} established",
+        bgp.as_number, bgp.router_id, bgp.established, bgp.peers
+    );
+    for (names, word) in [(&bgp.down, "down"), (&bgp.disabled, "disabled")] {
+        if !names.is_empty() {
+            // Not all of a large mesh: the first few say where to look.
+            let shown = list(names.iter().take(3));
+            let more = if names.len() > 3 { ", ..." } else { "" };
+            write!(text, ", {} {word} ({shown}{more})", names.len())
+                .expect("a String takes everything");
+        }
+    }
+    let see = match bgp.down.as_slice() {
+        [] => None,
+        [only] => Some(format!("brindle peers {only}")),
+        _ => Some("brindle peers".to_owned()),
+    };
+    (text, see)
+}
+
+/// The configuration in force as it would stand in a file.
+pub(super) fn config_screen(view: &Config) -> String {
+    let mut text = format!("# {}\n", visible(&config(&view.status)));
+    text.push_str(&visible_lines(&view.yaml));
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text
+}
+
+/// What a reload did.
+pub(super) fn reload_screen(reload: &Reload) -> String {
+    let files = list(&reload.files);
+    let mut out = match reload.result {
+        ReloadResult::Applied => format!("{}: in force\n", visible(&files)),
+        ReloadResult::Unchanged => format!("{}: nothing changed\n", visible(&files)),
+        ReloadResult::Refused => String::new(),
+    };
+    for change in &reload.changes {
+        writeln!(out, "  {}", visible(change)).expect("a String takes everything");
+    }
+    for key in &reload.needs_restart {
+        let key = visible(key);
+        writeln!(
+            out,
+            "  {key} takes effect when the agent starts again: systemctl restart brindle"
+        )
+        .expect("a String takes everything");
+    }
+    for error in &reload.errors {
+        writeln!(out, "{}", visible(error)).expect("a String takes everything");
+    }
+    if reload.result == ReloadResult::Refused {
+        let errors = match reload.errors.len() {
+            1 => "1 error".to_owned(),
+            many => format!("{many} errors"),
+        };
+        writeln!(out, "{errors}. The running configuration is unchanged.")
+            .expect("a String takes everything");
+    }
+    out
+}

@@ -1,0 +1,123 @@
+//! `brindle routes`: what is best, what peers told and were told, what the kernel holds.
+
+use std::net::IpAddr;
+
+use brindle_bgp::net::Prefix;
+use clap::{Subcommand, ValueEnum};
+
+use super::ask::{self, Ask, Show};
+use super::{Exit, complain};
+use crate::control::{Answer, PageRequest, Query, RouteFilter, view};
+
+/// Arguments of `brindle routes`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Show all paths of this prefix, or of the longest one that holds this address
+    #[arg(value_name = "PREFIX|ADDR", value_parser = which)]
+    which: Option<Which>,
+    /// Only routes of this family
+    #[arg(long, value_enum, conflicts_with = "which")]
+    family: Option<OneFamily>,
+    #[command(subcommand)]
+    what: Option<What>,
+    #[command(flatten)]
+    show: Show,
+    #[command(flatten)]
+    ask: Ask,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum OneFamily {
+    Ipv4,
+    Ipv6,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Which {
+    Prefix(Prefix),
+    Address(IpAddr),
+}
+
+fn which(text: &str) -> Result<Which, String> {
+    if text.contains('/') {
+        return text
+            .parse()
+            .map(Which::Prefix)
+            .map_err(|bad: brindle_bgp::net::BadPrefix| bad.to_string());
+    }
+    text.parse().map(Which::Address).map_err(|_| {
+        format!(
+            "{text:?} is neither a prefix nor an address nor one of in, out, rejected, kernel, diff"
+        )
+    })
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// What a peer told us, and what became of it
+    In {
+        /// Name or address of the peer
+        #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
+        peer: String,
+    },
+    /// What we told a peer
+    Out {
+        /// Name or address of the peer
+        #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
+        peer: String,
+    },
+    /// What was refused, by which rule and why
+    Rejected {
+        /// Only from this peer, by name or address
+        #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
+        peer: Option<String>,
+    },
+    /// What the kernel's table shall hold and holds
+    Kernel,
+    /// What the kernel's table holds otherwise than wanted; exit code 1 if anything
+    Diff,
+}
+
+/// Runs it.
+pub fn run(args: Args) -> Exit {
+    let Args { which, family, what, show, ask } = args;
+    let page = PageRequest::first();
+    let family = family.map(|family| match family {
+        OneFamily::Ipv4 => view::Family::Ipv4.into(),
+        OneFamily::Ipv6 => view::Family::Ipv6.into(),
+    });
+    let fine = |_: &Answer| Exit::Fine;
+    if (which.is_some() || family.is_some()) && what.is_some() {
+        complain("in, out, rejected, kernel and diff take no prefix, address or family");
+        return Exit::Usage;
+    }
+    let (query, nothing) = match what {
+        None => match which {
+            None => (Query::Routes(RouteFilter::All(family), page), "no routes"),
+            Some(which) => {
+                let filter = match which {
+                    Which::Prefix(prefix) => RouteFilter::Exact(prefix),
+                    Which::Address(address) => RouteFilter::Longest(address),
+                };
+                let query = Query::Routes(filter, page);
+                return ask::read(&ask, &show, query, "no such route", |answer| match answer {
+                    Answer::Routes(found) if found.items.is_empty() => Exit::Bad,
+                    _ => Exit::Fine,
+                });
+            }
+        },
+        Some(What::In { peer }) => (Query::RoutesIn(peer, page), "no routes from this peer"),
+        Some(What::Out { peer }) => (Query::RoutesOut(peer, page), "no routes told to this peer"),
+        Some(What::Rejected { peer }) => (Query::Rejected(peer, page), "nothing was refused"),
+        Some(What::Kernel) => (Query::Kernel { only_diff: false, page }, "no routes"),
+        Some(What::Diff) => {
+            let query = Query::Kernel { only_diff: true, page };
+            let nothing = "the kernel holds what is wanted";
+            return ask::read(&ask, &show, query, nothing, |answer| match answer {
+                Answer::Kernel(found) if !found.items.is_empty() => Exit::Bad,
+                _ => Exit::Fine,
+            });
+        }
+    };
+    ask::read(&ask, &show, query, nothing, fine)
+}

@@ -1,0 +1,294 @@
+//! `--watch`: asks again and again; redraws a terminal, else prints what changed.
+
+use std::collections::HashMap;
+use std::io::{self, BufWriter, Write};
+use std::thread;
+
+use serde_json::Value;
+
+use super::ask::{Show, lost};
+use super::output::{Format, Printer, Style, visible};
+use super::{Exit, complain, note};
+use crate::control::client::{AskError, Client};
+use crate::control::view::{API_VERSION, Time};
+use crate::control::wire::Kind;
+use crate::control::{Answer, Page, Query};
+
+/// Looks until it is interrupted. An agent that does not answer at first is an error; one that
+/// goes later is waited for.
+pub(super) fn run(client: &Client, show: &Show, query: &Query) -> Exit {
+    let style = show.style();
+    let redraws = style.is_terminal && matches!(style.format, Format::Table | Format::Wide);
+    let mut seen = Seen::new(style);
+    let mut was_there = false;
+    let mut last_error = String::new();
+    loop {
+        let looked = look(client, query);
+        let written = match &looked {
+            Ok(pages) if redraws => redraw(client, pages, style),
+            Ok(pages) => seen.print_changes(pages),
+            Err(error) if was_there => {
+                let error = error.to_string();
+                if error != last_error {
+                    note(&error);
+                }
+                last_error = error;
+                Ok(())
+            }
+            Err(error) => {
+                complain(error);
+                return error.exit();
+            }
+        };
+        if let Err(error) = written {
+            return lost(&error, Exit::Fine);
+        }
+        if looked.is_ok() {
+            was_there = true;
+            last_error.clear();
+        }
+        thread::sleep(show.interval);
+    }
+}
+
+fn look(client: &Client, query: &Query) -> Result<Vec<Answer>, AskError> {
+    let mut pages = Vec::new();
+    client.follow(query.clone(), |page| {
+        pages.push(page);
+        true
+    })?;
+    Ok(pages)
+}
+
+/// Draws the whole answer over what was there.
+fn redraw(client: &Client, pages: &[Answer], style: Style) -> io::Result<()> {
+    let mut screen = Vec::new();
+    let mut printer = Printer::new(&mut screen, style);
+    for page in pages {
+        printer.print(page)?;
+    }
+    let is_empty = printer.finish()?;
+    let mut out = io::stdout().lock();
+    let now = Time::from(std::time::SystemTime::now());
+    let socket = client.socket().display().to_string();
+    // Home, clear to the end: less flicker than to clear first and to draw then.
+    write!(out, "\x1b[H\x1b[J{now}  {}\n\n", visible(&socket))?;
+    out.write_all(&screen)?;
+    if is_empty {
+        out.write_all(b"(nothing)\n")?;
+    }
+    out.flush()
+}
+
+/// What was printed before, by name: all of it that does not change by the mere passing of time.
+struct Seen {
+    items: HashMap<String, Value>,
+    style: Style,
+    /// Kept, so that columns stay aligned.
+    printer: Printer<Vec<u8>>,
+    has_header: bool,
+}
+
+impl Seen {
+    fn new(style: Style) -> Self {
+        let format = match style.format {
+            // A document a line: lines can be taken apart.
+            Format::Json => Format::Jsonl,
+            other => other,
+        };
+        let style = Style { format, ..style };
+        let printer = Printer::new(Vec::new(), style);
+        Self { items: HashMap::new(), style, printer, has_header: false }
+    }
+
+    /// Prints each item that is new or changed, and the name of each that is gone.
+    fn print_changes(&mut self, pages: &[Answer]) -> io::Result<()> {
+        let mut now = HashMap::new();
+        let mut kind = "";
+        let mut is_screen = false;
+        if self.style.format == Format::Yaml {
+            // A document a look.
+            self.printer = Printer::new(Vec::new(), self.style);
+        }
+        for page in pages {
+            kind = kind_of(page);
+            is_screen = matches!(page, Answer::Status(_) | Answer::Config(_));
+            let changed = self.changed(page, &mut now)?;
+            self.printer.print(&changed)?;
+        }
+        self.printer.finish()?;
+        let gone: Vec<String> =
+            self.items.keys().filter(|name| !now.contains_key(*name)).cloned().collect();
+        self.items = now;
+        let text = self.printer.take();
+        let mut out = BufWriter::new(io::stdout().lock());
+        self.write_changes(&mut out, &text, is_screen)?;
+        for name in gone {
+            match self.style.format {
+                Format::Table | Format::Wide => {
+                    writeln!(out, "{}  {} is gone", time(), visible(&name))?;
+                }
+                Format::Json | Format::Jsonl | Format::Yaml => {
+                    let gone = serde_json::json!({
+                        "apiVersion": API_VERSION, "kind": "Gone", "of": kind, "name": name,
+                    });
+                    let start = if self.style.format == Format::Yaml { "---\n" } else { "" };
+                    writeln!(out, "{start}{gone}")?;
+                }
+                Format::Name => {}
+            }
+        }
+        out.flush()
+    }
+
+    /// The changes that were rendered. A line of a table begins with the time, the first one
+    /// of all with its title; a screen has the time above it.
+    fn write_changes(
+        &mut self,
+        out: &mut impl Write,
+        text: &[u8],
+        is_screen: bool,
+    ) -> io::Result<()> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        match self.style.format {
+            Format::Table | Format::Wide if is_screen => {
+                writeln!(out, "{}", time())?;
+                out.write_all(text)
+            }
+            Format::Table | Format::Wide => {
+                let text = String::from_utf8_lossy(text);
+                let mut lines = text.lines();
+                let time = time();
+                if !std::mem::replace(&mut self.has_header, true)
+                    && let Some(header) = lines.next()
+                {
+                    writeln!(out, "{:<width$}  {header}", "TIME", width = time.len())?;
+                }
+                lines.try_for_each(|line| writeln!(out, "{time}  {line}"))
+            }
+            Format::Yaml => {
+                out.write_all(b"---\n")?;
+                out.write_all(text)
+            }
+            Format::Json | Format::Jsonl | Format::Name => out.write_all(text),
+        }
+    }
+
+    /// The answer with only those items that are not as they were; notes all in `now`.
+    fn changed(&self, page: &Answer, now: &mut HashMap<String, Value>) -> io::Result<Answer> {
+        let mut changed = page.clone();
+        match &mut changed {
+            Answer::Peers(items) => self.keep(items, now, |peer| peer.name.clone())?,
+            Answer::Routes(Page { items, .. }) => {
+                self.keep(items, now, |route| route.prefix.to_string())?;
+            }
+            Answer::Paths(Page { items, .. }) => {
+                self.keep(items, now, |path| path.prefix.to_string())?;
+            }
+            Answer::Rejected(Page { items, .. }) => {
+                self.keep(items, now, |path| format!("{} from {}", path.prefix, path.from))?;
+            }
+            Answer::Kernel(Page { items, .. }) => {
+                self.keep(items, now, |route| route.prefix.to_string())?;
+            }
+            Answer::Status(view) => return self.single(page, &**view, now),
+            Answer::Peer(peer) => {
+                // A line in a table, for a change is one.
+                let mut peers = vec![(**peer).clone()];
+                self.keep(&mut peers, now, |peer| peer.name.clone())?;
+                changed = Answer::Peers(peers);
+            }
+            Answer::Config(view) => return self.single(page, &**view, now),
+            Answer::Reload(view) => return self.single(page, &**view, now),
+            Answer::Done(view) => return self.single(page, view, now),
+        }
+        Ok(changed)
+    }
+
+    fn keep<T: Kind>(
+        &self,
+        items: &mut Vec<T>,
+        now: &mut HashMap<String, Value>,
+        name: impl Fn(&T) -> String,
+    ) -> io::Result<()> {
+        let mut error = None;
+        items.retain(|item| match lasting(item) {
+            Ok(value) => {
+                let name = name(item);
+                let is_new = self.items.get(&name) != Some(&value);
+                now.insert(name, value);
+                is_new
+            }
+            Err(fault) => {
+                error = Some(fault);
+                false
+            }
+        });
+        error.map_or(Ok(()), |fault| Err(fault.into()))
+    }
+
+    /// One view: as it is if it changed, else a list without items, which prints nothing.
+    fn single<T: Kind>(
+        &self,
+        page: &Answer,
+        view: &T,
+        now: &mut HashMap<String, Value>,
+    ) -> io::Result<Answer> {
+        let value = lasting(view)?;
+        let is_new = self.items.get(T::KIND) != Some(&value);
+        now.insert(T::KIND.to_owned(), value);
+        Ok(if is_new { page.clone() } else { Answer::Peers(Vec::new()) })
+    }
+}
+
+fn kind_of(answer: &Answer) -> &'static str {
+    use crate::control::view;
+    match answer {
+        Answer::Status(_) => view::Status::KIND,
+        Answer::Peers(_) | Answer::Peer(_) => view::Peer::KIND,
+        Answer::Routes(_) => view::Route::KIND,
+        Answer::Paths(_) => view::Path::KIND,
+        Answer::Rejected(_) => view::Rejected::KIND,
+        Answer::Kernel(_) => view::KernelRoute::KIND,
+        Answer::Config(_) => view::Config::KIND,
+        Answer::Reload(_) => view::Reload::KIND,
+        Answer::Done(_) => view::Done::KIND,
+    }
+}
+
+fn time() -> String {
+    Time::from(std::time::SystemTime::now()).to_string()
+}
+
+/// The view in JSON without what changes by itself: ages, times that are reckoned from them,
+/// and counts of messages.
+fn lasting<T: Kind>(view: &T) -> serde_json::Result<Value> {
+    fn strip(value: &mut Value) {
+        match value {
+            Value::Object(fields) => {
+                fields.retain(|name, _| {
+                    !name.ends_with("Seconds")
+                        && !matches!(
+                            name.as_str(),
+                            "since"
+                                | "started"
+                                | "loaded"
+                                | "changed"
+                                | "at"
+                                | "nextAttempt"
+                                | "messages"
+                                | "outQueueBytes"
+                        )
+                });
+                fields.values_mut().for_each(strip);
+            }
+            Value::Array(values) => values.iter_mut().for_each(strip),
+            _ => {}
+        }
+    }
+    let mut value = serde_json::to_value(view)?;
+    strip(&mut value);
+    Ok(value)
+}

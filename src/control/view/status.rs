@@ -1,0 +1,258 @@
+//! The node as a whole, and its configuration.
+
+use std::net::{IpAddr, SocketAddr};
+
+use brindle_bgp::net::Prefix;
+use serde::{Deserialize, Serialize};
+
+use super::{Family, Time, as_texts};
+
+/// How the node is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// The agent's version.
+    pub version: String,
+    /// The node's name.
+    pub node: String,
+    /// Whether there is no problem that somebody must look at.
+    pub healthy: bool,
+    /// What is wrong, the worst first; not empty if unhealthy.
+    pub problems: Vec<Problem>,
+    /// When the agent started.
+    pub started: Time,
+    /// Since then.
+    pub uptime_seconds: u64,
+    /// The addresses that the node uses.
+    pub addresses: Vec<NodeAddress>,
+    /// The node's own pod CIDRs.
+    #[serde(rename = "podCIDRs", with = "as_texts")]
+    pub pod_cidrs: Vec<Prefix>,
+    /// Where the configuration came from.
+    pub config: ConfigStatus,
+    /// Where the cluster's state comes from; absent without a cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceStatus>,
+    /// The speaker.
+    pub bgp: BgpStatus,
+    /// Counts of routes, one entry a family that is routed.
+    pub routes: Vec<FamilyRoutes>,
+    /// Whether the kernel forwards, one entry a family that is routed.
+    pub forwarding: Vec<FamilyForwarding>,
+    /// The way to the kernel.
+    pub kernel: KernelStatus,
+}
+
+/// Something that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Problem {
+    /// What it is about: `config`, `source`, `bgp`, `routes`, `forwarding`, `kernel`.
+    pub area: String,
+    /// What is wrong, with the name of what it concerns.
+    pub what: String,
+    /// What to do, or the command that shows more.
+    pub next: String,
+}
+
+/// An address of the node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeAddress {
+    /// The address.
+    pub address: IpAddr,
+    /// Why this one: "node.addresses", "detected on eth0: source of the default route".
+    pub reason: String,
+}
+
+/// What is known of the configuration's files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfigStatus {
+    /// The files, in the order they were merged.
+    pub files: Vec<String>,
+    /// When the configuration in force was loaded.
+    pub loaded: Time,
+    /// Since then.
+    pub loaded_seconds: u64,
+    /// Whether newer files were refused, so that an older configuration is in force.
+    pub stale: bool,
+    /// Why they were refused, one `file:line:column  path: message` each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<String>,
+}
+
+/// Where nodes come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceStatus {
+    /// `files`.
+    pub kind: String,
+    /// The folder.
+    pub path: String,
+    /// Whether everything that was there has been read.
+    pub in_sync: bool,
+    /// How many nodes it names, this one included.
+    pub nodes: usize,
+    /// When it last changed something; absent before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<Time>,
+    /// Since then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_seconds: Option<u64>,
+    /// What it could not read; the last good content stays in force.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<SourceError>,
+}
+
+/// Something that the source could not read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceError {
+    /// The file or folder.
+    pub file: String,
+    /// The YAML document in it, from one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document: Option<usize>,
+    /// The line in the file, from one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    /// What is wrong and what is done about it.
+    pub message: String,
+}
+
+/// The speaker in figures.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BgpStatus {
+    /// Our AS number.
+    pub as_number: u32,
+    /// Our BGP Identifier.
+    #[serde(rename = "routerID")]
+    pub router_id: String,
+    /// Where we listen.
+    pub listen: Vec<SocketAddr>,
+    /// Peers in all.
+    pub peers: usize,
+    /// Peers that are Established.
+    pub established: usize,
+    /// Names of the peers that are neither Established nor disabled.
+    pub down: Vec<String>,
+    /// Names of the peers that an operator disabled.
+    pub disabled: Vec<String>,
+}
+
+/// Routes of a family in figures.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FamilyRoutes {
+    /// Which family.
+    pub family: Family,
+    /// Paths that peers advertised and that were accepted.
+    pub learned: usize,
+    /// Prefixes of our own.
+    pub originated: usize,
+    /// Routes that the kernel shall hold.
+    pub wanted: usize,
+    /// Routes of ours that it holds.
+    pub installed: usize,
+    /// Paths refused by filter, ownership, loops and the like.
+    pub refused: usize,
+}
+
+/// Whether the kernel forwards packets of a family.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FamilyForwarding {
+    /// Which family.
+    pub family: Family,
+    /// Whether.
+    pub state: Forwarding,
+}
+
+/// Whether the kernel forwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Forwarding {
+    /// Not looked at.
+    Unknown,
+    /// It does not.
+    Off,
+    /// It did before us.
+    On,
+    /// We switched it on.
+    SwitchedOn,
+}
+
+/// The way to the kernel's routing table in figures.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KernelStatus {
+    /// Whether the start-up dump is read.
+    pub ready: bool,
+    /// Whether routes are written at all (`routes.install`).
+    pub install: bool,
+    /// Routes that are not as wanted: what `brindle routes diff` lists.
+    pub drifted: usize,
+    /// Leftovers of an earlier run that wait for sources and peers.
+    pub stale: usize,
+    /// Prefixes that another protocol holds and that we leave alone.
+    pub conflicts: usize,
+    /// Routes put back after somebody or something removed them.
+    pub repairs: u64,
+    /// Times that the kernel's events overran us.
+    pub overruns: u64,
+    /// The last thing that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+}
+
+/// The configuration in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Config {
+    /// Where it came from.
+    pub status: ConfigStatus,
+    /// All of it, defaults included, as YAML; secrets by file reference only.
+    pub yaml: String,
+}
+
+/// What a reload did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reload {
+    /// In a word.
+    pub result: ReloadResult,
+    /// The files that were read.
+    pub files: Vec<String>,
+    /// What changed, a sentence each: "peer tor-b added", "filter cluster-only changed: re-applied to tor-a".
+    pub changes: Vec<String>,
+    /// What takes effect only when the agent starts again, by key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs_restart: Vec<String>,
+    /// Why it was refused, one `file:line:column  path: message` each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<String>,
+}
+
+/// How a reload ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ReloadResult {
+    /// The new configuration is in force.
+    Applied,
+    /// The new one means the same as the old one.
+    Unchanged,
+    /// The new one is wrong; the old one stays in force.
+    Refused,
+}
+
+/// Something was done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Done {
+    /// The peer's name.
+    pub peer: String,
+    /// What was done to it, a sentence.
+    pub message: String,
+}

@@ -1,1 +1,0 @@
-//! Builds the parts, joins them, stops them in order.

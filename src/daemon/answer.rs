@@ -1,0 +1,249 @@
+//! Answers to what is asked over the control socket.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use brindle_bgp::net::{Prefix, RouterId};
+use brindle_config::Config;
+use tokio::sync::oneshot;
+
+use super::identity::ChosenAddress;
+use super::{FilesStatus, Options, views};
+use crate::cluster::Node;
+use crate::cluster::peers::Skipped;
+use crate::control::view::{self, Clock, KernelRoute};
+use crate::control::{Answer, Failure, Page, PageRequest, Query, RouteFilter};
+use crate::fib::{self, FibHandle, ListRequest};
+use crate::speaker::{Deed, DeedError, SpeakerHandle, View};
+
+/// What answers are made of, shared by all who answer.
+pub(super) struct Known {
+    pub(super) options: Options,
+    pub(super) started: Instant,
+    pub(super) name: Arc<str>,
+    pub(super) fib: FibHandle,
+    pub(super) source: Option<Arc<ArcSwap<FilesStatus>>>,
+    pub(super) facts: ArcSwap<Facts>,
+}
+
+/// What the daemon decided last.
+#[derive(Clone)]
+pub(super) struct Facts {
+    pub(super) config: Arc<Config>,
+    pub(super) config_files: Vec<PathBuf>,
+    pub(super) config_loaded: Instant,
+    pub(super) config_stale: bool,
+    pub(super) config_errors: Vec<String>,
+    /// `None` until it is clear who we are.
+    pub(super) speaker: Option<SpeakerHandle>,
+    pub(super) addresses: Vec<ChosenAddress>,
+    pub(super) router_id: Option<RouterId>,
+    pub(super) listen: Vec<SocketAddr>,
+    pub(super) pod_cidrs: Vec<Prefix>,
+    pub(super) nodes: BTreeMap<Arc<str>, Arc<Node>>,
+    pub(super) skipped: Vec<Skipped>,
+}
+
+impl Facts {
+    pub(super) fn new(config: Arc<Config>, files: Vec<PathBuf>) -> Self {
+        Self {
+            config,
+            config_files: files,
+            config_loaded: Instant::now(),
+            config_stale: false,
+            config_errors: Vec::new(),
+            speaker: None,
+            addresses: Vec::new(),
+            router_id: None,
+            listen: Vec::new(),
+            pod_cidrs: Vec::new(),
+            nodes: BTreeMap::new(),
+            skipped: Vec::new(),
+        }
+    }
+
+    pub(super) fn take_config(&mut self, config: Arc<Config>, files: Vec<PathBuf>) {
+        self.config = config;
+        self.config_files = files;
+        self.config_loaded = Instant::now();
+        self.config_stale = false;
+        self.config_errors.clear();
+    }
+
+    /// The node that a prefix belongs to.
+    pub(super) fn owner(&self, prefix: &Prefix) -> Option<&Arc<str>> {
+        let owns = |node: &&Arc<Node>| node.pod_cidrs.iter().any(|cidr| cidr.covers(prefix));
+        self.nodes.values().find(owns).map(|node| &node.name)
+    }
+
+    pub(super) fn config_status(&self, clock: &Clock) -> view::ConfigStatus {
+        let (loaded, loaded_seconds) = clock.past(self.config_loaded);
+        view::ConfigStatus {
+            files: self.config_files.iter().map(|file| file.display().to_string()).collect(),
+            loaded,
+            loaded_seconds,
+            stale: self.config_stale,
+            errors: self.config_errors.clone(),
+        }
+    }
+}
+
+impl Known {
+    /// Changes the facts; only the daemon does, so nothing gets lost between.
+    pub(super) fn update(&self, change: impl FnOnce(&mut Facts)) {
+        let mut facts = Facts::clone(&self.facts.load());
+        change(&mut facts);
+        self.facts.store(Arc::new(facts));
+    }
+}
+
+/// Answers everything but [`Query::Reload`], which is the daemon's.
+pub(super) async fn answer(known: &Arc<Known>, query: Query) -> Result<Answer, Failure> {
+    let facts = known.facts.load_full();
+    match query {
+        Query::Status => {
+            let status = views::status(known, &facts).await?;
+            Ok(Answer::Status(Box::new(status)))
+        }
+        Query::ConfigShow => Ok(Answer::Config(Box::new(view::Config {
+            status: facts.config_status(&Clock::now()),
+            yaml: facts.config.to_yaml(),
+        }))),
+        Query::Kernel { only_diff, page } => kernel(known, only_diff, &page).await,
+        Query::Peers => read(&facts, |view| Ok(Answer::Peers(views::peers(view)))).await,
+        Query::Peer(name) => {
+            read(&facts, move |view| {
+                let (id, entry) = known_peer(view, &name)?;
+                Ok(Answer::Peer(Box::new(views::peer(view, id, entry))))
+            })
+            .await
+        }
+        Query::Routes(filter, page) => {
+            read(&facts, move |view| match filter {
+                RouteFilter::All(family) => {
+                    Ok(Answer::Routes(views::best_routes(view, family, &page)?))
+                }
+                RouteFilter::Exact(prefix) => Ok(one_route(views::route(view, &prefix))),
+                RouteFilter::Longest(address) => Ok(one_route(views::longest(view, address))),
+            })
+            .await
+        }
+        Query::RoutesIn(name, page) => {
+            read(&facts, move |view| {
+                let (id, _) = known_peer(view, &name)?;
+                Ok(Answer::Paths(views::routes_in(view, id, &page)?))
+            })
+            .await
+        }
+        Query::RoutesOut(name, page) => {
+            read(&facts, move |view| {
+                let (id, _) = known_peer(view, &name)?;
+                Ok(Answer::Paths(views::routes_out(view, id, &page)?))
+            })
+            .await
+        }
+        Query::Rejected(name, page) => {
+            let all = Arc::clone(&facts);
+            read(&facts, move |view| {
+                let only =
+                    name.map(|name| known_peer(view, &name).map(|(id, _)| id)).transpose()?;
+                Ok(Answer::Rejected(views::rejected(view, &all, only, &page)?))
+            })
+            .await
+        }
+        Query::PeerReset { peer, soft_in, soft_out } => {
+            let mut done = Vec::new();
+            for (wanted, deed, message) in [
+                (soft_in, Deed::SoftIn, "asked for all its routes again"),
+                (soft_out, Deed::SoftOut, "is sent all routes again"),
+                (!soft_in && !soft_out, Deed::Reset, "session ended; it comes up again by itself"),
+            ] {
+                if wanted {
+                    act(&facts, &peer, deed).await?;
+                    done.push(message);
+                }
+            }
+            Ok(Answer::Done(view::Done { peer, message: done.join(", ") }))
+        }
+        Query::PeerEnable(peer) => {
+            act(&facts, &peer, Deed::Enable).await?;
+            Ok(Answer::Done(view::Done { peer, message: "enabled".to_owned() }))
+        }
+        Query::PeerDisable { peer, message } => {
+            act(&facts, &peer, Deed::Disable(message)).await?;
+            let message = "disabled until it is enabled or the agent starts again".to_owned();
+            Ok(Answer::Done(view::Done { peer, message }))
+        }
+        Query::Reload => Err(Failure::Invalid("a reload is not answered from facts".to_owned())),
+    }
+}
+
+fn one_route(route: Option<view::Route>) -> Answer {
+    Answer::Routes(Page { items: route.into_iter().collect(), next: None })
+}
+
+fn starting() -> Failure {
+    Failure::Unavailable(
+        "BGP has not started: the node's addresses are not known yet; see `brindle status`"
+            .to_owned(),
+    )
+}
+
+fn stopping() -> Failure {
+    Failure::Unavailable("the agent is stopping".to_owned())
+}
+
+async fn read(
+    facts: &Facts,
+    look: impl FnOnce(&View<'_>) -> Result<Answer, Failure> + Send + 'static,
+) -> Result<Answer, Failure> {
+    let speaker = facts.speaker.as_ref().ok_or_else(starting)?;
+    speaker.read(look).await.map_err(|_| stopping())?
+}
+
+async fn act(facts: &Facts, peer: &str, deed: Deed) -> Result<(), Failure> {
+    let speaker = facts.speaker.as_ref().ok_or_else(starting)?;
+    let done = speaker.act(peer.to_owned(), deed).await.map_err(|_| stopping())?;
+    done.map_err(|error| match error {
+        DeedError::NoSuchPeer(_) => Failure::NotFound(error.to_string()),
+        DeedError::NotEstablished(_) | DeedError::NoRefresh(_) => {
+            Failure::Conflict(error.to_string())
+        }
+    })
+}
+
+fn known_peer<'a>(
+    view: &'a View<'_>,
+    name: &str,
+) -> Result<(brindle_bgp::rib::PeerId, &'a crate::speaker::PeerEntry), Failure> {
+    view.find(name).ok_or_else(|| {
+        let mut names: Vec<&str> = view.peers.values().map(|e| &*e.wanted.rib.name).collect();
+        names.sort_unstable();
+        let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        Failure::NotFound(format!("there is no peer \"{name}\"; there are: {names}"))
+    })
+}
+
+async fn kernel(known: &Known, only_diff: bool, page: &PageRequest) -> Result<Answer, Failure> {
+    let after = page_after(page)?;
+    let (reply, answered) = oneshot::channel();
+    let request = ListRequest { only_diff, after, limit: page.limit };
+    let command = fib::Command::List(request, reply);
+    known.fib.commands.send(command).await.map_err(|_| stopping())?;
+    let routes = answered.await.map_err(|_| stopping())?;
+    let next = (routes.len() >= page.limit).then(|| routes.last()).flatten();
+    let next = next.map(|route| route.prefix.to_string());
+    Ok(Answer::Kernel(Page { items: routes.iter().map(KernelRoute::of).collect(), next }))
+}
+
+/// The prefix that a page begins after.
+pub(super) fn page_after(page: &PageRequest) -> Result<Option<Prefix>, Failure> {
+    let parse = |text: &String| {
+        text.parse().map_err(|error| Failure::Invalid(format!("no such page: {error}")))
+    };
+    page.after.as_ref().map(parse).transpose()
+}

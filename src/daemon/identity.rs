@@ -1,0 +1,162 @@
+//! Who this node is: name, addresses, router id, pod CIDRs, and the reason for each.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+
+use brindle_bgp::net::{Family, Prefix, RouterId};
+use brindle_config::Config;
+
+use crate::cluster::Node;
+use crate::cluster::peers::Identity;
+
+/// An address of the node and why it was chosen, for `brindle status`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ChosenAddress {
+    pub(super) address: IpAddr,
+    pub(super) reason: String,
+}
+
+/// Who the node is, with reasons.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Chosen {
+    pub(super) identity: Identity,
+    pub(super) addresses: Vec<ChosenAddress>,
+}
+
+/// The name: as commanded, else as configured, else the host's.
+pub(super) fn name(commanded: Option<&str>, config: &Config) -> anyhow::Result<Arc<str>> {
+    if let Some(name) = commanded.or(config.node.name.as_deref()) {
+        return Ok(name.into());
+    }
+    let host = nix::unistd::gethostname()?;
+    let host = host
+        .to_str()
+        .ok_or_else(|| anyhow::anyhow!("the host name {host:?} is not UTF-8; set node.name"))?;
+    Ok(host.to_ascii_lowercase().into())
+}
+
+/// The addresses: as configured, else as the node's own Node object has them, else as the
+/// host would use them to reach the world.
+pub(super) fn choose(
+    name: &Arc<str>,
+    config: &Config,
+    own_node: Option<&Node>,
+) -> anyhow::Result<Chosen> {
+    let addresses = if !config.node.addresses.is_empty() {
+        with_reason(&config.node.addresses, "node.addresses")
+    } else if let Some(node) = own_node.filter(|node| !node.addresses.is_empty()) {
+        with_reason(&node.addresses, &format!("InternalIP of Node/{name}"))
+    } else {
+        detect()
+    };
+    let router_id = match config.bgp.router_id {
+        Some(router_id) => router_id,
+        None => derive_router_id(&addresses)?,
+    };
+    let identity = Identity {
+        name: Arc::clone(name),
+        addresses: addresses.iter().map(|chosen| chosen.address).collect(),
+        router_id,
+    };
+    Ok(Chosen { identity, addresses })
+}
+
+/// The first of each family: a node speaks BGP from one address of each.
+fn with_reason(addresses: &[IpAddr], reason: &str) -> Vec<ChosenAddress> {
+    let first = |family| addresses.iter().copied().find(|a| Family::of(*a) == family);
+    let chosen = Family::ALL.into_iter().filter_map(first);
+    chosen.map(|address| ChosenAddress { address, reason: reason.to_owned() }).collect()
+}
+
+/// The source addresses that the host would use for distant destinations: what the kernel
+/// answers without a packet being sent.
+fn detect() -> Vec<ChosenAddress> {
+    // Documentation prefixes: nobody is there, only the default route matches.
+    let probes = [("0.0.0.0:0", "192.0.2.1:9"), ("[::]:0", "[2001:db8::1]:9")];
+    let source = |(from, to): (&str, &str)| {
+        let socket = UdpSocket::bind(from.parse::<SocketAddr>().ok()?).ok()?;
+        socket.connect(to.parse::<SocketAddr>().ok()?).ok()?;
+        let address = socket.local_addr().ok()?.ip();
+        (!address.is_loopback() && !address.is_unspecified()).then_some(address)
+    };
+    let detected = probes.into_iter().filter_map(source);
+    let reason = "detected: the source address of the default route";
+    detected.map(|address| ChosenAddress { address, reason: reason.to_owned() }).collect()
+}
+
+fn derive_router_id(addresses: &[ChosenAddress]) -> anyhow::Result<RouterId> {
+    let v4 = addresses.iter().find_map(|chosen| match chosen.address {
+        IpAddr::V4(v4) => RouterId::try_from(v4).ok(),
+        IpAddr::V6(_) => None,
+    });
+    v4.ok_or_else(|| {
+        anyhow::anyhow!(
+            "the node has no IPv4 address to take a router id from; set bgp.routerID, four octets \
+             that no other speaker of the AS has, for instance 10.0.0.1"
+        )
+    })
+}
+
+/// The node's own pod CIDRs: as configured, else as its Node object has them.
+pub(super) fn pod_cidrs(config: &Config, own_node: Option<&Node>) -> Vec<Prefix> {
+    if config.node.pod_cidrs.is_empty() {
+        own_node.map(|node| node.pod_cidrs.clone()).unwrap_or_default()
+    } else {
+        config.node.pod_cidrs.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn node(addresses: &[&str]) -> Node {
+        Node {
+            name: "n1".into(),
+            addresses: addresses.iter().map(|a| a.parse().unwrap()).collect(),
+            pod_cidrs: vec!["10.244.1.0/24".parse().unwrap()],
+            asn: None,
+            labels: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn what_is_configured_comes_before_what_the_source_says() {
+        let name: Arc<str> = "n1".into();
+        for (yaml, node, want, reason) in [
+            (
+                "node: {addresses: [10.0.0.1]}",
+                &["10.0.0.9"][..],
+                &["10.0.0.1"][..],
+                "node.addresses",
+            ),
+            (
+                "{}",
+                &["10.0.0.9", "10.0.0.8", "fd00::9"],
+                &["10.0.0.9", "fd00::9"],
+                "InternalIP of Node/n1",
+            ),
+        ] {
+            let config = Config::from_yaml("test.yaml", yaml).unwrap();
+            let chosen = choose(&name, &config, Some(&super::tests::node(node))).unwrap();
+            let got: Vec<String> = chosen.addresses.iter().map(|a| a.address.to_string()).collect();
+            assert_eq!(got, want, "{yaml}");
+            assert_eq!(chosen.addresses[0].reason, reason, "{yaml}");
+        }
+    }
+
+    #[test]
+    fn a_node_without_ipv4_needs_a_router_id() {
+        let name: Arc<str> = "n1".into();
+        for (yaml, want) in [
+            ("node: {addresses: ['fd00::1']}", None),
+            ("{node: {addresses: ['fd00::1']}, bgp: {routerID: 10.0.0.1}}", Some("10.0.0.1")),
+        ] {
+            let config = Config::from_yaml("test.yaml", yaml).unwrap();
+            let got = choose(&name, &config, None).ok().map(|c| c.identity.router_id.to_string());
+            assert_eq!(got.as_deref(), want, "{yaml}");
+        }
+    }
+}

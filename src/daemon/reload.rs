@@ -1,0 +1,178 @@
+//! Reading the configuration again, without touching what did not change.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use brindle_config::{Config, Loaded};
+use tracing::{info, warn};
+
+use super::{Daemon, fib_settings};
+use crate::control::view::{Reload, ReloadResult};
+use crate::fib;
+
+/// Reads and checks the configuration; warnings go to the log.
+///
+/// # Errors
+/// Every problem, one a line, as `file:line:column  path: what is wrong`.
+pub(super) async fn load(path: &Path) -> anyhow::Result<Loaded> {
+    let path = path.to_owned();
+    let loaded = tokio::task::spawn_blocking(move || Config::load(&path)).await?;
+    let loaded = loaded?;
+    for warning in &loaded.warnings {
+        warn!("{warning}");
+    }
+    Ok(loaded)
+}
+
+impl Daemon {
+    /// Loads the configuration again and applies what can change in a running daemon. A bad
+    /// file changes nothing.
+    pub(super) async fn reload(&mut self) -> anyhow::Result<Reload> {
+        let path = self.known.options.config.clone();
+        let loaded = match load(&path).await {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                let errors: Vec<String> = error.to_string().lines().map(str::to_owned).collect();
+                for error in &errors {
+                    warn!("{error}");
+                }
+                warn!("configuration refused; the running one is unchanged");
+                self.known.update(|facts| {
+                    facts.config_stale = true;
+                    facts.config_errors.clone_from(&errors);
+                });
+                return Ok(outcome(ReloadResult::Refused, Vec::new(), Vec::new(), errors));
+            }
+        };
+        let files: Vec<String> =
+            loaded.files.iter().map(|file| file.display().to_string()).collect();
+        let needs_restart = needs_restart(&self.config, &loaded.config);
+        let new = keep_what_needs_restart(&self.config, loaded.config);
+        let same = new == *self.config;
+        let changes = changes(&self.config, &new);
+        self.config = Arc::new(new);
+        self.known.update(|facts| {
+            facts.take_config(Arc::clone(&self.config), loaded.files);
+        });
+        for key in &needs_restart {
+            warn!(key, "changed, but takes effect only when the agent starts again");
+        }
+        if !same {
+            let settings = fib_settings(&self.config);
+            let _ = self.fib.commands.send(fib::Command::Configure(settings)).await;
+            self.apply().await?;
+        }
+        info!(changed = !same, "configuration loaded");
+        let result = if same { ReloadResult::Unchanged } else { ReloadResult::Applied };
+        let mut reload = outcome(result, changes, files, Vec::new());
+        reload.needs_restart = needs_restart;
+        Ok(reload)
+    }
+}
+
+fn outcome(
+    result: ReloadResult,
+    changes: Vec<String>,
+    files: Vec<String>,
+    errors: Vec<String>,
+) -> Reload {
+    Reload { result, files, changes, needs_restart: Vec::new(), errors }
+}
+
+/// The keys that differ and that a running daemon cannot change: who it is, where it
+/// listens, where it reads from.
+fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
+    let keys = [
+        ("node.name", old.node.name != new.node.name),
+        ("node.addresses", old.node.addresses != new.node.addresses),
+        ("bgp.asNumber", old.bgp.asn != new.bgp.asn),
+        ("bgp.routerID", old.bgp.router_id != new.bgp.router_id),
+        ("bgp.listen.addresses", old.bgp.listen_addresses != new.bgp.listen_addresses),
+        ("bgp.listen.port", old.bgp.listen_port != new.bgp.listen_port),
+        ("bgp.maxPaths", old.bgp.max_paths != new.bgp.max_paths),
+        ("routes.install", old.routes.install != new.routes.install),
+        ("source", old.source != new.source),
+        ("control.socket", old.control != new.control),
+    ];
+    keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key.to_owned()).collect()
+}
+
+/// The new configuration with the old values of what [`needs_restart`] names.
+fn keep_what_needs_restart(old: &Config, mut new: Config) -> Config {
+    new.node.name.clone_from(&old.node.name);
+    new.node.addresses.clone_from(&old.node.addresses);
+    new.bgp.asn = old.bgp.asn;
+    new.bgp.router_id = old.bgp.router_id;
+    new.bgp.listen_addresses.clone_from(&old.bgp.listen_addresses);
+    new.bgp.listen_port = old.bgp.listen_port;
+    new.bgp.max_paths = old.bgp.max_paths;
+    new.routes.install = old.routes.install;
+    new.source.clone_from(&old.source);
+    new.control.clone_from(&old.control);
+    new
+}
+
+/// What changed, a sentence each.
+fn changes(old: &Config, new: &Config) -> Vec<String> {
+    let mut changes = Vec::new();
+    let find = |config: &Config, name: &str| {
+        config.bgp.peers.iter().find(|peer| &*peer.name == name).cloned()
+    };
+    for peer in &new.bgp.peers {
+        match find(old, &peer.name) {
+            None => changes.push(format!("peer {} added", peer.name)),
+            Some(before) if before != *peer => changes.push(format!("peer {} changed", peer.name)),
+            Some(_) => {}
+        }
+    }
+    for peer in &old.bgp.peers {
+        if find(new, &peer.name).is_none() {
+            changes.push(format!("peer {} removed", peer.name));
+        }
+    }
+    for (key, differs) in [
+        ("node.podCIDRs", old.node.pod_cidrs != new.node.pod_cidrs),
+        ("bgp.networks", old.bgp.networks != new.bgp.networks),
+        ("bgp.nodeToNodeMesh.enabled", old.bgp.mesh != new.bgp.mesh),
+        ("bgp.holdTime", old.bgp.hold_time != new.bgp.hold_time),
+        ("bgp.connectRetryTime", old.bgp.connect_retry != new.bgp.connect_retry),
+        ("routes.metric", old.routes.metric != new.routes.metric),
+        ("routes.forwarding", old.routes.forwarding != new.routes.forwarding),
+        ("routes.startupHold", old.routes.startup_hold != new.routes.startup_hold),
+    ] {
+        if differs {
+            changes.push(format!("{key} changed"));
+        }
+    }
+    changes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_change_while_running_is_named_and_kept() {
+        let config = |yaml| Config::from_yaml("test.yaml", yaml).unwrap();
+        let old = config("{bgp: {asNumber: 64512, listen: {port: 1179}}}");
+        let new =
+            config("{bgp: {asNumber: 64513, listen: {port: 1180}, networks: [192.0.2.0/24]}}");
+        assert_eq!(needs_restart(&old, &new), ["bgp.asNumber", "bgp.listen.port"]);
+        let kept = keep_what_needs_restart(&old, new);
+        assert_eq!((kept.bgp.asn, kept.bgp.listen_port), (old.bgp.asn, 1179));
+        assert_eq!(changes(&old, &kept), ["bgp.networks changed"]);
+    }
+
+    #[test]
+    fn a_changed_peer_is_named() {
+        let config = |peers: &str| {
+            Config::from_yaml("test.yaml", &format!("bgp: {{peers: [{peers}]}}")).unwrap()
+        };
+        let peer = |name: &str, host: u8, port: u16| {
+            format!("{{name: {name}, peerIP: 10.0.0.{host}, asNumber: 64512, port: {port}}}")
+        };
+        let old = config(&[peer("a", 1, 179), peer("b", 2, 179)].join(","));
+        let new = config(&[peer("b", 2, 1179), peer("c", 3, 179)].join(","));
+        assert_eq!(changes(&old, &new), ["peer b changed", "peer c added", "peer a removed"]);
+    }
+}

@@ -1,0 +1,186 @@
+//! Peers as shown.
+
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use brindle_bgp::fsm::{Down, State};
+use brindle_bgp::msg::{Capability, Notification};
+use brindle_bgp::net::Family;
+use brindle_bgp::rib::{PeerId, PeerKind, PeerPolicy};
+
+use crate::control::view::{
+    Clock, FamilyCounts, MessageCounts, MessageTypes, Negotiated, NotificationSeen, Peer,
+    PeerKind as Kind, SessionState, Timers, short_duration,
+};
+use crate::speaker::{PeerEntry, PeerStatus, View};
+
+/// All peers in the order of their names.
+pub(in crate::daemon) fn peers(view: &View<'_>) -> Vec<Peer> {
+    let mut peers: Vec<Peer> =
+        view.peers.iter().map(|(id, entry)| peer(view, *id, entry)).collect();
+    peers.sort_by(|a, b| a.name.cmp(&b.name));
+    peers
+}
+
+/// One peer.
+pub(in crate::daemon) fn peer(view: &View<'_>, id: PeerId, entry: &PeerEntry) -> Peer {
+    let clock = Clock::now();
+    let status = entry.status();
+    let wanted = &entry.wanted;
+    let (since, since_seconds) = clock.past(status.since);
+    let next = status.next_dial.filter(|_| status.negotiated.is_none() && !entry.disabled);
+    let next = next.map(|at| clock.future(at));
+    let families = status.negotiated.as_ref().map_or(&wanted.session.families, |n| &n.families);
+    let families: Vec<FamilyCounts> =
+        families.iter().map(|family| counts(view, id, *family)).collect();
+    let rejected = families.iter().map(|counts| counts.rejected).sum();
+    Peer {
+        name: wanted.rib.name.to_string(),
+        address: wanted.address,
+        port: wanted.port,
+        as_number: wanted.rib.asn.get(),
+        kind: match (wanted.mesh, wanted.rib.kind) {
+            (true, _) => Kind::Mesh,
+            (false, PeerKind::ReflectorClient) => Kind::ReflectorClient,
+            (false, PeerKind::External | PeerKind::Internal) => Kind::Peer,
+        },
+        state: if entry.disabled { SessionState::Disabled } else { status.state.into() },
+        since,
+        since_seconds,
+        last_reason: reason(entry, &status, rejected),
+        next_attempt: next.map(|(at, _)| at),
+        next_attempt_seconds: next.map(|(_, seconds)| seconds),
+        flaps: status.flaps,
+        families,
+        messages: MessageCounts {
+            received: message_types(entry.counters().received()),
+            sent: message_types(entry.counters().sent()),
+        },
+        passive: wanted.session.passive,
+        timers: Timers {
+            hold_time_seconds: wanted.session.hold_time.secs().into(),
+            connect_retry_seconds: wanted.session.connect_retry.as_secs(),
+            send_hold_seconds: wanted.session.send_hold.map(|limit| limit.as_secs()),
+        },
+        import_filters: filters(&wanted.rib.import),
+        export_filters: filters(&wanted.rib.export),
+        negotiated: negotiated(entry, &status, &clock).map(Box::new),
+        last_notification_sent: seen(status.last_sent.as_ref(), &clock),
+        last_notification_received: seen(status.last_received.as_ref(), &clock),
+    }
+}
+
+fn counts(view: &View<'_>, id: PeerId, family: Family) -> FamilyCounts {
+    let counts = view.rib.counts(id, family).unwrap_or_default();
+    FamilyCounts {
+        family: family.into(),
+        received: counts.received,
+        accepted: counts.accepted,
+        rejected: counts.rejected,
+        advertised: counts.advertised,
+        end_of_rib: view.rib.is_synced(id),
+    }
+}
+
+/// Why the peer is not Established; of one that is, what of it is not used.
+fn reason(entry: &PeerEntry, status: &PeerStatus, rejected: usize) -> Option<String> {
+    if entry.disabled {
+        return Some("disabled by an operator; `brindle peers enable` undoes it".to_owned());
+    }
+    if status.state == State::Established {
+        return match (&entry.wanted.rib.import, rejected) {
+            (PeerPolicy::RefuseUnfiltered, _) => Some(
+                "external peer without importFilters: nothing is accepted (RFC 8212)".to_owned(),
+            ),
+            (_, 0) => None,
+            (_, count) => Some(format!("{count} refused; see `brindle routes rejected`")),
+        };
+    }
+    let why = match (&status.last_dial_error, &status.last_down) {
+        (Some(error), _) => error.clone(),
+        (None, Some(down)) => down.to_string(),
+        (None, None) if entry.wanted.session.passive => {
+            "waiting for the peer to connect".to_owned()
+        }
+        (None, None) => "no answer yet".to_owned(),
+    };
+    let again = status.next_dial.map(|at| at.saturating_duration_since(Instant::now()));
+    Some(match again.filter(|wait| wait.as_secs() > 0) {
+        Some(wait) => format!("{why}; next attempt in {}", short_duration(wait)),
+        None => why,
+    })
+}
+
+fn filters(policy: &PeerPolicy) -> Option<Vec<String>> {
+    match policy {
+        PeerPolicy::Filters(filters) => {
+            Some(filters.iter().map(|filter| filter.name.to_string()).collect())
+        }
+        PeerPolicy::AcceptAll | PeerPolicy::RefuseUnfiltered | PeerPolicy::Owned(_) => None,
+    }
+}
+
+fn message_types(counts: [u64; 5]) -> MessageTypes {
+    let [open, update, notification, keepalive, route_refresh] = counts;
+    MessageTypes { open, update, keepalive, notification, route_refresh }
+}
+
+fn negotiated(entry: &PeerEntry, status: &PeerStatus, clock: &Clock) -> Option<Negotiated> {
+    let agreed = status.negotiated.as_ref()?;
+    let (local, remote) = status.ends?;
+    let ours = entry.wanted.session.open().capabilities;
+    let theirs = &agreed.their_open.capabilities;
+    let words = |capabilities: &[Capability]| capabilities.iter().map(in_words).collect();
+    let sent: Vec<String> = words(&ours);
+    let received: Vec<String> = words(theirs);
+    let both = sent.iter().filter(|word| received.contains(word)).cloned().collect();
+    Some(Negotiated {
+        local,
+        remote,
+        dialled: agreed.direction == brindle_bgp::fsm::Direction::Dialled,
+        peer_router_id: agreed.their_open.router_id.to_string(),
+        hold_time_seconds: agreed.hold_time.secs().into(),
+        keepalive_seconds: agreed.keepalive.map_or(0, |interval| interval.as_secs()),
+        families: agreed.families.iter().map(|family| (*family).into()).collect(),
+        capabilities_sent: sent,
+        capabilities_received: received,
+        capabilities_agreed: both,
+        last_received_seconds: entry.counters().last_heard().map(|at| clock.past(at).1),
+        out_queue_bytes: entry.counters().backlog.load(Ordering::Relaxed),
+    })
+}
+
+/// A capability as an operator would say it; the same words on both sides mean agreement.
+fn in_words(capability: &Capability) -> String {
+    match capability {
+        Capability::Multiprotocol(family) => format!("multiprotocol {family}"),
+        Capability::RouteRefresh => "route refresh".to_owned(),
+        Capability::ExtendedNextHop(_) => "extended next hop".to_owned(),
+        Capability::ExtendedMessage => "extended message".to_owned(),
+        Capability::GracefulRestart(_) => "graceful restart".to_owned(),
+        Capability::FourOctetAsn(_) => "four-octet AS numbers".to_owned(),
+        Capability::EnhancedRouteRefresh => "enhanced route refresh".to_owned(),
+        Capability::Unknown { code, .. } => match code {
+            8 => "multiple labels".to_owned(),
+            9 => "role".to_owned(),
+            69 => "additional paths".to_owned(),
+            71 => "long-lived graceful restart".to_owned(),
+            73 => "host name".to_owned(),
+            75 => "software version".to_owned(),
+            128 => "route refresh (before its standard)".to_owned(),
+            code => format!("capability {code}"),
+        },
+    }
+}
+
+fn seen(notification: Option<&(Notification, Instant)>, clock: &Clock) -> Option<NotificationSeen> {
+    let (notification, at) = notification?;
+    let (at, at_seconds) = clock.past(*at);
+    Some(NotificationSeen {
+        reason: Down::Received(notification.clone()).to_string(),
+        code: notification.code,
+        subcode: notification.subcode,
+        at,
+        at_seconds,
+    })
+}

@@ -1,0 +1,160 @@
+//! Routes as shown.
+
+use std::net::IpAddr;
+
+use brindle_bgp::msg::NextHop;
+use brindle_bgp::net::{Family, Prefix};
+use brindle_bgp::rib::{self, PathView, PeerId, Refusal, ToldView, Which};
+
+use crate::control::view::{self, Path, PathStatus, Rejected, Route, refusal_words};
+use crate::control::{Failure, Page, PageRequest};
+use crate::daemon::answer::{Facts, page_after};
+use crate::speaker::View;
+
+/// Where a list goes on: it ends where the RIB says, and then in the next family.
+fn each_family<T>(
+    only: Option<Family>,
+    page: &PageRequest,
+    rows: impl Fn(Family, Option<&Prefix>, usize) -> rib::Page<T>,
+) -> Result<Page<T>, Failure> {
+    let after = page_after(page)?;
+    let mut items = Vec::new();
+    for family in Family::ALL.into_iter().filter(|family| only.is_none_or(|only| only == *family)) {
+        // Families come one after the other: where the last page ended in the second, the
+        // first is done.
+        let after = match &after {
+            Some(after) if after.family() > family => continue,
+            after => after.as_ref().filter(|after| after.family() == family),
+        };
+        let part = rows(family, after, page.limit.saturating_sub(items.len()));
+        items.extend(part.rows);
+        if let Some(next) = part.next {
+            return Ok(Page { items, next: Some(next.to_string()) });
+        }
+    }
+    Ok(Page { items, next: None })
+}
+
+/// The best routes of a family or of both, IPv4 first.
+pub(in crate::daemon) fn best_routes(
+    view: &View<'_>,
+    family: Option<Family>,
+    page: &PageRequest,
+) -> Result<Page<Route>, Failure> {
+    let paths = each_family(family, page, |family, after, limit| {
+        view.rib.page(family, Which::Used, after, limit)
+    })?;
+    let items = paths.items.chunk_by(|a, b| a.prefix == b.prefix);
+    let items = items.filter_map(|paths| as_route(view, paths)).collect();
+    Ok(Page { items, next: paths.next })
+}
+
+/// One prefix with all of its paths.
+pub(in crate::daemon) fn route(view: &View<'_>, prefix: &Prefix) -> Option<Route> {
+    as_route(view, &view.rib.paths(prefix))
+}
+
+/// The longest prefix that holds `address`, with all of its paths.
+pub(in crate::daemon) fn longest(view: &View<'_>, address: IpAddr) -> Option<Route> {
+    as_route(view, &view.rib.lookup(address)?.1)
+}
+
+fn as_route(view: &View<'_>, paths: &[PathView]) -> Option<Route> {
+    let prefix = paths.first()?.prefix;
+    Some(Route { prefix, paths: paths.iter().map(|path| as_path(view, path)).collect() })
+}
+
+/// What a peer told us.
+pub(in crate::daemon) fn routes_in(
+    view: &View<'_>,
+    peer: PeerId,
+    page: &PageRequest,
+) -> Result<Page<Path>, Failure> {
+    let paths = each_family(None, page, |family, after, limit| {
+        view.rib.page(family, Which::From(peer), after, limit)
+    })?;
+    let items = paths.items.iter().map(|path| as_path(view, path)).collect();
+    Ok(Page { items, next: paths.next })
+}
+
+/// What we told a peer.
+pub(in crate::daemon) fn routes_out(
+    view: &View<'_>,
+    peer: PeerId,
+    page: &PageRequest,
+) -> Result<Page<Path>, Failure> {
+    let told =
+        each_family(None, page, |family, after, limit| view.rib.told(peer, family, after, limit))?;
+    let items = told.items.iter().map(|told| as_told(view, told)).collect();
+    Ok(Page { items, next: told.next })
+}
+
+fn as_told(view: &View<'_>, told: &ToldView) -> Path {
+    Path {
+        prefix: told.prefix,
+        from: told.from.map(|peer| view.name(peer).to_string()),
+        next_hop: Some(told.next_hop.address()),
+        next_hop_link_local: link_local(Some(told.next_hop)),
+        status: PathStatus::Advertised,
+        reason: told.is_pending.then(|| "still to be sent".to_owned()),
+        attributes: view::Attributes::from(&*told.attributes),
+    }
+}
+
+fn link_local(next_hop: Option<NextHop>) -> Option<IpAddr> {
+    match next_hop {
+        Some(NextHop::V6 { link_local, .. }) => link_local.map(IpAddr::from),
+        Some(NextHop::V4(_)) | None => None,
+    }
+}
+
+fn as_path(view: &View<'_>, path: &PathView) -> Path {
+    let (status, reason) = PathStatus::of(&path.status);
+    Path {
+        prefix: path.prefix,
+        from: path.from.map(|peer| view.name(peer).to_string()),
+        next_hop: path.next_hop.map(|next_hop| next_hop.address()),
+        next_hop_link_local: link_local(path.next_hop),
+        status,
+        reason,
+        attributes: view::Attributes::from(&*path.attributes),
+    }
+}
+
+/// What was refused, of one peer or of all.
+pub(in crate::daemon) fn rejected(
+    view: &View<'_>,
+    facts: &Facts,
+    only: Option<PeerId>,
+    page: &PageRequest,
+) -> Result<Page<Rejected>, Failure> {
+    let which = only.map_or(Which::Refused, Which::RefusedFrom);
+    let paths =
+        each_family(None, page, |family, after, limit| view.rib.page(family, which, after, limit))?;
+    let items = paths.items.iter().filter_map(|path| as_rejected(view, facts, path)).collect();
+    Ok(Page { items, next: paths.next })
+}
+
+fn as_rejected(view: &View<'_>, facts: &Facts, path: &PathView) -> Option<Rejected> {
+    let from = &*view.name(path.from?);
+    let rib::PathStatus::Refused(refusal) = &path.status else { return None };
+    let (rule, mut reason) = refusal_words(refusal);
+    let owner = facts.owner(&path.prefix).filter(|_| *refusal == Refusal::NotOwned);
+    if *refusal == Refusal::NotOwned {
+        let owns = facts.nodes.get(from).map(|node| &node.pod_cidrs[..]).unwrap_or_default();
+        let owns: Vec<String> = owns.iter().map(ToString::to_string).collect();
+        let owns = if owns.is_empty() { "nothing".to_owned() } else { owns.join(", ") };
+        let whose = match owner {
+            Some(owner) => format!("belongs to Node/{owner}"),
+            None => "belongs to no node".to_owned(),
+        };
+        reason = format!("{whose}; {from} owns {owns}");
+    }
+    Some(Rejected {
+        prefix: path.prefix,
+        from: from.to_owned(),
+        rule,
+        reason,
+        owner: owner.map(|owner| format!("Node/{owner}")),
+    })
+}

@@ -1,0 +1,261 @@
+//! The node as a whole as shown: healthy or not, and the first thing to do.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use brindle_bgp::fsm::State;
+use brindle_bgp::net::Family;
+use brindle_config::Source;
+
+use crate::cluster::files::FilesStatus;
+use crate::control::Failure;
+use crate::control::view::{
+    BgpStatus, Clock, FamilyForwarding, FamilyRoutes, Forwarding, KernelStatus, NodeAddress,
+    Problem, SourceError, SourceStatus, Status,
+};
+use crate::daemon::answer::{Facts, Known};
+use crate::fib::{FibStatus, ForwardingState};
+use crate::speaker::View;
+
+/// Peers may take so long after the start before one that is down is a problem.
+const START_GRACE: Duration = Duration::from_secs(30);
+
+/// What the speaker tells of itself.
+#[derive(Default)]
+struct Speaking {
+    established: Vec<String>,
+    down: Vec<String>,
+    disabled: Vec<String>,
+    learned: [usize; 2],
+    refused: [usize; 2],
+}
+
+/// The node's status.
+pub(in crate::daemon) async fn status(known: &Known, facts: &Facts) -> Result<Status, Failure> {
+    let clock = Clock::now();
+    let speaking = match &facts.speaker {
+        Some(speaker) => speaker
+            .read(|view| speaking(view))
+            .await
+            .map_err(|_| Failure::Unavailable("the agent is stopping".to_owned()))?,
+        None => Speaking::default(),
+    };
+    let fib = known.fib.status.load();
+    let source = known.source.as_ref().map(|source| source.load_full());
+    let source = source.as_deref().map(|status| source_status(facts, status, &clock));
+    let mut problems = Vec::new();
+    config_problems(facts, &mut problems);
+    source_problems(source.as_ref(), &mut problems);
+    bgp_problems(known, facts, &speaking, &mut problems);
+    kernel_problems(facts, &fib, &mut problems);
+    let (started, uptime_seconds) = clock.past(known.started);
+    let families = || Family::ALL.into_iter().filter(|family| is_routed(facts, &fib, *family));
+    Ok(Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        node: known.name.to_string(),
+        healthy: problems.is_empty(),
+        problems,
+        started,
+        uptime_seconds,
+        addresses: facts
+            .addresses
+            .iter()
+            .map(|chosen| NodeAddress { address: chosen.address, reason: chosen.reason.clone() })
+            .collect(),
+        pod_cidrs: facts.pod_cidrs.clone(),
+        config: facts.config_status(&clock),
+        source,
+        bgp: bgp_status(facts, &speaking),
+        routes: families()
+            .map(|family| FamilyRoutes {
+                family: family.into(),
+                learned: speaking.learned[family.index()],
+                originated: originated(facts, family),
+                wanted: fib.wanted[family.index()],
+                installed: fib.installed[family.index()],
+                refused: speaking.refused[family.index()],
+            })
+            .collect(),
+        forwarding: families()
+            .map(|family| FamilyForwarding {
+                family: family.into(),
+                state: Forwarding::from(fib.forwarding[family.index()]),
+            })
+            .collect(),
+        kernel: kernel_status(facts, &fib),
+    })
+}
+
+fn speaking(view: &View<'_>) -> Speaking {
+    let mut speaking = Speaking::default();
+    for entry in view.peers.values() {
+        let name = entry.wanted.rib.name.to_string();
+        if entry.disabled {
+            speaking.disabled.push(name);
+        } else if entry.status().state == State::Established {
+            speaking.established.push(name);
+        } else {
+            speaking.down.push(name);
+        }
+    }
+    speaking.down.sort();
+    speaking.disabled.sort();
+    for (id, family) in view.peers.keys().flat_map(|id| Family::ALL.map(|family| (*id, family))) {
+        let counts = view.rib.counts(id, family).unwrap_or_default();
+        speaking.learned[family.index()] += counts.accepted;
+        speaking.refused[family.index()] += counts.rejected;
+    }
+    speaking
+}
+
+/// Prefixes of our own in a family.
+fn originated(facts: &Facts, family: Family) -> usize {
+    let own: BTreeSet<_> = facts.pod_cidrs.iter().chain(&facts.config.bgp.networks).collect();
+    own.into_iter().filter(|prefix| prefix.family() == family).count()
+}
+
+/// Whether the family is one that this node has anything to do with.
+fn is_routed(facts: &Facts, fib: &FibStatus, family: Family) -> bool {
+    facts.addresses.iter().any(|chosen| Family::of(chosen.address) == family)
+        || facts.pod_cidrs.iter().any(|cidr| cidr.family() == family)
+        || fib.wanted[family.index()] > 0
+}
+
+fn bgp_status(facts: &Facts, speaking: &Speaking) -> BgpStatus {
+    BgpStatus {
+        as_number: facts.config.bgp.asn.get(),
+        router_id: facts.router_id.map(|id| id.to_string()).unwrap_or_default(),
+        listen: facts.listen.clone(),
+        peers: speaking.established.len() + speaking.down.len() + speaking.disabled.len(),
+        established: speaking.established.len(),
+        down: speaking.down.clone(),
+        disabled: speaking.disabled.clone(),
+    }
+}
+
+fn source_status(facts: &Facts, files: &FilesStatus, clock: &Clock) -> SourceStatus {
+    let path = match &facts.config.source {
+        Some(Source::Files { path }) => path.display().to_string(),
+        None => String::new(),
+    };
+    let changed = files.changed.map(|at| clock.past(at));
+    SourceStatus {
+        kind: "files".to_owned(),
+        path,
+        in_sync: files.in_sync,
+        nodes: files.nodes,
+        changed: changed.map(|(at, _)| at),
+        changed_seconds: changed.map(|(_, seconds)| seconds),
+        errors: files
+            .errors
+            .iter()
+            .map(|error| SourceError {
+                file: error.file.display().to_string(),
+                document: error.document,
+                line: error.line,
+                message: error.message.clone(),
+            })
+            .collect(),
+    }
+}
+
+fn kernel_status(facts: &Facts, fib: &FibStatus) -> KernelStatus {
+    let wanted: usize = fib.wanted.iter().sum();
+    let installed: usize = fib.installed.iter().sum();
+    KernelStatus {
+        ready: fib.ready,
+        install: facts.config.routes.install,
+        drifted: if facts.config.routes.install { wanted.saturating_sub(installed) } else { 0 },
+        stale: fib.stale,
+        conflicts: fib.conflicts,
+        repairs: fib.repairs,
+        overruns: fib.overruns,
+        last_error: fib.last_error.clone(),
+    }
+}
+
+fn problem(area: &str, what: impl Into<String>, next: impl Into<String>) -> Problem {
+    Problem { area: area.to_owned(), what: what.into(), next: next.into() }
+}
+
+fn config_problems(facts: &Facts, problems: &mut Vec<Problem>) {
+    if facts.config_stale {
+        let first = facts.config_errors.first().cloned().unwrap_or_default();
+        problems.push(problem(
+            "config",
+            format!("the newest configuration was refused: {first}"),
+            "brindle config check",
+        ));
+    }
+}
+
+fn source_problems(source: Option<&SourceStatus>, problems: &mut Vec<Problem>) {
+    let Some(source) = source else { return };
+    if !source.in_sync {
+        problems.push(problem(
+            "source",
+            format!("{} has not been read yet", source.path),
+            "check that the folder exists and can be read",
+        ));
+    }
+    for error in &source.errors {
+        let line = error.line.map(|line| format!(":{line}")).unwrap_or_default();
+        problems.push(problem(
+            "source",
+            format!("{}{line}: {}", error.file, error.message),
+            "mend the file; what it said before stays in force",
+        ));
+    }
+}
+
+fn bgp_problems(known: &Known, facts: &Facts, speaking: &Speaking, problems: &mut Vec<Problem>) {
+    if facts.speaker.is_none() {
+        problems.push(problem(
+            "bgp",
+            "BGP has not started: the node's addresses are not known yet",
+            "set node.addresses, or see to the source",
+        ));
+    }
+    if known.started.elapsed() >= START_GRACE || !speaking.established.is_empty() {
+        for name in &speaking.down {
+            let next = format!("brindle peers {name}");
+            problems.push(problem("bgp", format!("peer {name} is down"), next));
+        }
+    } else if !speaking.down.is_empty() {
+        let count = speaking.down.len();
+        let what = format!("no peer is established yet, {count} wanted");
+        problems.push(problem("bgp", what, "brindle peers"));
+    }
+    for skipped in &facts.skipped {
+        let what = format!("no peering with Node/{}: {}", skipped.name, skipped.why);
+        problems.push(problem("bgp", what, "mend the Node object or the peer"));
+    }
+}
+
+fn kernel_problems(facts: &Facts, fib: &FibStatus, problems: &mut Vec<Problem>) {
+    let kernel = kernel_status(facts, fib);
+    if !kernel.ready {
+        let next = kernel.last_error.clone().unwrap_or_else(|| "wait, or see the log".to_owned());
+        problems.push(problem("kernel", "the kernel's routes have not been read yet", next));
+    }
+    if kernel.drifted > 0 {
+        let what = format!("{} routes are not installed as wanted", kernel.drifted);
+        problems.push(problem("routes", what, "brindle routes diff"));
+    }
+    if kernel.conflicts > 0 {
+        let what =
+            format!("{} prefixes are held by another protocol and left alone", kernel.conflicts);
+        problems.push(problem("routes", what, "brindle routes diff"));
+    }
+    for family in Family::ALL {
+        let off = fib.forwarding[family.index()] == ForwardingState::Off;
+        if off && is_routed(facts, fib, family) && facts.config.routes.install {
+            let what = format!("the kernel does not forward {family} packets");
+            let next = match family {
+                Family::Ipv4Unicast => "sysctl -w net.ipv4.ip_forward=1",
+                Family::Ipv6Unicast => "sysctl -w net.ipv6.conf.all.forwarding=1",
+            };
+            problems.push(problem("forwarding", what, next));
+        }
+    }
+}

@@ -1,0 +1,445 @@
+//! The state of the fib without I/O: wanted routes, routes that are there, and what still
+//! has to be written.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use brindle_bgp::msg::NextHop;
+use brindle_bgp::net::{Family, Prefix};
+use brindle_bgp::rib::{BestChange, Forwarding};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::mirror::Mirror;
+use super::plan::{Routes, of_prefix, plan_prefix};
+use super::route::{Action, KernelRoute, OWN_METRIC, RouteKey, RouteOp, Target};
+use super::sets::{SetId, Sets};
+
+/// What is wanted for a prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// Unreachable: it is our own.
+    Local,
+    /// By a set of next hops.
+    Via(SetId),
+}
+
+/// Why the kernel refused a write.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}{}", std::io::Error::from_raw_os_error(*errno), hint(message))]
+pub struct Refused {
+    /// The error number, positive.
+    pub errno: i32,
+    /// What the kernel adds in words, if anything.
+    pub message: Option<Box<str>>,
+}
+
+fn hint(message: &Option<Box<str>>) -> String {
+    message.as_ref().map(|text| format!(": {text}")).unwrap_or_default()
+}
+
+/// What [`Table::written`] asks for besides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing.
+    Done,
+    /// The kernel holds something else than we thought: read it again.
+    Surprised,
+    /// Refused: try again later.
+    Refused,
+    /// Done, and it was put back after somebody or something had removed it.
+    Repaired,
+}
+
+/// Wanted routes, installed routes, and the prefixes where they may differ.
+#[derive(Debug)]
+pub struct Table {
+    metric: u32,
+    wanted: BTreeMap<Prefix, Want>,
+    sets: Sets,
+    unreachable: Arc<Target>,
+    have: Routes,
+    targets: FxHashSet<Arc<Target>>,
+    /// Routes of an earlier run that nobody has wanted or refused yet.
+    leftovers: FxHashSet<RouteKey>,
+    is_loaded: bool,
+    is_swept: bool,
+    dirty: BTreeSet<Prefix>,
+    lost: FxHashSet<RouteKey>,
+    refused: FxHashMap<RouteKey, Arc<Refused>>,
+    conflicts: FxHashSet<Prefix>,
+    wanted_count: [usize; 2],
+    installed_count: [usize; 2],
+}
+
+impl Table {
+    /// An empty table that installs learned routes at `metric`.
+    pub fn new(metric: u32) -> Self {
+        Self {
+            metric,
+            wanted: BTreeMap::new(),
+            sets: Sets::default(),
+            unreachable: Arc::new(Target::Unreachable),
+            have: Routes::new(),
+            targets: FxHashSet::default(),
+            leftovers: FxHashSet::default(),
+            is_loaded: false,
+            is_swept: false,
+            dirty: BTreeSet::new(),
+            lost: FxHashSet::default(),
+            refused: FxHashMap::default(),
+            conflicts: FxHashSet::default(),
+            wanted_count: [0; 2],
+            installed_count: [0; 2],
+        }
+    }
+
+    /// Notes that the speaker wants something else for a prefix.
+    pub fn change(&mut self, change: BestChange, mirror: &Mirror) {
+        let BestChange { prefix, now } = change;
+        let want = match now {
+            Forwarding::None => None,
+            // The host's own route to the address itself does all that is needed.
+            Forwarding::Local if prefix.is_host() => None,
+            Forwarding::Local => Some(Want::Local),
+            Forwarding::Via(next_hops) => Some(Want::Via(self.sets.hold(next_hops, mirror))),
+        };
+        let before = match want {
+            Some(want) => self.wanted.insert(prefix, want),
+            None => self.wanted.remove(&prefix),
+        };
+        if let Some(Want::Via(set)) = before {
+            self.sets.release(set);
+        }
+        let count = &mut self.wanted_count[prefix.family().index()];
+        *count = *count + usize::from(want.is_some()) - usize::from(before.is_some());
+        self.decide(prefix);
+        for metric in [self.metric_of(prefix.family()), OWN_METRIC] {
+            let key = RouteKey { prefix, metric };
+            self.refused.remove(&key);
+            if want.is_none() {
+                self.lost.remove(&key);
+            }
+        }
+        self.dirty.insert(prefix);
+    }
+
+    /// Somebody decided on the prefix: what an earlier run left there is ours to change.
+    fn decide(&mut self, prefix: Prefix) {
+        if !self.leftovers.is_empty() {
+            for (key, _) in of_prefix(&self.have, prefix) {
+                if self.leftovers.remove(key) {
+                    self.installed_count[prefix.family().index()] += 1;
+                }
+            }
+        }
+    }
+
+    /// Installs learned routes at another metric from now on.
+    pub fn set_metric(&mut self, metric: u32) {
+        if metric != self.metric {
+            self.metric = metric;
+            self.refused.clear();
+            self.dirty.extend(self.wanted.keys());
+        }
+    }
+
+    /// Leftovers of an earlier run may go.
+    pub fn sweep(&mut self) {
+        self.is_swept = true;
+        for key in std::mem::take(&mut self.leftovers) {
+            self.installed_count[key.prefix.family().index()] += 1;
+            self.dirty.insert(key.prefix);
+        }
+    }
+
+    /// Takes in all our routes as the kernel holds them. The first time, those that nobody
+    /// decided on are leftovers. Returns how many were not as we thought.
+    pub fn load(&mut self, routes: Vec<KernelRoute>) -> usize {
+        self.targets.retain(|target| Arc::strong_count(target) > 1);
+        let mut found: Vec<(RouteKey, Arc<Target>)> =
+            routes.into_iter().map(|route| (route.key, self.intern(route.target))).collect();
+        found.sort_by_key(|(key, _)| *key);
+        let found = Routes::from_iter(found);
+        let is_first = !std::mem::replace(&mut self.is_loaded, true);
+        let gone: Vec<RouteKey> = self
+            .have
+            .iter()
+            .filter(|(key, target)| found.get(key) != Some(target))
+            .map(|(key, _)| *key)
+            .collect();
+        let mut surprises = gone.len();
+        for key in gone {
+            self.lose(&key);
+        }
+        for (key, target) in found {
+            if !self.have.contains_key(&key) {
+                surprises += 1;
+                self.put(key, target);
+                if is_first && !self.is_swept && !self.wanted.contains_key(&key.prefix) {
+                    self.leftovers.insert(key);
+                    self.installed_count[key.prefix.family().index()] -= 1;
+                } else {
+                    self.dirty.insert(key.prefix);
+                }
+            }
+        }
+        if is_first { 0 } else { surprises }
+    }
+
+    /// A route of ours is in the kernel as told; whether that is news.
+    pub fn seen(&mut self, route: KernelRoute) -> bool {
+        let target = self.intern(route.target);
+        if self.have.get(&route.key) == Some(&target) {
+            return false;
+        }
+        self.lose(&route.key);
+        self.put(route.key, target);
+        true
+    }
+
+    /// A route of ours is no longer in the kernel as it was; what is there now is to be read
+    /// if the answer is true: it went in part.
+    pub fn vanished(&mut self, route: &KernelRoute) -> bool {
+        let Some(there) = self.have.get(&route.key) else { return false };
+        if **there != route.target && matches!(**there, Target::Via(ref hops) if hops.len() > 1) {
+            return true;
+        }
+        self.lose(&route.key);
+        false
+    }
+
+    /// A key of ours was taken over by another.
+    pub fn taken(&mut self, key: &RouteKey) {
+        self.lose(key);
+    }
+
+    fn lose(&mut self, key: &RouteKey) {
+        if self.have.contains_key(key) {
+            self.remove(key);
+            self.dirty.insert(key.prefix);
+            if self.wanted.contains_key(&key.prefix) {
+                self.lost.insert(*key);
+            }
+        }
+    }
+
+    fn intern(&mut self, target: Target) -> Arc<Target> {
+        if let Some(known) = self.targets.get(&target) {
+            return known.clone();
+        }
+        let target = Arc::new(target);
+        self.targets.insert(target.clone());
+        target
+    }
+
+    fn put(&mut self, key: RouteKey, target: Arc<Target>) {
+        if self.have.insert(key, target).is_none() {
+            self.installed_count[key.prefix.family().index()] += 1;
+        }
+    }
+
+    fn remove(&mut self, key: &RouteKey) {
+        if self.have.remove(key).is_some() && !self.leftovers.remove(key) {
+            self.installed_count[key.prefix.family().index()] -= 1;
+        }
+    }
+
+    /// Finds all next hops anew after the mirror changed, and what others hold of ours.
+    pub fn refresh(&mut self, mirror: &Mirror) {
+        let changed = self.sets.resolve(mirror);
+        if !changed.is_empty() {
+            let affected = self
+                .wanted
+                .iter()
+                .filter(|(_, want)| matches!(want, Want::Via(set) if changed.contains(set)));
+            for (&prefix, _) in affected {
+                let metric = metric_of(self.metric, prefix.family());
+                self.refused.remove(&RouteKey { prefix, metric });
+                self.dirty.insert(prefix);
+            }
+        }
+    }
+
+    /// Others' routes to this prefix changed.
+    pub fn reconsider(&mut self, prefix: Prefix) {
+        if self.wanted.contains_key(&prefix) {
+            self.dirty.insert(prefix);
+        }
+    }
+
+    /// Others' routes were read anew: every prefix that they hold or held is looked at.
+    pub fn reconsider_all(&mut self, mirror: &Mirror) {
+        self.dirty.extend(self.conflicts.iter());
+        self.dirty.extend(mirror.foreign_prefixes().filter(|p| self.wanted.contains_key(p)));
+    }
+
+    /// Lets everything that the kernel refused be tried again; whether there is any.
+    pub fn retry(&mut self) -> bool {
+        let any = !self.refused.is_empty();
+        self.dirty.extend(self.refused.drain().map(|(key, _)| key.prefix));
+        any
+    }
+
+    /// The next writes, of about `limit` prefixes.
+    pub fn plan(&mut self, limit: usize, mirror: &Mirror) -> Vec<RouteOp> {
+        let mut ops = Vec::with_capacity(limit.min(self.dirty.len()));
+        while ops.len() < limit {
+            let Some(prefix) = self.dirty.pop_first() else { break };
+            let mut want = self.goal(prefix);
+            if let Some((metric, _)) = want {
+                let key = RouteKey { prefix, metric };
+                if mirror.winner(&key).is_some() {
+                    self.conflicts.insert(prefix);
+                } else {
+                    self.conflicts.remove(&prefix);
+                }
+                if mirror.holder(&key).is_some() {
+                    want = None;
+                } else if self.refused.contains_key(&key) {
+                    continue;
+                }
+            } else {
+                self.conflicts.remove(&prefix);
+            }
+            let target = want.as_ref().map(|(metric, target)| (*metric, target));
+            plan_prefix(prefix, target, &self.have, |key| self.leftovers.contains(key), &mut ops);
+        }
+        ops
+    }
+
+    /// The key's metric and the target that a prefix ought to have now.
+    pub fn goal(&self, prefix: Prefix) -> Option<(u32, Arc<Target>)> {
+        match self.wanted.get(&prefix)? {
+            Want::Local => Some((OWN_METRIC, self.unreachable.clone())),
+            Want::Via(set) => {
+                let target = self.sets.target(*set)?;
+                Some((self.metric_of(prefix.family()), target.clone()))
+            }
+        }
+    }
+
+    /// The metric of learned routes of a family: IPv6 knows no zero.
+    pub fn metric_of(&self, family: Family) -> u32 {
+        metric_of(self.metric, family)
+    }
+
+    /// Notes what the kernel answered to a write.
+    pub fn written(&mut self, op: &RouteOp, answer: Result<(), Refused>) -> Outcome {
+        match (answer, &op.action) {
+            (Ok(()), Action::Add(target) | Action::Change(target)) => {
+                self.targets.insert(target.clone());
+                self.put(op.key, target.clone());
+                if self.lost.remove(&op.key) { Outcome::Repaired } else { Outcome::Done }
+            }
+            (Ok(()), Action::Delete) => {
+                self.remove(&op.key);
+                Outcome::Done
+            }
+            // It was gone before we asked: a link that went down takes IPv4 routes along.
+            (Err(Refused { errno: libc::ESRCH, .. }), Action::Delete) => {
+                self.remove(&op.key);
+                if self.wanted.contains_key(&op.key.prefix) {
+                    self.lost.insert(op.key);
+                }
+                Outcome::Done
+            }
+            (Err(Refused { errno: libc::ENOENT, .. }), Action::Change(_)) => {
+                self.lose(&op.key);
+                Outcome::Surprised
+            }
+            (Err(refused), action) => {
+                let exists = refused.errno == libc::EEXIST && matches!(action, Action::Add(_));
+                self.refused.insert(op.key, Arc::new(refused));
+                if exists { Outcome::Surprised } else { Outcome::Refused }
+            }
+        }
+    }
+
+    /// Whether a route of ours may leave by this link.
+    pub fn uses(&self, link: u32) -> bool {
+        self.targets.iter().any(|target| target.uses(link))
+    }
+
+    /// Whether there is something to plan.
+    pub fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// Whether the kernel refused something that is still wanted.
+    pub fn has_refused(&self) -> bool {
+        !self.refused.is_empty()
+    }
+
+    /// Why the kernel refused a route.
+    pub fn refusal(&self, key: &RouteKey) -> Option<&Arc<Refused>> {
+        self.refused.get(key)
+    }
+
+    /// Wanted prefixes in order, after the given one.
+    pub fn wanted_after(&self, after: Option<Prefix>) -> impl Iterator<Item = (Prefix, Want)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = after.map_or(Unbounded, Excluded);
+        self.wanted.range((from, Unbounded)).map(|(prefix, want)| (*prefix, *want))
+    }
+
+    /// Our installed routes in order, of prefixes after the given one.
+    pub fn have_after(
+        &self,
+        after: Option<Prefix>,
+    ) -> impl Iterator<Item = (&RouteKey, &Arc<Target>)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from =
+            after.map_or(Unbounded, |prefix| Excluded(RouteKey { prefix, metric: u32::MAX }));
+        self.have.range((from, Unbounded))
+    }
+
+    /// Our installed routes of a prefix.
+    pub fn have_of(&self, prefix: Prefix) -> impl Iterator<Item = (&RouteKey, &Arc<Target>)> {
+        of_prefix(&self.have, prefix)
+    }
+
+    /// Whether a route is a leftover of an earlier run.
+    pub fn is_leftover(&self, key: &RouteKey) -> bool {
+        self.leftovers.contains(key)
+    }
+
+    /// The sets of next hops that are wanted.
+    pub fn sets(&self) -> &Sets {
+        &self.sets
+    }
+
+    /// The next hops of a set.
+    pub fn next_hops(&self, set: SetId) -> &[NextHop] {
+        self.sets.next_hops(set)
+    }
+
+    /// Routes wanted, by [`Family::index`].
+    pub fn wanted_count(&self) -> [usize; 2] {
+        self.wanted_count
+    }
+
+    /// Routes installed, leftovers aside, by [`Family::index`].
+    pub fn installed_count(&self) -> [usize; 2] {
+        self.installed_count
+    }
+
+    /// Leftovers of an earlier run.
+    pub fn leftover_count(&self) -> usize {
+        self.leftovers.len()
+    }
+
+    /// Prefixes that another protocol holds.
+    pub fn conflict_count(&self) -> usize {
+        self.conflicts.len()
+    }
+}
+
+fn metric_of(metric: u32, family: Family) -> u32 {
+    match (family, metric) {
+        (Family::Ipv6Unicast, 0) => 1024,
+        (_, metric) => metric,
+    }
+}
+
+#[cfg(test)]
+mod tests;

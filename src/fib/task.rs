@@ -1,0 +1,382 @@
+//! The fib task: takes commands and kernel events, writes the difference, tells what changed.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use brindle_bgp::net::Prefix;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
+
+use super::forwarding::Forwarding;
+use super::mirror::Mirror;
+use super::netlink::{DUMPS, Drained, Monitor, Writer};
+use super::route::KernelRoute;
+use super::schedule::Schedule;
+use super::table::{Outcome, Table};
+use super::view;
+use super::watch::Watch;
+use super::wire::News;
+use super::{Command, Event, FibSettings, FibStatus};
+
+/// Prefixes that are written before commands and events get their turn again.
+const WRITES_A_TURN: usize = 2048;
+/// Commands that are taken before routes get their turn again.
+const COMMANDS_A_TURN: usize = 64;
+/// Repaired prefixes that are named in one line of the log.
+const REPAIRS_NAMED: usize = 8;
+/// How often forwarding is looked at.
+const FORWARDING_EVERY: Duration = Duration::from_secs(5);
+
+/// The task's state: one owner, no locks.
+pub struct Fib {
+    settings: FibSettings,
+    writer: Writer,
+    monitor: Monitor,
+    mirror: Mirror,
+    table: Table,
+    schedule: Schedule,
+    watch: Watch,
+    forwarding: Forwarding,
+    /// The families that were to be forwarded when it was last looked at.
+    forwarded: [bool; 2],
+    /// Links, addresses or others' routes changed: next hops are to be found anew.
+    is_disturbed: bool,
+    repaired: Vec<Prefix>,
+    status: FibStatus,
+    published: Arc<ArcSwap<FibStatus>>,
+}
+
+impl Fib {
+    /// A task that has read nothing yet.
+    pub fn new(
+        settings: FibSettings,
+        writer: Writer,
+        monitor: Monitor,
+        published: Arc<ArcSwap<FibStatus>>,
+        audit: Duration,
+    ) -> Self {
+        Self {
+            table: Table::new(settings.metric),
+            settings,
+            writer,
+            monitor,
+            mirror: Mirror::default(),
+            schedule: Schedule::new(Instant::now(), audit),
+            watch: Watch::default(),
+            forwarding: Forwarding::default(),
+            forwarded: [false; 2],
+            is_disturbed: false,
+            repaired: Vec::new(),
+            status: FibStatus::default(),
+            published,
+        }
+    }
+
+    /// Runs until told to stop, or until nobody is left to tell it anything.
+    pub async fn run(mut self, mut commands: mpsc::Receiver<Command>, events: mpsc::Sender<Event>) {
+        loop {
+            let has_work = self.status.ready && self.settings.install && self.table.is_dirty();
+            let has_news = self.status.ready && self.watch.has_news() && !events.is_closed();
+            tokio::select! {
+                command = commands.recv() => {
+                    if self.take(command, &mut commands) {
+                        break;
+                    }
+                }
+                () = self.monitor.ready() => self.hear(),
+                permit = events.reserve(), if has_news => {
+                    if let (Ok(permit), Some(event)) = (permit, self.watch.tell(&self.mirror)) {
+                        permit.send(event);
+                    }
+                    continue;
+                }
+                () = sleep_until(self.schedule.next()) => {}
+                () = std::future::ready(()), if has_work => {}
+            }
+            self.turn();
+        }
+        self.publish();
+    }
+
+    /// Takes a command and those that wait behind it; whether that was the last.
+    fn take(&mut self, first: Option<Command>, commands: &mut mpsc::Receiver<Command>) -> bool {
+        let mut next = first;
+        for _ in 0..COMMANDS_A_TURN {
+            match next {
+                None | Some(Command::Stop) => return true,
+                Some(command) => self.obey(command),
+            }
+            match commands.try_recv() {
+                Ok(command) => next = Some(command),
+                Err(mpsc::error::TryRecvError::Empty) => return false,
+                Err(mpsc::error::TryRecvError::Disconnected) => return true,
+            }
+        }
+        next.is_some_and(|command| {
+            let is_last = matches!(command, Command::Stop);
+            if !is_last {
+                self.obey(command);
+            }
+            is_last
+        })
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Change(changes) => {
+                for change in changes {
+                    self.table.change(change, &self.mirror);
+                }
+            }
+            Command::Watch(new, old) => {
+                for next_hop in old {
+                    self.watch.remove(next_hop);
+                }
+                for next_hop in new {
+                    self.watch.add(next_hop, &self.mirror);
+                }
+            }
+            Command::Sweep => {
+                self.table.sweep();
+                info!("sources and peers are in sync: leftovers of an earlier run may go");
+            }
+            Command::Configure(settings) => {
+                self.table.set_metric(settings.metric);
+                self.settings = settings;
+                self.schedule.check_forwarding_at(Instant::now());
+            }
+            Command::List(request, answer) => {
+                let views = view::list(&request, &self.table, &self.mirror, self.settings.install);
+                // Whoever asked may have gone meanwhile.
+                let _ = answer.send(views);
+            }
+            Command::Stop => {}
+        }
+    }
+
+    /// Takes in what the kernel tells.
+    fn hear(&mut self) {
+        let Self { monitor, mirror, table, .. } = self;
+        let (mut is_disturbed, mut is_resync) = (false, false);
+        let drained = monitor.drain(|news| match news {
+            News::Link(link) => {
+                let index = link.index;
+                let is_news = mirror.add_link(link);
+                is_disturbed |= is_news;
+                // The kernel removes IPv4 routes with their link, and tells nobody.
+                is_resync |= is_news && table.uses(index);
+            }
+            News::LinkGone(index) => {
+                is_disturbed |= mirror.remove_link(index);
+                is_resync |= table.uses(index);
+            }
+            News::Address(address) => is_disturbed |= mirror.add_address(address),
+            News::AddressGone(address) => {
+                is_disturbed |= mirror.remove_address(&address);
+                // With the last address of a link go its IPv4 routes, as silently.
+                is_resync |= address.address.is_ipv4()
+                    && (table.uses(address.link) || mirror.uses(address.link));
+            }
+            News::Route(route, _) if route.is_ours() => {
+                is_disturbed |= mirror.displace(&route.key);
+                table.seen(route);
+            }
+            News::Route(route, replaces) => {
+                if replaces {
+                    table.taken(&route.key);
+                }
+                table.reconsider(route.key.prefix);
+                is_disturbed |= mirror.add_route(route, replaces);
+            }
+            News::RouteGone(route) if route.is_ours() => is_resync |= table.vanished(&route),
+            News::RouteGone(route) => {
+                table.reconsider(route.key.prefix);
+                is_disturbed |= mirror.remove_route(&route);
+            }
+        });
+        self.is_disturbed |= is_disturbed;
+        if is_resync {
+            self.schedule.resync_soon(Instant::now());
+        }
+        match drained {
+            Ok(Drained::All) => {}
+            Ok(Drained::Overrun) => {
+                self.status.overruns += 1;
+                warn!("the kernel's events overran us; reading everything anew");
+                self.schedule.resync_soon(Instant::now());
+            }
+            Err(error) => {
+                self.failed(format!("listening to the kernel: {error}"));
+                self.schedule.resync_soon(Instant::now());
+            }
+        }
+    }
+
+    /// Does what is due: reads anew, finds next hops, writes, tells.
+    fn turn(&mut self) {
+        let now = Instant::now();
+        if self.schedule.is_resync_due(now) {
+            self.resync();
+        }
+        if self.schedule.is_retry_due(now) {
+            // What it refuses may be due to something that we do not know of.
+            self.schedule.resync_soon(now);
+            self.table.retry();
+        }
+        if self.is_disturbed && self.status.ready {
+            self.is_disturbed = false;
+            self.table.refresh(&self.mirror);
+            if self.table.has_refused() {
+                self.schedule.retry_soon(now);
+            }
+            self.watch.look_at_all(&self.mirror);
+        }
+        if self.status.ready && self.settings.install {
+            self.write();
+        }
+        self.forward(now);
+        self.publish();
+    }
+
+    /// Reads everything that the kernel holds.
+    fn resync(&mut self) {
+        let started = Instant::now();
+        // Events that are older than what is read now would undo it.
+        self.hear();
+        match read_all(&mut self.writer) {
+            Ok((mirror, ours)) => {
+                let is_first = !self.status.ready;
+                self.mirror = mirror;
+                let surprises = self.table.load(ours);
+                self.table.reconsider_all(&self.mirror);
+                self.is_disturbed = true;
+                self.status.ready = true;
+                if is_first {
+                    let (stale, took) = (self.table.leftover_count(), started.elapsed());
+                    info!(stale, ?took, "read the routes of an earlier run");
+                } else if surprises > 0 {
+                    info!(surprises, "routes were not as they had been left");
+                }
+                self.schedule.resync_done(started, Instant::now());
+            }
+            Err(error) => {
+                self.failed(format!("reading the kernel's routes: {error}"));
+                self.schedule.resync_failed(Instant::now());
+            }
+        }
+    }
+
+    /// Writes some of what is to be written.
+    fn write(&mut self) {
+        // A route may have been taken over since it was last looked at.
+        self.hear();
+        let ops = self.table.plan(WRITES_A_TURN, &self.mirror);
+        let mut left = ops.as_slice();
+        while !left.is_empty() {
+            let answers = match self.writer.write(left) {
+                Ok(answers) => answers,
+                Err(error) => {
+                    self.failed(format!("writing routes: {error}"));
+                    for op in left {
+                        self.table.reconsider(op.key.prefix);
+                    }
+                    self.schedule.resync_failed(Instant::now());
+                    break;
+                }
+            };
+            let (done, rest) = left.split_at(answers.len().min(left.len()));
+            for (op, answer) in done.iter().zip(answers) {
+                let refused = answer.as_ref().err().map(ToString::to_string);
+                match self.table.written(op, answer) {
+                    Outcome::Done => {}
+                    Outcome::Repaired => {
+                        self.status.repairs += 1;
+                        self.repaired.push(op.key.prefix);
+                    }
+                    Outcome::Surprised => self.schedule.resync_soon(Instant::now()),
+                    Outcome::Refused => {
+                        let why = refused.unwrap_or_default();
+                        self.failed(format!("installing {}: {why}", op.key.prefix));
+                    }
+                }
+            }
+            left = rest;
+            // Our own writes are told to the monitor as well; it must not run over.
+            self.hear();
+        }
+        if self.table.has_refused() {
+            self.schedule.retry_later(Instant::now());
+        } else {
+            self.schedule.retry_is_over();
+        }
+        if !self.repaired.is_empty() && !self.table.is_dirty() {
+            let count = self.repaired.len();
+            self.repaired.truncate(REPAIRS_NAMED);
+            let named: Vec<String> = self.repaired.drain(..).map(|p| p.to_string()).collect();
+            info!(count, prefixes = named.join(" "), "put back routes that had been removed");
+        }
+    }
+
+    /// Switches on forwarding for the families that are routed as soon as one is, and looks
+    /// every few seconds whether it still is.
+    fn forward(&mut self, now: Instant) {
+        let is_due = self.schedule.is_forwarding_due(now);
+        let wanted = self
+            .table
+            .wanted_count()
+            .map(|count| count > 0 && self.settings.forwarding && self.settings.install);
+        let is_new = wanted != self.forwarded && self.forwarding.lacks(wanted);
+        if is_due || is_new {
+            self.forwarded = wanted;
+            self.schedule.check_forwarding_at(now + FORWARDING_EVERY);
+            if let Some(failure) = self.forwarding.ensure(wanted, &self.mirror) {
+                self.failed(failure);
+            }
+        }
+    }
+
+    fn failed(&mut self, what: String) {
+        if self.status.last_error.as_ref() != Some(&what) {
+            warn!("{what}");
+            self.status.last_error = Some(what);
+        }
+    }
+
+    fn publish(&mut self) {
+        self.status.forwarding = self.forwarding.states();
+        self.status.wanted = self.table.wanted_count();
+        self.status.installed = self.table.installed_count();
+        self.status.stale = self.table.leftover_count();
+        self.status.conflicts = self.table.conflict_count();
+        if **self.published.load() != self.status {
+            self.published.store(Arc::new(self.status.clone()));
+        }
+    }
+}
+
+/// A new mirror, and our routes.
+fn read_all(writer: &mut Writer) -> io::Result<(Mirror, Vec<KernelRoute>)> {
+    let mut mirror = Mirror::default();
+    let mut ours = Vec::new();
+    for (what, family) in DUMPS {
+        let all: Vec<News> =
+            writer.dump(what, family, |all: &mut Vec<News>, news| all.push(news))?;
+        for news in all {
+            match news {
+                News::Link(link) => _ = mirror.add_link(link),
+                News::Address(address) => _ = mirror.add_address(address),
+                News::Route(route, _) if route.is_ours() => {
+                    if route.tos == 0 {
+                        ours.push(route);
+                    }
+                }
+                News::Route(route, _) => _ = mirror.add_route(route, false),
+                News::LinkGone(_) | News::AddressGone(_) | News::RouteGone(_) => {}
+            }
+        }
+    }
+    Ok((mirror, ours))
+}

@@ -1,0 +1,74 @@
+//! What the speaker was told of next hops and own addresses, and what it is still to be told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::mirror::Mirror;
+use super::{Event, LocalAddress};
+
+/// Watched next hops. Holds the newest state only, so that it never grows, however late the
+/// speaker takes it.
+#[derive(Debug, Default)]
+pub struct Watch {
+    /// What was last told of each; `None` if nothing yet.
+    told: BTreeMap<IpAddr, Option<Option<u32>>>,
+    untold: BTreeSet<IpAddr>,
+    told_addresses: Option<Vec<LocalAddress>>,
+    has_new_addresses: bool,
+}
+
+impl Watch {
+    /// Watches a next hop from now on. It is told of once in any case.
+    pub fn add(&mut self, next_hop: IpAddr, mirror: &Mirror) {
+        self.told.insert(next_hop, None);
+        self.look(next_hop, mirror);
+    }
+
+    /// Watches a next hop no more.
+    pub fn remove(&mut self, next_hop: IpAddr) {
+        self.told.remove(&next_hop);
+        self.untold.remove(&next_hop);
+    }
+
+    /// Compares everything with what was told.
+    pub fn look_at_all(&mut self, mirror: &Mirror) {
+        let all: Vec<IpAddr> = self.told.keys().copied().collect();
+        for next_hop in all {
+            self.look(next_hop, mirror);
+        }
+        self.has_new_addresses = self.told_addresses.as_ref() != Some(&mirror.own_addresses());
+    }
+
+    fn look(&mut self, next_hop: IpAddr, mirror: &Mirror) {
+        if self.told.get(&next_hop) == Some(&Some(cost(next_hop, mirror))) {
+            self.untold.remove(&next_hop);
+        } else {
+            self.untold.insert(next_hop);
+        }
+    }
+
+    /// Whether there is something to tell.
+    pub fn has_news(&self) -> bool {
+        self.has_new_addresses || !self.untold.is_empty()
+    }
+
+    /// What to tell next, addresses first; it counts as told.
+    pub fn tell(&mut self, mirror: &Mirror) -> Option<Event> {
+        if std::mem::take(&mut self.has_new_addresses) {
+            let addresses = mirror.own_addresses();
+            self.told_addresses = Some(addresses.clone());
+            return Some(Event::OwnAddresses(addresses));
+        }
+        let mut costs = Vec::with_capacity(self.untold.len());
+        for next_hop in std::mem::take(&mut self.untold) {
+            let cost = cost(next_hop, mirror);
+            self.told.insert(next_hop, Some(cost));
+            costs.push((next_hop, cost));
+        }
+        (!costs.is_empty()).then_some(Event::NextHops(costs))
+    }
+}
+
+fn cost(next_hop: IpAddr, mirror: &Mirror) -> Option<u32> {
+    mirror.reach(next_hop).ok().map(|reached| reached.cost)
+}

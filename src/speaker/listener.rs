@@ -1,0 +1,116 @@
+//! Accepting TCP connections, from known peers only.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tracing::{debug, warn};
+
+use super::dial::set_options;
+
+/// Who may connect, and where its connection goes.
+pub(super) type KnownPeers = HashMap<IpAddr, mpsc::Sender<TcpStream>>;
+
+/// Listening sockets and the tasks that accept from them; dropped, they close.
+pub struct Listeners {
+    pub(super) known: Arc<ArcSwap<KnownPeers>>,
+    addresses: Vec<SocketAddr>,
+    _tasks: JoinSet<()>,
+}
+
+/// An address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}{}", hint(.source))]
+pub struct ListenError {
+    address: SocketAddr,
+    source: io::Error,
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; another program has that port: stop it, or choose another bgp.listen.port"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need the capability NET_BIND_SERVICE"
+        }
+        _ => "",
+    }
+}
+
+impl Listeners {
+    /// Listens on `port` of each of `addresses`, also of those that the host does not have
+    /// yet; port 0 takes any that is free.
+    ///
+    /// # Errors
+    /// Names the first address that fails and why.
+    pub fn bind(addresses: &[IpAddr], port: u16) -> Result<Self, ListenError> {
+        let known = Arc::new(ArcSwap::from_pointee(KnownPeers::new()));
+        let mut tasks = JoinSet::new();
+        let mut bound = Vec::new();
+        for &address in addresses {
+            let address = SocketAddr::new(address, port);
+            let listener = listen(address).map_err(|source| ListenError { address, source })?;
+            bound.push(listener.local_addr().unwrap_or(address));
+            tasks.spawn(accept(listener, Arc::clone(&known)));
+        }
+        Ok(Self { known, addresses: bound, _tasks: tasks })
+    }
+
+    /// What is listened on.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+        socket.set_freebind_v6(true)?;
+    } else {
+        socket.set_freebind_v4(true)?;
+    }
+    set_options(&socket, address.is_ipv4());
+    socket.bind(&address.into())?;
+    socket.listen(1024)?;
+    TcpListener::from_std(socket.into())
+}
+
+async fn accept(listener: TcpListener, known: Arc<ArcSwap<KnownPeers>>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, from)) => hand_over(stream, from.ip().to_canonical(), &known),
+            Err(error) => {
+                // Out of descriptors, most likely: the connection stays in the backlog, so
+                // asking again at once would spin.
+                warn!(%error, "cannot accept a BGP connection");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        }
+    }
+}
+
+fn hand_over(stream: TcpStream, from: IpAddr, known: &ArcSwap<KnownPeers>) {
+    let refused = match known.load().get(&from) {
+        Some(peer) => match peer.try_send(stream) {
+            Ok(()) => return,
+            Err(refused) => refused.into_inner(),
+        },
+        None => {
+            debug!(%from, "connection from an address that is no peer's, closed");
+            stream
+        }
+    };
+    // Reset instead of lingering: the stranger gets no state out of us.
+    let _ = SockRef::from(&refused).set_linger(Some(Duration::ZERO));
+}

@@ -1,0 +1,393 @@
+//! One task a peer: feeds its session machine and does what the machine says.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use arc_swap::ArcSwap;
+use brindle_bgp::fsm::{Action, Delivery, Direction, Event, Negotiated, Peer, State, WireId};
+use brindle_bgp::msg::{
+    self, AttributeFault, CeaseReason, Message, Notification, Treatment, WireFormat,
+};
+use brindle_bgp::rib::PeerId;
+use bytes::BytesMut;
+use futures::FutureExt;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, JoinSet};
+use tracing::{debug, info, warn};
+
+use super::WantedPeer;
+use super::dial::dial;
+use super::owner::{FromPeer, News};
+use super::status::{Counters, PeerStatus};
+use super::wire::{Wire, read_any};
+use super::writer::Writer;
+
+/// Wire numbers are unique over all peers, so that late news of an old wire finds nobody.
+static NEXT_WIRE: AtomicU64 = AtomicU64::new(1);
+
+/// What others may read of a peer's task at any time.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) status: ArcSwap<PeerStatus>,
+    pub(super) counters: Arc<Counters>,
+}
+
+impl Shared {
+    pub(super) fn new() -> Arc<Self> {
+        let status = ArcSwap::from_pointee(PeerStatus::new());
+        Arc::new(Self { status, counters: Arc::default() })
+    }
+}
+
+/// What the owner tells a peer's task.
+#[derive(Debug)]
+pub(super) enum Order {
+    Start,
+    Stop(CeaseReason, Option<String>),
+    /// Send a message, if there is a session.
+    Say(Message),
+}
+
+/// What a wire's writer tells the peer's task.
+#[derive(Debug)]
+pub(super) enum WireNews {
+    Progress(WireId),
+    Broken(WireId, String),
+}
+
+pub(super) struct PeerTask {
+    id: PeerId,
+    wanted: Arc<WantedPeer>,
+    machine: Peer,
+    wires: Vec<Wire>,
+    dialling: Option<JoinHandle<Result<TcpStream, String>>>,
+    /// News for the owner that wait for room in its channel; nothing more is read meanwhile.
+    pending: Vec<News>,
+    to_owner: mpsc::Sender<FromPeer>,
+    news: (mpsc::Sender<WireNews>, mpsc::Receiver<WireNews>),
+    shared: Arc<Shared>,
+    established: Option<WireId>,
+    /// Wires that still carry their last message.
+    closing: JoinSet<()>,
+    sent_notification: Option<(Notification, Instant)>,
+    received_notification: Option<(Notification, Instant)>,
+    last_fault: Option<Instant>,
+}
+
+impl PeerTask {
+    pub(super) fn new(
+        id: PeerId,
+        wanted: Arc<WantedPeer>,
+        to_owner: mpsc::Sender<FromPeer>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        // Only jitter hangs on it: two nodes that start together shall not dial in step.
+        let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let seed = u64::from(clock.subsec_nanos())
+            ^ (u64::from(id.0) << 32)
+            ^ u64::from(std::process::id());
+        let machine = Peer::new(wanted.session.clone(), seed);
+        Self {
+            id,
+            wanted,
+            machine,
+            wires: Vec::new(),
+            dialling: None,
+            pending: Vec::new(),
+            to_owner,
+            news: mpsc::channel(16),
+            shared,
+            established: None,
+            closing: JoinSet::new(),
+            sent_notification: None,
+            received_notification: None,
+            last_fault: None,
+        }
+    }
+
+    /// Runs until the owner drops its end of `orders` and the session is closed.
+    pub(super) async fn run(
+        mut self,
+        mut orders: mpsc::Receiver<Order>,
+        mut accepted: mpsc::Receiver<TcpStream>,
+    ) {
+        loop {
+            self.run_timers();
+            while self.closing.try_join_next().is_some() {}
+            let deadline = self.machine.deadline();
+            let may_read = self.pending.is_empty();
+            let to_owner = self.to_owner.clone();
+            tokio::select! {
+                biased;
+                order = orders.recv() => match order {
+                    Some(Order::Start) => self.feed(Event::Start),
+                    Some(Order::Stop(reason, text)) => self.feed(Event::Stop(reason, text)),
+                    Some(Order::Say(message)) => self.say(&message),
+                    None => break,
+                },
+                permit = to_owner.reserve(), if !may_read => {
+                    let Ok(permit) = permit else { break };
+                    permit.send(FromPeer::News(self.id, std::mem::take(&mut self.pending)));
+                }
+                Some(stream) = accepted.recv() => self.connected(stream, Direction::Accepted),
+                dialled = async { self.dialling.as_mut().expect("guarded").await }, if self.dialling.is_some() => {
+                    self.dialling = None;
+                    match dialled {
+                        Ok(Ok(stream)) => self.connected(stream, Direction::Dialled),
+                        Ok(Err(why)) => self.dial_failed(why),
+                        Err(ended) => self.dial_failed(format!("dialling ended early: {ended}")),
+                    }
+                }
+                Some(news) = self.news.1.recv() => match news {
+                    WireNews::Progress(wire) => self.feed(Event::Progress(wire)),
+                    WireNews::Broken(wire, why) => self.broken(wire, why),
+                },
+                (wire, read) = read_any(&mut self.wires), if may_read && !self.wires.is_empty() => {
+                    self.take_in(wire, read);
+                }
+                () = until(deadline) => {}
+            }
+            self.publish();
+        }
+        self.feed(Event::Stop(CeaseReason::PeerDeconfigured, None));
+        self.publish();
+        while self.closing.join_next().await.is_some() {}
+    }
+
+    /// Runs timers that are due, but first takes in what has already arrived: after a pause
+    /// of ours the peer's keepalives wait in the socket, and it must not be taken for dead.
+    fn run_timers(&mut self) {
+        let now = Instant::now();
+        if self.machine.deadline().is_none_or(|due| due > now) {
+            return;
+        }
+        if self.pending.is_empty()
+            && !self.wires.is_empty()
+            && let Some((wire, read)) = read_any(&mut self.wires).now_or_never()
+        {
+            self.take_in(wire, read);
+        }
+        if self.machine.deadline().is_some_and(|due| due <= now) {
+            let actions = self.machine.on_deadline(now);
+            self.carry_out(actions);
+        }
+        self.publish();
+    }
+
+    fn feed(&mut self, event: Event) {
+        let actions = self.machine.handle(event, Instant::now());
+        self.carry_out(actions);
+    }
+
+    fn dial_failed(&mut self, why: String) {
+        debug!(peer = %self.wanted.rib.name, %why, "dialling failed");
+        let mut status = PeerStatus::clone(&self.shared.status.load());
+        status.last_dial_error = Some(why.clone());
+        self.shared.status.store(Arc::new(status));
+        self.feed(Event::ConnectFailed(why));
+    }
+
+    fn connected(&mut self, stream: TcpStream, direction: Direction) {
+        let id = WireId(NEXT_WIRE.fetch_add(1, Ordering::Relaxed));
+        let start_writer = |write| {
+            let counters = Arc::clone(&self.shared.counters);
+            Writer::start(self.id, id, write, self.to_owner.clone(), self.news.0.clone(), counters)
+        };
+        match Wire::new(id, stream, start_writer) {
+            Ok(wire) => {
+                self.wires.push(wire);
+                self.feed(Event::Connected(id, direction));
+            }
+            Err(error) if direction == Direction::Dialled => self.dial_failed(error.to_string()),
+            Err(error) => debug!(%error, "accepted connection was gone at once"),
+        }
+    }
+
+    fn broken(&mut self, wire: WireId, why: String) {
+        if let Some(index) = self.wires.iter().position(|w| w.id == wire) {
+            self.wires.swap_remove(index);
+            self.feed(Event::Closed(wire, why));
+        }
+    }
+
+    /// Decodes and handles everything that is whole in the wire's buffer.
+    fn take_in(&mut self, wire: WireId, read: std::io::Result<usize>) {
+        match read {
+            Ok(0) => return self.broken(wire, "the peer closed the connection".to_owned()),
+            Err(error) => return self.broken(wire, error.to_string()),
+            Ok(_) => self.shared.counters.note_heard(),
+        }
+        let counters = Arc::clone(&self.shared.counters);
+        while let Some(current) = self.wires.iter_mut().find(|w| w.id == wire) {
+            match current.next_message(&counters) {
+                Ok(None) => {
+                    current.relax();
+                    return;
+                }
+                Ok(Some(decoded)) => {
+                    if !decoded.faults.is_empty() {
+                        self.note_faults(&decoded.faults);
+                    }
+                    if let Message::Notification(notification) = &decoded.message {
+                        self.received_notification = Some((notification.clone(), Instant::now()));
+                    }
+                    self.feed(Event::Received(wire, decoded.message));
+                }
+                Err(error) => {
+                    self.feed(Event::Malformed(wire, error.0));
+                    // The machine closes it; should it ever not, nothing more can be read
+                    // from a stream that is out of step.
+                    if let Some(index) = self.wires.iter().position(|w| w.id == wire) {
+                        self.closing.spawn(self.wires.swap_remove(index).close());
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Counts malformed attributes; logs at most one line a minute and peer.
+    fn note_faults(&mut self, faults: &[AttributeFault]) {
+        for fault in faults {
+            let counter = match fault.treatment {
+                Treatment::DiscardAttribute => &self.shared.counters.discarded,
+                Treatment::TreatAsWithdraw => &self.shared.counters.treated_as_withdraw,
+            };
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        let now = Instant::now();
+        let quiet = self.last_fault.is_some_and(|at| now - at < Duration::from_secs(60));
+        if let (Some(fault), false) = (faults.first(), quiet) {
+            self.last_fault = Some(now);
+            warn!(peer = %self.wanted.rib.name, attribute = fault.code, why = %fault.why,
+                treatment = ?fault.treatment, "malformed attribute (RFC 7606)");
+        }
+    }
+
+    fn say(&mut self, message: &Message) {
+        if let Some(id) = self.established {
+            self.send(id, message);
+        }
+    }
+
+    fn send(&mut self, id: WireId, message: &Message) {
+        if let Some(wire) = self.wires.iter().find(|w| w.id == id) {
+            let mut octets = BytesMut::new();
+            msg::encode(message, &wire.format, &mut octets);
+            wire.writer.send(octets.freeze());
+        }
+    }
+
+    fn carry_out(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Dial => {
+                    let peer = SocketAddr::new(self.wanted.address, self.wanted.port);
+                    self.dialling = Some(tokio::spawn(dial(peer, self.wanted.source)));
+                }
+                Action::AbandonDial => {
+                    if let Some(dialling) = self.dialling.take() {
+                        dialling.abort();
+                    }
+                }
+                Action::Send(wire, message) => {
+                    if let Message::Notification(notification) = &message {
+                        self.sent_notification = Some((notification.clone(), Instant::now()));
+                    }
+                    self.send(wire, &message);
+                }
+                Action::Close(wire) => {
+                    if let Some(index) = self.wires.iter().position(|w| w.id == wire) {
+                        self.closing.spawn(self.wires.swap_remove(index).close());
+                    }
+                }
+                Action::Up(wire, negotiated) => self.up(wire, *negotiated),
+                Action::Down(why) => {
+                    self.established = None;
+                    info!(peer = %self.wanted.rib.name, %why, "session down");
+                    self.pending.push(News::Down);
+                }
+                Action::Deliver(Delivery::Update(update)) => {
+                    self.pending.push(News::Update(update))
+                }
+                Action::Deliver(Delivery::EndOfRib(family)) => {
+                    self.pending.push(News::EndOfRib(family));
+                }
+                Action::Deliver(Delivery::Refresh(refresh)) => {
+                    self.pending.push(News::Refresh(refresh));
+                }
+            }
+        }
+    }
+
+    fn up(&mut self, id: WireId, negotiated: Negotiated) {
+        let Some(wire) = self.wires.iter_mut().find(|w| w.id == id) else { return };
+        wire.format = WireFormat {
+            four_octet_asns: negotiated.four_octet_asns,
+            extended_message: negotiated.extended_message,
+            extended_next_hop: negotiated.extended_next_hop,
+            families: negotiated.families.clone(),
+            internal: self.wanted.session.local_asn == self.wanted.session.remote_asn,
+        };
+        wire.writer.start_updates();
+        let wake = Arc::clone(&wire.writer.wake);
+        let local = wire.ends.0.ip();
+        self.established = Some(id);
+        info!(peer = %self.wanted.rib.name, address = %self.wanted.address,
+            hold_time = negotiated.hold_time.secs(), "session established");
+        self.pending.push(News::Up { wire: id, local, wake, negotiated });
+    }
+
+    /// Makes the state readable for others, if it changed.
+    fn publish(&mut self) {
+        let old = self.shared.status.load();
+        let state = self.machine.state();
+        let next_dial = self.machine.next_dial();
+        let last_down = self.machine.last_error();
+        let notified = |old: &Option<(Notification, Instant)>, new: &Option<(_, Instant)>| {
+            old.as_ref().map(|(_, at)| *at) != new.as_ref().map(|(_, at)| *at)
+        };
+        if old.state == state
+            && old.next_dial == next_dial
+            && old.last_down.as_ref() == last_down
+            && !notified(&old.last_sent, &self.sent_notification)
+            && !notified(&old.last_received, &self.received_notification)
+        {
+            return;
+        }
+        let mut status = PeerStatus::clone(&old);
+        if old.state != state {
+            let was_up = old.state == State::Established;
+            status.flaps += u64::from(was_up);
+            // Dialling and waiting take turns; what counts is how long it has not been up.
+            if was_up || state == State::Established {
+                status.since = Instant::now();
+            }
+            status.state = state;
+        }
+        if old.last_down.as_ref() != last_down {
+            status.last_dial_error = None;
+        }
+        status.last_down = last_down.cloned();
+        status.next_dial = next_dial;
+        status.last_sent.clone_from(&self.sent_notification);
+        status.last_received.clone_from(&self.received_notification);
+        status.negotiated = self.machine.negotiated().cloned();
+        let wire = self.established.and_then(|id| self.wires.iter().find(|w| w.id == id));
+        status.ends = wire.map(|wire| wire.ends);
+        if status.negotiated.is_some() {
+            status.last_dial_error = None;
+        }
+        self.shared.status.store(Arc::new(status));
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
