@@ -15,7 +15,7 @@ use tracing_subscriber::registry::LookupSpan;
 /// What is logged and how.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Log")]
-pub struct Args {
+pub struct LogArgs {
     /// What is logged: error, warn, info, debug, trace, or by part: info,brindle::speaker=debug
     #[arg(long, value_name = "LEVEL", env = "BRINDLE_LOG", default_value = "info")]
     pub log_level: String,
@@ -39,7 +39,7 @@ pub enum LogFormat {
 ///
 /// # Errors
 /// If the level is none, or if something already takes the logs.
-pub fn init(args: &Args) -> anyhow::Result<()> {
+pub fn init(args: &LogArgs) -> anyhow::Result<()> {
     let level = &args.log_level;
     let filter = EnvFilter::try_new(level).with_context(|| {
         format!(

@@ -12,6 +12,7 @@ use support::shell::Shell;
 use support::{epoch, hold, open, settings};
 
 /// One thing that happens; wires are chosen among those that ever were.
+#[allow(clippy::large_enum_variant, reason = "a test may waste memory")]
 #[derive(Clone, Debug)]
 enum Move {
     Start,

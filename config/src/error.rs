@@ -93,7 +93,7 @@ impl std::error::Error for Errors {}
 
 /// `text` with control characters escaped: what a file holds must not move the cursor of
 /// the terminal that shows it, nor forge a line of a log.
-fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

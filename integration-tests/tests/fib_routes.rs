@@ -339,6 +339,37 @@ fn forwarding_is_switched_on_for_the_families_that_are_routed() {
 }
 
 #[test]
+fn forwarding_that_cannot_be_switched_on_is_reported_and_routes_are_installed() {
+    if !can_run() {
+        return;
+    }
+    let namespace = Namespace::new();
+    let forwarding = FibSettings { forwarding: true, ..settings() };
+    let fib = namespace.start_within(forwarding, Tuning::default(), || {
+        std::fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap();
+        make_settings_read_only();
+    });
+    fib.want("10.244.2.0/24", &["10.0.0.2"]);
+    until_ours(&namespace, "-4", &["10.244.2.0/24 via 10.0.0.2 dev eth0 metric 512"]);
+    fib.until("it is reported", |status| status.last_error.is_some());
+    let status = fib.status();
+    let error = status.last_error.unwrap();
+    assert!(error.contains("/proc/sys/net/ipv4/ip_forward: Read-only file system"), "{error}");
+    assert_eq!(status.forwarding[0], ForwardingState::Off);
+}
+
+/// As a container without privileges sees it. Only this thread and those that it starts do.
+fn make_settings_read_only() {
+    use nix::mount::{MsFlags, mount};
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
+    let nothing = None::<&str>;
+    mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing).unwrap();
+    mount(Some("/proc/sys"), "/proc/sys", nothing, MsFlags::MS_BIND, nothing).unwrap();
+    let again = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+    mount(nothing, "/proc/sys", nothing, again, nothing).unwrap();
+}
+
+#[test]
 fn nothing_is_written_when_installing_is_switched_off() {
     if !can_run() {
         return;

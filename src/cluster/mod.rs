@@ -7,6 +7,9 @@ use std::sync::Arc;
 use brindle_bgp::net::{Asn, Prefix};
 
 pub mod files;
+mod folder;
+mod manifest;
+pub mod node;
 pub mod peers;
 
 /// A node of the cluster, as far as routing needs it.

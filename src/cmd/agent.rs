@@ -21,7 +21,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME", env = "BRINDLE_NODE_NAME")]
     node_name: Option<String>,
     #[command(flatten)]
-    log: telemetry::Args,
+    log: telemetry::LogArgs,
 }
 
 /// Runs the daemon until it is told to stop.

@@ -202,26 +202,41 @@ pub fn start_tuned(
     settings: FibSettings,
     tuning: Tuning,
 ) -> anyhow::Result<(FibHandle, mpsc::Receiver<Event>)> {
-    let writer = netlink::Writer::open().context("cannot open a netlink socket for routes")?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the event loop of the fib")?;
-    let monitor = {
-        let _entered = runtime.enter();
-        netlink::Monitor::open(tuning.event_buffer)
-            .context("cannot open a netlink socket for events")?
-    };
     let (commands, inbox) = mpsc::channel(COMMANDS);
     let (outbox, events) = mpsc::channel(EVENTS);
     let status = Arc::new(ArcSwap::from_pointee(FibStatus::default()));
     let published = status.clone();
+    let (report, opened) = std::sync::mpsc::sync_channel(1);
     std::thread::Builder::new()
         .name("fib".to_owned())
-        .spawn(move || {
-            let fib = task::Fib::new(settings, writer, monitor, published, tuning.audit);
-            runtime.block_on(fib.run(inbox, outbox));
+        .spawn(move || match open(settings, tuning, published) {
+            Ok((runtime, fib)) => {
+                // Nobody waits for the report if the caller is gone; the inbox says so as well.
+                let _ = report.send(Ok(()));
+                runtime.block_on(fib.run(inbox, outbox));
+            }
+            Err(error) => _ = report.send(Err(error)),
         })
         .context("cannot start the thread of the fib")?;
+    opened.recv().context("the thread of the fib ended at once")??;
     Ok((FibHandle { commands, status }, events))
+}
+
+/// Makes the task and its event loop, on the thread that will run it.
+fn open(
+    settings: FibSettings,
+    tuning: Tuning,
+    published: Arc<ArcSwap<FibStatus>>,
+) -> anyhow::Result<(tokio::runtime::Runtime, task::Fib)> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop of the fib")?;
+    let writer = netlink::Writer::open().context("cannot open a netlink socket for routes")?;
+    let entered = runtime.enter();
+    let monitor = netlink::Monitor::open(tuning.event_buffer)
+        .context("cannot open a netlink socket for events")?;
+    let fib = task::Fib::new(settings, writer, monitor, published, tuning.audit);
+    drop(entered);
+    Ok((runtime, fib))
 }

@@ -267,6 +267,11 @@ impl Table {
         }
     }
 
+    /// It is not known whether what was planned for this prefix was carried out.
+    pub fn plan_again(&mut self, prefix: Prefix) {
+        self.dirty.insert(prefix);
+    }
+
     /// Others' routes were read anew: every prefix that they hold or held is looked at.
     pub fn reconsider_all(&mut self, mirror: &Mirror) {
         self.dirty.extend(self.conflicts.iter());

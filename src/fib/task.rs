@@ -281,7 +281,7 @@ impl Fib {
                 Err(error) => {
                     self.failed(format!("writing routes: {error}"));
                     for op in left {
-                        self.table.reconsider(op.key.prefix);
+                        self.table.plan_again(op.key.prefix);
                     }
                     self.schedule.resync_failed(Instant::now());
                     break;

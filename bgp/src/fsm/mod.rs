@@ -13,11 +13,11 @@
 //! settled. The shell owns sockets and the clock: it reports every [`Event`], carries out
 //! every [`Action`] in order, and calls [`Peer::on_deadline`] when [`Peer::deadline`] has come.
 
+mod collisions;
 mod down;
 mod event;
 mod negotiate;
 mod peer;
-mod refuse;
 mod settings;
 mod state;
 mod timers;

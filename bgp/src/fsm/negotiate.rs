@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use bytes::{BufMut, Bytes, BytesMut};
+
 use crate::msg::{Capability, HoldTime, Notification, Open};
 use crate::net::{AfiSafi, Family};
 
-use super::{Direction, PeerSettings, refuse};
+use super::{Direction, PeerSettings};
 
 /// The address family identifier of IPv6, as next hop family (RFC 8950 §4).
 const AFI_IPV6: u16 = 2;
@@ -66,16 +68,16 @@ pub(super) fn negotiate(
     theirs: Open,
 ) -> Result<Negotiated, Notification> {
     if theirs.asn() != Some(settings.remote_asn) {
-        return Err(refuse::bad_peer_as());
+        return Err(Notification::bad_peer_as());
     }
     // Equal identifiers in different ASes are allowed (RFC 6286 §2.1).
     if settings.is_internal() && theirs.router_id == settings.router_id {
-        return Err(refuse::bad_bgp_identifier());
+        return Err(Notification::bad_router_id());
     }
     let ours = offered(settings);
     let families = common_families(&ours, &theirs.capabilities);
     if families.is_empty() {
-        return Err(refuse::no_common_family(&ours));
+        return Err(Notification::unsupported_capability(missing(&ours)));
     }
 
     let has = |wanted: fn(&Capability) -> bool| theirs.capabilities.iter().any(wanted);
@@ -111,6 +113,18 @@ fn offers_extended_next_hop(settings: &PeerSettings, families: &[Family]) -> boo
     settings.extended_next_hop && families.contains(&Family::Ipv4Unicast)
 }
 
+/// The capabilities of these families as an OPEN carries them (RFC 4760 §8, RFC 5492 §5).
+fn missing(families: &[Family]) -> Bytes {
+    let mut octets = BytesMut::with_capacity(families.len() * 6);
+    for &family in families {
+        let AfiSafi { afi, safi } = family.into();
+        octets.put_slice(&[1, 4]);
+        octets.put_u16(afi);
+        octets.put_slice(&[0, safi]);
+    }
+    octets.freeze()
+}
+
 fn common_families(ours: &[Family], theirs: &[Capability]) -> Vec<Family> {
     let offers: Vec<AfiSafi> = theirs
         .iter()
@@ -129,8 +143,6 @@ fn common_families(ours: &[Family], theirs: &[Capability]) -> Vec<Family> {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
     use crate::net::{Asn, RouterId};
 

@@ -1,15 +1,13 @@
-//! The machine of one peer: when to dial, and which wire is kept (RFC 4271 §6.8, §8).
+//! The machine of one peer: what to do with an event, and when to dial (RFC 4271 §8).
 
 use std::time::Instant;
 
 use crate::msg::{CeaseReason, Message, Notification, Open};
 
-use super::negotiate::our_open;
-use super::timers::{
-    Backoff, COLLISION_FRESH, COLLISION_GRACE, DIAL_LIMIT, IDLE_HOLD, Random, STABLE_AFTER,
-};
+use super::collisions::{is_collision, turn_away};
+use super::timers::{Backoff, DIAL_LIMIT, IDLE_HOLD, Random, STABLE_AFTER};
 use super::wire::{Step, Wire};
-use super::{Action, Direction, Down, Event, Negotiated, PeerSettings, State, WireId, refuse};
+use super::{Action, Direction, Down, Event, Negotiated, PeerSettings, State, WireId};
 
 /// The session machine of one peer, with up to two wires until a collision is settled
 /// (RFC 4271 §6.8).
@@ -21,26 +19,26 @@ use super::{Action, Direction, Down, Event, Negotiated, PeerSettings, State, Wir
 /// can take that one for Established while the decision is open.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    settings: PeerSettings,
+    pub(super) settings: PeerSettings,
     /// Whether the operator wants the session.
-    wanted: bool,
-    dialler: Dialler,
+    pub(super) wanted: bool,
+    pub(super) dialler: Dialler,
     /// While a failed OPEN exchange is fresh, connections of the peer are refused
     /// (RFC 4271 §8.1.1 DampPeerOscillations).
-    idle_until: Option<Instant>,
+    pub(super) idle_until: Option<Instant>,
     /// At most two, the older first; with one Established there is no other.
-    wires: Vec<Wire>,
+    pub(super) wires: Vec<Wire>,
     backoff: Backoff,
-    random: Random,
+    pub(super) random: Random,
     last_error: Option<Down>,
     last_open: Option<Box<Open>>,
-    established_since: Option<Instant>,
-    times_established: u64,
+    pub(super) established_since: Option<Instant>,
+    pub(super) times_established: u64,
 }
 
 /// What we do to reach the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Dialler {
+pub(super) enum Dialler {
     /// Nothing: not wanted, not allowed, or a wire is good enough.
     Off,
     /// Dials at that instant.
@@ -171,7 +169,7 @@ impl Peer {
     }
 
     fn stop(&mut self, reason: CeaseReason, text: Option<&str>, out: &mut Vec<Action>) {
-        let cease = refuse::cease(reason, text);
+        let cease = Notification::cease(reason, text);
         for wire in &self.wires {
             out.push(Action::Send(wire.id, Message::Notification(cease.clone())));
         }
@@ -199,57 +197,6 @@ impl Peer {
             out.push(Action::Down(why.clone()));
         }
         self.last_error = Some(why);
-    }
-
-    fn connected(&mut self, id: WireId, direction: Direction, now: Instant, out: &mut Vec<Action>) {
-        if self.find(id).is_some() {
-            return;
-        }
-        match direction {
-            // Abandoned meanwhile.
-            Direction::Dialled if !matches!(self.dialler, Dialler::Dialling(_)) => {
-                return out.push(Action::Close(id));
-            }
-            Direction::Dialled => self.dialler = Dialler::Off,
-            Direction::Accepted if !self.wanted || self.idle_until.is_some() => {
-                return turn_away(id, refuse::connection_rejected(), out);
-            }
-            Direction::Accepted => {}
-        }
-        if self.wires.len() == 2 {
-            self.make_room(now, out);
-        }
-        // Room that was made may have let the other wire go on, up to Established.
-        if self.established().is_some() {
-            turn_away(id, refuse::collision(), out);
-            self.probe(now, out);
-        } else if self.wires.len() == 2 {
-            turn_away(id, refuse::collision(), out);
-        } else {
-            out.push(Action::Send(id, Message::Open(our_open(&self.settings))));
-            self.wires.push(Wire::new(id, direction, now));
-        }
-        self.settle_dialler(now, out);
-    }
-
-    /// A peer that dials although the session is Established may have lost it without a
-    /// word, in a crash: a KEEPALIVE makes its kernel reset what it does not know.
-    fn probe(&mut self, now: Instant, out: &mut Vec<Action>) {
-        for wire in &mut self.wires {
-            if wire.probe(&mut self.random, now) {
-                out.push(Action::Send(wire.id, Message::Keepalive));
-            }
-        }
-    }
-
-    /// Closes the older one of two wires if it has been silent for long: a peer that lost
-    /// its power twice shall not be locked out until the timers of its old wires run out.
-    fn make_room(&mut self, now: Instant, out: &mut Vec<Action>) {
-        let is_silent =
-            |wire: &&Wire| wire.state() == State::OpenSent && wire.since + COLLISION_GRACE < now;
-        if let Some(id) = self.wires.iter().find(is_silent).map(|wire| wire.id) {
-            self.refuse(id, refuse::collision(), None, now, out);
-        }
     }
 
     fn connect_failed(&mut self, why: String, now: Instant) {
@@ -302,73 +249,8 @@ impl Peer {
         }
     }
 
-    /// An OPEN was accepted: settles a collision if there is one (RFC 4271 §6.8).
-    fn opened(&mut self, id: WireId, now: Instant, out: &mut Vec<Action>) {
-        let rival = self.wires.iter().find(|wire| wire.id != id);
-        let rival = rival.map(|rival| (rival.id, rival.state(), self.wins(rival, id, now)));
-        match rival {
-            None | Some((_, State::OpenSent, false)) => self.answer(id, now, out),
-            Some((_, State::OpenSent, true)) => {
-                if let Some(wire) = self.find_mut(id) {
-                    wire.hold_back(now);
-                }
-            }
-            Some((_, _, true)) => self.refuse(id, refuse::collision(), None, now, out),
-            Some((rival, _, false)) => {
-                self.refuse(rival, refuse::collision(), None, now, out);
-                self.answer(id, now, out);
-            }
-        }
-        self.settle_dialler(now, out);
-    }
-
-    /// Whether `rival` is to be kept rather than the wire `id`, whose OPEN is there. One that
-    /// could be Established by now and is not has lost its peer.
-    fn wins(&self, rival: &Wire, id: WireId, now: Instant) -> bool {
-        if rival.since + COLLISION_FRESH < now {
-            return false;
-        }
-        let Some((wire, agreed)) = self.find(id).and_then(|wire| Some((wire, wire.agreed()?)))
-        else {
-            return false;
-        };
-        if rival.direction == wire.direction {
-            // Nobody dials twice, but who has lost the first one.
-            return self.wires.last().is_some_and(|newest| newest.id == rival.id);
-        }
-        let ours = (self.settings.router_id, self.settings.local_asn);
-        let theirs = (agreed.their_open.router_id, self.settings.remote_asn);
-        let kept = if ours > theirs { Direction::Dialled } else { Direction::Accepted };
-        rival.direction == kept
-    }
-
-    /// Answers the peer's OPEN: with that it may take the wire for Established.
-    fn answer(&mut self, id: WireId, now: Instant, out: &mut Vec<Action>) {
-        let Some(wire) = self.wires.iter_mut().find(|wire| wire.id == id) else {
-            return;
-        };
-        out.push(Action::Send(id, Message::Keepalive));
-        if wire.answered(&mut self.random, now) {
-            self.establish(id, now, out);
-        }
-    }
-
-    fn establish(&mut self, id: WireId, now: Instant, out: &mut Vec<Action>) {
-        let rivals = self.wires.iter().map(|wire| wire.id).filter(|&rival| rival != id);
-        for rival in rivals.collect::<Vec<_>>() {
-            self.refuse(rival, refuse::collision(), None, now, out);
-        }
-        if let Some(wire) = self.wires.iter_mut().find(|wire| wire.id == id) {
-            let agreed = wire.establish(&self.settings, now);
-            self.established_since = Some(now);
-            self.times_established += 1;
-            self.settle_dialler(now, out);
-            out.push(Action::Up(id, agreed));
-        }
-    }
-
     /// Says why and closes.
-    fn refuse(
+    pub(super) fn refuse(
         &mut self,
         id: WireId,
         answer: Notification,
@@ -433,7 +315,7 @@ impl Peer {
 
     /// Makes the dialler fit the wires: no dialling once a wire has both OPENs, or while
     /// one that we dialled waits for its OPEN; otherwise the next attempt is due some day.
-    fn settle_dialler(&mut self, now: Instant, out: &mut Vec<Action>) {
+    pub(super) fn settle_dialler(&mut self, now: Instant, out: &mut Vec<Action>) {
         let is_served = self
             .wires
             .iter()
@@ -476,29 +358,15 @@ impl Peer {
         }
     }
 
-    fn established(&self) -> Option<&Wire> {
+    pub(super) fn established(&self) -> Option<&Wire> {
         self.wires.first().filter(|wire| wire.state() == State::Established)
     }
 
-    fn find(&self, id: WireId) -> Option<&Wire> {
+    pub(super) fn find(&self, id: WireId) -> Option<&Wire> {
         self.wires.iter().find(|wire| wire.id == id)
     }
 
-    fn find_mut(&mut self, id: WireId) -> Option<&mut Wire> {
+    pub(super) fn find_mut(&mut self, id: WireId) -> Option<&mut Wire> {
         self.wires.iter_mut().find(|wire| wire.id == id)
-    }
-}
-
-fn turn_away(id: WireId, why: Notification, out: &mut Vec<Action>) {
-    out.push(Action::Send(id, Message::Notification(why)));
-    out.push(Action::Close(id));
-}
-
-fn is_collision(why: &Down) -> bool {
-    match why {
-        Down::Sent(notification) | Down::Received(notification) => {
-            refuse::is_collision(notification)
-        }
-        Down::HoldTimerExpired | Down::SendHoldTimerExpired | Down::Tcp(_) | Down::Silent => false,
     }
 }

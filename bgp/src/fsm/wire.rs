@@ -3,11 +3,11 @@
 use std::mem;
 use std::time::Instant;
 
-use crate::msg::{Message, Notification, Open, Refresh, RouteRefresh};
+use crate::msg::{Message, Notification, Open, Refresh, RouteRefresh, UnexpectedIn};
 
 use super::negotiate::negotiate;
 use super::timers::{COLLISION_GRACE, KEEPALIVE_GAP, OPEN_HOLD, Random, send_hold};
-use super::{Delivery, Direction, Down, Negotiated, PeerSettings, State, WireId, refuse};
+use super::{Delivery, Direction, Down, Negotiated, PeerSettings, State, WireId};
 
 /// One wire. It has sent its OPEN when it comes to be.
 #[derive(Clone, Debug)]
@@ -123,7 +123,7 @@ impl Wire {
             Message::Update(_)
             | Message::EndOfRib(_)
             | Message::Keepalive
-            | Message::RouteRefresh(_) => self.unexpected(&message),
+            | Message::RouteRefresh(_) => unexpected(UnexpectedIn::OpenSent, &message),
         }
     }
 
@@ -155,7 +155,7 @@ impl Wire {
             Message::Open(_)
             | Message::Update(_)
             | Message::EndOfRib(_)
-            | Message::RouteRefresh(_) => self.unexpected(&message),
+            | Message::RouteRefresh(_) => unexpected(UnexpectedIn::OpenConfirm, &message),
         }
     }
 
@@ -178,12 +178,8 @@ impl Wire {
                 _ => Step::Stay,
             },
             Message::Notification(notification) => Step::Ended(notification),
-            Message::Open(_) => self.unexpected(&message),
+            Message::Open(_) => unexpected(UnexpectedIn::Established, &message),
         }
-    }
-
-    fn unexpected(&self, message: &Message) -> Step {
-        Step::Refuse(refuse::unexpected(message, self.state()), None)
     }
 
     /// Does not answer the peer's OPEN before another wire had its chance.
@@ -265,9 +261,9 @@ impl Wire {
     pub(super) fn on_deadline(&mut self, random: &mut Random, now: Instant) -> Step {
         let is_due = |timer: Option<Instant>| timer.is_some_and(|at| at <= now);
         if is_due(self.hold) {
-            Step::Refuse(refuse::hold_timer_expired(), Some(Down::HoldTimerExpired))
+            Step::Refuse(Notification::hold_timer_expired(), Some(Down::HoldTimerExpired))
         } else if is_due(self.send_hold) {
-            Step::Refuse(refuse::send_hold_timer_expired(), Some(Down::SendHoldTimerExpired))
+            Step::Refuse(Notification::send_hold_timer_expired(), Some(Down::SendHoldTimerExpired))
         } else if is_due(self.release()) {
             Step::Release
         } else if is_due(self.keepalive) {
@@ -277,6 +273,11 @@ impl Wire {
             Step::Stay
         }
     }
+}
+
+/// A message that has no place in the state ends the session (RFC 6608 §3).
+fn unexpected(state: UnexpectedIn, message: &Message) -> Step {
+    Step::Refuse(Notification::unexpected_message(state, message), None)
 }
 
 /// Whether a ROUTE-REFRESH speaks of an agreed family in words that were agreed

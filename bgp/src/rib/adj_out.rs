@@ -142,10 +142,13 @@ impl AdjOut {
         let Some(member) = self.members.get_mut(ix.index()).and_then(Option::as_mut) else {
             return;
         };
-        let Some(group) = self.groups.get(member.group).and_then(Option::as_ref) else { return };
-        for (lane, journal) in member.lanes.iter_mut().zip(&group.lanes) {
-            lane.withdraw_cursor = journal.next();
-            lane.announce_cursor = journal.next();
+        let Some(group) = self.groups.get_mut(member.group).and_then(Option::as_mut) else {
+            return;
+        };
+        for (lane, journals) in member.lanes.iter_mut().zip(&mut group.lanes) {
+            lane.withdraw_cursor = journals.next();
+            lane.announce_cursor = journals.next();
+            journals.lead_to(lane.announce_cursor);
         }
     }
 

@@ -174,12 +174,13 @@ impl Turn<'_> {
         if !self.journals.withdraws.has_from(start) {
             return None;
         }
-        let mut chunk = Chunk { end: self.journals.next(), ..Chunk::default() };
+        let limit = self.journals.withdraws.limit(start);
+        let mut chunk = Chunk::default();
         for (at, id) in self.journals.withdraws.from(start) {
-            if chunk.prefixes.len() == CHUNK_PREFIXES {
-                chunk.end = at;
+            if chunk.prefixes.len() == CHUNK_PREFIXES || at >= limit {
                 break;
             }
+            chunk.end = at + 1;
             if self.journals.is_live(at, id) {
                 chunk.prefixes.push(id);
             }
@@ -227,13 +228,13 @@ impl Turn<'_> {
         if !self.journals.announces.has_from(start) {
             return None;
         }
-        let mut end = self.journals.next();
-        let mut ids = Vec::new();
+        let limit = self.journals.announces.limit(start);
+        let (mut end, mut ids) = (start, Vec::new());
         for (at, id) in self.journals.announces.from(start) {
-            if ids.len() == CHUNK_PREFIXES {
-                end = at;
+            if ids.len() == CHUNK_PREFIXES || at >= limit {
                 break;
             }
+            end = at + 1;
             if self.journals.is_live(at, id) {
                 ids.push(id);
             }

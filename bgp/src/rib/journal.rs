@@ -74,8 +74,18 @@ impl Journal {
         self.chunks.get(&start).map(Arc::clone)
     }
 
-    /// Keeps an encoding for the members that come after.
+    /// Where an encoding that begins here must end, so that no two overlap.
+    pub(super) fn limit(&self, start: u32) -> u32 {
+        self.chunks.range(start.saturating_add(1)..).next().map_or(u32::MAX, |(&next, _)| next)
+    }
+
+    /// Keeps an encoding for the members that come after. One that overlaps with one that is
+    /// kept is not: members in the middle of a stretch fall in step at its end.
     pub(super) fn keep(&mut self, start: u32, chunk: &Arc<Chunk>) {
+        let before = self.chunks.range(..=start).next_back();
+        if before.is_some_and(|(_, before)| before.end > start) {
+            return;
+        }
         self.octets += chunk.octets();
         if self.octets > CACHE_OCTETS {
             self.chunks.clear();

@@ -1,6 +1,8 @@
 //! The codec against golden octets, the tables of RFC 7606, generated messages and two
 //! other implementations.
 
+mod again;
+mod corpus;
 mod generate;
 mod golden;
 mod oracles;

@@ -1,10 +1,11 @@
-//! Two machines, a virtual clock, and TCP connections with delays that differ at random.
+//! Machines in pairs, a virtual clock, and TCP connections with delays that differ at random.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use brindle_bgp::fsm::{Action, Direction, Event, Peer, PeerSettings, State, WireId};
-use brindle_bgp::msg::Message;
+use brindle_bgp::msg::{Message, WireFormat, decode};
+use bytes::Bytes;
 
 use super::epoch;
 use super::shell::Shell;
@@ -19,23 +20,36 @@ pub(crate) struct Host {
     pub(crate) is_cut_off: bool,
     /// Every action in one line each, for what a test prints when it fails.
     pub(crate) log: Vec<String>,
+    /// What octets mean on the session that is up.
+    format: WireFormat,
+    /// Who is at the other end of its wires.
+    opposite: usize,
+    /// The deadline that the clock knows of.
+    deadline: Option<Instant>,
 }
 
 /// Something under way that arrives at a host.
+#[allow(clippy::large_enum_variant, reason = "a test may waste memory")]
 #[derive(Clone, Debug)]
 enum Parcel {
     Syn,
     SynAck,
     Message(Message),
+    Octets(Bytes),
     Fin(String),
     Reset,
 }
 
-/// The two hosts and what lies between.
+/// The hosts and what lies between.
 pub(crate) struct Simulation {
     pub(crate) now: Instant,
     pub(crate) began: Instant,
-    pub(crate) hosts: [Host; 2],
+    pub(crate) hosts: Vec<Host>,
+    /// What was for the RIBs, since they were last asked: the host and Up, Down or Deliver.
+    pub(crate) news: Vec<(usize, Action)>,
+    /// Whether to keep logs.
+    pub(crate) is_logging: bool,
+    timers: BTreeSet<(Instant, usize)>,
     /// By instant and order of sending: the host where it arrives, the connection, what.
     parcels: BTreeMap<(Instant, u64), (usize, u64, Parcel)>,
     /// When the last parcel of a connection arrives at a host: TCP keeps the order.
@@ -47,23 +61,37 @@ pub(crate) struct Simulation {
 }
 
 impl Simulation {
+    /// Two hosts.
     pub(crate) fn new(settings: [PeerSettings; 2], seed: u64, longest_delay: Duration) -> Self {
+        let [one, other] = settings;
+        Self::of_many(vec![(one, 1), (other, 0)], seed, longest_delay)
+    }
+
+    /// Many hosts, each with the index of its opposite.
+    pub(crate) fn of_many(
+        hosts: Vec<(PeerSettings, usize)>,
+        seed: u64,
+        longest_delay: Duration,
+    ) -> Self {
         let now = epoch();
-        let mut salt = 0;
-        let hosts = settings.map(|settings| {
-            salt += 1;
-            Host {
-                peer: Peer::new(settings, seed * 2 + salt),
-                shell: Shell::default(),
-                dialling: None,
-                is_cut_off: false,
-                log: Vec::new(),
-            }
+        let hosts = hosts.into_iter().enumerate().map(|(index, (settings, opposite))| Host {
+            peer: Peer::new(settings, seed.wrapping_mul(0x1_0000_0001) + index as u64),
+            shell: Shell::default(),
+            dialling: None,
+            is_cut_off: false,
+            log: Vec::new(),
+            format: WireFormat::default(),
+            opposite,
+            deadline: None,
         });
+        let hosts = hosts.collect();
         Self {
             now,
             began: now,
             hosts,
+            news: Vec::new(),
+            is_logging: true,
+            timers: BTreeSet::new(),
             parcels: BTreeMap::new(),
             order: HashMap::new(),
             longest_delay,
@@ -95,6 +123,7 @@ impl Simulation {
         crashed.peer = Peer::new(settings, seed);
         crashed.shell = Shell::default();
         crashed.dialling = None;
+        self.set_timer(host);
         self.parcels.retain(|_, (at, _, _)| *at != host);
     }
 
@@ -126,13 +155,30 @@ impl Simulation {
 
     /// Whether both have the same single wire, and nothing is under way.
     pub(crate) fn is_settled(&self) -> bool {
-        let ups = self.hosts.each_ref().map(|host| host.shell.up.map(|wire| wire.0 / 2));
+        let ups = self.each(|host| host.shell.up.map(|wire| wire.0 / 2));
         ups[0].is_some() && ups[0] == ups[1] && self.parcels.is_empty()
     }
 
+    /// Something of every host.
+    pub(crate) fn each<T>(&self, what: impl FnMut(&Host) -> T) -> Vec<T> {
+        self.hosts.iter().map(what).collect()
+    }
+
+    /// Writes octets of the RIB on the session that is up.
+    pub(crate) fn write(&mut self, host: usize, octets: Bytes) {
+        if let Some(wire) = self.hosts[host].shell.up {
+            self.send(host, wire.0 / 2, Parcel::Octets(octets));
+        }
+    }
+
+    /// Whether nothing is under way.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.parcels.is_empty()
+    }
+
     /// The next thing that happens until `end`; false if nothing does.
-    fn step(&mut self, end: Instant) -> bool {
-        let timer = (0..2).filter_map(|host| Some((self.hosts[host].peer.deadline()?, host))).min();
+    pub(crate) fn step(&mut self, end: Instant) -> bool {
+        let timer = self.timers.first().copied();
         let parcel = self.parcels.keys().next().copied();
         match (timer, parcel) {
             (Some((at, host)), _) if at <= end && parcel.is_none_or(|(when, _)| at < when) => {
@@ -156,11 +202,25 @@ impl Simulation {
         }
     }
 
+    fn set_timer(&mut self, host: usize) {
+        let Host { peer, deadline, .. } = &mut self.hosts[host];
+        let next = peer.deadline();
+        if *deadline != next {
+            if let Some(old) = deadline.take() {
+                self.timers.remove(&(old, host));
+            }
+            if let Some(next) = next {
+                self.timers.insert((next, host));
+            }
+            *deadline = next;
+        }
+    }
+
     fn arrive(&mut self, host: usize, connection: u64, parcel: Parcel) {
         if self.hosts[host].is_cut_off {
             return;
         }
-        let wire = wire_of(connection, host);
+        let wire = wire_of(connection, host > self.hosts[host].opposite);
         let is_open = self.hosts[host].shell.open.contains(&wire);
         let is_dialled = self.hosts[host].dialling == Some(connection);
         match parcel {
@@ -179,8 +239,16 @@ impl Simulation {
             Parcel::Fin(how) if is_open => self.event(host, Event::Closed(wire, how)),
             Parcel::Reset if is_open => self.event(host, Event::Closed(wire, "reset".into())),
             Parcel::Message(message) if is_open => self.event(host, Event::Received(wire, message)),
+            Parcel::Octets(octets) if is_open => {
+                let decoded = decode(&octets, &self.hosts[host].format);
+                let decoded = decoded.expect("what a RIB writes can be read");
+                assert!(decoded.faults.is_empty(), "{:?}", decoded.faults);
+                self.event(host, Event::Received(wire, decoded.message));
+            }
             // The kernel does not know the connection (any more).
-            Parcel::SynAck | Parcel::Message(_) => self.send(host, connection, Parcel::Reset),
+            Parcel::SynAck | Parcel::Message(_) | Parcel::Octets(_) => {
+                self.send(host, connection, Parcel::Reset)
+            }
             Parcel::Fin(_) | Parcel::Reset => {}
         }
     }
@@ -189,7 +257,7 @@ impl Simulation {
         let (now, began) = (self.now, self.began);
         let Host { peer, shell, log, .. } = &mut self.hosts[host];
         shell.after(peer, &actions);
-        if !actions.is_empty() {
+        if self.is_logging && !actions.is_empty() {
             log.push(format!("{:>10.3?} {}", now - began, super::names(&actions)));
         }
         for action in actions {
@@ -206,16 +274,27 @@ impl Simulation {
                     self.hosts[host].peer.handle(Event::Progress(wire), now);
                 }
                 Action::Close(wire) => self.send(host, wire.0 / 2, Parcel::Fin("closed".into())),
-                Action::Up(..) | Action::Down(_) | Action::Deliver(_) => {}
+                Action::Up(_, ref agreed) => {
+                    self.hosts[host].format = WireFormat {
+                        four_octet_asns: agreed.four_octet_asns,
+                        extended_message: agreed.extended_message,
+                        extended_next_hop: agreed.extended_next_hop,
+                        families: agreed.families.clone(),
+                        internal: self.hosts[host].peer.settings().is_internal(),
+                    };
+                    self.news.push((host, action));
+                }
+                Action::Down(_) | Action::Deliver(_) => self.news.push((host, action)),
             }
         }
+        self.set_timer(host);
     }
 
     fn send(&mut self, from: usize, connection: u64, parcel: Parcel) {
         if self.hosts[from].is_cut_off {
             return;
         }
-        let to = 1 - from;
+        let to = self.hosts[from].opposite;
         let longest = u64::try_from(self.longest_delay.as_micros()).expect("a delay is short");
         let delay = Duration::from_micros(1 + self.random(longest));
         let last = self.order.entry((connection, to)).or_insert(self.now);
@@ -236,6 +315,6 @@ impl Simulation {
 const TICK: Duration = Duration::from_micros(1);
 
 /// Each end of a connection has a number of its own.
-fn wire_of(connection: u64, host: usize) -> WireId {
-    WireId(connection * 2 + host as u64)
+fn wire_of(connection: u64, is_second: bool) -> WireId {
+    WireId(connection * 2 + u64::from(is_second))
 }

@@ -126,8 +126,22 @@ impl Namespace {
 
     /// Starts a fib here with other settings.
     pub fn start_with(&self, settings: FibSettings, tuning: Tuning) -> Fib {
-        let (handle, mut inbox) =
-            self.within(|| fib::start_tuned(settings, tuning)).expect("the fib starts");
+        self.start_within(settings, tuning, || {})
+    }
+
+    /// Starts a fib on a thread that was prepared in some way.
+    pub fn start_within(
+        &self,
+        settings: FibSettings,
+        tuning: Tuning,
+        prepare: impl FnOnce() + Send,
+    ) -> Fib {
+        let (handle, mut inbox) = self
+            .within(|| {
+                prepare();
+                fib::start_tuned(settings, tuning)
+            })
+            .expect("the fib starts");
         let (outbox, events) = mpsc::channel();
         std::thread::spawn(move || {
             while let Some(event) = inbox.blocking_recv() {
@@ -258,18 +272,15 @@ impl Fib {
         started.elapsed()
     }
 
-    /// Waits until all that is wanted is installed and known to be.
+    /// Waits until nothing is left to be written.
     pub fn settle(&self) {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let diff: Vec<RouteView> = self.diff();
-            if diff.iter().all(|view| {
-                view.problem.as_ref().is_none_or(|problem| !problem.contains("about to be"))
-            }) {
-                return;
-            }
-            assert!(Instant::now() < deadline, "not settled: {diff:#?}");
-        }
+        let request = ListRequest { only_diff: true, after: None, limit: 64 };
+        let unsettled = || {
+            let mut views = self.list(request.clone());
+            views.retain(|view| view.problem.as_ref().is_some_and(|p| p.contains("about to be")));
+            views
+        };
+        wait_for("all is settled", || unsettled().is_empty().then_some(()), unsettled);
     }
 
     /// The routes that are not as wanted.

@@ -1,11 +1,10 @@
 //! The node as a whole as shown: healthy or not, and the first thing to do.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use brindle_bgp::fsm::State;
 use brindle_bgp::net::Family;
-use brindle_config::Source;
 
 use crate::cluster::files::FilesStatus;
 use crate::control::Failure;
@@ -42,7 +41,7 @@ pub(in crate::daemon) async fn status(known: &Known, facts: &Facts) -> Result<St
     };
     let fib = known.fib.status.load();
     let source = known.source.as_ref().map(|source| source.load_full());
-    let source = source.as_deref().map(|status| source_status(facts, status, &clock));
+    let source = source.as_deref().map(source_status);
     let mut problems = Vec::new();
     config_problems(facts, &mut problems);
     source_problems(source.as_ref(), &mut problems);
@@ -133,29 +132,33 @@ fn bgp_status(facts: &Facts, speaking: &Speaking) -> BgpStatus {
     }
 }
 
-fn source_status(facts: &Facts, files: &FilesStatus, clock: &Clock) -> SourceStatus {
-    let path = match &facts.config.source {
-        Some(Source::Files { path }) => path.display().to_string(),
-        None => String::new(),
-    };
-    let changed = files.changed.map(|at| clock.past(at));
+fn source_status(files: &FilesStatus) -> SourceStatus {
+    let folder = files.folder_problem.iter().chain(&files.watch_problem);
+    let folder = folder.map(|message| SourceError {
+        file: files.path.display().to_string(),
+        document: None,
+        line: None,
+        message: message.clone(),
+    });
+    let problems = files.problems.iter().map(|problem| {
+        let names = [&problem.object, &problem.field];
+        let names: String = names.into_iter().flatten().map(|name| format!("{name}: ")).collect();
+        SourceError {
+            file: files.path.join(&problem.file).display().to_string(),
+            document: problem.document,
+            line: problem.line,
+            message: format!("{names}{}", problem.message),
+        }
+    });
+    let ago = |at: SystemTime| at.elapsed().unwrap_or_default().as_secs();
     SourceStatus {
         kind: "files".to_owned(),
-        path,
+        path: files.path.display().to_string(),
         in_sync: files.in_sync,
         nodes: files.nodes,
-        changed: changed.map(|(at, _)| at),
-        changed_seconds: changed.map(|(_, seconds)| seconds),
-        errors: files
-            .errors
-            .iter()
-            .map(|error| SourceError {
-                file: error.file.display().to_string(),
-                document: error.document,
-                line: error.line,
-                message: error.message.clone(),
-            })
-            .collect(),
+        changed: files.last_change.map(Into::into),
+        changed_seconds: files.last_change.map(ago),
+        errors: folder.chain(problems).collect(),
     }
 }
 

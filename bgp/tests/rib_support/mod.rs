@@ -1,0 +1,248 @@
+//! What tests of the RIB share: peers, sessions, and a peer's ear that reads what it is told.
+
+#![allow(dead_code, reason = "each test program uses its own part")]
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use brindle_bgp::fsm::{Direction, Negotiated};
+use brindle_bgp::msg::{
+    Announcement, AsPath, Attributes, Community, HoldTime, Message, NextHop, Open, Refresh, Update,
+    WireFormat, decode,
+};
+use brindle_bgp::net::{Asn, ClusterId, Family, Prefix, RouterId};
+use brindle_bgp::rib::{
+    Advertisement, NextHopMode, PeerId, PeerKind, PeerPolicy, Rib, RibPeer, RibSession, RibSettings,
+};
+
+/// Our AS in all tests.
+pub const OUR_AS: u32 = 64512;
+/// Our BGP Identifier.
+pub const OUR_ID: u32 = 0x0A00_0001;
+/// Our cluster.
+pub const OUR_CLUSTER: u32 = 0x0A00_0001;
+
+pub fn asn(number: u32) -> Asn {
+    Asn::new(number).unwrap()
+}
+
+pub fn prefix(text: &str) -> Prefix {
+    text.parse().unwrap()
+}
+
+pub fn hop(text: &str) -> NextHop {
+    text.parse::<IpAddr>().unwrap().into()
+}
+
+/// 10.x.y.0/24 for small numbers.
+pub fn numbered(number: u32) -> Prefix {
+    Prefix::v4(Ipv4Addr::from_bits((10 << 24) + (number << 8)), 24).unwrap()
+}
+
+pub fn settings() -> RibSettings {
+    RibSettings {
+        asn: asn(OUR_AS),
+        router_id: RouterId::new(OUR_ID).unwrap(),
+        cluster_id: ClusterId(OUR_CLUSTER),
+        multipath: 1,
+        track_next_hops: false,
+    }
+}
+
+/// The address of peer `number` on the link 192.0.2.0/24.
+pub fn address(number: u32) -> Ipv4Addr {
+    Ipv4Addr::from_bits(0xC000_0200 + 10 + number)
+}
+
+pub fn peer(number: u32, kind: PeerKind) -> RibPeer {
+    let external = kind == PeerKind::External;
+    RibPeer {
+        name: format!("peer{number}").into(),
+        address: address(number).into(),
+        asn: asn(if external { 65000 + number } else { OUR_AS }),
+        kind,
+        import: PeerPolicy::AcceptAll,
+        export: PeerPolicy::AcceptAll,
+        next_hop_mode: NextHopMode::Auto,
+    }
+}
+
+pub fn session(number: u32) -> RibSession {
+    RibSession {
+        negotiated: Negotiated {
+            direction: Direction::Dialled,
+            hold_time: HoldTime::DEFAULT,
+            keepalive: None,
+            families: Family::ALL.to_vec(),
+            four_octet_asns: true,
+            extended_message: false,
+            extended_next_hop: false,
+            route_refresh: true,
+            enhanced_refresh: false,
+            their_open: Open {
+                my_as: 23456,
+                hold_time: HoldTime::DEFAULT,
+                router_id: RouterId::new(0x0A00_0100 + number).unwrap(),
+                capabilities: Vec::new(),
+            },
+        },
+        local_v4: Some(hop("192.0.2.1")),
+        local_v6: Some(hop("2001:db8::1")),
+        shared_link: Vec::new(),
+    }
+}
+
+pub fn path_of(asns: &[u32]) -> AsPath {
+    AsPath::sequence(asns.iter().copied().map(asn))
+}
+
+/// Attributes with an AS path and nothing else.
+pub fn along(asns: &[u32]) -> Attributes {
+    Attributes { as_path: path_of(asns), ..Attributes::default() }
+}
+
+pub fn with_community(community: Community, asns: &[u32]) -> Attributes {
+    Attributes { communities: vec![community], ..along(asns) }
+}
+
+pub fn announce(prefixes: &[Prefix], next_hop: NextHop, attributes: Attributes) -> Update {
+    Update {
+        withdrawn: Vec::new(),
+        announced: vec![Announcement { next_hop, prefixes: prefixes.to_vec() }],
+        attributes: Some(attributes),
+    }
+}
+
+pub fn withdraw(prefixes: &[Prefix]) -> Update {
+    Update { withdrawn: prefixes.to_vec(), ..Update::default() }
+}
+
+/// A peer's view of what it was told: reads messages as a BGP speaker would.
+#[derive(Clone, Debug)]
+pub struct Ear {
+    pub format: WireFormat,
+    pub told: BTreeMap<Prefix, (Attributes, NextHop)>,
+    /// Everything of note in its order.
+    pub heard: Vec<Heard>,
+    pub octets: usize,
+    pub messages: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    Announced(Prefix),
+    Withdrawn(Prefix),
+    EndOfRib(Family),
+    Mark(Refresh),
+}
+
+impl Ear {
+    pub fn new(peer: &RibPeer, session: &RibSession) -> Self {
+        let negotiated = &session.negotiated;
+        Self {
+            format: WireFormat {
+                four_octet_asns: negotiated.four_octet_asns,
+                extended_message: negotiated.extended_message,
+                extended_next_hop: negotiated.extended_next_hop,
+                families: negotiated.families.clone(),
+                internal: peer.kind != PeerKind::External,
+            },
+            told: BTreeMap::new(),
+            heard: Vec::new(),
+            octets: 0,
+            messages: 0,
+        }
+    }
+
+    /// Reads messages. A withdrawal of what was never announced is an error: peers must not
+    /// be bothered with it.
+    pub fn listen(&mut self, advertisement: &Advertisement) {
+        for octets in &advertisement.messages {
+            self.octets += octets.len();
+            self.messages += 1;
+            let decoded = decode(octets, &self.format).unwrap();
+            assert_eq!(decoded.faults, vec![], "{:?}", decoded.message);
+            match decoded.message {
+                Message::Update(update) => self.update(update),
+                Message::EndOfRib(family) => self.heard.push(Heard::EndOfRib(family)),
+                Message::RouteRefresh(refresh) => self.heard.push(Heard::Mark(refresh.kind)),
+                other => panic!("the RIB wrote {other:?}"),
+            }
+        }
+    }
+
+    fn update(&mut self, update: Update) {
+        for prefix in update.withdrawn {
+            assert!(self.told.remove(&prefix).is_some(), "{prefix} was never announced");
+            self.heard.push(Heard::Withdrawn(prefix));
+        }
+        for announcement in update.announced {
+            let attributes = update.attributes.clone().unwrap();
+            for prefix in announcement.prefixes {
+                self.told.insert(prefix, (attributes.clone(), announcement.next_hop));
+                self.heard.push(Heard::Announced(prefix));
+            }
+        }
+    }
+
+    pub fn prefixes(&self) -> Vec<String> {
+        self.told.keys().map(Prefix::to_string).collect()
+    }
+
+    pub fn heard_announcements(&self) -> usize {
+        self.heard.iter().filter(|heard| matches!(heard, Heard::Announced(_))).count()
+    }
+}
+
+/// A RIB with peers that listen.
+pub struct Scene {
+    pub rib: Rib,
+    pub ears: BTreeMap<u32, Ear>,
+}
+
+impl Scene {
+    pub fn new(settings: RibSettings) -> Self {
+        Self { rib: Rib::new(settings), ears: BTreeMap::new() }
+    }
+
+    /// Adds a peer and brings its session up.
+    pub fn up(&mut self, number: u32, kind: PeerKind) {
+        self.up_as(number, peer(number, kind), session(number));
+    }
+
+    pub fn up_as(&mut self, number: u32, peer: RibPeer, session: RibSession) {
+        self.ears.insert(number, Ear::new(&peer, &session));
+        self.rib.configure_peer(PeerId(number), peer);
+        self.rib.session_up(PeerId(number), session);
+    }
+
+    pub fn learn(&mut self, number: u32, update: Update) {
+        self.rib.learn(PeerId(number), update);
+    }
+
+    /// Tells one peer everything that there is.
+    pub fn tell(&mut self, number: u32) {
+        loop {
+            let advertisement = self.rib.advertise(PeerId(number), 4096);
+            self.ears.get_mut(&number).unwrap().listen(&advertisement);
+            if !advertisement.more {
+                break;
+            }
+        }
+    }
+
+    pub fn tell_all(&mut self) {
+        for number in self.ears.keys().copied().collect::<Vec<_>>() {
+            self.tell(number);
+        }
+    }
+
+    pub fn ear(&self, number: u32) -> &Ear {
+        &self.ears[&number]
+    }
+}
+
+/// The IPv6 link-local address that is used where one is wanted.
+pub fn link_local(number: u16) -> Ipv6Addr {
+    Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, number)
+}
