@@ -203,7 +203,8 @@ pub fn judge(
                 "answered, but {UPLINK} of {} never carried {source} -> {} itself; it carried {instead}",
                 node.name, outcome.address
             );
-            outcome.failures.insert(kind, why);
+            // the sender's uplink comes first and says more
+            outcome.failures.entry(kind).or_insert(why);
             outcome.unseen = true;
         }
     }
