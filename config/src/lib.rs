@@ -23,7 +23,7 @@ mod section;
 mod value;
 mod yaml;
 
-pub use error::{Errors, Place, Problem};
+pub use error::{Errors, Place, Problem, printable};
 pub use load::Loaded;
 pub use meaning::{Bgp, Config, Control, Node, Peer, Routes, Source};
 pub use schema::json_schema;

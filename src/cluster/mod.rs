@@ -1,5 +1,10 @@
 //! The cluster's state: what nodes there are and what they own.
 
+pub mod files;
+mod folder;
+mod manifest;
+pub mod node;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;

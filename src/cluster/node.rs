@@ -1,0 +1,302 @@
+//! From a Kubernetes `Node` object to what routing needs of it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use brindle_bgp::net::{Asn, Family, Prefix};
+use k8s_openapi::api::core::v1::{Node as Object, NodeSpec};
+
+use super::Node;
+
+/// The annotation that says in which autonomous system a node speaks.
+pub const AS_NUMBER: &str = "brindle.dev/as-number";
+
+/// What one field of an object has that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadField {
+    /// The field, for instance `spec.podCIDRs[0]`.
+    pub field: String,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+impl BadField {
+    fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into() }
+    }
+}
+
+/// What routing needs of `object`, checked at least as strictly as the API server checks it.
+/// Fails with every field that is wrong, in the order of the object.
+pub fn read(object: &Object) -> Result<Node, Vec<BadField>> {
+    let mut bad = Vec::new();
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    if let Err(field) = check_name(name) {
+        bad.push(field);
+    }
+    let asn = as_number(object).unwrap_or_else(|field| {
+        bad.push(field);
+        None
+    });
+    let pod_cidrs = object.spec.as_ref().map(|spec| pod_cidrs(spec, &mut bad));
+    let addresses = addresses(object, &mut bad);
+    if !bad.is_empty() {
+        return Err(bad);
+    }
+    Ok(Node {
+        name: Arc::from(name),
+        addresses,
+        pod_cidrs: pod_cidrs.unwrap_or_default(),
+        asn,
+        labels: object.metadata.labels.clone().unwrap_or_default(),
+    })
+}
+
+fn check_name(name: &str) -> Result<(), BadField> {
+    let field = "metadata.name";
+    if name.is_empty() {
+        return Err(BadField::new(field, "a Node must have a name"));
+    }
+    if !brindle_config::is_dns_subdomain(name) {
+        return Err(BadField::new(
+            field,
+            format!(
+                "{name:?} is not a name; accepted are up to 253 lower-case letters, digits, \"-\" \
+                 and \".\", each part between dots with a letter or digit first and last"
+            ),
+        ));
+    }
+    Ok(())
+}
+
+fn as_number(object: &Object) -> Result<Option<Asn>, BadField> {
+    let annotations = object.metadata.annotations.as_ref();
+    let Some(text) = annotations.and_then(|all| all.get(AS_NUMBER)) else { return Ok(None) };
+    text.parse().map(Some).map_err(|error: brindle_bgp::net::BadAsn| {
+        BadField::new(format!("metadata.annotations[{AS_NUMBER}]"), error.to_string())
+    })
+}
+
+/// `spec.podCIDRs`, or `spec.podCIDR` where that is all there is: at most one a family, the
+/// first of the list equal to the single one where both are given.
+fn pod_cidrs(spec: &NodeSpec, bad: &mut Vec<BadField>) -> Vec<Prefix> {
+    let list = spec.pod_cidrs.as_deref().unwrap_or_default();
+    let single = spec.pod_cidr.as_deref().filter(|text| !text.is_empty());
+    let mut found: Vec<Prefix> = Vec::new();
+    let texts: Vec<(String, &str)> = match (list, single) {
+        ([], Some(single)) => vec![("spec.podCIDR".to_owned(), single)],
+        (list, _) => (0..)
+            .zip(list)
+            .map(|(index, text): (usize, _)| (format!("spec.podCIDRs[{index}]"), text.as_str()))
+            .collect(),
+    };
+    for (field, text) in texts {
+        let prefix: Prefix = match text.parse() {
+            Ok(prefix) => prefix,
+            Err(error) => {
+                bad.push(BadField::new(field, format!("{error}")));
+                continue;
+            }
+        };
+        if prefix.length() == 0 {
+            bad.push(BadField::new(field, format!("{prefix} is every address")));
+        } else if let Some(other) = found.iter().find(|other| other.family() == prefix.family()) {
+            let family = prefix.family();
+            let message =
+                format!("{prefix} is a second {family} range besides {other}; accepted is one");
+            bad.push(BadField::new(field, message));
+        } else {
+            found.push(prefix);
+        }
+    }
+    if let (Some(first), Some(single)) = (list.first(), single)
+        && first != single
+    {
+        bad.push(BadField::new(
+            "spec.podCIDR",
+            format!("{single:?} differs from spec.podCIDRs[0], which is {first:?}"),
+        ));
+    }
+    found
+}
+
+/// The addresses of type InternalIP; a node without any is there but cannot be reached yet.
+fn addresses(object: &Object, bad: &mut Vec<BadField>) -> Vec<IpAddr> {
+    let all = object.status.as_ref().and_then(|status| status.addresses.as_deref());
+    let mut found = Vec::new();
+    for (index, address) in all.unwrap_or_default().iter().enumerate() {
+        if address.type_ != "InternalIP" {
+            continue;
+        }
+        match check_address(&address.address) {
+            Ok(good) if !found.contains(&good) => found.push(good),
+            Ok(_) => {}
+            Err(message) => {
+                bad.push(BadField::new(format!("status.addresses[{index}].address"), message));
+            }
+        }
+    }
+    found
+}
+
+fn check_address(text: &str) -> Result<IpAddr, String> {
+    let address: IpAddr =
+        text.parse().map_err(|_| format!("{text:?} is not an IP address such as 10.0.0.1"))?;
+    let why = match address {
+        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => {
+            return Err(format!(
+                "{address} is an IPv4 address in IPv6 clothes; write {}",
+                address.to_canonical()
+            ));
+        }
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => "link-local",
+        IpAddr::V4(v4) if v4.is_broadcast() => "the broadcast address",
+        _ if address.is_unspecified() => "every address",
+        _ if address.is_multicast() => "multicast",
+        _ => return Ok(address),
+    };
+    Err(format!("{address} is {why}; accepted is a unicast address that other nodes reach"))
+}
+
+/// Which families of `node`'s pod ranges have no address to be reached by.
+pub(super) fn unreachable_families(node: &Node) -> Vec<Family> {
+    let has = |family| node.addresses.iter().any(|address| Family::of(*address) == family);
+    node.pod_cidrs.iter().map(Prefix::family).filter(|family| !has(*family)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads a Node from its YAML; the name `n1` is put in where there is none.
+    fn node(rest: &str) -> Result<Node, Vec<String>> {
+        let name = if rest.contains("metadata") { "" } else { "metadata: {name: n1}\n" };
+        let object: Object = serde_yaml::from_str(&format!("{name}{rest}")).expect("a Node");
+        read(&object).map_err(|bad| {
+            bad.into_iter().map(|bad| format!("{}: {}", bad.field, bad.message)).collect()
+        })
+    }
+
+    #[test]
+    fn a_node_is_read_as_kubernetes_writes_it() {
+        let got = node(
+            "
+metadata:
+  name: n1.example.org
+  labels: {zone: a}
+  annotations: {brindle.dev/as-number: '65010', other: x}
+spec:
+  podCIDR: 10.244.1.0/24
+  podCIDRs: [10.244.1.0/24, 'fd00:10:244:1::/64']
+status:
+  addresses:
+  - {type: Hostname, address: n1}
+  - {type: ExternalIP, address: 192.0.2.1}
+  - {type: InternalIP, address: 10.0.0.1}
+  - {type: InternalIP, address: 'fd00::1'}
+  - {type: InternalIP, address: 10.0.0.1}
+",
+        );
+        let ip = |text: &str| text.parse().expect("an address");
+        let prefix = |text: &str| text.parse().expect("a prefix");
+        let want = Node {
+            name: "n1.example.org".into(),
+            addresses: vec![ip("10.0.0.1"), ip("fd00::1")],
+            pod_cidrs: vec![prefix("10.244.1.0/24"), prefix("fd00:10:244:1::/64")],
+            asn: Some(Asn::new(65010).expect("not zero")),
+            labels: [("zone".to_owned(), "a".to_owned())].into(),
+        };
+        assert_eq!(got, Ok(want));
+    }
+
+    #[test]
+    fn a_node_that_has_only_joined_is_one_without_addresses_and_ranges() {
+        for text in ["", "spec: {}", "status: {}", "spec: {podCIDR: ''}"] {
+            let got = node(text).unwrap_or_else(|bad| panic!("{text}: {bad:?}"));
+            assert_eq!((got.addresses, got.pod_cidrs, got.asn), (vec![], vec![], None), "{text}");
+        }
+        let single = node("spec: {podCIDR: 10.244.1.0/24}").expect("a good node");
+        assert_eq!(single.pod_cidrs, ["10.244.1.0/24".parse().expect("a prefix")]);
+    }
+
+    #[test]
+    fn wrong_fields_are_named() {
+        let address = |text: &str| {
+            format!("status: {{addresses: [{{type: InternalIP, address: '{text}'}}]}}")
+        };
+        for (text, want) in [
+            ("metadata: {}", vec!["metadata.name: a Node must have a name"]),
+            ("metadata: {name: ''}", vec!["metadata.name: a Node must have a name"]),
+            (
+                "metadata: {name: a_b}",
+                vec![
+                    "metadata.name: \"a_b\" is not a name; accepted are up to 253 lower-case letters, digits, \"-\" and \".\", each part between dots with a letter or digit first and last",
+                ],
+            ),
+            (
+                "metadata: {name: n1, annotations: {brindle.dev/as-number: many}}",
+                vec![
+                    "metadata.annotations[brindle.dev/as-number]: \"many\" is not an AS number; accepted are 1 to 4294967295, also written as 1.10",
+                ],
+            ),
+            (
+                "spec: {podCIDRs: [10.244.1.0, 10.244.1.1/24, 0.0.0.0/0]}",
+                vec![
+                    "spec.podCIDRs[0]: \"10.244.1.0\" is not a prefix; accepted is address/length, for instance 10.244.0.0/16",
+                    "spec.podCIDRs[1]: \"10.244.1.1/24\" has host bits set; its network is 10.244.1.0/24",
+                    "spec.podCIDRs[2]: 0.0.0.0/0 is every address",
+                ],
+            ),
+            (
+                "spec: {podCIDR: x}",
+                vec![
+                    "spec.podCIDR: \"x\" is not a prefix; accepted is address/length, for instance 10.244.0.0/16",
+                ],
+            ),
+            (
+                "spec: {podCIDRs: [10.1.0.0/24, 10.2.0.0/24]}",
+                vec![
+                    "spec.podCIDRs[1]: 10.2.0.0/24 is a second ipv4 range besides 10.1.0.0/24; accepted is one",
+                ],
+            ),
+            (
+                "spec: {podCIDR: 10.2.0.0/24, podCIDRs: [10.1.0.0/24]}",
+                vec![
+                    "spec.podCIDR: \"10.2.0.0/24\" differs from spec.podCIDRs[0], which is \"10.1.0.0/24\"",
+                ],
+            ),
+            (
+                &address("10.0.0"),
+                vec![
+                    "status.addresses[0].address: \"10.0.0\" is not an IP address such as 10.0.0.1",
+                ],
+            ),
+            (
+                &address("::ffff:10.0.0.1"),
+                vec![
+                    "status.addresses[0].address: ::ffff:10.0.0.1 is an IPv4 address in IPv6 clothes; write 10.0.0.1",
+                ],
+            ),
+            (
+                &address("fe80::1"),
+                vec![
+                    "status.addresses[0].address: fe80::1 is link-local; accepted is a unicast address that other nodes reach",
+                ],
+            ),
+            (
+                &address("::"),
+                vec![
+                    "status.addresses[0].address: :: is every address; accepted is a unicast address that other nodes reach",
+                ],
+            ),
+            (
+                &address("224.0.0.1"),
+                vec![
+                    "status.addresses[0].address: 224.0.0.1 is multicast; accepted is a unicast address that other nodes reach",
+                ],
+            ),
+        ] {
+            assert_eq!(node(text).expect_err(text), want, "{text}");
+        }
+    }
+}
