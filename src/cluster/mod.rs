@@ -1,5 +1,6 @@
 //! The cluster's state: what nodes there are and what they own.
 
+mod fields;
 pub mod files;
 mod folder;
 mod manifest;
