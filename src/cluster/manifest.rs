@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::Node as Object;
 use serde::Deserialize;
 use serde_yaml::{Mapping, Value};
 
+use super::fields::{culprit, unknown_fields};
 use super::{Node, node};
 
 /// Kinds that a folder may hold for other readers of it, or for a later version of ours.
@@ -55,6 +56,8 @@ pub(super) struct Manifest {
     pub(super) nodes: Vec<(Spot, Arc<Node>)>,
     /// Objects that are wrong.
     pub(super) refused: Vec<Refused>,
+    /// Fields that a Node does not have, and which say nothing therefore.
+    pub(super) doubts: Vec<Doubt>,
     /// How many there are of each kind that is known and not used, by `apiVersion/kind`.
     pub(super) ignored: BTreeMap<String, usize>,
     /// How many there are of each kind that nobody here knows, likewise.
@@ -70,6 +73,14 @@ pub(super) struct Refused {
     /// The field, where one is to blame.
     pub(super) field: Option<String>,
     pub(super) message: String,
+}
+
+/// A field that no Node has: a typing error, or newer than we are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Doubt {
+    pub(super) at: Spot,
+    pub(super) node: String,
+    pub(super) field: String,
 }
 
 /// Text that is not YAML: nothing behind the mistake can be read, nothing before it counts.
@@ -220,9 +231,15 @@ impl Reader {
                 return;
             }
         };
+        let at = Spot { document: self.document, line: self.line };
+        if let (Some(name), Ok(known)) = (&name, serde_yaml::to_value(&object)) {
+            let fields = unknown_fields(&value, &known);
+            let fields = fields.into_iter().map(|field| format!("{within}{field}"));
+            let doubt = |field| Doubt { at: at.clone(), node: name.clone(), field };
+            manifest.doubts.extend(fields.map(doubt));
+        }
         match node::read(&object) {
             Ok(node) => {
-                let at = Spot { document: self.document, line: self.line };
                 manifest.nodes.push((at, Arc::new(node)));
             }
             Err(fields) => manifest.refused.extend(fields.into_iter().map(|bad| {
@@ -239,62 +256,6 @@ impl Reader {
             field,
             message: message.to_owned(),
         }
-    }
-}
-
-/// The path of the value for which `object` is no Node: the deepest one without which it would
-/// be. Empty if there is no single one. (Errors of values do not say it, and reading the text
-/// itself would take numbers for text, which the API server does not.)
-fn culprit(object: &Value) -> String {
-    /// An honest list that is longer need not be searched.
-    const MOST: usize = 1_000;
-    let mut path = String::new();
-    let mut steps: Vec<Value> = Vec::new();
-    loop {
-        let suspects: Vec<Value> = match at(object, &steps) {
-            Some(Value::Mapping(map)) => map.keys().cloned().collect(),
-            Some(Value::Sequence(list)) => (0..list.len()).map(Value::from).collect(),
-            _ => return path,
-        };
-        let guilty = suspects.into_iter().take(MOST).find(|suspect| {
-            let mut without = object.clone();
-            remove(&mut without, &steps, suspect);
-            Object::deserialize(&without).is_ok()
-        });
-        let Some(guilty) = guilty else { return path };
-        match &guilty {
-            Value::String(key) if path.is_empty() => path.push_str(key),
-            Value::String(key) => path.push_str(&format!(".{key}")),
-            Value::Number(index) => path.push_str(&format!("[{index}]")),
-            _ => return path,
-        }
-        steps.push(guilty);
-    }
-}
-
-/// The value that `steps` lead to: keys of mappings and indices of sequences.
-fn at<'v>(value: &'v Value, steps: &[Value]) -> Option<&'v Value> {
-    steps.iter().try_fold(value, |value, step| match value {
-        Value::Sequence(list) => list.get(usize::try_from(step.as_u64()?).ok()?),
-        _ => value.get(step),
-    })
-}
-
-/// Takes `last` out of the value that `steps` lead to.
-fn remove(value: &mut Value, steps: &[Value], last: &Value) {
-    let index = |step: &Value| step.as_u64().and_then(|index| usize::try_from(index).ok());
-    let inner = steps.iter().try_fold(value, |value, step| match value {
-        Value::Sequence(list) => list.get_mut(index(step)?),
-        _ => value.get_mut(step),
-    });
-    match inner {
-        Some(Value::Mapping(map)) => drop(map.remove(last)),
-        Some(Value::Sequence(list)) => {
-            if let Some(index) = index(last).filter(|index| *index < list.len()) {
-                list.remove(index);
-            }
-        }
-        _ => {}
     }
 }
 
@@ -328,12 +289,20 @@ mod tests {
                     let field = field.as_deref().unwrap_or("?");
                     format!("refused {}:{} {name} {field}: {message}", at.document, at.line)
                 });
+                let doubts = manifest.doubts.iter().map(|doubt| {
+                    let Doubt { at, node, field } = doubt;
+                    format!("unknown field {}:{} {node} {field}", at.document, at.line)
+                });
                 let count = |(word, counts): (&str, BTreeMap<String, usize>)| {
                     let line = move |(kind, count)| format!("{word} {count} {kind}");
                     counts.into_iter().map(line).collect::<Vec<_>>()
                 };
                 let others = [("ignored", manifest.ignored), ("unknown", manifest.unknown)];
-                nodes.chain(refused).chain(others.into_iter().flat_map(count)).collect()
+                nodes
+                    .chain(refused)
+                    .chain(doubts)
+                    .chain(others.into_iter().flat_map(count))
+                    .collect()
             }
         }
     }
@@ -422,6 +391,29 @@ items:
                 "refused 1:2 n3 items[2].spec.podCIDRs: invalid type: integer `7`, expected a sequence",
                 "refused 1:2 ? items[3]: is not an object",
                 "ignored 1 v1/Pod",
+            ]
+        );
+    }
+
+    #[test]
+    fn fields_that_a_node_does_not_have_are_noted() {
+        let text = "
+apiVersion: v1
+kind: Node
+metadata: {name: n1, label: {a: b}, labels: {any: thing}, annotations: {any: thing}}
+spec: {podCIDRS: [10.0.0.0/8], podCIDR: 10.0.0.0/8, unschedulable: null, taints: [{key: k, effect: NoSchedule, valeu: v}]}
+status:
+  addresses: [{type: InternalIP, adress: 10.0.0.1, address: 10.0.0.1}]
+  capacity: {cpu: 2, memory: 16Gi}
+";
+        assert_eq!(
+            outline(text),
+            [
+                "1:2 n1",
+                "unknown field 1:2 n1 metadata.label",
+                "unknown field 1:2 n1 spec.podCIDRS",
+                "unknown field 1:2 n1 spec.taints[0].valeu",
+                "unknown field 1:2 n1 status.addresses[0].adress",
             ]
         );
     }

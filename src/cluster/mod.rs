@@ -1,5 +1,11 @@
 //! The cluster's state: what nodes there are and what they own.
 
+mod fields;
+pub mod files;
+mod folder;
+mod manifest;
+pub mod node;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
