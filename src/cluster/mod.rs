@@ -5,18 +5,13 @@ pub mod files;
 mod folder;
 mod manifest;
 pub mod node;
+pub mod peers;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use brindle_bgp::net::{Asn, Prefix};
-
-pub mod files;
-mod folder;
-mod manifest;
-pub mod node;
-pub mod peers;
 
 /// A node of the cluster, as far as routing needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
