@@ -18,7 +18,7 @@ use crate::net::Asn;
 /// AS4_AGGREGATOR are added where they say more (RFC 6793 §4.2.2).
 pub fn encode_attributes(attributes: &Attributes, format: &WireFormat) -> Bytes {
     let mut list =
-        List { out: BytesMut::with_capacity(64), unknown: attributes.unknown.iter().peekable() };
+        List { out: BytesMut::with_capacity(128), unknown: attributes.unknown.iter().peekable() };
     let a = attributes;
     list.put(code::ORIGIN, code::WELL_KNOWN, &[origin_octet(a.origin)]);
     let path = as_path::encode(&a.as_path, format.four_octet_asns);
