@@ -247,7 +247,7 @@ impl Simulation {
             }
             // The kernel does not know the connection (any more).
             Parcel::SynAck | Parcel::Message(_) | Parcel::Octets(_) => {
-                self.send(host, connection, Parcel::Reset)
+                self.send(host, connection, Parcel::Reset);
             }
             Parcel::Fin(_) | Parcel::Reset => {}
         }
