@@ -304,7 +304,7 @@ impl Peer {
         let since = self.established_since.take();
         if since.is_some_and(|since| now.duration_since(since) >= STABLE_AFTER) {
             self.backoff.reset();
-        } else if !is_collision(why) {
+        } else {
             self.backoff.fail();
         }
         // A Cease is no reason to refuse the peer: it may want the session a moment later,
