@@ -105,10 +105,10 @@ impl AdjOut {
                     || journals.withdraws.has_from(lane.withdraw_cursor)
                     || journals.announces.has_from(lane.announce_cursor))
         });
-        self.trim(place);
         if !more {
             self.put_to_sleep(ix);
         }
+        self.end_turn(place);
         Advertisement { messages: tray.messages, more }
     }
 }
