@@ -325,7 +325,9 @@ impl Turn<'_> {
             start = prefixes.end;
             let Some(&(told, _)) = same.first() else { continue };
             let mut messages = Vec::new();
-            if let Some(hop) = self.hop(&told.hop) {
+            // What the only member told us itself is for nobody.
+            let is_wanted = self.is_shared || told.source != self.ix;
+            if let Some(hop) = self.hop(&told.hop).filter(|_| is_wanted) {
                 let ids = &chunk.prefixes[prefixes.clone()];
                 self.encoder.announce(&self.with, self.treatment, &told, &hop, ids, &mut messages);
             }
