@@ -19,7 +19,7 @@ use super::table::Refused;
 use super::wire::{self, News, kind};
 
 /// Most writes that one system call carries. More gain nothing: the kernel's work dominates.
-const BATCH: usize = 128;
+pub const BATCH: usize = 128;
 /// Most octets that one system call carries: well below the send buffer.
 const BATCH_OCTETS: usize = 32 * 1024;
 /// Room for answers and events, in octets. The kernel counts about a kilobyte an event.
