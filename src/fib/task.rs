@@ -276,8 +276,7 @@ impl Fib {
     fn write(&mut self) {
         let mut refusals = Refusals::default();
         for _ in 0..BATCHES_A_TURN {
-            // Whether a key is ours to write is known as of now; and our own writes, which are
-            // told to the monitor as well, must not run it over.
+            // Whether a key is ours to write is to be known as of now.
             self.hear();
             let ops = self.table.plan(BATCH, &self.mirror);
             if ops.is_empty() || !self.write_all(&ops, &mut refusals) {
