@@ -228,6 +228,32 @@ fn an_audit_finds_what_no_event_told() {
 }
 
 #[test]
+fn reading_while_others_change_the_table_takes_nothing_of_ours_for_lost() {
+    if !can_run() {
+        return;
+    }
+    let namespace = Namespace::new();
+    let tuning = Tuning { audit: Duration::from_millis(1), ..Tuning::default() };
+    let fib = namespace.start_with(settings(), tuning);
+    let changes =
+        (0..2000).map(|n| via(&format!("10.244.{}.{}/32", n / 200, n % 200), &["10.0.0.2"]));
+    fib.send(Command::Change(changes.collect()));
+    fib.until("all are installed", |status| status.installed[0] == 2000);
+    let mut lines = String::new();
+    for n in 0..2000 {
+        let prefix = format!("10.243.{}.{}/32", n / 200, n % 200);
+        writeln!(lines, "route add {prefix} via 10.0.0.9 proto static").unwrap();
+        writeln!(lines, "route del {prefix} via 10.0.0.9 proto static").unwrap();
+    }
+    namespace.batch("-4", &lines);
+    fib.settle();
+    let status = fib.status();
+    assert_eq!((status.repairs, status.installed[0]), (0, 2000), "{status:?}");
+    assert_eq!(status.last_error, None);
+    assert_eq!(namespace.ours("-4").len(), 2000);
+}
+
+#[test]
 fn what_the_kernel_refuses_is_reported_and_not_tried_all_the_time() {
     if !can_run() {
         return;

@@ -16,6 +16,7 @@ use brindle::fib::{
     Tuning,
 };
 use brindle_bgp::msg::NextHop;
+use brindle_bgp::net::Prefix;
 use brindle_bgp::rib::{BestChange, Forwarding};
 use nix::sched::{CloneFlags, setns};
 
@@ -277,7 +278,12 @@ impl Fib {
 
     /// Waits until nothing is left to be written.
     pub fn settle(&self) {
-        let request = ListRequest { only_diff: true, after: None, limit: 8 };
+        self.settle_after(None);
+    }
+
+    /// Waits until nothing is left to be written for prefixes after this one.
+    pub fn settle_after(&self, after: Option<Prefix>) {
+        let request = ListRequest { only_diff: true, after, limit: 8 };
         let unsettled = || {
             let mut views = self.list(request.clone());
             views.retain(|view| view.problem.as_ref().is_some_and(|p| p.contains("about to be")));
