@@ -16,8 +16,7 @@ use proptest::prelude::{Just, Strategy, any, prop, prop_oneof};
 use proptest::test_runner::Config;
 use proptest::{prop_assert_eq, proptest};
 use rib_support::{
-    Ear, Heard, OUR_AS, OUR_CLUSTER, OUR_ID, asn, hop, path_of, peer, prefix, session,
-    settings,
+    Ear, Heard, OUR_AS, OUR_CLUSTER, OUR_ID, asn, hop, path_of, peer, prefix, session, settings,
 };
 
 const PEERS: u32 = 5;
