@@ -16,8 +16,7 @@ use proptest::prelude::{Just, Strategy, any, prop, prop_oneof};
 use proptest::test_runner::Config;
 use proptest::{prop_assert_eq, proptest};
 use rib_support::{
-    Ear, Heard, OUR_AS, OUR_CLUSTER, OUR_ID, asn, hop, path_of, peer, prefix, session,
-    settings,
+    Ear, Heard, OUR_AS, OUR_CLUSTER, OUR_ID, asn, hop, path_of, peer, prefix, session, settings,
 };
 
 const PEERS: u32 = 5;
@@ -496,8 +495,8 @@ impl Run {
             Op::Resolve(at, cost) => {
                 self.watch();
                 let hop = hop(HOPS[usize::from(*at)]);
-                if self.watched.contains_key(&hop) {
-                    self.watched.insert(hop, *cost);
+                if let Some(known) = self.watched.get_mut(&hop) {
+                    *known = *cost;
                     self.rib.resolve(hop, *cost);
                 }
                 self.watch();
