@@ -9,6 +9,7 @@ pub mod fib;
 pub mod lab;
 pub mod speaker;
 pub mod telemetry;
+pub mod visible;
 
 /// The version of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

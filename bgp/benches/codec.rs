@@ -1,8 +1,6 @@
 //! How fast UPDATEs are read and written, in prefixes and octets a second, with another
 //! parser on the same octets in the same run.
 
-#![expect(missing_docs, reason = "criterion's macros make public items")]
-
 use std::hint::black_box;
 use std::net::Ipv4Addr;
 use std::time::Duration;

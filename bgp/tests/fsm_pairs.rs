@@ -171,3 +171,18 @@ fn of_two_speakers_one_may_be_passive_and_with_two_nothing_happens() {
     net.run(60 * MINUTE);
     assert_eq!(net.each(|host| host.log.len()), [0, 0]);
 }
+
+#[test]
+fn over_a_very_slow_path_a_session_still_comes_up_and_lasts() {
+    for seed in 0..300 {
+        let pair = [settings(1, 64512, 65001), settings(2, 65001, 64512)];
+        let mut net = Simulation::new(pair, seed, Duration::from_millis(500 + seed * 10));
+        start(&mut net);
+        let took = net.run_until(3 * MINUTE, Simulation::is_settled);
+        assert!(took.is_some(), "seed {seed}: never settles\n{}", net.story());
+        let ups = net.each(|host| host.shell.ups);
+        net.run(10 * MINUTE);
+        assert!(net.is_established(), "seed {seed}\n{}", net.story());
+        assert_eq!(net.each(|host| host.shell.ups), ups, "seed {seed}: does not last");
+    }
+}

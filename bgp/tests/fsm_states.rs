@@ -5,8 +5,10 @@ mod support;
 use std::time::Duration;
 
 use brindle_bgp::fsm::{Direction, Event, Peer, State, WireId};
-use brindle_bgp::msg::{CeaseReason, Message, Notification, Refresh, RouteRefresh, Update};
-use brindle_bgp::net::Family;
+use brindle_bgp::msg::{
+    Capability, CeaseReason, Message, Notification, Open, Refresh, RouteRefresh, Update,
+};
+use brindle_bgp::net::{AfiSafi, Family};
 use support::{epoch, names, open, settings};
 
 /// The wire that is there from OpenSent on.
@@ -174,5 +176,53 @@ fn news_of_unknown_wires_changes_nothing() {
             let actions = peer.handle(event.clone(), epoch());
             assert_eq!((actions, peer.state()), (vec![], state), "{event:?}");
         }
+    }
+}
+
+#[test]
+fn a_refused_open_is_explained_to_the_operator() {
+    let notification = |subcode| {
+        Message::Notification(Notification { code: 2, subcode, data: Default::default() })
+    };
+    let vpn = Capability::Multiprotocol(AfiSafi { afi: 1, safi: 128 });
+    let internal = settings(1, 64512, 64512);
+    let external = settings(1, 64512, 65001);
+    for (settings, message, want) in [
+        (
+            &external,
+            Message::Open(open(2, 65009)),
+            "we sent OPEN Message Error: Bad Peer AS (2/2): the peer is in AS 65009, configured is \
+             AS 65001",
+        ),
+        (
+            &external,
+            notification(2),
+            "peer sent OPEN Message Error: Bad Peer AS (2/2): the peer does not expect us in AS \
+             64512",
+        ),
+        (
+            &internal,
+            Message::Open(open(1, 64512)),
+            "we sent OPEN Message Error: Bad BGP Identifier (2/3): the peer has our own router id \
+             10.0.0.1",
+        ),
+        (
+            &external,
+            Message::Open(Open { capabilities: vec![vpn], ..open(2, 65001) }),
+            "we sent OPEN Message Error: Unsupported Capability (2/7) data \
+             0x010400010001010400020001: the peer offers afi 1 safi 128, we offer ipv4 and ipv6",
+        ),
+        (
+            &external,
+            Message::Keepalive,
+            "we sent Finite State Machine Error: Unexpected Message \
+            in OpenSent State (5/1) data 0x04",
+        ),
+    ] {
+        let mut peer = Peer::new(settings.clone(), 1);
+        peer.handle(Event::Start, epoch());
+        peer.handle(Event::Connected(WIRE, Direction::Dialled), epoch());
+        peer.handle(Event::Received(WIRE, message), epoch());
+        assert_eq!(peer.last_reason().as_deref(), Some(want));
     }
 }

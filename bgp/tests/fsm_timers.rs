@@ -5,7 +5,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use brindle_bgp::fsm::{Action, Direction, Down, Event, Peer, PeerSettings, State, WireId};
-use brindle_bgp::msg::{CeaseReason, Message, Open, Update};
+use brindle_bgp::msg::{CeaseReason, Message, Notification, Open, Update};
 use support::{epoch, hold, names, open, settings};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -209,9 +209,22 @@ fn waits_grow_whether_tcp_or_the_open_exchange_fails() {
             Event::Closed(wire, "closed".into()),
         ]
     };
-    for (name, fail) in
-        [("refused", refused), ("wrong AS", wrong_as), ("closed", closed), ("short", short)]
-    {
+    // The peer holds on to a session that we know nothing of.
+    let collision: fn(u64) -> Vec<Event> = |wire| {
+        let wire = WireId(wire);
+        let cease = Notification::cease(CeaseReason::ConnectionCollisionResolution, None);
+        vec![
+            Event::Connected(wire, Direction::Dialled),
+            Event::Received(wire, Message::Notification(cease)),
+        ]
+    };
+    for (name, fail) in [
+        ("refused", refused),
+        ("wrong AS", wrong_as),
+        ("closed", closed),
+        ("short", short),
+        ("collision", collision),
+    ] {
         let now = epoch();
         let mut peer = Peer::new(settings(1, 64512, 65001), 5);
         peer.handle(Event::Start, now);

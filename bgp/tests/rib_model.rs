@@ -495,8 +495,8 @@ impl Run {
             Op::Resolve(at, cost) => {
                 self.watch();
                 let hop = hop(HOPS[usize::from(*at)]);
-                if self.watched.contains_key(&hop) {
-                    self.watched.insert(hop, *cost);
+                if let Some(known) = self.watched.get_mut(&hop) {
+                    *known = *cost;
                     self.rib.resolve(hop, *cost);
                 }
                 self.watch();

@@ -91,8 +91,8 @@ impl fmt::Display for Errors {
 
 impl std::error::Error for Errors {}
 
-/// `text` with control characters escaped: what a file holds must not move the cursor of
-/// the terminal that shows it, nor forge a line of a log.
+/// `text` with control characters escaped: what a file or an object holds must not move the
+/// cursor of the terminal that shows it, nor forge a line of a log.
 pub fn printable(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {

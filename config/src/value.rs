@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use brindle_bgp::msg::HoldTime;
-use brindle_bgp::net::Family;
+use brindle_bgp::net::{Asn, Family};
 
 use crate::section::Item;
 use crate::yaml::quoted;
@@ -51,6 +51,19 @@ pub(crate) fn host_address(item: &Item) -> Option<IpAddr> {
         return None;
     }
     Some(address)
+}
+
+/// An AS number that a router may have.
+pub(crate) fn as_number(item: &Item) -> Option<Asn> {
+    let asn: Asn = item.parse()?;
+    if asn == Asn::TRANS {
+        item.refuse("23456 stands for AS numbers of four octets and is nobody's (RFC 6793)");
+        return None;
+    }
+    if matches!(asn.get(), 65535 | u32::MAX) {
+        item.warn(format!("AS {asn} is reserved (RFC 7300); routers may refuse it"));
+    }
+    Some(asn)
 }
 
 /// A TCP port.

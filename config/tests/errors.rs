@@ -1,7 +1,5 @@
 //! What is said of wrong configurations: one row a mistake.
 
-use std::time::{Duration, Instant};
-
 use brindle_config::Config;
 
 /// The lines that `text` as the file `f` is refused with; none if it is accepted.
@@ -134,6 +132,10 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
         (
             "bgp: {asNumber: 0}",
             "f:1:17  bgp.asNumber: \"0\" is not an AS number; accepted are 1 to 4294967295, also written as 1.10",
+        ),
+        (
+            "bgp: {asNumber: 23456}",
+            "f:1:17  bgp.asNumber: 23456 stands for AS numbers of four octets and is nobody's (RFC 6793)",
         ),
         (
             "bgp: {asNumber: 4294967296}",
@@ -430,6 +432,10 @@ fn what_is_allowed_but_doubtful_is_a_warning() {
             ],
         ),
         (
+            "bgp: {asNumber: 65535}",
+            vec!["f:1:17  bgp.asNumber: AS 65535 is reserved (RFC 7300); routers may refuse it"],
+        ),
+        (
             "node: {addresses: [127.0.0.1]}",
             vec![
                 "f:1:20  node.addresses[0]: 127.0.0.1: no other node can reach a loopback address",
@@ -437,47 +443,5 @@ fn what_is_allowed_but_doubtful_is_a_warning() {
         ),
     ] {
         assert_eq!(warnings(text), want, "{text}");
-    }
-}
-
-/// Ten anchors, each ten times the one before: a thousand million values if it were believed.
-fn alias_bomb() -> String {
-    let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
-    for level in 1..10 {
-        let before = vec![format!("*a{}", level - 1); 10].join(", ");
-        text.push_str(&format!("a{level}: &a{level} [{before}]\n"));
-    }
-    text
-}
-
-#[test]
-fn hostile_files_are_refused_early() {
-    for (what, text, want) in [
-        ("alias bomb", alias_bomb(), "aliases that stand for more values than any"),
-        ("alias to itself", "bgp: &b {peers: *b}".to_owned(), "recursive"),
-        (
-            "10 MB",
-            format!("bgp: {}", "x".repeat(10 << 20)),
-            "the file has 10485765 bytes; accepted are at most 4194304",
-        ),
-        ("a million values", format!("bgp: [{}]", "1,".repeat(1 << 20)), "more values than any"),
-        ("brackets", "[".repeat(1 << 20), "recursion limit exceeded"),
-        ("braces", "{a: ".repeat(1 << 18), "recursion limit exceeded"),
-        ("dashes", "- ".repeat(1 << 19), "nested deeper than 32 levels"),
-        (
-            "indentation",
-            (0..1500).map(|n| format!("{}a:\n", " ".repeat(n))).collect(),
-            "nested deeper than 32 levels",
-        ),
-    ] {
-        let start = Instant::now();
-        let got = errors(&text);
-        assert!(
-            got.len() == 1 && got[0].to_lowercase().contains(&want.to_lowercase()),
-            "{what}: {got:.200?}"
-        );
-        // Far under a second even here, unoptimised and on a busy machine; a file that is
-        // believed takes minutes.
-        assert!(start.elapsed() < Duration::from_secs(10), "{what}: {:?}", start.elapsed());
     }
 }

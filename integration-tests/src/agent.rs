@@ -18,6 +18,8 @@ use crate::wait::{SOON, met, until};
 pub struct Config {
     /// `bgp.asNumber`
     pub asn: u32,
+    /// `bgp.nodeToNodeMesh.enabled`
+    pub mesh: bool,
     /// `bgp.networks`
     pub networks: Vec<String>,
     /// `bgp.peers`, each as one line of YAML: `{name: a, peerIP: 10.9.0.2, asNumber: 65002}`.
@@ -29,7 +31,7 @@ pub struct Config {
 impl Config {
     /// An agent in AS `asn` without peers.
     pub fn new(asn: u32) -> Self {
-        Self { asn, networks: Vec::new(), peers: Vec::new(), rest: String::new() }
+        Self { asn, mesh: false, networks: Vec::new(), peers: Vec::new(), rest: String::new() }
     }
 
     /// Adds prefixes to originate.
@@ -72,9 +74,9 @@ impl Config {
         let (name, v4, v6) = (host.netns.name(), host.v4, host.v6);
         let mut text = format!(
             "node: {{name: {name}, addresses: [{v4}, \"{v6}\"]}}\n\
-             bgp:\n  asNumber: {}\n  routerID: {v4}\n  nodeToNodeMesh: {{enabled: false}}\n  \
+             bgp:\n  asNumber: {}\n  routerID: {v4}\n  nodeToNodeMesh: {{enabled: {}}}\n  \
              listen: {{addresses: [{v4}, \"{v6}\"], port: 179}}\n",
-            self.asn
+            self.asn, self.mesh
         );
         let quoted: Vec<String> = self.networks.iter().map(|one| format!("\"{one}\"")).collect();
         let _ = writeln!(text, "  networks: [{}]\n  peers:", quoted.join(", "));

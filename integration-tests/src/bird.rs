@@ -26,12 +26,17 @@ impl Bird {
     /// # Panics
     /// If it cannot be started.
     pub fn start(host: &Host, plan: Plan) -> Self {
-        let folder = TempDir::new().expect("a folder for temporary files can be made");
-        let text = config(host, &plan);
-        Self::with_config(host, plan, folder, &text)
+        Self::start_with(host, plan, "")
     }
 
-    fn with_config(host: &Host, plan: Plan, folder: TempDir, text: &str) -> Self {
+    /// The same with more lines of configuration, which [`Router::originate`] and
+    /// [`Router::withdraw`] forget.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn start_with(host: &Host, plan: Plan, more: &str) -> Self {
+        let folder = TempDir::new().expect("a folder for temporary files can be made");
+        let text = config(host, &plan) + more;
         std::fs::write(folder.path().join("bird.conf"), text).expect("the folder is ours");
         let process = launch(host, &folder);
         let bird = Self { host: host.clone(), plan, folder, process };
@@ -103,13 +108,14 @@ fn config(host: &Host, plan: &Plan) -> String {
 fn session(host: &Host, plan: &Plan, neighbor: &Neighbor) -> String {
     format!(
         "protocol bgp {name} {{\n  local {ours} as {asn};\n  neighbor {theirs} as {their_asn};\n  \
-         connect delay time 1;\n  connect retry time 2;\n  error wait time 1, 5;\n  \
+         connect delay time 1;\n  connect retry time 2;\n  error wait time 1, 5;\n  {client}\n  \
          {family} {{ import all; export where source ~ [RTS_STATIC, RTS_BGP]; }};\n}}\n",
         name = protocol(neighbor.address),
         ours = host.address_like(neighbor.address),
         asn = plan.asn,
         theirs = neighbor.address,
         their_asn = neighbor.asn,
+        client = if neighbor.is_client { "rr client;" } else { "" },
         family = if neighbor.address.is_ipv4() { "ipv4" } else { "ipv6" },
     )
 }

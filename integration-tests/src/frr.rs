@@ -92,7 +92,22 @@ impl Drop for Frr {
     }
 }
 
-/// The daemons give up root for the user `frr` and insist on a folder of their own.
+/// What FRR needs beside its programs: it gives up root for the user `frr`, which a user
+/// namespace made without root does not have.
+pub fn what_is_missing() -> Option<String> {
+    let Some(user) = User::from_name("frr").ok().flatten() else {
+        return Some("FRR's user frr".into());
+    };
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let is_mapped = map.lines().any(|line| {
+        let numbers: Vec<u32> = line.split_whitespace().flat_map(str::parse).collect();
+        matches!(numbers[..], [first, _, count] if user.uid.as_raw().checked_sub(first).is_some_and(|n| n < count))
+    });
+    (!is_mapped)
+        .then(|| "FRR gives up root for the user frr, which is not in this user namespace".into())
+}
+
+/// The daemons insist on a folder of their own.
 fn hand_over(folder: &TempDir) {
     let user = User::from_name("frr").ok().flatten().expect("the package makes the user frr");
     let group = Group::from_name("frr").ok().flatten().expect("the package makes the group frr");

@@ -95,6 +95,14 @@ fn config(host: &Host, plan: &Plan) -> String {
              afi-safi-name = \"{family}-unicast\"\n",
             neighbor.address, neighbor.asn
         );
+        if neighbor.is_client {
+            let _ = writeln!(
+                text,
+                "[neighbors.route-reflector.config]\nroute-reflector-client = true\n\
+                 route-reflector-cluster-id = \"{}\"",
+                host.v4
+            );
+        }
     }
     text
 }

@@ -16,6 +16,7 @@ pub mod bird;
 pub mod frr;
 pub mod gobgp;
 pub mod kernel;
+pub mod load;
 pub mod netns;
 pub mod process;
 pub mod rawpeer;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -55,27 +55,22 @@ impl RawPeer {
     /// If the connection is refused.
     pub fn dial(host: &Host, to: IpAddr) -> std::io::Result<Self> {
         let ours = SocketAddr::new(host.address_like(to), 0);
-        let stream = host.netns.inside(|| dial(ours, SocketAddr::new(to, 179)))?;
-        Self::on(stream)
+        Self::dial_from(host, ours, SocketAddr::new(to, 179))
     }
 
-    /// Takes the next connection of a listener.
+    /// Dials `to` from an address that `host` has.
     ///
     /// # Errors
-    /// If none can be accepted.
-    pub fn accept(listener: &TcpListener) -> std::io::Result<Self> {
-        Self::on(listener.accept()?.0)
+    /// If the connection is refused.
+    pub fn dial_from(host: &Host, from: SocketAddr, to: SocketAddr) -> std::io::Result<Self> {
+        Self::on(host.netns.inside(|| dial(from, to))?)
     }
 
-    /// A listener on `host`'s address of the family of `like`, on BGP's port.
+    /// Takes a connection that was accepted.
     ///
     /// # Errors
-    /// If the port is taken.
-    pub fn listen(host: &Host, like: IpAddr) -> std::io::Result<TcpListener> {
-        host.netns.inside(|| TcpListener::bind((host.address_like(like), 179)))
-    }
-
-    fn on(stream: TcpStream) -> std::io::Result<Self> {
+    /// If it is broken already.
+    pub fn on(stream: TcpStream) -> std::io::Result<Self> {
         let heard = Arc::new(Mutex::new(Heard::default()));
         let (reader, book) = (stream.try_clone()?, heard.clone());
         std::thread::spawn(move || {

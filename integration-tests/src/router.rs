@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::bird::Bird;
-use crate::frr::Frr;
+use crate::frr::{self, Frr};
 use crate::gobgp::Gobgp;
 use crate::netns::Host;
 use crate::skip;
@@ -37,6 +37,15 @@ pub struct Neighbor {
     pub address: IpAddr,
     /// Its AS.
     pub asn: u32,
+    /// Reflect to and from it (RFC 4456). Only BIRD and GoBGP are told.
+    pub is_client: bool,
+}
+
+impl Neighbor {
+    /// A neighbour that is no reflector client.
+    pub fn new(address: impl Into<IpAddr>, asn: u32) -> Self {
+        Self { address: address.into(), asn, is_client: false }
+    }
 }
 
 /// A session as a router shows it.
@@ -108,7 +117,14 @@ impl Kind {
     /// Whether tests with it can run here; if not, says so for `test`.
     #[must_use]
     pub fn can_run(self, test: &str) -> bool {
-        skip::can_run(test, self.programs())
+        let missing = skip::what_is_missing(self.programs());
+        skip::unless(
+            test,
+            match self {
+                Kind::Frr => missing.or_else(frr::what_is_missing),
+                Kind::Bird | Kind::Gobgp => missing,
+            },
+        )
     }
 
     /// Starts one on `host`, listening on its addresses.

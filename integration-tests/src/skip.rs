@@ -13,7 +13,14 @@ use crate::Netns;
 /// so, notes it down for `make test`, and the test is to return.
 #[must_use]
 pub fn can_run(test: &str, programs: &[&str]) -> bool {
-    match what_is_missing(programs) {
+    unless(test, what_is_missing(programs))
+}
+
+/// Whether nothing is missing. If something is, says so, notes it down for `make test`, and
+/// the test is to return.
+#[must_use]
+pub fn unless(test: &str, missing: Option<String>) -> bool {
+    match missing {
         None => true,
         Some(missing) => {
             note(test, &missing);
@@ -22,7 +29,8 @@ pub fn can_run(test: &str, programs: &[&str]) -> bool {
     }
 }
 
-fn what_is_missing(programs: &[&str]) -> Option<String> {
+/// What [`can_run`] would complain about.
+pub fn what_is_missing(programs: &[&str]) -> Option<String> {
     if let Err(error) = Netns::new("probe") {
         return Some(format!("no network namespaces ({error:#}); run as root, or use `make test`"));
     }

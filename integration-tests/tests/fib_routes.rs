@@ -200,6 +200,30 @@ fn a_foreign_route_at_our_key_is_left_alone_and_ours_follows_when_it_goes() {
 }
 
 #[test]
+fn a_foreign_route_beside_ours_at_one_key_is_left_alone_and_so_is_ours() {
+    if !can_run() {
+        return;
+    }
+    let namespace = Namespace::new();
+    let fib = namespace.start();
+    fib.want("10.244.2.0/24", &["10.0.0.2"]);
+    let ours = "10.244.2.0/24 via 10.0.0.2 dev eth0 metric 512";
+    until_ours(&namespace, "-4", &[ours]);
+    namespace.ip("route append 10.244.2.0/24 via 10.0.0.9 proto static metric 512");
+    fib.until("a conflict", |status| status.conflicts == 1);
+    // A change of ours waits, since the kernel might change theirs.
+    fib.want("10.244.2.0/24", &["10.0.0.3"]);
+    fib.problem("10.244.2.0/24", "foreign");
+    let theirs = namespace.routes("-4", "proto static");
+    assert_eq!(theirs, ["10.244.2.0/24 via 10.0.0.9 dev eth0 metric 512"]);
+    until_ours(&namespace, "-4", &[ours]);
+    // No longer wanted, ours goes and theirs stays.
+    fib.want("10.244.2.0/24", &[]);
+    until_ours(&namespace, "-4", &[]);
+    assert_eq!(namespace.routes("-4", "proto static"), theirs);
+}
+
+#[test]
 fn a_foreign_route_at_a_better_metric_is_reported_beside_ours() {
     if !can_run() {
         return;

@@ -1,6 +1,8 @@
 //! The harness itself: others' routers talk to each other and to a raw peer, so that a
 //! failing test of brindle can be trusted to be about brindle.
 
+use std::net::IpAddr;
+
 use integration_tests::rawpeer::{RawPeer, attribute, nlri, update, usual};
 use integration_tests::router::{Kind, Neighbor, Plan};
 use integration_tests::wait::{SOON, met};
@@ -16,7 +18,7 @@ fn two_others_exchange_routes_of_both_families_and_survive_a_restart() {
         }
         let lan = Lan::new();
         let (a, b) = (lan.host("a", 1), lan.host("b", 2));
-        let towards = |address, asn| Neighbor { address, asn };
+        let towards = |address: IpAddr, asn| Neighbor::new(address, asn);
         let mut left = one.start(
             &a,
             Plan {
@@ -81,8 +83,8 @@ fn a_raw_peer_reads_back_what_it_wrote_through_each_of_the_others() {
             Plan {
                 asn: 65001,
                 neighbors: vec![
-                    Neighbor { address: source.v4.into(), asn: 4_200_000_002 },
-                    Neighbor { address: sink.v4.into(), asn: 65003 },
+                    Neighbor::new(source.v4, 4_200_000_002),
+                    Neighbor::new(sink.v4, 65003),
                 ],
                 originate: vec![],
             },

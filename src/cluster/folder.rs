@@ -12,7 +12,8 @@ use super::node::unreachable_families;
 use super::{Change, Node};
 
 /// Something in the folder that needs a look.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct FileProblem {
     /// The file's name within the folder.
     pub file: String,
@@ -173,6 +174,11 @@ impl File {
             .iter()
             .filter_map(|(at, node)| doubt(node).map(|doubt| of_node(name, at, &node.name, doubt)))
             .collect();
+        self.problems.extend(manifest.doubts.into_iter().map(|doubt| {
+            let message = "a Node has no such field; it says nothing".to_owned();
+            let problem = of_node(name, &doubt.at, &doubt.node, message);
+            FileProblem { field: Some(doubt.field), ..problem }
+        }));
         let mut stays: BTreeSet<Arc<str>> = BTreeSet::new();
         for refused in manifest.refused {
             let good_here = |node: &Node| Some(&*node.name) == refused.node.as_deref();

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::Node as Object;
 use serde::Deserialize;
 use serde_yaml::{Mapping, Value};
 
+use super::fields::{culprit, unknown_fields};
 use super::{Node, node};
 
 /// Kinds that a folder may hold for other readers of it, or for a later version of ours.
@@ -55,6 +56,8 @@ pub(super) struct Manifest {
     pub(super) nodes: Vec<(Spot, Arc<Node>)>,
     /// Objects that are wrong.
     pub(super) refused: Vec<Refused>,
+    /// Fields that a Node does not have, and which say nothing therefore.
+    pub(super) doubts: Vec<Doubt>,
     /// How many there are of each kind that is known and not used, by `apiVersion/kind`.
     pub(super) ignored: BTreeMap<String, usize>,
     /// How many there are of each kind that nobody here knows, likewise.
@@ -70,6 +73,14 @@ pub(super) struct Refused {
     /// The field, where one is to blame.
     pub(super) field: Option<String>,
     pub(super) message: String,
+}
+
+/// A field that no Node has: a typing error, or newer than we are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Doubt {
+    pub(super) at: Spot,
+    pub(super) node: String,
+    pub(super) field: String,
 }
 
 /// Text that is not YAML: nothing behind the mistake can be read, nothing before it counts.
@@ -220,9 +231,15 @@ impl Reader {
                 return;
             }
         };
+        let at = Spot { document: self.document, line: self.line };
+        if let (Some(name), Ok(known)) = (&name, serde_yaml::to_value(&object)) {
+            let fields = unknown_fields(&value, &known);
+            let fields = fields.into_iter().map(|field| format!("{within}{field}"));
+            let doubt = |field| Doubt { at: at.clone(), node: name.clone(), field };
+            manifest.doubts.extend(fields.map(doubt));
+        }
         match node::read(&object) {
             Ok(node) => {
-                let at = Spot { document: self.document, line: self.line };
                 manifest.nodes.push((at, Arc::new(node)));
             }
             Err(fields) => manifest.refused.extend(fields.into_iter().map(|bad| {
@@ -242,62 +259,6 @@ impl Reader {
     }
 }
 
-/// The path of the value for which `object` is no Node: the deepest one without which it would
-/// be. Empty if there is no single one. (Errors of values do not say it, and reading the text
-/// itself would take numbers for text, which the API server does not.)
-fn culprit(object: &Value) -> String {
-    /// An honest list that is longer need not be searched.
-    const MOST: usize = 1_000;
-    let mut path = String::new();
-    let mut steps: Vec<Value> = Vec::new();
-    loop {
-        let suspects: Vec<Value> = match at(object, &steps) {
-            Some(Value::Mapping(map)) => map.keys().cloned().collect(),
-            Some(Value::Sequence(list)) => (0..list.len()).map(Value::from).collect(),
-            _ => return path,
-        };
-        let guilty = suspects.into_iter().take(MOST).find(|suspect| {
-            let mut without = object.clone();
-            remove(&mut without, &steps, suspect);
-            Object::deserialize(&without).is_ok()
-        });
-        let Some(guilty) = guilty else { return path };
-        match &guilty {
-            Value::String(key) if path.is_empty() => path.push_str(key),
-            Value::String(key) => path.push_str(&format!(".{key}")),
-            Value::Number(index) => path.push_str(&format!("[{index}]")),
-            _ => return path,
-        }
-        steps.push(guilty);
-    }
-}
-
-/// The value that `steps` lead to: keys of mappings and indices of sequences.
-fn at<'v>(value: &'v Value, steps: &[Value]) -> Option<&'v Value> {
-    steps.iter().try_fold(value, |value, step| match value {
-        Value::Sequence(list) => list.get(usize::try_from(step.as_u64()?).ok()?),
-        _ => value.get(step),
-    })
-}
-
-/// Takes `last` out of the value that `steps` lead to.
-fn remove(value: &mut Value, steps: &[Value], last: &Value) {
-    let index = |step: &Value| step.as_u64().and_then(|index| usize::try_from(index).ok());
-    let inner = steps.iter().try_fold(value, |value, step| match value {
-        Value::Sequence(list) => list.get_mut(index(step)?),
-        _ => value.get_mut(step),
-    });
-    match inner {
-        Some(Value::Mapping(map)) => drop(map.remove(last)),
-        Some(Value::Sequence(list)) => {
-            if let Some(index) = index(last).filter(|index| *index < list.len()) {
-                list.remove(index);
-            }
-        }
-        _ => {}
-    }
-}
-
 fn is_known(api_version: &str, kind: &str) -> bool {
     OTHERS.iter().any(|(group, kinds)| {
         if group.ends_with('/') {
@@ -309,155 +270,4 @@ fn is_known(api_version: &str, kind: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What is in `text`: nodes as `2:n1` with their document, what is refused in full.
-    fn outline(text: &str) -> Vec<String> {
-        match read(text) {
-            Err(NotYaml { at, message }) => {
-                vec![format!("not YAML {}:{} {message}", at.document, at.line)]
-            }
-            Ok(manifest) => {
-                let nodes = manifest.nodes.iter();
-                let nodes =
-                    nodes.map(|(at, node)| format!("{}:{} {}", at.document, at.line, node.name));
-                let refused = manifest.refused.iter().map(|refused| {
-                    let Refused { at, node, field, message } = refused;
-                    let name = node.as_deref().unwrap_or("?");
-                    let field = field.as_deref().unwrap_or("?");
-                    format!("refused {}:{} {name} {field}: {message}", at.document, at.line)
-                });
-                let count = |(word, counts): (&str, BTreeMap<String, usize>)| {
-                    let line = move |(kind, count)| format!("{word} {count} {kind}");
-                    counts.into_iter().map(line).collect::<Vec<_>>()
-                };
-                let others = [("ignored", manifest.ignored), ("unknown", manifest.unknown)];
-                nodes.chain(refused).chain(others.into_iter().flat_map(count)).collect()
-            }
-        }
-    }
-
-    const NODE: &str = "apiVersion: v1\nkind: Node\nmetadata: {name: n1}\n";
-
-    #[test]
-    fn documents_are_found_and_named_by_number_and_line() {
-        let two = format!("{NODE}---\n{}", NODE.replace("n1", "n2"));
-        let commented = format!("# nodes\n\n---\n{NODE}\n---\n# nothing\n---\n{NODE}");
-        for (text, want) in [
-            ("", vec![]),
-            ("# nothing\n", vec![]),
-            ("---\n---\n", vec![]),
-            (NODE, vec!["1:1 n1"]),
-            (two.as_str(), vec!["1:1 n1", "2:4 n2"]),
-            (commented.as_str(), vec!["1:3 n1", "3:10 n1"]),
-            (
-                "{\n\t\"apiVersion\": \"v1\",\n\t\"kind\": \"Node\", \"metadata\": {\"name\": \"j\"}\n}",
-                vec!["1:1 j"],
-            ),
-            ("a: 1\n", vec!["refused 1:1 ? apiVersion: is missing; a Node has v1"]),
-            (
-                "apiVersion: v1\n",
-                vec![
-                    "refused 1:1 ? kind: is missing; accepted are Node and other kinds of Kubernetes",
-                ],
-            ),
-            (
-                "- 1\n",
-                vec![
-                    "refused 1:1 ? ?: is not an object; accepted are keys with values, apiVersion and kind among them",
-                ],
-            ),
-            ("a: 1\na: 2\n", vec!["not YAML 1:1 duplicate entry with key \"a\""]),
-            ("a: 1\n---\nb: [\n", vec!["not YAML 2:4 did not find expected node content"]),
-        ] {
-            assert_eq!(outline(text), want, "{text}");
-        }
-    }
-
-    #[test]
-    fn other_kinds_are_counted() {
-        let of = |version: &str, kind: &str| format!("---\napiVersion: {version}\nkind: {kind}\n");
-        let text = [
-            of("v1", "Pod"),
-            of("v1", "Pod"),
-            of("networking.k8s.io/v1", "NetworkPolicy"),
-            of("projectcalico.org/v3", "BGPPeer"),
-            of("v1", "Nod"),
-            of("example.org/v1", "Thing"),
-        ];
-        assert_eq!(
-            outline(&text.concat()),
-            [
-                "ignored 1 networking.k8s.io/v1/NetworkPolicy",
-                "ignored 1 projectcalico.org/v3/BGPPeer",
-                "ignored 2 v1/Pod",
-                "unknown 1 example.org/v1/Thing",
-                "unknown 1 v1/Nod",
-            ]
-        );
-    }
-
-    #[test]
-    fn lists_are_read_item_by_item() {
-        let text = "
-apiVersion: v1
-kind: List
-items:
-- {apiVersion: v1, kind: Node, metadata: {name: n1}}
-- {apiVersion: v1, kind: Node, metadata: {name: N2}}
-- {apiVersion: v1, kind: Node, metadata: {name: n3}, spec: {podCIDRs: 7}}
-- 4
-- {apiVersion: v1, kind: Pod}
-- apiVersion: v1
-  kind: NodeList
-  items: [{metadata: {name: n5}}]
-";
-        assert_eq!(
-            outline(text),
-            [
-                "1:2 n1",
-                "1:2 n5",
-                "refused 1:2 N2 items[1].metadata.name: \"N2\" is not a name; accepted are up to 253 lower-case letters, digits, \"-\" and \".\", each part between dots with a letter or digit first and last",
-                "refused 1:2 n3 items[2].spec.podCIDRs: invalid type: integer `7`, expected a sequence",
-                "refused 1:2 ? items[3]: is not an object",
-                "ignored 1 v1/Pod",
-            ]
-        );
-    }
-
-    #[test]
-    fn a_value_of_the_wrong_type_is_refused_by_field_and_leaves_other_documents_alone() {
-        let text = format!(
-            "{NODE}---\n{}spec:\n  podCIDRs:\n  - 10.0.0.0/8\n  - 7\n---\n{NODE}",
-            NODE.replace("n1", "n2")
-        );
-        assert_eq!(
-            outline(&text),
-            [
-                "1:1 n1",
-                "3:12 n1",
-                "refused 2:4 n2 spec.podCIDRs[1]: invalid type: integer `7`, expected a string",
-            ]
-        );
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn any_text_gets_an_answer(text in proptest::prelude::any::<String>()) {
-            let _ = outline(&text);
-        }
-
-        #[test]
-        fn a_damaged_good_text_gets_an_answer(
-            damages in proptest::collection::vec((0usize..200, proptest::prelude::any::<char>()), 1..6),
-        ) {
-            let mut text: Vec<char> = format!("{NODE}---\n{NODE}spec: {{podCIDRs: [10.0.0.0/8]}}\n").chars().collect();
-            for (index, c) in damages {
-                let index = index % text.len();
-                text[index] = c;
-            }
-            let _ = outline(&text.into_iter().collect::<String>());
-        }
-    }
-}
+mod tests;

@@ -1,16 +1,17 @@
 //! The cluster's state: what nodes there are and what they own.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
-use std::sync::Arc;
-
-use brindle_bgp::net::{Asn, Prefix};
-
+mod fields;
 pub mod files;
 mod folder;
 mod manifest;
 pub mod node;
 pub mod peers;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use brindle_bgp::net::{Asn, Prefix};
 
 /// A node of the cluster, as far as routing needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct Node {
     pub addresses: Vec<IpAddr>,
     /// `spec.podCIDRs`, or `spec.podCIDR` where that is all there is.
     pub pod_cidrs: Vec<Prefix>,
+    /// Annotation `brindle.dev/networks`: further prefixes that it may advertise to the mesh.
+    pub networks: Vec<Prefix>,
     /// Annotation `brindle.dev/as-number`; `None` takes the cluster's.
     pub asn: Option<Asn>,
     /// `metadata.labels`.

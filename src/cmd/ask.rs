@@ -15,7 +15,7 @@ use crate::control::{Answer, DEFAULT_SOCKET, Query};
 #[command(next_help_heading = "Agent")]
 pub struct Ask {
     /// The agent's control socket
-    #[arg(long, value_name = "PATH", global = true, env = "BRINDLE_SOCKET", default_value = DEFAULT_SOCKET)]
+    #[arg(long, value_name = "PATH", global = true, env = "BRINDLE_SOCKET", hide_env_values = true, default_value = DEFAULT_SOCKET)]
     pub socket: PathBuf,
     /// How long to wait for an answer: 5s, 500ms, 1m
     #[arg(long, value_name = "TIME", global = true, default_value = "5s", value_parser = duration)]

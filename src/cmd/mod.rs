@@ -4,6 +4,8 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use crate::visible::visible;
+
 pub mod agent;
 pub mod ask;
 pub mod completion;
@@ -51,12 +53,12 @@ impl From<Exit> for ExitCode {
 /// Says on standard error what went wrong. A closed standard error is nobody who listens:
 /// that is no reason to fail.
 pub fn complain(what: impl Display) {
-    let what = output::visible(&what.to_string()).into_owned();
+    let what = visible(&what.to_string()).into_owned();
     let _ = writeln!(io::stderr(), "error: {what}");
 }
 
 /// Says something on standard error that is no part of the answer.
 pub fn note(what: impl Display) {
-    let what = output::visible(&what.to_string()).into_owned();
+    let what = visible(&what.to_string()).into_owned();
     let _ = writeln!(io::stderr(), "{what}");
 }

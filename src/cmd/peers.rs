@@ -8,6 +8,7 @@ use crate::control::Query;
 
 /// Arguments of `brindle peers`.
 #[derive(Debug, clap::Args)]
+#[command(disable_help_subcommand = true)]
 pub struct Args {
     /// Show everything about this one; behind `--` if it is called like a subcommand
     #[arg(value_name = "NAME|ADDR", value_parser = clap::builder::NonEmptyStringValueParser::new())]

@@ -11,6 +11,7 @@ use crate::control::{Answer, PageRequest, Query, RouteFilter, view};
 
 /// Arguments of `brindle routes`.
 #[derive(Debug, clap::Args)]
+#[command(disable_help_subcommand = true)]
 pub struct Args {
     /// Show all paths of this prefix, or of the longest one that holds this address
     #[arg(value_name = "PREFIX|ADDR", value_parser = which)]

@@ -3,11 +3,12 @@
 use serde::Serialize;
 
 use super::ask::{Ask, Show, print};
-use super::output::{Format, visible, yaml};
+use super::output::{Format, yaml};
 use super::{Exit, complain};
 use crate::VERSION;
 use crate::control::view::API_VERSION;
 use crate::control::{Answer, Query};
+use crate::visible::visible;
 
 /// Arguments of `brindle version`.
 #[derive(Debug, clap::Args)]

@@ -7,12 +7,13 @@ use std::thread;
 use serde_json::Value;
 
 use super::ask::{Show, lost};
-use super::output::{Format, Printer, Style, visible};
+use super::output::{Format, Printer, Style};
 use super::{Exit, complain, note};
 use crate::control::client::{AskError, Client};
 use crate::control::view::{API_VERSION, Time};
 use crate::control::wire::Kind;
 use crate::control::{Answer, Page, Query};
+use crate::visible::visible;
 
 /// Looks until it is interrupted. An agent that does not answer at first is an error; one that
 /// goes later is waited for.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::sys::stat::{Mode, fchmod};
@@ -99,14 +99,16 @@ pub fn bind(path: &Path) -> Result<Bound, BindError> {
     let (Some(folder), Some(_)) = (path.parent(), path.file_name()) else {
         return Err(BindError::NoName(path.to_owned()));
     };
-    if !folder.as_os_str().is_empty() {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(folder)
+    let own_address = SockAddr::unix(path).map_err(|_| BindError::TooLong(path.to_owned()))?;
+    if !folder.as_os_str().is_empty() && !folder.exists() {
+        fs::create_dir_all(folder)
+            .and_then(|()| {
+                // Whatever the umask: the socket's own mode says who may.
+                fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
+            })
             .map_err(failed("make its folder"))?;
     }
-    refuse_if_taken(path)?;
+    refuse_if_taken(path, &own_address)?;
 
     // Made under another name and renamed: under its own name it is right from the start.
     let temporary = folder.join(format!(".{}", std::process::id()));
@@ -139,7 +141,7 @@ pub fn bind(path: &Path) -> Result<Bound, BindError> {
 }
 
 /// Fails if somebody answers at `path`, or if there is something that is no socket.
-fn refuse_if_taken(path: &Path) -> Result<(), BindError> {
+fn refuse_if_taken(path: &Path, address: &SockAddr) -> Result<(), BindError> {
     let look = |source| BindError::Io { path: path.to_owned(), deed: "look at it", source };
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -149,11 +151,10 @@ fn refuse_if_taken(path: &Path) -> Result<(), BindError> {
         }
         Ok(_) => {}
     }
-    let address = SockAddr::unix(path).map_err(|_| BindError::TooLong(path.to_owned()))?;
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(look)?;
     // Without waiting: an agent that hangs with a full backlog is alive too.
     probe.set_nonblocking(true).map_err(look)?;
-    match probe.connect(&address) {
+    match probe.connect(address) {
         Err(error)
             if matches!(
                 error.kind(),

@@ -10,7 +10,7 @@ use brindle_bgp::net::{Family, Prefix};
 use rustc_hash::FxHashMap;
 
 use super::LocalAddress;
-use super::route::{Hop, KernelRoute, RouteKey, Target, protocol_name};
+use super::route::{Hop, KernelRoute, OWN_METRIC, RouteKey, Target, protocol_name};
 use super::wire::{Address, Link};
 
 /// The most hops of one route that are used.
@@ -197,15 +197,18 @@ impl Mirror {
     }
 
     /// The route of another that packets for the prefix take in place of ours: of the same
-    /// or a better metric. The kernel's own routes to its links do not count: that they go
-    /// first is as it should be.
+    /// or a better metric. Where that is as it should be, it does not count: the kernel's own
+    /// routes to its links go first, and any route before the unreachable one of our own prefix.
     pub fn winner(&self, key: &RouteKey) -> Option<&KernelRoute> {
         const KERNEL: u8 = 2;
-        self.holder(key).or_else(|| {
-            self.foreign.get(&key.prefix)?.iter().find(|route| {
-                route.key.metric < key.metric && route.tos == 0 && route.protocol != KERNEL
-            })
-        })
+        let is_better = |route: &&KernelRoute| {
+            route.key.metric < key.metric && route.tos == 0 && route.protocol != KERNEL
+        };
+        match self.holder(key) {
+            Some(holder) => Some(holder),
+            None if key.metric == OWN_METRIC => None,
+            None => self.foreign.get(&key.prefix)?.iter().find(is_better),
+        }
     }
 
     /// The prefixes that others hold routes for.

@@ -234,7 +234,7 @@ fn open(
         .context("cannot start the event loop of the fib")?;
     let writer = netlink::Writer::open().context("cannot open a netlink socket for routes")?;
     let entered = runtime.enter();
-    let monitor = netlink::Monitor::open(tuning.event_buffer)
+    let monitor = netlink::Monitor::open(tuning.event_buffer, &writer)
         .context("cannot open a netlink socket for events")?;
     let fib = task::Fib::new(settings, writer, monitor, published, tuning.audit);
     drop(entered);

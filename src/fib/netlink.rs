@@ -11,6 +11,7 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{AsyncSocket, Socket, TokioSocket};
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
+use socket2::{SockFilter, SockRef};
 
 use brindle_bgp::net::Family;
 
@@ -19,7 +20,7 @@ use super::table::Refused;
 use super::wire::{self, News, kind};
 
 /// Most writes that one system call carries. More gain nothing: the kernel's work dominates.
-const BATCH: usize = 128;
+pub const BATCH: usize = 128;
 /// Most octets that one system call carries: well below the send buffer.
 const BATCH_OCTETS: usize = 32 * 1024;
 /// Room for answers and events, in octets. The kernel counts about a kilobyte an event.
@@ -35,6 +36,7 @@ const DUMP_ATTEMPTS: usize = 8;
 #[derive(Debug)]
 pub struct Writer {
     socket: Socket,
+    port: u32,
     sequence: u32,
     out: Vec<u8>,
     answer: Vec<u8>,
@@ -47,14 +49,20 @@ impl Writer {
     /// If the kernel refuses it.
     pub fn open() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
-        socket.bind_auto()?;
+        let port = socket.bind_auto()?.port_number();
         socket.set_ext_ack(true)?;
         socket.set_cap_ack(true)?;
         // Kernels before 4.20 have no strict checks: they send all tables, and we sift.
         let _ = socket.set_netlink_get_strict_chk(true);
         reserve(&socket, RECEIVE_BUFFER)?;
         setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::seconds(ANSWER_WITHIN))?;
-        Ok(Self { socket, sequence: 0, out: Vec::new(), answer: Vec::with_capacity(DATAGRAM) })
+        let answer = Vec::with_capacity(DATAGRAM);
+        Ok(Self { socket, port, sequence: 0, out: Vec::new(), answer })
+    }
+
+    /// The number by which the kernel names this socket in events about what it wrote.
+    pub fn port(&self) -> u32 {
+        self.port
     }
 
     /// Carries out writes in order, at most a batch of them; the answer to each that was
@@ -220,13 +228,16 @@ pub enum Drained {
 
 impl Monitor {
     /// Hears of links, addresses and routes in the network namespace of this thread, with
-    /// room for `buffer` octets of events. To be called within a runtime.
+    /// room for `buffer` octets of events, but not of what `writer` wrote. To be called
+    /// within a runtime.
     ///
     /// # Errors
     /// If the kernel refuses the socket.
-    pub fn open(buffer: usize) -> io::Result<Self> {
+    pub fn open(buffer: usize, writer: &Writer) -> io::Result<Self> {
         let mut socket = TokioSocket::new(NETLINK_ROUTE)?;
         reserve(socket.socket_ref(), buffer)?;
+        // It saves time, no more: our own writes are also known when they are heard of.
+        let _ = SockRef::from(socket.socket_ref()).attach_filter(&not_from(writer.port()));
         socket.socket_mut().bind_auto()?;
         for group in [
             libc::RTNLGRP_LINK,
@@ -276,6 +287,21 @@ impl Monitor {
             }
         }
     }
+}
+
+/// A packet filter that drops events about what the socket with this number wrote.
+fn not_from(port: u32) -> [SockFilter; 4] {
+    const PORT_OFFSET: u32 = 12;
+    const JUMP_IF_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    let code = |code: u32| u16::try_from(code).expect("the codes are below 256");
+    // The filter reads numbers in network order, and the kernel writes this one in its own.
+    let port = u32::from_be_bytes(port.to_ne_bytes());
+    [
+        SockFilter::new(code(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS), 0, 0, PORT_OFFSET),
+        SockFilter::new(code(JUMP_IF_EQUAL), 0, 1, port),
+        SockFilter::new(code(libc::BPF_RET | libc::BPF_K), 0, 0, 0),
+        SockFilter::new(code(libc::BPF_RET | libc::BPF_K), 0, 0, u32::MAX),
+    ]
 }
 
 /// The kinds of message that [`Writer::dump`] asks for, in the order in which a mirror needs

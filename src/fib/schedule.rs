@@ -51,10 +51,13 @@ impl Schedule {
         [self.resync_at, self.retry_at].into_iter().flatten().fold(first, Instant::min)
     }
 
-    /// Everything is to be read anew, together with what else happens meanwhile.
-    pub fn resync_soon(&mut self, now: Instant) {
+    /// Everything is to be read anew, together with what else happens meanwhile; whether that
+    /// is news.
+    pub fn resync_soon(&mut self, now: Instant) -> bool {
+        let is_news = self.resync_at.is_none();
         let at = (now + GATHER).max(self.resync_not_before);
         self.resync_at = Some(self.resync_at.map_or(at, |earlier| earlier.min(at)));
+        is_news
     }
 
     /// Whether everything is to be read anew now.

@@ -285,29 +285,33 @@ impl Table {
         any
     }
 
-    /// The next writes, of about `limit` prefixes.
+    /// The next writes, about `limit` of them; none if so many prefixes were looked at that
+    /// others should have their turn, though some may be left.
     pub fn plan(&mut self, limit: usize, mirror: &Mirror) -> Vec<RouteOp> {
+        const LOOKS_A_WRITE: usize = 16;
         let mut ops = Vec::with_capacity(limit.min(self.dirty.len()));
-        while ops.len() < limit {
+        for _ in 0..limit * LOOKS_A_WRITE {
+            if ops.len() >= limit {
+                break;
+            }
             let Some(prefix) = self.dirty.pop_first() else { break };
             let mut want = self.goal(prefix);
-            if let Some((metric, _)) = want {
-                let key = RouteKey { prefix, metric };
-                if mirror.winner(&key).is_some() {
-                    self.conflicts.insert(prefix);
-                } else {
-                    self.conflicts.remove(&prefix);
-                }
-                if mirror.holder(&key).is_some() {
-                    want = None;
-                } else if self.refused.contains_key(&key) {
-                    continue;
-                }
+            let key = want.as_ref().map(|(metric, _)| RouteKey { prefix, metric: *metric });
+            if key.is_some_and(|key| mirror.winner(&key).is_some()) {
+                self.conflicts.insert(prefix);
             } else {
                 self.conflicts.remove(&prefix);
             }
+            if key.is_some_and(|key| self.refused.contains_key(&key)) {
+                continue;
+            }
+            // Where another holds the key, nothing is written there: not even ours, if the two
+            // stand side by side, since the kernel might take theirs for ours.
+            let held = key.filter(|key| mirror.holder(key).is_some());
+            want = want.filter(|_| held.is_none());
             let target = want.as_ref().map(|(metric, target)| (*metric, target));
-            plan_prefix(prefix, target, &self.have, |key| self.leftovers.contains(key), &mut ops);
+            let keep = |key: &RouteKey| self.leftovers.contains(key) || held == Some(*key);
+            plan_prefix(prefix, target, &self.have, keep, &mut ops);
         }
         ops
     }

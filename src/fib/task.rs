@@ -12,17 +12,17 @@ use tracing::{info, warn};
 
 use super::forwarding::Forwarding;
 use super::mirror::Mirror;
-use super::netlink::{DUMPS, Drained, Monitor, Writer};
-use super::route::KernelRoute;
+use super::netlink::{BATCH, DUMPS, Drained, Monitor, Writer};
+use super::route::{Action, KernelRoute, RouteOp};
 use super::schedule::Schedule;
-use super::table::{Outcome, Table};
+use super::table::{Outcome, Refused, Table};
 use super::view;
 use super::watch::Watch;
 use super::wire::News;
 use super::{Command, Event, FibSettings, FibStatus};
 
-/// Prefixes that are written before commands and events get their turn again.
-const WRITES_A_TURN: usize = 2048;
+/// Batches that are written before commands get their turn again.
+const BATCHES_A_TURN: usize = 16;
 /// Commands that are taken before routes get their turn again.
 const COMMANDS_A_TURN: usize = 64;
 /// Repaired prefixes that are named in one line of the log.
@@ -140,8 +140,9 @@ impl Fib {
                 }
             }
             Command::Sweep => {
+                let leftovers = self.table.leftover_count();
                 self.table.sweep();
-                info!("sources and peers are in sync: leftovers of an earlier run may go");
+                info!(leftovers, "sources and peers are in sync: leftovers of an earlier run go");
             }
             Command::Configure(settings) => {
                 self.table.set_metric(settings.metric);
@@ -205,8 +206,10 @@ impl Fib {
             Ok(Drained::All) => {}
             Ok(Drained::Overrun) => {
                 self.status.overruns += 1;
-                warn!("the kernel's events overran us; reading everything anew");
-                self.schedule.resync_soon(Instant::now());
+                if self.schedule.resync_soon(Instant::now()) {
+                    let overruns = self.status.overruns;
+                    warn!(overruns, "the kernel's events overran us; reading everything anew");
+                }
             }
             Err(error) => {
                 self.failed(format!("listening to the kernel: {error}"));
@@ -271,41 +274,17 @@ impl Fib {
 
     /// Writes some of what is to be written.
     fn write(&mut self) {
-        // A route may have been taken over since it was last looked at.
-        self.hear();
-        let ops = self.table.plan(WRITES_A_TURN, &self.mirror);
-        let mut left = ops.as_slice();
-        while !left.is_empty() {
-            let answers = match self.writer.write(left) {
-                Ok(answers) => answers,
-                Err(error) => {
-                    self.failed(format!("writing routes: {error}"));
-                    for op in left {
-                        self.table.plan_again(op.key.prefix);
-                    }
-                    self.schedule.resync_failed(Instant::now());
-                    break;
-                }
-            };
-            let (done, rest) = left.split_at(answers.len().min(left.len()));
-            for (op, answer) in done.iter().zip(answers) {
-                let refused = answer.as_ref().err().map(ToString::to_string);
-                match self.table.written(op, answer) {
-                    Outcome::Done => {}
-                    Outcome::Repaired => {
-                        self.status.repairs += 1;
-                        self.repaired.push(op.key.prefix);
-                    }
-                    Outcome::Surprised => self.schedule.resync_soon(Instant::now()),
-                    Outcome::Refused => {
-                        let why = refused.unwrap_or_default();
-                        self.failed(format!("installing {}: {why}", op.key.prefix));
-                    }
-                }
-            }
-            left = rest;
-            // Our own writes are told to the monitor as well; it must not run over.
+        let mut refusals = Refusals::default();
+        for _ in 0..BATCHES_A_TURN {
+            // Whether a key is ours to write is to be known as of now.
             self.hear();
+            let ops = self.table.plan(BATCH, &self.mirror);
+            if ops.is_empty() || !self.write_all(&ops, &mut refusals) {
+                break;
+            }
+        }
+        if let Some(failure) = refusals.describe() {
+            self.failed(failure);
         }
         if self.table.has_refused() {
             self.schedule.retry_later(Instant::now());
@@ -318,6 +297,39 @@ impl Fib {
             let named: Vec<String> = self.repaired.drain(..).map(|p| p.to_string()).collect();
             info!(count, prefixes = named.join(" "), "put back routes that had been removed");
         }
+    }
+
+    /// Whether the kernel answered to all of it.
+    fn write_all(&mut self, ops: &[RouteOp], refusals: &mut Refusals) -> bool {
+        let mut left = ops;
+        while !left.is_empty() {
+            let answers = match self.writer.write(left) {
+                Ok(answers) => answers,
+                Err(error) => {
+                    self.failed(format!("writing routes: {error}"));
+                    for op in left {
+                        self.table.plan_again(op.key.prefix);
+                    }
+                    self.schedule.resync_failed(Instant::now());
+                    return false;
+                }
+            };
+            let (done, rest) = left.split_at(answers.len().min(left.len()));
+            for (op, answer) in done.iter().zip(answers) {
+                let why = answer.as_ref().err().cloned();
+                match self.table.written(op, answer) {
+                    Outcome::Done => {}
+                    Outcome::Repaired => {
+                        self.status.repairs += 1;
+                        self.repaired.push(op.key.prefix);
+                    }
+                    Outcome::Surprised => _ = self.schedule.resync_soon(Instant::now()),
+                    Outcome::Refused => refusals.note(op, why),
+                }
+            }
+            left = rest;
+        }
+        true
     }
 
     /// Switches on forwarding for the families that are routed as soon as one is, and looks
@@ -354,6 +366,34 @@ impl Fib {
         if **self.published.load() != self.status {
             self.published.store(Arc::new(self.status.clone()));
         }
+    }
+}
+
+/// What the kernel refused in one turn: one line for all, or a table of a million routes would
+/// fill the log.
+#[derive(Default)]
+struct Refusals {
+    first: Option<String>,
+    more: usize,
+}
+
+impl Refusals {
+    fn note(&mut self, op: &RouteOp, why: Option<Refused>) {
+        if self.first.is_some() {
+            self.more += 1;
+        } else {
+            let verb = if op.action == Action::Delete { "removing" } else { "installing" };
+            let why = why.map(|why| why.to_string()).unwrap_or_default();
+            self.first = Some(format!("{verb} {}: {why}", op.key.prefix));
+        }
+    }
+
+    fn describe(self) -> Option<String> {
+        let first = self.first?;
+        Some(match self.more {
+            0 => first,
+            more => format!("{first} (and {more} more)"),
+        })
     }
 }
 

@@ -72,3 +72,55 @@ impl Watch {
 fn cost(next_hop: IpAddr, mirror: &Mirror) -> Option<u32> {
     mirror.reach(next_hop).ok().map(|reached| reached.cost)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fib::route::{Hop, KernelRoute, RouteKey, Target};
+    use crate::fib::wire::Link;
+
+    /// A link that is up or has no carrier, with 10.0.0.0/24 on it.
+    fn host(is_up: bool) -> Mirror {
+        let mut mirror = Mirror::default();
+        mirror.add_link(Link { index: 2, name: "eth0".into(), is_enabled: true, is_up });
+        let key = RouteKey { prefix: "10.0.0.0/24".parse().unwrap(), metric: 0 };
+        let hop = Hop { gateway: None, link: 2, onlink: false, weight: 0 };
+        let target = Target::Via(vec![hop]);
+        mirror.add_route(KernelRoute { key, protocol: 2, tos: 0, target }, false);
+        mirror
+    }
+
+    fn told(watch: &mut Watch, mirror: &Mirror) -> Vec<Event> {
+        let mut events = Vec::new();
+        while watch.has_news() {
+            events.extend(watch.tell(mirror));
+        }
+        events
+    }
+
+    #[test]
+    fn each_next_hop_is_told_once_and_then_its_newest_state_if_that_is_another() {
+        let (up, down) = (host(true), host(false));
+        let [near, far] = [[10, 0, 0, 2].into(), [192, 0, 2, 1].into()];
+        let mut watch = Watch::default();
+        watch.look_at_all(&up);
+        assert_eq!(told(&mut watch, &up), vec![Event::OwnAddresses(vec![])]);
+        watch.add(near, &up);
+        watch.add(far, &up);
+        assert_eq!(
+            told(&mut watch, &up),
+            vec![Event::NextHops(vec![(near, Some(0)), (far, None)])],
+            "unreachable is told as well"
+        );
+        watch.look_at_all(&down);
+        watch.look_at_all(&up);
+        assert!(!watch.has_news(), "down and up again before anybody listened");
+        watch.look_at_all(&down);
+        assert_eq!(told(&mut watch, &down), vec![Event::NextHops(vec![(near, None)])]);
+        watch.look_at_all(&up);
+        watch.remove(near);
+        assert!(!watch.has_news(), "nobody cares any more");
+        watch.add(near, &up);
+        assert_eq!(told(&mut watch, &up), vec![Event::NextHops(vec![(near, Some(0))])]);
+    }
+}

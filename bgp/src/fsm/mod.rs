@@ -13,6 +13,7 @@
 //! settled. The shell owns sockets and the clock: it reports every [`Event`], carries out
 //! every [`Action`] in order, and calls [`Peer::on_deadline`] when [`Peer::deadline`] has come.
 
+mod advice;
 mod collisions;
 mod down;
 mod event;

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use crate::msg::{CeaseReason, Message, Notification, Open};
 
+use super::advice::advice;
 use super::collisions::{is_collision, turn_away};
 use super::timers::{Backoff, DIAL_LIMIT, IDLE_HOLD, Random, STABLE_AFTER};
 use super::wire::{Step, Wire};
@@ -122,6 +123,16 @@ impl Peer {
     /// Why the last session or attempt ended; `None` before the first end.
     pub fn last_error(&self) -> Option<&Down> {
         self.last_error.as_ref()
+    }
+
+    /// The same as a sentence for the operator, with what does not fit between both sides
+    /// where that is known: AS numbers, identifiers, families.
+    pub fn last_reason(&self) -> Option<String> {
+        let why = self.last_error.as_ref()?;
+        Some(match advice(why, &self.settings, self.last_open()) {
+            Some(advice) => format!("{why}: {advice}"),
+            None => why.to_string(),
+        })
     }
 
     /// What was agreed, while Established.
@@ -293,7 +304,7 @@ impl Peer {
         let since = self.established_since.take();
         if since.is_some_and(|since| now.duration_since(since) >= STABLE_AFTER) {
             self.backoff.reset();
-        } else if !is_collision(why) {
+        } else {
             self.backoff.fail();
         }
         // A Cease is no reason to refuse the peer: it may want the session a moment later,

@@ -21,6 +21,10 @@ pub(super) struct Group {
     pub(super) members: Vec<PeerIx>,
     /// Members to be woken by the next change; some may have been woken otherwise since.
     pub(super) sleepers: Vec<PeerIx>,
+    /// Members that are not asleep.
+    awake: usize,
+    /// Turns since the journals were last trimmed.
+    turns: usize,
     pub(super) lanes: [Lane; 2],
     pub(super) encoder: Encoder,
 }
@@ -95,6 +99,8 @@ impl AdjOut {
                 treatment,
                 members: Vec::new(),
                 sleepers: Vec::new(),
+                awake: 0,
+                turns: 0,
                 lanes: Default::default(),
                 encoder: Encoder::default(),
             };
@@ -117,8 +123,12 @@ impl AdjOut {
 
     /// Takes a peer out of its group.
     fn leave(&mut self, ix: PeerIx) {
-        let Some(place) = self.member(ix).map(|member| member.group) else { return };
+        let Some((place, is_awake)) = self.member(ix).map(|member| (member.group, !member.asleep))
+        else {
+            return;
+        };
         let Some(group) = &mut self.groups[place] else { return };
+        group.awake -= usize::from(is_awake);
         group.members.retain(|&member| member != ix);
         group.sleepers.retain(|&member| member != ix);
         if group.members.is_empty() {
@@ -204,6 +214,10 @@ impl AdjOut {
         if let Some(member) = self.member_mut(ix) {
             member.group = place;
             member.listed = false;
+            let is_awake = !member.asleep;
+            if let Some(group) = &mut self.groups[place] {
+                group.awake += usize::from(is_awake);
+            }
         }
         self.skip_journals(ix);
         self.wake(ix);
@@ -317,11 +331,15 @@ impl AdjOut {
     }
 
     fn wake(&mut self, ix: PeerIx) {
-        if let Some(member) = self.member_mut(ix)
-            && member.asleep
-        {
+        let Some(member) = self.members.get_mut(ix.index()).and_then(Option::as_mut) else {
+            return;
+        };
+        if member.asleep {
             member.asleep = false;
             self.woken.push(ix);
+            if let Some(group) = &mut self.groups[member.group] {
+                group.awake += 1;
+            }
         }
     }
 
@@ -340,10 +358,12 @@ impl AdjOut {
         let Some(member) = self.members.get_mut(ix.index()).and_then(Option::as_mut) else {
             return;
         };
-        member.asleep = true;
-        if !member.listed
-            && let Some(group) = &mut self.groups[member.group]
-        {
+        let Some(group) = &mut self.groups[member.group] else { return };
+        if !member.asleep {
+            member.asleep = true;
+            group.awake -= 1;
+        }
+        if !member.listed {
             member.listed = true;
             group.sleepers.push(ix);
         }
@@ -354,6 +374,17 @@ impl AdjOut {
     /// Members that woke since the last call.
     pub(super) fn take_woken(&mut self) -> Vec<PeerIx> {
         std::mem::take(&mut self.woken)
+    }
+
+    /// Notes that a member had its turn, and drops what is no longer needed: at once when
+    /// all members have everything, else every now and then.
+    pub(super) fn end_turn(&mut self, place: usize) {
+        let Some(group) = &mut self.groups[place] else { return };
+        group.turns += 1;
+        if group.awake == 0 || group.turns > group.members.len() {
+            group.turns = 0;
+            self.trim(place);
+        }
     }
 
     /// Drops what all members of a group have passed.

@@ -105,10 +105,10 @@ impl AdjOut {
                     || journals.withdraws.has_from(lane.withdraw_cursor)
                     || journals.announces.has_from(lane.announce_cursor))
         });
-        self.trim(place);
         if !more {
             self.put_to_sleep(ix);
         }
+        self.end_turn(place);
         Advertisement { messages: tray.messages, more }
     }
 }
@@ -325,7 +325,9 @@ impl Turn<'_> {
             start = prefixes.end;
             let Some(&(told, _)) = same.first() else { continue };
             let mut messages = Vec::new();
-            if let Some(hop) = self.hop(&told.hop) {
+            // What the only member told us itself is for nobody.
+            let is_wanted = self.is_shared || told.source != self.ix;
+            if let Some(hop) = self.hop(&told.hop).filter(|_| is_wanted) {
                 let ids = &chunk.prefixes[prefixes.clone()];
                 self.encoder.announce(&self.with, self.treatment, &told, &hop, ids, &mut messages);
             }

@@ -1,5 +1,7 @@
 //! The seeds of the fuzz targets: octets of a format, a type and a body in each file.
 
+#![expect(clippy::disallowed_methods, reason = "a test reads its files")]
+
 use std::fs;
 use std::path::PathBuf;
 

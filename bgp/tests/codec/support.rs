@@ -8,7 +8,7 @@ use brindle_bgp::msg::{
 use brindle_bgp::net::{Asn, Prefix};
 use bytes::Bytes;
 
-pub(crate) use crate::again::{format, hex, message, split, write};
+pub(crate) use crate::again::{format, hex, join, message, split, write};
 
 /// The octets that a hex text means; spaces, line ends and what follows `#` do not count.
 pub(crate) fn unhex(text: &str) -> Vec<u8> {
@@ -37,6 +37,12 @@ pub(crate) fn attribute(flags: u8, code: u8, value: &[u8]) -> Vec<u8> {
             [&[flags | 0x10, code], &length[..], value].concat()
         }
     }
+}
+
+/// An MP_REACH_NLRI of a family with this next hop and these prefixes.
+pub(crate) fn reach(afi: u8, next_hop: &[u8], prefixes: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(next_hop.len()).unwrap();
+    attribute(0x80, 14, &[&[0, afi, 1, length], next_hop, &[0], prefixes].concat())
 }
 
 /// ORIGIN, AS_PATH 65001 (four octets), NEXT_HOP 192.0.2.1.

@@ -16,30 +16,30 @@ use brindle_bgp::rib::{
 };
 
 /// Our AS in all tests.
-pub const OUR_AS: u32 = 64512;
+pub(crate) const OUR_AS: u32 = 64512;
 /// Our BGP Identifier.
-pub const OUR_ID: u32 = 0x0A00_0001;
+pub(crate) const OUR_ID: u32 = 0x0A00_0001;
 /// Our cluster.
-pub const OUR_CLUSTER: u32 = 0x0A00_0001;
+pub(crate) const OUR_CLUSTER: u32 = 0x0A00_0001;
 
-pub fn asn(number: u32) -> Asn {
+pub(crate) fn asn(number: u32) -> Asn {
     Asn::new(number).unwrap()
 }
 
-pub fn prefix(text: &str) -> Prefix {
+pub(crate) fn prefix(text: &str) -> Prefix {
     text.parse().unwrap()
 }
 
-pub fn hop(text: &str) -> NextHop {
+pub(crate) fn hop(text: &str) -> NextHop {
     text.parse::<IpAddr>().unwrap().into()
 }
 
 /// 10.x.y.0/24 for small numbers.
-pub fn numbered(number: u32) -> Prefix {
+pub(crate) fn numbered(number: u32) -> Prefix {
     Prefix::v4(Ipv4Addr::from_bits((10 << 24) + (number << 8)), 24).unwrap()
 }
 
-pub fn settings() -> RibSettings {
+pub(crate) fn settings() -> RibSettings {
     RibSettings {
         asn: asn(OUR_AS),
         router_id: RouterId::new(OUR_ID).unwrap(),
@@ -50,11 +50,11 @@ pub fn settings() -> RibSettings {
 }
 
 /// The address of peer `number` on the link 192.0.2.0/24.
-pub fn address(number: u32) -> Ipv4Addr {
+pub(crate) fn address(number: u32) -> Ipv4Addr {
     Ipv4Addr::from_bits(0xC000_0200 + 10 + number)
 }
 
-pub fn peer(number: u32, kind: PeerKind) -> RibPeer {
+pub(crate) fn peer(number: u32, kind: PeerKind) -> RibPeer {
     let external = kind == PeerKind::External;
     RibPeer {
         name: format!("peer{number}").into(),
@@ -67,7 +67,7 @@ pub fn peer(number: u32, kind: PeerKind) -> RibPeer {
     }
 }
 
-pub fn session(number: u32) -> RibSession {
+pub(crate) fn session(number: u32) -> RibSession {
     RibSession {
         negotiated: Negotiated {
             direction: Direction::Dialled,
@@ -92,20 +92,20 @@ pub fn session(number: u32) -> RibSession {
     }
 }
 
-pub fn path_of(asns: &[u32]) -> AsPath {
+pub(crate) fn path_of(asns: &[u32]) -> AsPath {
     AsPath::sequence(asns.iter().copied().map(asn))
 }
 
 /// Attributes with an AS path and nothing else.
-pub fn along(asns: &[u32]) -> Attributes {
+pub(crate) fn along(asns: &[u32]) -> Attributes {
     Attributes { as_path: path_of(asns), ..Attributes::default() }
 }
 
-pub fn with_community(community: Community, asns: &[u32]) -> Attributes {
+pub(crate) fn with_community(community: Community, asns: &[u32]) -> Attributes {
     Attributes { communities: vec![community], ..along(asns) }
 }
 
-pub fn announce(prefixes: &[Prefix], next_hop: NextHop, attributes: Attributes) -> Update {
+pub(crate) fn announce(prefixes: &[Prefix], next_hop: NextHop, attributes: Attributes) -> Update {
     Update {
         withdrawn: Vec::new(),
         announced: vec![Announcement { next_hop, prefixes: prefixes.to_vec() }],
@@ -113,23 +113,23 @@ pub fn announce(prefixes: &[Prefix], next_hop: NextHop, attributes: Attributes) 
     }
 }
 
-pub fn withdraw(prefixes: &[Prefix]) -> Update {
+pub(crate) fn withdraw(prefixes: &[Prefix]) -> Update {
     Update { withdrawn: prefixes.to_vec(), ..Update::default() }
 }
 
 /// A peer's view of what it was told: reads messages as a BGP speaker would.
 #[derive(Clone, Debug)]
-pub struct Ear {
-    pub format: WireFormat,
-    pub told: BTreeMap<Prefix, (Attributes, NextHop)>,
+pub(crate) struct Ear {
+    pub(crate) format: WireFormat,
+    pub(crate) told: BTreeMap<Prefix, (Attributes, NextHop)>,
     /// Everything of note in its order.
-    pub heard: Vec<Heard>,
-    pub octets: usize,
-    pub messages: usize,
+    pub(crate) heard: Vec<Heard>,
+    pub(crate) octets: usize,
+    pub(crate) messages: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Heard {
+pub(crate) enum Heard {
     Announced(Prefix),
     Withdrawn(Prefix),
     EndOfRib(Family),
@@ -137,7 +137,7 @@ pub enum Heard {
 }
 
 impl Ear {
-    pub fn new(peer: &RibPeer, session: &RibSession) -> Self {
+    pub(crate) fn new(peer: &RibPeer, session: &RibSession) -> Self {
         let negotiated = &session.negotiated;
         Self {
             format: WireFormat {
@@ -156,7 +156,7 @@ impl Ear {
 
     /// Reads messages. A withdrawal of what was never announced is an error: peers must not
     /// be bothered with it.
-    pub fn listen(&mut self, advertisement: &Advertisement) {
+    pub(crate) fn listen(&mut self, advertisement: &Advertisement) {
         for octets in &advertisement.messages {
             self.octets += octets.len();
             self.messages += 1;
@@ -185,43 +185,43 @@ impl Ear {
         }
     }
 
-    pub fn prefixes(&self) -> Vec<String> {
+    pub(crate) fn prefixes(&self) -> Vec<String> {
         self.told.keys().map(Prefix::to_string).collect()
     }
 
-    pub fn heard_announcements(&self) -> usize {
+    pub(crate) fn heard_announcements(&self) -> usize {
         self.heard.iter().filter(|heard| matches!(heard, Heard::Announced(_))).count()
     }
 }
 
 /// A RIB with peers that listen.
-pub struct Scene {
-    pub rib: Rib,
-    pub ears: BTreeMap<u32, Ear>,
+pub(crate) struct Scene {
+    pub(crate) rib: Rib,
+    pub(crate) ears: BTreeMap<u32, Ear>,
 }
 
 impl Scene {
-    pub fn new(settings: RibSettings) -> Self {
+    pub(crate) fn new(settings: RibSettings) -> Self {
         Self { rib: Rib::new(settings), ears: BTreeMap::new() }
     }
 
     /// Adds a peer and brings its session up.
-    pub fn up(&mut self, number: u32, kind: PeerKind) {
+    pub(crate) fn up(&mut self, number: u32, kind: PeerKind) {
         self.up_as(number, peer(number, kind), session(number));
     }
 
-    pub fn up_as(&mut self, number: u32, peer: RibPeer, session: RibSession) {
+    pub(crate) fn up_as(&mut self, number: u32, peer: RibPeer, session: RibSession) {
         self.ears.insert(number, Ear::new(&peer, &session));
         self.rib.configure_peer(PeerId(number), peer);
         self.rib.session_up(PeerId(number), session);
     }
 
-    pub fn learn(&mut self, number: u32, update: Update) {
+    pub(crate) fn learn(&mut self, number: u32, update: Update) {
         self.rib.learn(PeerId(number), update);
     }
 
     /// Tells one peer everything that there is.
-    pub fn tell(&mut self, number: u32) {
+    pub(crate) fn tell(&mut self, number: u32) {
         loop {
             let advertisement = self.rib.advertise(PeerId(number), 4096);
             self.ears.get_mut(&number).unwrap().listen(&advertisement);
@@ -231,18 +231,23 @@ impl Scene {
         }
     }
 
-    pub fn tell_all(&mut self) {
+    pub(crate) fn tell_all(&mut self) {
         for number in self.ears.keys().copied().collect::<Vec<_>>() {
             self.tell(number);
         }
     }
 
-    pub fn ear(&self, number: u32) -> &Ear {
+    pub(crate) fn ear(&self, number: u32) -> &Ear {
         &self.ears[&number]
     }
 }
 
 /// The IPv6 link-local address that is used where one is wanted.
-pub fn link_local(number: u16) -> Ipv6Addr {
+pub(crate) fn link_local(number: u16) -> Ipv6Addr {
     Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, number)
+}
+
+/// The address of peer `number` as next hop.
+pub(crate) fn address_hop(number: u32) -> NextHop {
+    IpAddr::from(Ipv4Addr::from_bits(0xC612_0000 + number)).into()
 }

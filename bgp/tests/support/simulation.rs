@@ -51,7 +51,7 @@ pub(crate) struct Simulation {
     pub(crate) is_logging: bool,
     timers: BTreeSet<(Instant, usize)>,
     /// By instant and order of sending: the host where it arrives, the connection, what.
-    parcels: BTreeMap<(Instant, u64), (usize, u64, Parcel)>,
+    parcels: BTreeMap<(Instant, u64), (usize, u64, Box<Parcel>)>,
     /// When the last parcel of a connection arrives at a host: TCP keeps the order.
     order: HashMap<(u64, usize), Instant>,
     /// Parcels take up to this long.
@@ -194,7 +194,7 @@ impl Simulation {
             (_, Some(key)) if key.0 <= end => {
                 self.now = self.now.max(key.0);
                 if let Some((host, connection, parcel)) = self.parcels.remove(&key) {
-                    self.arrive(host, connection, parcel);
+                    self.arrive(host, connection, *parcel);
                 }
                 true
             }
@@ -247,7 +247,7 @@ impl Simulation {
             }
             // The kernel does not know the connection (any more).
             Parcel::SynAck | Parcel::Message(_) | Parcel::Octets(_) => {
-                self.send(host, connection, Parcel::Reset)
+                self.send(host, connection, Parcel::Reset);
             }
             Parcel::Fin(_) | Parcel::Reset => {}
         }
@@ -301,7 +301,7 @@ impl Simulation {
         let at = (self.now + delay).max(*last);
         *last = at;
         self.counter += 1;
-        self.parcels.insert((at, self.counter), (to, connection, parcel));
+        self.parcels.insert((at, self.counter), (to, connection, Box::new(parcel)));
     }
 
     /// What both did, for a test that fails.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use brindle_bgp::net::{Asn, Prefix, RouterId};
+use brindle_bgp::net::{Prefix, RouterId};
 
 use super::node::NodeRead;
 use super::{filter, peer, prefixes, set, values};
@@ -20,7 +20,7 @@ pub(super) fn read(item: &Item, node: &NodeRead, complete: bool) -> Bgp {
     let mut bgp = Config::default().bgp;
     let Some(mut section) = item.section() else { return bgp };
 
-    set(&mut bgp.asn, section.get("asNumber").and_then(|item| item.parse::<Asn>()));
+    set(&mut bgp.asn, section.get("asNumber").and_then(|item| value::as_number(&item)));
     bgp.router_id = router_id(&mut section, node);
     let listen = section.get("listen").map(|item| listen(&item)).unwrap_or_default();
     bgp.listen_addresses = values(&listen.addresses);

@@ -45,7 +45,7 @@ fn peer<'a>(item: &Item<'a>, around: &Around, taken: &mut Taken<'a>) -> Option<P
     let mut section = item.section()?;
     let name = section.need("name", "tor-a").and_then(|item| taken.name(item));
     let address = section.need("peerIP", "10.0.0.250").and_then(|item| taken.address(item, around));
-    let asn = section.need("asNumber", "65001").and_then(|item| item.parse::<Asn>());
+    let asn = section.need("asNumber", "65001").and_then(|item| value::as_number(&item));
     let port = section.get("port").map_or(Some(BGP_PORT), |item| value::port(&item));
     let source = section.get("sourceAddress");
     let source_address = match &source {

@@ -16,11 +16,12 @@ use brindle::fib::{
     Tuning,
 };
 use brindle_bgp::msg::NextHop;
+use brindle_bgp::net::Prefix;
 use brindle_bgp::rib::{BestChange, Forwarding};
 use nix::sched::{CloneFlags, setns};
 
 /// How long anything may take before the test fails; the promised times are measured apart.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Whether namespaces can be made; says so loudly if not.
 pub fn can_run() -> bool {
@@ -48,8 +49,11 @@ impl Namespace {
         namespace.ip("link set lo up");
         for (link, number) in [("eth0", 0), ("eth1", 1)] {
             namespace.ip(&format!("link add {link} type veth peer name peer{number}"));
-            namespace.ip(&format!("link set peer{number} up"));
-            namespace.ip(&format!("link set {link} up"));
+            // No link-local addresses: their routes would come at any time.
+            for end in [link.to_owned(), format!("peer{number}")] {
+                namespace.ip(&format!("link set {end} addrgenmode none"));
+                namespace.ip(&format!("link set {end} up"));
+            }
             namespace.ip(&format!("addr add 10.0.{number}.1/24 dev {link}"));
             let v6 = if number == 0 { "fd00::1/64" } else { "fd00:1::1/64" };
             namespace.ip(&format!("addr add {v6} dev {link} nodad"));
@@ -274,7 +278,12 @@ impl Fib {
 
     /// Waits until nothing is left to be written.
     pub fn settle(&self) {
-        let request = ListRequest { only_diff: true, after: None, limit: 64 };
+        self.settle_after(None);
+    }
+
+    /// Waits until nothing is left to be written for prefixes after this one.
+    pub fn settle_after(&self, after: Option<Prefix>) {
+        let request = ListRequest { only_diff: true, after, limit: 8 };
         let unsettled = || {
             let mut views = self.list(request.clone());
             views.retain(|view| view.problem.as_ref().is_some_and(|p| p.contains("about to be")));

@@ -8,14 +8,13 @@ use serde::Serialize;
 use crate::control::view::API_VERSION;
 use crate::control::wire::Kind;
 use crate::control::{Answer, Page};
+use crate::visible::{visible, visible_json, visible_lines};
 
 mod peers;
 mod routes;
 mod status;
 mod table;
 mod text;
-
-pub use text::visible;
 
 use table::{Shown, Table};
 
@@ -184,8 +183,8 @@ impl<W: Write> Printer<W> {
     /// JSON the escape is one that means the same character.
     fn write(&mut self, text: &str) -> io::Result<()> {
         let text = match (self.style.is_terminal, self.style.format) {
-            (true, Format::Json | Format::Jsonl) => text::visible_json(text),
-            (true, _) => text::visible_lines(text),
+            (true, Format::Json | Format::Jsonl) => visible_json(text),
+            (true, _) => visible_lines(text),
             (false, _) => text.into(),
         };
         self.out.write_all(text.as_bytes())

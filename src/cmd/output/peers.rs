@@ -3,8 +3,9 @@
 use std::fmt::Write;
 
 use super::table::{Column, Row, Shown, number, text};
-use super::text::{Tone, age, amount, list, or_dash, paint, visible};
+use super::text::{Tone, age, amount, list, or_dash, paint};
 use crate::control::view::{MessageTypes, NotificationSeen, Peer, SessionState};
+use crate::visible::visible;
 
 impl Shown for Peer {
     fn columns(is_wide: bool) -> Vec<Column> {

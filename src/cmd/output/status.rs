@@ -2,11 +2,12 @@
 
 use std::fmt::Write;
 
-use super::text::{Tone, age, list, paint, visible, visible_lines};
+use super::text::{Tone, age, list, paint};
 use crate::control::view::{
     BgpStatus, Config, ConfigStatus, Forwarding, Reload, ReloadResult, SourceError, SourceStatus,
     Status,
 };
+use crate::visible::{visible, visible_lines};
 
 /// The node on one screen: what is wrong comes last, where a reader looks first.
 pub(super) fn screen(status: &Status, color: bool) -> String {
@@ -24,7 +25,7 @@ pub(super) fn screen(status: &Status, color: bool) -> String {
     );
     let mut line = |title: &str, what: &str, see: Option<String>| {
         let see = see.map(|command| format!("   see: {command}")).unwrap_or_default();
-        writeln!(out, "  {title:<10}{}{}", visible(what), visible(&see))
+        writeln!(out, "  {title:<11}{}{}", visible(what), visible(&see))
             .expect("a String takes everything");
     };
     for chosen in &status.addresses {

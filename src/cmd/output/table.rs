@@ -2,7 +2,8 @@
 
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Width, presets};
 
-use super::text::{Tone, paint, visible};
+use super::text::{Tone, paint};
+use crate::visible::visible;
 
 /// What has a row, or more, in a table.
 pub(super) trait Shown {
@@ -114,4 +115,38 @@ fn colored(line: &str, row: &Row, color: bool) -> String {
     };
     let (before, after) = (&line[..at], &line[at + cell.len()..]);
     format!("{before}{}{after}", paint(cell, tone, true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(cells: [&str; 3], tone: Tone) -> Row {
+        Row::new(cells.map(str::to_owned)).tone(1, tone)
+    }
+
+    #[test]
+    fn columns_stay_where_they_were_on_later_pages() {
+        let mut table = Table::new(vec![text("NAME"), text("STATE"), number("N")]);
+        let first = table.lines(vec![row(["a-long-name", "up", "1000"], Tone::Good)], false);
+        let second = table.lines(vec![row(["b", "down", "2"], Tone::Bad)], false);
+        assert_eq!(first, "NAME         STATE     N\na-long-name  up     1000\n");
+        assert_eq!(second, "b            down      2\n");
+        assert_eq!(table.lines(vec![], false), "", "no rows, no lines");
+    }
+
+    #[test]
+    fn the_state_alone_is_coloured_whatever_the_name_is() {
+        let mut table = Table::new(vec![text("NAME"), text("STATE"), text("WHY")]);
+        let lines = table.lines(vec![row(["up", "up", "up  up"], Tone::Good)], true);
+        assert_eq!(lines, "NAME  STATE  WHY\nup    \x1b[32mup\x1b[0m     up  up\n");
+    }
+
+    #[test]
+    fn a_cell_cannot_break_its_row() {
+        let mut table = Table::new(vec![text("NAME"), text("STATE"), text("WHY")]);
+        let lines = table.lines(vec![row(["a\nb", "x\x1b[2J", "\r\u{202e}"], Tone::Bad)], true);
+        assert_eq!(lines.lines().count(), 2, "{lines:?}");
+        assert!(!lines.contains(['\r', '\x1b', '\u{202e}']), "{lines:?}");
+    }
 }

@@ -19,8 +19,8 @@ pub struct Peer {
     pub port: u16,
     /// The AS that it must be in.
     pub as_number: u32,
-    /// Where it comes from; `kind` itself is that of the whole answer.
-    #[serde(rename = "peerKind")]
+    /// Where it comes from. Not `kind` in JSON, which says there what the object is.
+    #[serde(rename = "type")]
     pub kind: PeerKind,
     /// The state of the session.
     pub state: SessionState,

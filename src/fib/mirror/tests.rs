@@ -161,14 +161,15 @@ fn foreign_routes_hold_their_key_and_win_at_a_better_metric() {
         route("10.244.3.0/24", 20, 12, &["10.0.0.9%2"]),
         route("10.244.4.0/24", 600, 4, &["10.0.0.9%2"]),
     ]);
-    for (prefix, holder, winner) in [
-        ("10.244.2.0/24", Some(4), Some(4)),
-        ("10.244.3.0/24", None, Some(12)),
-        ("10.244.4.0/24", None, None),
-        ("10.0.0.0/24", None, None), // the kernel's own, to a link
-        ("10.244.5.0/24", None, None),
+    for (prefix, metric, holder, winner) in [
+        ("10.244.2.0/24", 512, Some(4), Some(4)),
+        ("10.244.2.0/24", OWN_METRIC, None, None), // pods have a route of their own
+        ("10.244.3.0/24", 512, None, Some(12)),
+        ("10.244.4.0/24", 512, None, None),
+        ("10.0.0.0/24", 512, None, None), // the kernel's own, to a link
+        ("10.244.5.0/24", 512, None, None),
     ] {
-        let key = RouteKey { prefix: prefix.parse().unwrap(), metric: 512 };
+        let key = RouteKey { prefix: prefix.parse().unwrap(), metric };
         let protocol = |route: Option<&KernelRoute>| route.map(|route| route.protocol);
         assert_eq!(
             (protocol(mirror.holder(&key)), protocol(mirror.winner(&key))),

@@ -1,0 +1,49 @@
+//! What an operator should know beside the reason why a session ended.
+
+use std::fmt::Display;
+
+use crate::msg::{Capability, Notification, Open};
+use crate::net::{AfiSafi, Family};
+
+use super::{Down, PeerSettings};
+
+/// What does not fit between both sides, where that is why the OPEN exchange ended.
+/// `theirs` is the peer's last OPEN.
+pub(super) fn advice(why: &Down, settings: &PeerSettings, theirs: Option<&Open>) -> Option<String> {
+    let (is_sent, Notification { code, subcode, .. }) = match why {
+        Down::Sent(notification) => (true, notification),
+        Down::Received(notification) => (false, notification),
+        Down::HoldTimerExpired | Down::SendHoldTimerExpired | Down::Tcp(_) | Down::Silent => {
+            return None;
+        }
+    };
+    let PeerSettings { local_asn, remote_asn, router_id, families, .. } = settings;
+    match (code, subcode, is_sent) {
+        (2, 2, true) => Some(match theirs?.asn() {
+            Some(asn) => format!("the peer is in AS {asn}, configured is AS {remote_asn}"),
+            None => "the peer says that it is in AS 0".to_owned(),
+        }),
+        (2, 2, false) => Some(format!("the peer does not expect us in AS {local_asn}")),
+        (2, 3, true) => Some(format!("the peer has our own router id {router_id}")),
+        (2, 3, false) => Some(format!("the peer does not accept our router id {router_id}")),
+        (2, 7, true) => {
+            let theirs = list(offers(theirs?));
+            Some(format!("the peer offers {theirs}, we offer {}", list(families)))
+        }
+        _ => None,
+    }
+}
+
+fn offers(open: &Open) -> Vec<AfiSafi> {
+    let offers = open.capabilities.iter().filter_map(|capability| match capability {
+        Capability::Multiprotocol(family) => Some(*family),
+        _ => None,
+    });
+    let offers: Vec<AfiSafi> = offers.collect();
+    if offers.is_empty() { vec![Family::Ipv4Unicast.into()] } else { offers }
+}
+
+fn list(items: impl IntoIterator<Item = impl Display>) -> String {
+    let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    items.join(" and ")
+}

@@ -1,0 +1,94 @@
+//! Measures brindle beside BIRD and GoBGP on the same work and prints one table with ratios.
+//!
+//! ```text
+//!   bench [--programs brindle,bird,gobgp] [--work million,kernel,peers]
+//!         [--prefixes 1000000] [--routes 100000] [--peers 500]
+//! ```
+//!
+//! Peers are sockets of this program in a namespace of its own, one cable away from the
+//! daemon that is measured. What they send was encoded before the clock starts.
+
+use std::process::ExitCode;
+
+mod daemon;
+mod table;
+mod usage;
+mod work;
+
+use daemon::Program;
+use table::Table;
+
+struct Options {
+    programs: Vec<Program>,
+    work: Vec<String>,
+    prefixes: usize,
+    routes: usize,
+    peers: usize,
+}
+
+fn main() -> ExitCode {
+    let options = match options() {
+        Ok(options) => options,
+        Err(complaint) => {
+            eprintln!("bench: {complaint}");
+            return ExitCode::from(2);
+        }
+    };
+    if !integration_tests::skip::can_run("bench", &["ip"]) {
+        return ExitCode::FAILURE;
+    }
+    let mut table = Table::default();
+    let does = |work: &str| options.work.iter().any(|wanted| wanted == work);
+    for program in &options.programs {
+        if let Err(missing) = program.is_there() {
+            eprintln!("{program} is left out: {missing}");
+            continue;
+        }
+        if does("million") {
+            let what = format!("{} prefixes in and out again", options.prefixes);
+            table.row(&what, *program, work::pass_on(*program, options.prefixes));
+        }
+        if does("kernel") {
+            let what = format!("{} prefixes into the kernel", options.routes);
+            if program.installs() {
+                table.row(&what, *program, work::install(*program, options.routes));
+            }
+        }
+        if does("peers") {
+            let what = format!("{} clients with 2 prefixes, all to all", options.peers);
+            table.row(&what, *program, work::reflect(*program, options.peers));
+        }
+    }
+    print!("{table}");
+    ExitCode::SUCCESS
+}
+
+fn options() -> Result<Options, String> {
+    let mut options = Options {
+        programs: Program::ALL.to_vec(),
+        work: ["million", "kernel", "peers"].map(String::from).to_vec(),
+        prefixes: 1_000_000,
+        routes: 100_000,
+        peers: 500,
+    };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
+        let number = || value.parse().map_err(|_| format!("{word}: {value:?} is no number"));
+        match word.as_str() {
+            "--programs" => {
+                options.programs = value.split(',').map(str::parse).collect::<Result<_, _>>()?;
+            }
+            "--work" => options.work = value.split(',').map(String::from).collect(),
+            "--prefixes" => options.prefixes = number()?,
+            "--routes" => options.routes = number()?,
+            "--peers" => options.peers = number()?,
+            _ => {
+                return Err(format!(
+                    "unknown option {word}; accepted: --programs, --work, --prefixes, --routes, --peers"
+                ));
+            }
+        }
+    }
+    Ok(options)
+}

@@ -1,0 +1,230 @@
+//! What is found in the text of manifests.
+
+use super::*;
+
+/// What is in `text`: nodes as `2:n1` with their document, what is refused in full.
+fn outline(text: &str) -> Vec<String> {
+    match read(text) {
+        Err(NotYaml { at, message }) => {
+            vec![format!("not YAML {}:{} {message}", at.document, at.line)]
+        }
+        Ok(manifest) => {
+            let nodes = manifest.nodes.iter();
+            let nodes =
+                nodes.map(|(at, node)| format!("{}:{} {}", at.document, at.line, node.name));
+            let refused = manifest.refused.iter().map(|refused| {
+                let Refused { at, node, field, message } = refused;
+                let name = node.as_deref().unwrap_or("?");
+                let field = field.as_deref().unwrap_or("?");
+                format!("refused {}:{} {name} {field}: {message}", at.document, at.line)
+            });
+            let doubts = manifest.doubts.iter().map(|doubt| {
+                let Doubt { at, node, field } = doubt;
+                format!("unknown field {}:{} {node} {field}", at.document, at.line)
+            });
+            let count = |(word, counts): (&str, BTreeMap<String, usize>)| {
+                let line = move |(kind, count)| format!("{word} {count} {kind}");
+                counts.into_iter().map(line).collect::<Vec<_>>()
+            };
+            let others = [("ignored", manifest.ignored), ("unknown", manifest.unknown)];
+            nodes.chain(refused).chain(doubts).chain(others.into_iter().flat_map(count)).collect()
+        }
+    }
+}
+
+const NODE: &str = "apiVersion: v1\nkind: Node\nmetadata: {name: n1}\n";
+
+#[test]
+fn documents_are_found_and_named_by_number_and_line() {
+    let two = format!("{NODE}---\n{}", NODE.replace("n1", "n2"));
+    let commented = format!("# nodes\n\n---\n{NODE}\n---\n# nothing\n---\n{NODE}");
+    for (text, want) in [
+        ("", vec![]),
+        ("# nothing\n", vec![]),
+        ("---\n---\n", vec![]),
+        (NODE, vec!["1:1 n1"]),
+        (two.as_str(), vec!["1:1 n1", "2:4 n2"]),
+        (commented.as_str(), vec!["1:3 n1", "3:10 n1"]),
+        (
+            "{\n\t\"apiVersion\": \"v1\",\n\t\"kind\": \"Node\", \"metadata\": {\"name\": \"j\"}\n}",
+            vec!["1:1 j"],
+        ),
+        ("a: 1\n", vec!["refused 1:1 ? apiVersion: is missing; a Node has v1"]),
+        (
+            "apiVersion: v1\n",
+            vec!["refused 1:1 ? kind: is missing; accepted are Node and other kinds of Kubernetes"],
+        ),
+        (
+            "- 1\n",
+            vec![
+                "refused 1:1 ? ?: is not an object; accepted are keys with values, apiVersion and kind among them",
+            ],
+        ),
+        ("a: 1\na: 2\n", vec!["not YAML 1:1 duplicate entry with key \"a\""]),
+        ("a: 1\n---\nb: [\n", vec!["not YAML 2:4 did not find expected node content"]),
+    ] {
+        assert_eq!(outline(text), want, "{text}");
+    }
+}
+
+#[test]
+fn other_kinds_are_counted() {
+    let of = |version: &str, kind: &str| format!("---\napiVersion: {version}\nkind: {kind}\n");
+    let text = [
+        of("v1", "Pod"),
+        of("v1", "Pod"),
+        of("networking.k8s.io/v1", "NetworkPolicy"),
+        of("projectcalico.org/v3", "BGPPeer"),
+        of("v1", "Nod"),
+        of("example.org/v1", "Thing"),
+    ];
+    assert_eq!(
+        outline(&text.concat()),
+        [
+            "ignored 1 networking.k8s.io/v1/NetworkPolicy",
+            "ignored 1 projectcalico.org/v3/BGPPeer",
+            "ignored 2 v1/Pod",
+            "unknown 1 example.org/v1/Thing",
+            "unknown 1 v1/Nod",
+        ]
+    );
+}
+
+#[test]
+fn lists_are_read_item_by_item() {
+    let text = "
+apiVersion: v1
+kind: List
+items:
+- {apiVersion: v1, kind: Node, metadata: {name: n1}}
+- {apiVersion: v1, kind: Node, metadata: {name: N2}}
+- {apiVersion: v1, kind: Node, metadata: {name: n3}, spec: {podCIDRs: 7}}
+- 4
+- {apiVersion: v1, kind: Pod}
+- apiVersion: v1
+  kind: NodeList
+  items: [{metadata: {name: n5}}]
+";
+    assert_eq!(
+        outline(text),
+        [
+            "1:2 n1",
+            "1:2 n5",
+            "refused 1:2 N2 items[1].metadata.name: \"N2\" is not a name; accepted are up to 253 lower-case letters, digits, \"-\" and \".\", each part between dots with a letter or digit first and last",
+            "refused 1:2 n3 items[2].spec.podCIDRs: invalid type: integer `7`, expected a sequence",
+            "refused 1:2 ? items[3]: is not an object",
+            "ignored 1 v1/Pod",
+        ]
+    );
+}
+
+#[test]
+fn fields_that_a_node_does_not_have_are_noted() {
+    let text = "
+apiVersion: v1
+kind: Node
+metadata: {name: n1, label: {a: b}, labels: {any: thing}, annotations: {any: thing}}
+spec: {podCIDRS: [10.0.0.0/8], podCIDR: 10.0.0.0/8, unschedulable: null, taints: [{key: k, effect: NoSchedule, valeu: v}]}
+status:
+  addresses: [{type: InternalIP, adress: 10.0.0.1, address: 10.0.0.1}]
+  capacity: {cpu: 2, memory: 16Gi}
+";
+    assert_eq!(
+        outline(text),
+        [
+            "1:2 n1",
+            "unknown field 1:2 n1 metadata.label",
+            "unknown field 1:2 n1 spec.podCIDRS",
+            "unknown field 1:2 n1 spec.taints[0].valeu",
+            "unknown field 1:2 n1 status.addresses[0].adress",
+        ]
+    );
+}
+
+#[test]
+fn a_node_as_the_api_server_shows_it_is_read_without_a_note() {
+    let text = r#"
+apiVersion: v1
+kind: Node
+metadata:
+  annotations: {node.alpha.kubernetes.io/ttl: "0"}
+  creationTimestamp: "2026-01-02T03:04:05Z"
+  labels: {kubernetes.io/hostname: n1, beta.kubernetes.io/arch: amd64}
+  managedFields:
+  - apiVersion: v1
+    fieldsType: FieldsV1
+    fieldsV1: {"f:metadata": {"f:annotations": {".": {}}}}
+    manager: kubelet
+    operation: Update
+    subresource: status
+    time: "2026-01-02T03:04:05Z"
+  name: n1
+  resourceVersion: "1234"
+  uid: 6f1b0f3e-0000-4000-8000-000000000000
+spec:
+  podCIDR: 10.244.1.0/24
+  podCIDRs: [10.244.1.0/24]
+  taints: [{effect: NoSchedule, key: node-role.kubernetes.io/control-plane}]
+status:
+  addresses: [{address: 10.0.0.1, type: InternalIP}, {address: n1, type: Hostname}]
+  allocatable: {cpu: "2", ephemeral-storage: "94992122264", memory: 3911Mi, pods: "110"}
+  capacity: {cpu: "2", memory: 4Gi, pods: "110"}
+  conditions:
+  - lastHeartbeatTime: "2026-01-02T03:04:05Z"
+    lastTransitionTime: "2026-01-02T03:04:05Z"
+    message: kubelet is posting ready status
+    reason: KubeletReady
+    status: "True"
+    type: Ready
+  daemonEndpoints: {kubeletEndpoint: {Port: 10250}}
+  images: [{names: [registry.example.org/pause:3.10], sizeBytes: 736664}]
+  nodeInfo:
+    architecture: amd64
+    bootID: b
+    containerRuntimeVersion: containerd://2.1.0
+    kernelVersion: 6.1.0
+    kubeProxyVersion: ""
+    kubeletVersion: v1.33.0
+    machineID: m
+    operatingSystem: linux
+    osImage: Debian
+    systemUUID: s
+  runtimeHandlers: [{features: {recursiveReadOnlyMounts: true, userNamespaces: false}, name: ""}]
+"#;
+    assert_eq!(outline(text), ["1:2 n1"]);
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_refused_by_field_and_leaves_other_documents_alone() {
+    let text = format!(
+        "{NODE}---\n{}spec:\n  podCIDRs:\n  - 10.0.0.0/8\n  - 7\n---\n{NODE}",
+        NODE.replace("n1", "n2")
+    );
+    assert_eq!(
+        outline(&text),
+        [
+            "1:1 n1",
+            "3:12 n1",
+            "refused 2:4 n2 spec.podCIDRs[1]: invalid type: integer `7`, expected a string",
+        ]
+    );
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_text_gets_an_answer(text in proptest::prelude::any::<String>()) {
+        let _ = outline(&text);
+    }
+
+    #[test]
+    fn a_damaged_good_text_gets_an_answer(
+        damages in proptest::collection::vec((0usize..200, proptest::prelude::any::<char>()), 1..6),
+    ) {
+        let mut text: Vec<char> = format!("{NODE}---\n{NODE}spec: {{podCIDRs: [10.0.0.0/8]}}\n").chars().collect();
+        for (index, c) in damages {
+            let index = index % text.len();
+            text[index] = c;
+        }
+        let _ = outline(&text.into_iter().collect::<String>());
+    }
+}

@@ -1,0 +1,9 @@
+//! The control socket and the command line, end to end: the real server on a real socket, the
+//! real binary, and a task in the agent's place that answers from fixed views.
+
+mod agent;
+mod commands;
+mod golden;
+mod socket;
+mod terminal;
+mod views;

@@ -1,0 +1,368 @@
+//! A node with one peer of each sort, as the agent would show it.
+
+use std::time::{Duration, SystemTime};
+
+use brindle::control::view::{
+    Attributes, BgpStatus, Config, ConfigStatus, FamilyCounts, FamilyForwarding, FamilyRoutes,
+    Forwarding, Hop, KernelRoute, KernelState, KernelStatus, MessageCounts, MessageTypes,
+    Negotiated, NodeAddress, NotificationSeen, Path, PathStatus, Peer, PeerKind, Problem, Rejected,
+    Reload, ReloadResult, Route, SourceError, SourceStatus, Status, Target, Time, Timers,
+    UnknownAttribute,
+};
+use brindle::control::view::{Family, SessionState};
+use brindle::control::{Answer, Failure, Page, Query, RouteFilter, view};
+
+use crate::agent::Reply;
+
+/// 2026-01-02T03:04:05Z, and some seconds before it.
+pub(crate) fn time(ago: u64) -> Time {
+    (SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_323_045 - ago)).into()
+}
+
+const DAYS: u64 = 3 * 86_400 + 4 * 3600;
+
+pub(crate) fn status() -> Status {
+    Status {
+        version: "0.1.0".to_owned(),
+        node: "n2".to_owned(),
+        healthy: true,
+        problems: vec![],
+        started: time(DAYS),
+        uptime_seconds: DAYS,
+        addresses: vec![NodeAddress {
+            address: "10.0.0.2".parse().unwrap(),
+            reason: "detected on eth0: source of the default route".to_owned(),
+        }],
+        pod_cidrs: vec!["10.244.2.0/24".parse().unwrap(), "fd00:10:244:2::/64".parse().unwrap()],
+        config: ConfigStatus {
+            files: vec!["/etc/brindle/brindle.yaml".to_owned()],
+            loaded: time(DAYS),
+            loaded_seconds: DAYS,
+            stale: false,
+            errors: vec![],
+        },
+        source: Some(SourceStatus {
+            kind: "files".to_owned(),
+            path: "/etc/brindle/manifests".to_owned(),
+            in_sync: true,
+            nodes: 12,
+            changed: Some(time(300)),
+            changed_seconds: Some(300),
+            errors: vec![],
+        }),
+        bgp: BgpStatus {
+            as_number: 64512,
+            router_id: "10.0.0.2".to_owned(),
+            listen: vec!["10.0.0.2:179".parse().unwrap()],
+            peers: 4,
+            established: 3,
+            down: vec!["tor-b".to_owned()],
+            disabled: vec![],
+        },
+        routes: vec![FamilyRoutes {
+            family: Family::Ipv4,
+            learned: 24,
+            originated: 1,
+            wanted: 25,
+            installed: 25,
+            refused: 2,
+        }],
+        forwarding: vec![FamilyForwarding { family: Family::Ipv4, state: Forwarding::On }],
+        kernel: KernelStatus {
+            ready: true,
+            install: true,
+            drifted: 0,
+            stale: 0,
+            conflicts: 0,
+            repairs: 3,
+            overruns: 0,
+            last_error: None,
+        },
+    }
+}
+
+/// The same node on a bad day.
+pub(crate) fn unhealthy() -> Status {
+    let mut status = status();
+    status.healthy = false;
+    status.problems = vec![Problem {
+        area: "config".to_owned(),
+        what: "the newest file was refused".to_owned(),
+        next: "correct it, then: brindle config reload".to_owned(),
+    }];
+    status.config.stale = true;
+    status.config.errors = vec![
+        "/etc/brindle/brindle.yaml:31:15  bgp.peers[2].peerIP: \"10.0.0.300\" is not an IP address"
+            .to_owned(),
+    ];
+    status.source.as_mut().unwrap().errors = vec![SourceError {
+        file: "/etc/brindle/manifests/n7.yaml".to_owned(),
+        document: Some(2),
+        line: Some(14),
+        message: "spec.podCIDRs: \"10.0.0.0\" is not a prefix; its last good content stays"
+            .to_owned(),
+    }];
+    status.bgp.disabled = vec!["n9".to_owned()];
+    status.forwarding = vec![
+        FamilyForwarding { family: Family::Ipv4, state: Forwarding::SwitchedOn },
+        FamilyForwarding { family: Family::Ipv6, state: Forwarding::Off },
+    ];
+    status.kernel.drifted = 1;
+    status.kernel.last_error = Some("cannot install 10.244.7.0/24: no such device".to_owned());
+    status
+}
+
+fn peer(name: &str, address: &str, kind: PeerKind, state: SessionState) -> Peer {
+    let is_up = state == SessionState::Established;
+    let local = "10.0.0.2:179".parse().unwrap();
+    let remote = std::net::SocketAddr::new(address.parse().unwrap(), 41822);
+    Peer {
+        name: name.to_owned(),
+        address: address.parse().unwrap(),
+        port: 179,
+        as_number: 64512,
+        kind,
+        state,
+        since: time(DAYS),
+        since_seconds: DAYS,
+        last_reason: None,
+        next_attempt: None,
+        next_attempt_seconds: None,
+        flaps: 0,
+        families: vec![FamilyCounts {
+            family: Family::Ipv4,
+            received: 2,
+            accepted: 2,
+            rejected: 0,
+            advertised: 2,
+            end_of_rib: is_up,
+        }],
+        messages: MessageCounts {
+            received: MessageTypes { open: 1, update: 4, keepalive: 4470, ..Default::default() },
+            sent: MessageTypes { open: 1, update: 3, keepalive: 4471, ..Default::default() },
+        },
+        passive: false,
+        timers: Timers {
+            hold_time_seconds: 90,
+            connect_retry_seconds: 1,
+            send_hold_seconds: Some(480),
+        },
+        import_filters: None,
+        export_filters: None,
+        negotiated: is_up.then(|| {
+            Box::new(Negotiated {
+                local,
+                remote,
+                dialled: false,
+                peer_router_id: address.to_owned(),
+                hold_time_seconds: 90,
+                keepalive_seconds: 30,
+                families: vec![Family::Ipv4],
+                capabilities_sent: vec![
+                    "multiprotocol ipv4".to_owned(),
+                    "multiprotocol ipv6".to_owned(),
+                    "four-octet AS".to_owned(),
+                ],
+                capabilities_received: vec![
+                    "multiprotocol ipv4".to_owned(),
+                    "four-octet AS".to_owned(),
+                ],
+                capabilities_agreed: vec![
+                    "multiprotocol ipv4".to_owned(),
+                    "four-octet AS".to_owned(),
+                ],
+                last_received_seconds: Some(12),
+                out_queue_bytes: 0,
+            })
+        }),
+        last_notification_sent: None,
+        last_notification_received: None,
+    }
+}
+
+pub(crate) fn peers() -> Vec<Peer> {
+    let mut tor_a = peer("tor-a", "10.0.0.250", PeerKind::Peer, SessionState::Established);
+    tor_a.as_number = 65001;
+    tor_a.families[0] = FamilyCounts {
+        family: Family::Ipv4,
+        received: 14,
+        accepted: 12,
+        rejected: 2,
+        advertised: 2,
+        end_of_rib: true,
+    };
+    tor_a.import_filters = Some(vec!["cluster-only".to_owned()]);
+    tor_a.export_filters = Some(vec![]);
+    tor_a.last_notification_received = Some(NotificationSeen {
+        reason: "Cease: administrative reset: \"spine upgrade\"".to_owned(),
+        code: 6,
+        subcode: 4,
+        at: time(DAYS + 2),
+        at_seconds: DAYS + 2,
+    });
+    let mut tor_b = peer("tor-b", "10.0.0.251", PeerKind::Peer, SessionState::Active);
+    tor_b.as_number = 65001;
+    tor_b.since = time(360);
+    tor_b.since_seconds = 360;
+    tor_b.flaps = 9;
+    tor_b.last_reason = Some("no answer to SYN; check path, peer config, MD5".to_owned());
+    tor_b.next_attempt = Some((SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_323_050)).into());
+    tor_b.next_attempt_seconds = Some(5);
+    let mut rogue = peer("x\x1b[2J\nno", "fd00::9", PeerKind::ReflectorClient, SessionState::Idle);
+    rogue.last_reason = Some("the peer says: \u{202e}\u{9b}31m".to_owned());
+    vec![peer("n1", "10.0.0.1", PeerKind::Mesh, SessionState::Established), rogue, tor_a, tor_b]
+}
+
+fn path(prefix: &str, from: Option<&str>, next_hop: Option<&str>, status: PathStatus) -> Path {
+    Path {
+        prefix: prefix.parse().unwrap(),
+        from: from.map(str::to_owned),
+        next_hop: next_hop.map(|address| address.parse().unwrap()),
+        next_hop_link_local: None,
+        status,
+        reason: None,
+        attributes: Attributes {
+            origin: "igp".to_owned(),
+            local_pref: Some(100),
+            ..Default::default()
+        },
+    }
+}
+
+pub(crate) fn routes() -> Vec<Route> {
+    let mut far = path("192.0.2.0/24", Some("tor-a"), Some("10.0.0.250"), PathStatus::Best);
+    far.attributes.as_path = "65001 65010".to_owned();
+    far.attributes.med = Some(50);
+    far.attributes.communities = vec!["65001:100".to_owned(), "no-export".to_owned()];
+    far.attributes.large_communities = vec!["64512:1:2".to_owned()];
+    far.attributes.unknown = vec![UnknownAttribute { code: 128, value: "00ff".to_owned() }];
+    let mut also = path("192.0.2.0/24", Some("tor-b"), Some("10.0.0.251"), PathStatus::Lost);
+    also.attributes.as_path = "65001 65020 65010".to_owned();
+    also.reason = Some("the best has a shorter AS path".to_owned());
+    vec![
+        Route {
+            prefix: "10.244.1.0/24".parse().unwrap(),
+            paths: vec![path("10.244.1.0/24", Some("n1"), Some("10.0.0.1"), PathStatus::Best)],
+        },
+        Route {
+            prefix: "10.244.2.0/24".parse().unwrap(),
+            paths: vec![path("10.244.2.0/24", None, None, PathStatus::Best)],
+        },
+        Route { prefix: "192.0.2.0/24".parse().unwrap(), paths: vec![far, also] },
+    ]
+}
+
+pub(crate) fn rejected() -> Vec<Rejected> {
+    vec![
+        Rejected {
+            prefix: "10.244.2.0/24".parse().unwrap(),
+            from: "n5".to_owned(),
+            rule: "mesh-ownership".to_owned(),
+            reason: "belongs to Node/n2; n5 owns 10.244.5.0/24".to_owned(),
+            owner: Some("Node/n2".to_owned()),
+        },
+        Rejected {
+            prefix: "0.0.0.0/0".parse().unwrap(),
+            from: "tor-a".to_owned(),
+            rule: "filter cluster-only".to_owned(),
+            reason: "not inside 10.244.0.0/16".to_owned(),
+            owner: None,
+        },
+    ]
+}
+
+pub(crate) fn kernel(only_diff: bool) -> Vec<KernelRoute> {
+    let via = |address: &str, interface: Option<&str>| Target::Via {
+        next_hops: vec![Hop {
+            address: address.parse().unwrap(),
+            interface: interface.map(str::to_owned),
+        }],
+    };
+    let good = KernelRoute {
+        prefix: "10.244.1.0/24".parse().unwrap(),
+        wanted: Some(via("10.0.0.1", Some("eth0"))),
+        installed: Some(via("10.0.0.1", Some("eth0"))),
+        state: KernelState::Installed,
+        problem: None,
+    };
+    let missing = KernelRoute {
+        prefix: "10.244.7.0/24".parse().unwrap(),
+        wanted: Some(via("10.0.0.7", Some("eth0"))),
+        installed: None,
+        state: KernelState::Missing,
+        problem: Some("link eth0 went down, reinstalled when it is up".to_owned()),
+    };
+    if only_diff { vec![missing] } else { vec![good, missing] }
+}
+
+fn one_page<T>(items: Vec<T>) -> Page<T> {
+    Page { items, next: None }
+}
+
+/// Answers every question as this node would.
+pub(crate) fn answer(query: Query) -> Reply {
+    let find = |name: &str| {
+        let wanted = |peer: &Peer| peer.name == name || peer.address.to_string() == name;
+        peers().into_iter().find(wanted).ok_or_else(|| {
+            Failure::NotFound(format!("there is no peer {name:?}; there are n1, tor-a, tor-b"))
+        })
+    };
+    let done = |name: &str, message: &str| {
+        let done = |peer: Peer| view::Done { peer: peer.name, message: message.to_owned() };
+        find(name).map(|peer| Answer::Done(done(peer)))
+    };
+    Some(match query {
+        Query::Status => Ok(Answer::Status(Box::new(status()))),
+        Query::Peers => Ok(Answer::Peers(peers())),
+        Query::Peer(name) => find(&name).map(|peer| Answer::Peer(Box::new(peer))),
+        Query::Routes(filter, _) => {
+            let mut items = routes();
+            match filter {
+                RouteFilter::All(family) => {
+                    items.retain(|route| {
+                        family.is_none_or(|wanted| wanted == route.prefix.family())
+                    });
+                    for route in &mut items {
+                        route.paths.retain(|path| path.status == PathStatus::Best);
+                    }
+                }
+                RouteFilter::Exact(prefix) => items.retain(|route| route.prefix == prefix),
+                RouteFilter::Longest(address) => {
+                    items.retain(|route| route.prefix.contains(address));
+                }
+            }
+            Ok(Answer::Routes(one_page(items)))
+        }
+        Query::RoutesIn(name, _) => find(&name).map(|peer| {
+            let paths = routes().into_iter().flat_map(|route| route.paths);
+            let from = paths.filter(|path| path.from.as_ref() == Some(&peer.name));
+            Answer::Paths(one_page(from.collect()))
+        }),
+        Query::RoutesOut(name, _) => find(&name).map(|_| {
+            let own = path("10.244.2.0/24", None, Some("10.0.0.2"), PathStatus::Advertised);
+            Answer::Paths(one_page(vec![own]))
+        }),
+        Query::Rejected(peer, _) => {
+            let mut items = rejected();
+            items.retain(|path| peer.as_ref().is_none_or(|wanted| path.from == *wanted));
+            Ok(Answer::Rejected(one_page(items)))
+        }
+        Query::Kernel { only_diff, .. } => Ok(Answer::Kernel(one_page(kernel(only_diff)))),
+        Query::ConfigShow => Ok(Answer::Config(Box::new(Config {
+            status: status().config,
+            yaml: "node:\n  name: n2\n".to_owned(),
+        }))),
+        Query::Reload => Ok(Answer::Reload(Box::new(Reload {
+            result: ReloadResult::Applied,
+            files: vec!["/etc/brindle/brindle.yaml".to_owned()],
+            changes: vec!["peer tor-b added".to_owned()],
+            needs_restart: vec!["control.socket".to_owned()],
+            errors: vec![],
+        }))),
+        Query::PeerReset { peer, .. } => done(&peer, "session is being reset"),
+        Query::PeerEnable(peer) => done(&peer, "enabled"),
+        Query::PeerDisable { peer, message } => {
+            done(&peer, &format!("disabled; told the peer: {}", message.unwrap_or_default()))
+        }
+    })
+}
