@@ -355,3 +355,241 @@ fn a_process_that_is_not_the_labs_survives() {
     foreign.kill().expect("our child");
     foreign.wait().expect("our child");
 }
+
+/// Whether the node's kernel has a route to exactly this prefix that leads somewhere.
+fn has_route(sandbox: &Sandbox, node: &str, prefix: &str) -> bool {
+    let family = if prefix.contains(':') { "-6" } else { "-4" };
+    let output = sandbox.lab(&["exec", node, "--", "ip", family, "route", "show", prefix]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines().any(|line| line.contains("via") && !line.starts_with("unreachable"))
+}
+
+/// Waits until each of three nodes has the routes to the other two.
+#[track_caller]
+fn everywhere(sandbox: &Sandbox, limit: Duration) {
+    for (node, others) in [("n1", [2, 3]), ("n2", [1, 3]), ("n3", [1, 2])] {
+        for other in others {
+            let prefix = format!("10.244.{other}.0/24");
+            let what = format!("{node} has a route to {prefix}");
+            until(&what, limit, || has_route(sandbox, node, &prefix));
+        }
+    }
+}
+
+fn has_user_namespaces() -> bool {
+    let status =
+        Command::new("unshare").args(["--user", "--map-root-user", "--net", "true"]).status();
+    status.is_ok_and(|s| s.success())
+}
+
+/// Where labs cannot be built at all there is nothing to test.
+fn can_build(test: &str) -> bool {
+    let can = !Place::find().rootless || has_user_namespaces();
+    if !can {
+        skip(test, "needs root or user namespaces");
+    }
+    can
+}
+
+#[test]
+fn agents_carry_the_pods_traffic_and_mend_what_breaks() {
+    let test = "agents_carry_the_pods_traffic_and_mend_what_breaks";
+    if !can_build(test) {
+        return;
+    }
+    let sandbox = Sandbox::new("tagents");
+    let text = sandbox.expect(0, &["up"]);
+    assert!(text.contains("3 nodes, 1 ToR, 6 pods"), "{text}");
+    sandbox.expect(0, &["test"]);
+    let text = sandbox.expect(0, &["ls"]);
+    assert_eq!(text.matches("running").count(), 4, "{text}");
+    // each node's own agent answers inside it
+    for node in ["n1", "n3", "tor1"] {
+        let text = sandbox.expect(0, &["exec", node, "--", "brindle", "status"]);
+        assert!(text.contains(&format!("on {node}")), "{text}");
+    }
+
+    let soon = Duration::from_secs(10);
+    let n2_pods = "10.244.2.0/24";
+    sandbox.expect(0, &["fault", "del-route", "n1", n2_pods]);
+    until("the route is back", soon, || has_route(&sandbox, "n1", n2_pods));
+
+    // frozen, an agent is not needed for packets; dead, it leaves its routes where they are
+    for (fault, mend) in [("stop", "cont"), ("kill", "start")] {
+        sandbox.expect(0, &["fault", fault, "n1"]);
+        let text = sandbox.expect(1, &["ls"]);
+        assert!(text.contains(&format!("brindle lab fault {mend} n1")), "{text}");
+        if fault == "stop" {
+            sandbox.expect(0, &["test"]);
+        }
+        assert!(has_route(&sandbox, "n1", n2_pods), "{fault}");
+        sandbox.expect(0, &["fault", mend, "n1"]);
+        sandbox.expect(0, &["ls"]);
+        everywhere(&sandbox, soon);
+    }
+    sandbox.expect(2, &["fault", "start", "n1"]);
+    sandbox.expect(0, &["fault", "restart", "n1"]);
+    everywhere(&sandbox, soon);
+    sandbox.expect(0, &["test"]);
+
+    sandbox.expect(0, &["fault", "link-down", "n2"]);
+    until("the kernel drops what led over the link", soon, || {
+        !has_route(&sandbox, "n2", "10.244.1.0/24")
+    });
+    sandbox.expect(0, &["fault", "link-up", "n2"]);
+    everywhere(&sandbox, soon);
+    sandbox.expect(0, &["test"]);
+
+    let text = sandbox.expect(2, &["up"]);
+    assert!(text.contains("--replace"), "{text}");
+    let old = sandbox.id();
+    sandbox.expect(0, &["up", "--replace", "--nodes", "2", "--pods", "1"]);
+    assert_ne!(sandbox.id(), old);
+    assert_eq!(process::members(old.as_deref(), &[]), [], "agents of the old lab");
+    sandbox.expect(0, &["test"]);
+    let id = sandbox.id();
+    sandbox.expect(0, &["down"]);
+    assert_eq!(sandbox.traces(id.as_deref()), [""; 0]);
+}
+
+#[test]
+fn every_kind_of_lab_converges_and_carries_traffic() {
+    let test = "every_kind_of_lab_converges_and_carries_traffic";
+    if !can_build(test) {
+        return;
+    }
+    for (what, args) in [
+        ("both families", &["--dual-stack"][..]),
+        ("two racks", &["--nodes", "4", "--tors", "2", "--dual-stack", "--pods", "1"]),
+        ("BIRD", &["--tor", "bird", "--dual-stack"]),
+        ("racks of BIRD", &["--tor", "bird", "--nodes", "3", "--tors", "3", "--dual-stack"]),
+        ("one node", &["--nodes", "1"]),
+    ] {
+        if args.contains(&"bird") && netns::program("bird").is_err() {
+            skip(test, &format!("{what}: bird is not installed"));
+            continue;
+        }
+        let sandbox = Sandbox::new("tkinds");
+        sandbox.expect(0, &[&["up"], args].concat());
+        let text = sandbox.expect(0, &["test"]);
+        assert!(text.contains("all passed"), "{what}: {text}");
+        let id = sandbox.id();
+        sandbox.expect(0, &["down"]);
+        assert_eq!(sandbox.traces(id.as_deref()), [""; 0], "{what}");
+    }
+}
+
+#[test]
+fn a_lab_that_does_not_converge_says_who_lacks_what() {
+    let test = "a_lab_that_does_not_converge_says_who_lacks_what";
+    if !can_build(test) {
+        return;
+    }
+    let sandbox = Sandbox::new("tlate");
+    let text = sandbox.expect(1, &["up", "--wait", "0", "--nodes", "20", "--tors", "4"]);
+    assert!(text.contains("not converged: after 0ns"), "{text}");
+    assert!(text.contains(" has no route to 10.244."), "{text}");
+    assert!(text.contains("last lines of "), "{text}");
+    for (args, want) in [
+        (&["up", "--nodes", "0"][..], "--nodes 0: 1 to 200"),
+        (&["up", "--nodes", "3", "--tors", "4"], "--tors 4"),
+        (&["up", "--pods", "101"], "--pods 101"),
+    ] {
+        let text = sandbox.expect(2, &[args, &["--replace"]].concat());
+        assert!(text.contains(want), "{args:?}: {text}");
+    }
+    sandbox.expect(0, &["exec", "n1", "--", "true"]);
+}
+
+/// The whole life of a lab as somebody who is not root, and its end after crashes.
+#[test]
+fn a_lab_needs_no_root() {
+    use std::os::unix::process::CommandExt as _;
+
+    let test = "a_lab_needs_no_root";
+    if !nix::unistd::geteuid().is_root() || Place::find().rootless {
+        return skip(test, "only root can become somebody else; the other tests run without root");
+    }
+    const NOBODY: u32 = 65534;
+    let folder = tempfile::tempdir().expect("a folder");
+    std::os::unix::fs::chown(folder.path(), Some(NOBODY), Some(NOBODY)).expect("given away");
+    let program = folder.path().join("brindle");
+    // where the original stands, others may have no business
+    fs::copy(BRINDLE, &program).expect("copied");
+    let lab = |args: &[&str]| {
+        let mut command = Command::new(&program);
+        command.args(["lab", "--name", "tnobody"]).args(args).uid(NOBODY).gid(NOBODY);
+        command.current_dir("/").env_remove("XDG_RUNTIME_DIR").env("TMPDIR", folder.path());
+        command
+    };
+    let run = |args: &[&str]| {
+        let output = lab(args).output().expect("brindle runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code(), text + &String::from_utf8_lossy(&output.stderr))
+    };
+    let base = folder.path().join(format!("brindle-lab-{NOBODY}"));
+    let nobodys = || {
+        let entries = fs::read_dir("/proc").expect("procfs").flatten();
+        let ours = entries.filter(|e| {
+            fs::read_link(e.path().join("exe")).is_ok_and(|exe| exe.starts_with(folder.path()))
+        });
+        ours.map(|e| e.file_name()).collect::<Vec<_>>()
+    };
+
+    let before = links();
+    let (code, text) = run(&["up", "--dual-stack"]);
+    if text.contains("this machine refuses them") {
+        return skip(test, "user namespaces are not allowed");
+    }
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(links(), before);
+    for (args, want) in [
+        (&["test"][..], "all passed"),
+        (&["exec", "n1", "--", "id", "-u"], "0"),
+        (&["exec", "n1", "--", "brindle", "peers"], "Established"),
+        (&["fault", "kill", "n1"], "killed"),
+        (&["fault", "start", "n1"], "started"),
+        (&["fault", "partition", "n1", "n2"], "lose every packet"),
+        (&["fault", "heal", "n1", "n2"], "reach each other"),
+        (&["ls"], "running"),
+    ] {
+        let (code, text) = run(args);
+        assert_eq!(code, Some(0), "{args:?}: {text}");
+        assert!(text.contains(want), "{args:?}: {text}");
+    }
+    assert_eq!(run(&["exec", "n1-p1", "--", "sh", "-c", "exit 9"]).0, Some(9));
+    assert_eq!(run(&["down"]).0, Some(0));
+    assert_eq!(nobodys().len(), 0);
+    assert!(!base.exists());
+
+    // killed while it is built
+    let state = base.join("tnobody/lab.json");
+    for (what, mark) in [("before the holder is noted", "\"id\""), ("after", "\"started\"")] {
+        let mut up =
+            lab(&["up"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("runs");
+        until(what, Duration::from_secs(20), || {
+            fs::read_to_string(&state).is_ok_and(|text| text.contains(mark))
+        });
+        up.kill().expect("our child");
+        up.wait().expect("our child");
+        let (code, text) = run(&["down"]);
+        assert_eq!(code, Some(0), "{what}: {text}");
+        assert_eq!(nobodys().len(), 0, "{what}");
+        assert!(!base.exists(), "{what}");
+    }
+
+    // the process that keeps the namespaces open is killed
+    assert_eq!(run(&["up"]).0, Some(0));
+    let text = fs::read_to_string(&state).expect("it is up");
+    let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let pid = i32::try_from(json["holder"]["pid"].as_i64().expect("a holder")).expect("small");
+    let holder = ProcessId::of(pid).expect("it runs");
+    holder.signal(nix::sys::signal::Signal::SIGKILL).expect("we are root");
+    assert!(holder.wait_end(Duration::from_secs(5)));
+    let (code, text) = run(&["test"]);
+    assert_eq!(code, Some(2));
+    assert!(text.contains("`brindle lab down --name tnobody` clears up"), "{text}");
+    assert_eq!(run(&["down"]).0, Some(0));
+    assert_eq!(nobodys().len(), 0);
+    assert!(!base.exists());
+}
