@@ -22,6 +22,8 @@ pub struct Node {
     pub addresses: Vec<IpAddr>,
     /// `spec.podCIDRs`, or `spec.podCIDR` where that is all there is.
     pub pod_cidrs: Vec<Prefix>,
+    /// Annotation `brindle.dev/networks`: further prefixes that it may advertise to the mesh.
+    pub networks: Vec<Prefix>,
     /// Annotation `brindle.dev/as-number`; `None` takes the cluster's.
     pub asn: Option<Asn>,
     /// `metadata.labels`.

@@ -11,6 +11,10 @@ use super::Node;
 /// The annotation that says in which autonomous system a node speaks.
 pub const AS_NUMBER: &str = "brindle.dev/as-number";
 
+/// The annotation that says which further prefixes a node may advertise to the mesh, what it
+/// has in `bgp.networks`: separated by commas.
+pub const NETWORKS: &str = "brindle.dev/networks";
+
 /// What one field of an object has that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadField {
@@ -38,6 +42,7 @@ pub fn read(object: &Object) -> Result<Node, Vec<BadField>> {
         bad.push(field);
         None
     });
+    let networks = networks(object, &mut bad);
     let pod_cidrs = object.spec.as_ref().map(|spec| pod_cidrs(spec, &mut bad));
     let addresses = addresses(object, &mut bad);
     if !bad.is_empty() {
@@ -47,6 +52,7 @@ pub fn read(object: &Object) -> Result<Node, Vec<BadField>> {
         name: Arc::from(name),
         addresses,
         pod_cidrs: pod_cidrs.unwrap_or_default(),
+        networks,
         asn,
         labels: object.metadata.labels.clone().unwrap_or_default(),
     })
@@ -69,9 +75,27 @@ fn check_name(name: &str) -> Result<(), BadField> {
     Ok(())
 }
 
+fn annotation<'a>(object: &'a Object, name: &str) -> Option<&'a str> {
+    object.metadata.annotations.as_ref()?.get(name).map(String::as_str)
+}
+
+fn networks(object: &Object, bad: &mut Vec<BadField>) -> Vec<Prefix> {
+    let texts = annotation(object, NETWORKS).unwrap_or_default().split(',').map(str::trim);
+    let mut networks = Vec::new();
+    for text in texts.filter(|text| !text.is_empty()) {
+        match text.parse() {
+            Ok(prefix) => networks.push(prefix),
+            Err(error) => bad.push(BadField::new(
+                format!("metadata.annotations[{NETWORKS}]"),
+                format!("{error}"),
+            )),
+        }
+    }
+    networks
+}
+
 fn as_number(object: &Object) -> Result<Option<Asn>, BadField> {
-    let annotations = object.metadata.annotations.as_ref();
-    let Some(text) = annotations.and_then(|all| all.get(AS_NUMBER)) else { return Ok(None) };
+    let Some(text) = annotation(object, AS_NUMBER) else { return Ok(None) };
     text.parse().map(Some).map_err(|error: brindle_bgp::net::BadAsn| {
         BadField::new(format!("metadata.annotations[{AS_NUMBER}]"), error.to_string())
     })
@@ -184,7 +208,10 @@ mod tests {
 metadata:
   name: n1.example.org
   labels: {zone: a}
-  annotations: {brindle.dev/as-number: '65010', other: x}
+  annotations:
+    brindle.dev/as-number: '65010'
+    brindle.dev/networks: 192.0.2.0/24, 2001:db8::/32
+    other: x
 spec:
   podCIDR: 10.244.1.0/24
   podCIDRs: [10.244.1.0/24, 'fd00:10:244:1::/64']
@@ -203,6 +230,7 @@ status:
             name: "n1.example.org".into(),
             addresses: vec![ip("10.0.0.1"), ip("fd00::1")],
             pod_cidrs: vec![prefix("10.244.1.0/24"), prefix("fd00:10:244:1::/64")],
+            networks: vec![prefix("192.0.2.0/24"), prefix("2001:db8::/32")],
             asn: Some(Asn::new(65010).expect("not zero")),
             labels: [("zone".to_owned(), "a".to_owned())].into(),
         };
@@ -231,6 +259,12 @@ status:
                 "metadata: {name: a_b}",
                 vec![
                     "metadata.name: \"a_b\" is not a name; accepted are up to 253 lower-case letters, digits, \"-\" and \".\", each part between dots with a letter or digit first and last",
+                ],
+            ),
+            (
+                "metadata: {name: n1, annotations: {brindle.dev/networks: '192.0.2.1/24'}}",
+                vec![
+                    "metadata.annotations[brindle.dev/networks]: \"192.0.2.1/24\" has host bits set; its network is 192.0.2.0/24",
                 ],
             ),
             (

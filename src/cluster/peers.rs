@@ -117,7 +117,7 @@ fn mesh_peer(bgp: &Bgp, own: &Identity, node: &Node) -> Result<WantedPeer, Strin
     }
     let asn = node.asn.unwrap_or(bgp.asn);
     let kind = if asn == bgp.asn { PeerKind::Internal } else { PeerKind::External };
-    let owned: Arc<[Prefix]> = node.pod_cidrs.clone().into();
+    let owned: Arc<[Prefix]> = node.pod_cidrs.iter().chain(&node.networks).copied().collect();
     Ok(WantedPeer {
         address,
         port: bgp.listen_port,
@@ -198,6 +198,7 @@ mod tests {
             name: name.into(),
             addresses: addresses.iter().map(|a| ip(a)).collect(),
             pod_cidrs: vec!["10.244.9.0/24".parse().unwrap()],
+            networks: vec!["192.0.2.0/24".parse().unwrap()],
             asn: asn.map(|asn| Asn::new(asn).unwrap()),
             labels: BTreeMap::new(),
         })
@@ -234,7 +235,8 @@ mod tests {
     #[test]
     fn a_mesh_peer_may_tell_what_its_node_owns_and_nothing_else() {
         let (peers, _) = mesh(&own(&["10.0.0.1"]), &[node("n2", &["10.0.0.2"], None)], "{}");
-        let owned: Arc<[Prefix]> = Arc::from(["10.244.9.0/24".parse().unwrap()]);
+        let owned: Arc<[Prefix]> =
+            Arc::from(["10.244.9.0/24", "192.0.2.0/24"].map(|text| text.parse().unwrap()));
         assert_eq!(peers[0].rib.import, PeerPolicy::Owned(owned));
         assert_eq!(peers[0].rib.kind, PeerKind::Internal);
     }

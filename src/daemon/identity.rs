@@ -117,6 +117,7 @@ mod tests {
             name: "n1".into(),
             addresses: addresses.iter().map(|a| a.parse().unwrap()).collect(),
             pod_cidrs: vec!["10.244.1.0/24".parse().unwrap()],
+            networks: Vec::new(),
             asn: None,
             labels: BTreeMap::new(),
         }

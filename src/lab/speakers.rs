@@ -6,7 +6,7 @@ use std::path::Path;
 
 use ipnetwork::IpNetwork;
 
-use super::plan::{NODE_ASN, Node, Plan, RACK_BRIDGE, TrunkEnd};
+use super::plan::{NODE_ASN, Node, Plan, RACK_BRIDGE, Tor, TrunkEnd};
 
 /// The `v1` Node object of `node`, as the API server would hand it out.
 pub fn manifest(node: &Node) -> String {
@@ -25,13 +25,17 @@ pub fn manifest(node: &Node) -> String {
 }
 
 /// `brindle.yaml` of a node: the mesh from the manifests, and its rack's router as a peer.
+///
+/// The router is told of the node's own pods alone. If it heard of the mesh's routes, too, it
+/// would take the way through any node of its rack for a short one to another rack.
 pub fn node_config(plan: &Plan, node: &Node, dir: &Path) -> String {
     let tor = &plan.tors[node.rack];
-    let peers = tor.ips().map(|ip| Peer {
-        name: peer_name(&tor.name, ip),
+    let peer = tor.ips().next().map(|ip| Peer {
+        name: tor.name.clone(),
         ip,
         asn: tor.asn,
-        filter: "cluster-only",
+        import: "other-racks",
+        export: "own-pods",
     });
     let mut text = format!(
         "# Node {name} of a lab.\n\
@@ -46,8 +50,9 @@ pub fn node_config(plan: &Plan, node: &Node, dir: &Path) -> String {
         addresses = list(node.ips()),
         cidrs = list(node.pod_cidrs.iter()),
     );
-    push_peers(&mut text, peers);
-    push_filter(&mut text, "cluster-only", &plan.cluster_cidrs(), None);
+    push_peers(&mut text, peer.into_iter());
+    push_filter(&mut text, "own-pods", exact(node.pod_cidrs.iter().copied()));
+    push_filter(&mut text, "other-racks", exact(other_racks(plan, node.rack)));
     push(&mut text, format_args!("source: {{kind: files, path: {}}}", quoted(dir, "manifests")));
     push_control(&mut text, dir, &node.name);
     text
@@ -56,12 +61,14 @@ pub fn node_config(plan: &Plan, node: &Node, dir: &Path) -> String {
 /// `brindle.yaml` of the router with this index: its nodes and the other routers as peers.
 pub fn tor_config(plan: &Plan, index: usize, dir: &Path) -> String {
     let tor = &plan.tors[index];
-    let nodes = plan.nodes.iter().filter(|n| n.rack == index).flat_map(|node| {
-        node.ips().map(|ip| Peer {
-            name: peer_name(&node.name, ip),
-            ip,
+    // one session for both families: a rack is one wire, so next hops of both are on it
+    let nodes = plan.nodes.iter().filter(|n| n.rack == index).filter_map(|node| {
+        Some(Peer {
+            name: node.name.clone(),
+            ip: node.ips().next()?,
             asn: NODE_ASN,
-            filter: "cluster-only",
+            import: "cluster-only",
+            export: "other-racks",
         })
     });
     let routers = trunks(plan, index).flat_map(|(_, there)| {
@@ -70,7 +77,8 @@ pub fn tor_config(plan: &Plan, index: usize, dir: &Path) -> String {
             name: peer_name(&other.name, address.ip()),
             ip: address.ip(),
             asn: other.asn,
-            filter: "fabric",
+            import: "fabric",
+            export: "fabric",
         })
     });
     let listen = trunks(plan, index).flat_map(|(here, _)| here.addresses.iter().map(IpNetwork::ip));
@@ -91,8 +99,10 @@ pub fn tor_config(plan: &Plan, index: usize, dir: &Path) -> String {
         networks = list(tor.subnets()),
     );
     push_peers(&mut text, nodes.chain(routers));
-    push_filter(&mut text, "cluster-only", &plan.cluster_cidrs(), None);
-    push_filter(&mut text, "fabric", &plan.cluster_cidrs(), Some(plan));
+    push_filter(&mut text, "cluster-only", inside(plan.cluster_cidrs()));
+    push_filter(&mut text, "other-racks", exact(other_racks(plan, index)));
+    let racks = plan.tors.iter().flat_map(Tor::subnets);
+    push_filter(&mut text, "fabric", inside(plan.cluster_cidrs()).chain(exact(racks)));
     push_control(&mut text, dir, &tor.name);
     text
 }
@@ -100,59 +110,87 @@ pub fn tor_config(plan: &Plan, index: usize, dir: &Path) -> String {
 /// `bird.conf` of the router with this index; the same peers and filters in BIRD's words.
 pub fn bird_config(plan: &Plan, index: usize) -> String {
     let tor = &plan.tors[index];
-    let families: &[u8] = if tor.addresses.len() > 1 { &[4, 6] } else { &[4] };
+    let asn = tor.asn;
     let mut text = format!(
         "# Top-of-rack router {} of a lab.\nlog stderr all;\nrouter id {};\n\
          protocol device {{ scan time 1; }}\n",
         tor.name,
         tor.addresses[0].ip()
     );
-    for family in families {
-        let pods = &plan.cluster_cidrs()[usize::from(*family == 6)];
-        let racks: Vec<_> =
-            plan.tors.iter().filter_map(|t| t.subnets().nth(usize::from(*family == 6))).collect();
-        let racks = list_with(racks.iter(), "[", "]");
+    let timers = "connect delay time 1; connect retry time 1; error wait time 1, 5;";
+    let mut channels = String::new();
+    for pods in plan.cluster_cidrs() {
+        let family = if pods.is_ipv6() { 6 } else { 4 };
+        let same = |subnet: &IpNetwork| subnet.is_ipv6() == pods.is_ipv6();
+        let racks = bird_set(plan.tors.iter().flat_map(Tor::subnets).filter(same));
+        let others = bird_set(other_racks(plan, index).filter(same));
         push(
             &mut text,
             format_args!(
                 "protocol direct {{ ipv{family}; interface \"{RACK_BRIDGE}\"; }}\n\
              protocol kernel {{ ipv{family} {{ import none; export where source = RTS_BGP; }}; \
              merge paths on; }}\n\
-             filter pods{family} {{ if net ~ [ {pods}+ ] then accept; reject; }}\n\
-             filter fabric{family} {{ if net ~ [ {pods}+ ] || net ~ {racks} then accept; reject; }}\n\
-             template bgp rack{family} {{\n\
-             \x20 local as {asn};\n\
-             \x20 connect delay time 1; connect retry time 1; error wait time 1, 5;\n\
-             \x20 ipv{family} {{ import filter pods{family}; export filter pods{family}; next hop self; }};\n\
-             }}\n\
-             template bgp fabric_peer{family} {{\n\
-             \x20 local as {asn};\n\
-             \x20 connect delay time 1; connect retry time 1; error wait time 1, 5;\n\
-             \x20 ipv{family} {{ import filter fabric{family}; export filter fabric{family}; next hop self; }};\n\
-             }}",
-                asn = tor.asn,
+             filter cluster_only{family} {{ if net ~ [ {pods}+ ] then accept; reject; }}\n\
+             filter other_racks{family} {{ {} reject; }}\n\
+             filter fabric{family} {{ if net ~ [ {pods}+ ] then accept; {} reject; }}",
+                others.as_deref().unwrap_or_default(),
+                racks.as_deref().unwrap_or_default(),
             ),
         );
-    }
-    let mut session = |name: &str, template: &str, ip: IpAddr, asn: u32| {
-        let (family, suffix) = if ip.is_ipv6() { (6, "_v6") } else { (4, "") };
+        push(
+            &mut channels,
+            format_args!(
+                "  ipv{family} {{ import filter cluster_only{family}; \
+             export filter other_racks{family}; next hop self; }};"
+            ),
+        );
         push(
             &mut text,
             format_args!(
-                "protocol bgp {name}{suffix} from {template}{family} {{ neighbor {ip} as {asn}; }}"
+                "template bgp fabric_peer{family} {{\n\
+             \x20 local as {asn}; {timers}\n\
+             \x20 ipv{family} {{ import filter fabric{family}; export filter fabric{family}; next hop self; }};\n\
+             }}"
             ),
         );
-    };
+    }
+    push(&mut text, format_args!("template bgp rack {{\n  local as {asn}; {timers}\n{channels}}}"));
     for node in plan.nodes.iter().filter(|n| n.rack == index) {
-        node.ips().for_each(|ip| session(&node.name, "rack", ip, NODE_ASN));
+        for ip in node.ips().take(1) {
+            push(
+                &mut text,
+                format_args!(
+                    "protocol bgp {} from rack {{ neighbor {ip} as {NODE_ASN}; }}",
+                    node.name
+                ),
+            );
+        }
     }
     for (_, there) in trunks(plan, index) {
         let other = &plan.tors[there.tor];
-        for address in &there.addresses {
-            session(&other.name, "fabric_peer", address.ip(), other.asn);
+        for ip in there.addresses.iter().map(IpNetwork::ip) {
+            let (family, suffix) = if ip.is_ipv6() { (6, "_v6") } else { (4, "") };
+            push(
+                &mut text,
+                format_args!(
+                    "protocol bgp {}{suffix} from fabric_peer{family} {{ neighbor {ip} as {}; }}",
+                    other.name, other.asn
+                ),
+            );
         }
     }
     text
+}
+
+/// BIRD's words that accept exactly these prefixes; `None` if there are none.
+fn bird_set(prefixes: impl Iterator<Item = IpNetwork>) -> Option<String> {
+    let all: Vec<_> = prefixes.map(|p| p.to_string()).collect();
+    (!all.is_empty()).then(|| format!("if net ~ [ {} ] then accept;", all.join(", ")))
+}
+
+/// The subnets of all racks but one.
+fn other_racks(plan: &Plan, but: usize) -> impl Iterator<Item = IpNetwork> {
+    plan.tors.iter().enumerate().filter(move |(i, _)| *i != but).flat_map(|(_, t)| t.subnets())
 }
 
 /// The router's ends of its trunks, each with the other end.
@@ -168,7 +206,8 @@ struct Peer {
     name: String,
     ip: IpAddr,
     asn: u32,
-    filter: &'static str,
+    import: &'static str,
+    export: &'static str,
 }
 
 fn peer_name(name: &str, ip: IpAddr) -> String {
@@ -177,23 +216,34 @@ fn peer_name(name: &str, ip: IpAddr) -> String {
 
 fn push_peers(text: &mut String, peers: impl Iterator<Item = Peer>) {
     push(text, format_args!("  peers:"));
-    for Peer { name, ip, asn, filter } in peers {
+    for Peer { name, ip, asn, import, export } in peers {
         push(
             text,
             format_args!(
-                "    - {{name: {name}, peerIP: \"{ip}\", asNumber: {asn}, importFilters: [{filter}], exportFilters: [{filter}]}}"
+                "    - {{name: {name}, peerIP: \"{ip}\", asNumber: {asn}, importFilters: [{import}], exportFilters: [{export}]}}"
             ),
         );
     }
     push(text, format_args!("  filters:"));
 }
 
-/// A filter that lets pass what lies in `cidrs`, and with `racks` their subnets, nothing else.
-fn push_filter(text: &mut String, name: &str, cidrs: &[IpNetwork], racks: Option<&Plan>) {
+/// What a filter lets pass: prefixes inside the first, of these lengths.
+type Pass = (IpNetwork, u8, u8);
+
+/// These prefixes alone.
+fn exact(prefixes: impl Iterator<Item = IpNetwork>) -> impl Iterator<Item = Pass> {
+    prefixes.map(|p| (p, p.prefix(), p.prefix()))
+}
+
+/// These prefixes and whatever is inside them.
+fn inside(prefixes: Vec<IpNetwork>) -> impl Iterator<Item = Pass> {
+    prefixes.into_iter().map(|p| (p, p.prefix(), if p.is_ipv6() { 128 } else { 32 }))
+}
+
+/// A filter that lets `pass`, and nothing else.
+fn push_filter(text: &mut String, name: &str, pass: impl Iterator<Item = Pass>) {
     push(text, format_args!("    - name: {name}\n      rules:"));
-    let inside = cidrs.iter().map(|c| (*c, c.prefix(), if c.is_ipv6() { 128 } else { 32 }));
-    let racks = racks.iter().flat_map(|p| p.tors.iter().flat_map(super::plan::Tor::subnets));
-    for (cidr, from, to) in inside.chain(racks.map(|s| (s, s.prefix(), s.prefix()))) {
+    for (cidr, from, to) in pass {
         push(
             text,
             format_args!(
@@ -223,11 +273,6 @@ fn list(items: impl Iterator<Item = impl ToString>) -> String {
     format!("[{}]", items.join(", "))
 }
 
-fn list_with(items: impl Iterator<Item = impl ToString>, open: &str, close: &str) -> String {
-    let items: Vec<_> = items.map(|item| item.to_string()).collect();
-    format!("{open} {} {close}", items.join(", "))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -252,7 +297,7 @@ mod tests {
             for node in &plan.nodes {
                 let config = read(node_config(&plan, node, dir));
                 assert_eq!(config["node"]["name"], node.name.as_str(), "{row}");
-                assert_eq!(config["bgp"]["peers"].as_array().map(Vec::len), Some(families));
+                assert_eq!(config["bgp"]["peers"].as_array().map(Vec::len), Some(1));
                 assert_eq!(config["source"]["path"], "/run/brindle-lab/demo/manifests");
                 let object = read(manifest(node));
                 let cidrs = object["spec"]["podCIDRs"].as_array().map(Vec::len);
@@ -262,7 +307,7 @@ mod tests {
                 let config = read(tor_config(&plan, index, dir));
                 assert_eq!(config["bgp"]["asNumber"], FIRST_TOR_ASN + index as u32, "{row}");
                 let own = plan.nodes.iter().filter(|n| n.rack == index).count();
-                let peers = (own + plan.tors.len() - 1) * families;
+                let peers = own + (plan.tors.len() - 1) * families;
                 assert_eq!(config["bgp"]["peers"].as_array().map(Vec::len), Some(peers), "{row}");
                 let socket = format!("/run/brindle-lab/demo/{}/brindle.sock", tor.name);
                 assert_eq!(config["control"]["socket"], socket, "{row}");
@@ -271,11 +316,11 @@ mod tests {
     }
 
     #[test]
-    fn bird_has_one_session_for_each_peer_and_family() {
+    fn bird_has_a_session_with_each_node_and_one_a_family_with_each_router() {
         let plan = plan(5, 2, true);
         let text = bird_config(&plan, 0);
         let sessions = text.lines().filter(|l| l.starts_with("protocol bgp ")).count();
         let own = plan.nodes.iter().filter(|n| n.rack == 0).count();
-        assert_eq!(sessions, (own + 1) * 2, "{text}");
+        assert_eq!(sessions, own + 2, "{text}");
     }
 }

@@ -372,6 +372,7 @@ impl PeerTask {
             status.last_dial_error = None;
         }
         status.last_down = last_down.cloned();
+        status.last_reason = self.machine.last_reason();
         status.next_dial = next_dial;
         status.last_sent.clone_from(&self.sent_notification);
         status.last_received.clone_from(&self.received_notification);

@@ -19,6 +19,8 @@ pub struct PeerStatus {
     pub flaps: u64,
     /// Why the last session or attempt ended.
     pub last_down: Option<Down>,
+    /// The same as a sentence, with what to change where that is known.
+    pub last_reason: Option<String>,
     /// Why dialling came to nothing the last time, if that is newer than `last_down`.
     pub last_dial_error: Option<String>,
     /// When it is dialled next.
@@ -40,6 +42,7 @@ impl PeerStatus {
             since: Instant::now(),
             flaps: 0,
             last_down: None,
+            last_reason: None,
             last_dial_error: None,
             next_dial: None,
             negotiated: None,

@@ -158,3 +158,176 @@ fn choose(mut field: Field, multipath: usize) -> SmallVec<[usize; 4]> {
     }
     chosen
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use proptest::prelude::{Just, Strategy, any, prop, prop_oneof};
+    use proptest::{prop_assert_eq, proptest};
+
+    use super::*;
+    use crate::msg::Origin;
+    use crate::rib::attr_store::Scope;
+
+    /// Numbered by its peer; like any other until a test changes it.
+    fn candidate(number: u32) -> Candidate {
+        Candidate {
+            place: number as usize,
+            source: Source::External,
+            key: AttrKey {
+                local_pref: 100,
+                hops: 2,
+                origin: Origin::Igp,
+                neighbour: 65001,
+                med: 0,
+                clusters: 0,
+                originator: 0,
+                scope: Scope::Everyone,
+            },
+            cost: 10,
+            router_id: 7,
+            peer: (Ipv4Addr::from_bits(0x0A00_0000 + number).into(), PeerId(number)),
+        }
+    }
+
+    fn with(number: u32, change: impl Fn(&mut Candidate)) -> Candidate {
+        let mut candidate = candidate(number);
+        change(&mut candidate);
+        candidate
+    }
+
+    /// The step that leaves one, and which.
+    fn decide(field: &[Candidate]) -> (Option<Reason>, u32) {
+        let mut field = Field::from_slice(field);
+        for &(reason, step) in STEPS {
+            step(&mut field);
+            if let [winner] = field.as_slice() {
+                return (Some(reason), winner.peer.1.0);
+            }
+        }
+        (None, field.len() as u32)
+    }
+
+    #[test]
+    fn each_step_decides_where_those_before_do_not() {
+        type Change = fn(&mut Candidate);
+        let rows: [(Reason, Change); 10] = [
+            (Reason::Local, |x| x.source = Source::Ours),
+            (Reason::LocalPref, |x| x.key.local_pref = 101),
+            (Reason::AsPathLength, |x| x.key.hops = 1),
+            (Reason::Origin, |x| x.key.origin = Origin::Igp),
+            (Reason::Med, |x| x.key.med = 4),
+            (Reason::ExternalOverInternal, |x| x.source = Source::External),
+            (Reason::IgpCost, |x| x.cost = 9),
+            (Reason::RouterId, |x| x.router_id = 6),
+            (Reason::ClusterListLength, |x| x.key.clusters = 1),
+            (Reason::PeerAddress, |x| x.peer.0 = Ipv4Addr::from_bits(1).into()),
+        ];
+        // Every later step speaks for the other one, and is not asked.
+        for (index, (reason, better)) in rows.iter().enumerate() {
+            let plain = |number| {
+                with(number, |x| {
+                    x.source = Source::Internal;
+                    x.key.origin = Origin::Incomplete;
+                    x.key.med = 5;
+                    x.key.clusters = 2;
+                })
+            };
+            let mut winner = plain(2);
+            better(&mut winner);
+            let mut loser = plain(1);
+            for (_, better) in &rows[index + 1..] {
+                better(&mut loser);
+            }
+            assert_eq!(decide(&[loser, winner]), (Some(*reason), 2), "{reason:?}");
+            assert_eq!(decide(&[winner, loser]), (Some(*reason), 2), "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn med_is_compared_within_a_neighbouring_as_only_and_none_is_the_lowest() {
+        let path = |number, neighbour, med| {
+            with(number, |x| {
+                x.key.neighbour = neighbour;
+                x.key.med = med;
+                x.router_id = number;
+            })
+        };
+        for (field, want) in [
+            (vec![path(1, 65001, 9), path(2, 65002, 0)], (Reason::RouterId, 1)),
+            (vec![path(1, 65001, 9), path(2, 65001, 0)], (Reason::Med, 2)),
+            // Compared pair by pair in the order of arrival, the second would win here.
+            (vec![path(1, 65001, 9), path(2, 65002, 5), path(3, 65001, 1)], (Reason::RouterId, 2)),
+            (vec![path(3, 65001, 1), path(1, 65001, 9), path(4, 65002, 5)], (Reason::RouterId, 3)),
+        ] {
+            assert_eq!(decide(&field), (Some(want.0), want.1), "{field:?}");
+        }
+    }
+
+    #[test]
+    fn paths_are_used_together_that_differ_in_the_last_steps_only() {
+        type Change = fn(&mut Candidate);
+        let rows: [(&str, Change, bool); 8] = [
+            ("identifier", |x| x.router_id = 8, true),
+            ("clusters", |x| x.key.clusters = 1, true),
+            ("address", |_| {}, true),
+            ("cost", |x| x.cost = 11, false),
+            ("MED", |x| x.key.med = 1, false),
+            ("internal", |x| x.source = Source::Internal, false),
+            ("neighbouring AS", |x| x.key.neighbour = 65002, false),
+            ("length", |x| x.key.hops = 3, false),
+        ];
+        for (what, change, want) in rows {
+            let field = Field::from_slice(&[candidate(1), with(2, change)]);
+            assert_eq!(choose(field.clone(), 1).as_slice(), [1], "{what}");
+            let chosen = choose(field, 8);
+            assert_eq!(chosen.as_slice() == [1, 2], want, "{what}: {chosen:?}");
+        }
+        let internal = |number, neighbour| {
+            with(number, |x| {
+                x.source = Source::Internal;
+                x.key.neighbour = neighbour;
+            })
+        };
+        let field = Field::from_slice(&[internal(1, 65001), internal(2, 65002)]);
+        assert_eq!(choose(field, 8).as_slice(), [1, 2], "inside our AS any neighbour will do");
+        let field: Field = (1..=9).map(candidate).collect();
+        assert_eq!(choose(field, 3).as_slice(), [1, 2, 3], "no more than allowed");
+    }
+
+    fn any_candidate() -> impl Strategy<Value = Candidate> {
+        let source = prop_oneof![Just(Source::External), Just(Source::Internal)];
+        let key = (100..102_u32, 1..3_u32, 65001..65004_u32, 0..3_u32, 0..2_u32);
+        (source, key, 1..3_u32, 1..4_u32).prop_map(|(source, key, cost, router_id)| {
+            with(0, |x| {
+                x.source = source;
+                (x.key.local_pref, x.key.hops, x.key.neighbour, x.key.med, x.key.clusters) = key;
+                x.cost = cost;
+                x.router_id = router_id;
+            })
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_arrival_never_matters(
+            field in prop::collection::vec(any_candidate(), 1..7),
+            keys in prop::collection::vec(any::<u32>(), 7),
+            multipath in 1..4_usize,
+        ) {
+            let field: Vec<Candidate> = (1..)
+                .zip(field)
+                .map(|(number, x)| Candidate { peer: candidate(number).peer, ..x })
+                .collect();
+            let mut shuffled: Vec<(u32, Candidate)> = keys.into_iter().zip(field.clone()).collect();
+            shuffled.sort_by_key(|&(key, _)| key);
+            let peers = |field: Vec<Candidate>| -> Vec<u32> {
+                let placed = (0..).zip(field.clone()).map(|(place, x)| Candidate { place, ..x });
+                choose(placed.collect(), multipath).iter().map(|&at| field[at].peer.1.0).collect()
+            };
+            let straight = peers(field);
+            prop_assert_eq!(straight, peers(shuffled.into_iter().map(|(_, x)| x).collect()));
+        }
+    }
+}

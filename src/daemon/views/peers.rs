@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use brindle_bgp::fsm::{Down, State};
+use brindle_bgp::fsm::State;
 use brindle_bgp::msg::{Capability, Notification};
 use brindle_bgp::net::Family;
 use brindle_bgp::rib::{PeerId, PeerKind, PeerPolicy};
@@ -96,9 +96,9 @@ fn reason(entry: &PeerEntry, status: &PeerStatus, rejected: usize) -> Option<Str
             (_, count) => Some(format!("{count} refused; see `brindle routes rejected`")),
         };
     }
-    let why = match (&status.last_dial_error, &status.last_down) {
+    let why = match (&status.last_dial_error, &status.last_reason) {
         (Some(error), _) => error.clone(),
-        (None, Some(down)) => down.to_string(),
+        (None, Some(reason)) => reason.clone(),
         (None, None) if entry.wanted.session.passive => {
             "waiting for the peer to connect".to_owned()
         }
@@ -177,7 +177,7 @@ fn seen(notification: Option<&(Notification, Instant)>, clock: &Clock) -> Option
     let (notification, at) = notification?;
     let (at, at_seconds) = clock.past(*at);
     Some(NotificationSeen {
-        reason: Down::Received(notification.clone()).to_string(),
+        reason: notification.to_string(),
         code: notification.code,
         subcode: notification.subcode,
         at,
