@@ -73,7 +73,7 @@ pub fn decode(octets: &Bytes, format: &WireFormat) -> Result<Decoded, MessageErr
 
 /// Appends a message to `out`, an UPDATE as several where one cannot hold it: first what is
 /// withdrawn, by family, then each announcement. What cannot be told in this format is
-/// withdrawn instead, see [`pack::pack_announce`].
+/// withdrawn instead, see [`pack_announce`](crate::msg::pack_announce).
 pub fn encode(message: &Message, format: &WireFormat, out: &mut BytesMut) {
     match message {
         Message::Open(open) => open::encode(open, out),
