@@ -210,7 +210,7 @@ async fn act(facts: &Facts, peer: &str, deed: Deed) -> Result<(), Failure> {
     let done = speaker.act(peer.to_owned(), deed).await.map_err(|_| stopping())?;
     done.map_err(|error| match error {
         DeedError::NoSuchPeer(_) => Failure::NotFound(error.to_string()),
-        DeedError::NotEstablished(_) | DeedError::NoRefresh(_) => {
+        DeedError::NotEstablished(_) | DeedError::NoRefresh(_) | DeedError::Busy(_) => {
             Failure::Conflict(error.to_string())
         }
     })
