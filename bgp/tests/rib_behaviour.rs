@@ -401,6 +401,24 @@ fn the_best_path_moving_to_a_member_withdraws_what_that_member_was_told() {
 }
 
 #[test]
+fn the_same_words_from_another_peer_concern_these_two_peers_only() {
+    let mut scene = Scene::new(settings());
+    for number in 0..3 {
+        let how = RibPeer { asn: asn(65000), ..peer(number, PeerKind::External) };
+        scene.up_as(number, how, session(number));
+    }
+    // The second peer's identifier is higher: it takes over when the first one goes.
+    scene.learn(0, one_update(along(&[65000])));
+    scene.learn(1, one_update(along(&[65000])));
+    scene.tell_all();
+    assert_eq!([0, 1, 2].map(|number| scene.ear(number).told.len()), [0, 1, 1]);
+    scene.learn(0, withdraw(&[v4()]));
+    scene.tell_all();
+    assert_eq!([0, 1, 2].map(|number| scene.ear(number).told.len()), [1, 0, 1]);
+    assert_eq!(scene.ear(2).heard_announcements(), 1, "nothing has changed for the third");
+}
+
+#[test]
 fn a_change_is_encoded_once_for_all_peers_that_are_told_the_same() {
     let mut scene = Scene::new(settings());
     for number in 0..20 {
