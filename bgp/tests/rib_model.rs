@@ -665,7 +665,7 @@ impl Run {
 }
 
 proptest! {
-    #![proptest_config(Config { cases: 1500, max_shrink_iters: 20_000, ..Config::default() })]
+    #![proptest_config(Config { cases: 600, max_shrink_iters: 20_000, ..Config::default() })]
 
     #[test]
     fn any_schedule_ends_with_what_the_model_says(

@@ -172,8 +172,9 @@ impl Agent {
         let socket = self.socket();
         let mut args = words.to_vec();
         args.extend(["-o", "json", "--socket", socket.to_str()?]);
-        let text = self.host.netns.run(binary().to_str()?, &args).ok()?;
-        serde_json::from_str(&text).ok()
+        // An answer that is bad news comes with exit code 1.
+        let output = self.host.netns.output(binary().to_str()?, &args).ok()?;
+        serde_json::from_slice(&output.stdout).ok()
     }
 
     /// Runs `brindle WORDS...` against this agent.

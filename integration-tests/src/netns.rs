@@ -4,7 +4,7 @@ use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -67,9 +67,7 @@ impl Netns {
     /// # Errors
     /// If it cannot be started or fails, with what it printed.
     pub fn run(&self, program: &str, args: &[&str]) -> Result<String> {
-        let output = self
-            .inside(|| Command::new(program).args(args).output())
-            .with_context(|| format!("cannot run {program}"))?;
+        let output = self.output(program, args)?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         if !output.status.success() {
             let errors = String::from_utf8_lossy(&output.stderr);
@@ -81,6 +79,15 @@ impl Netns {
             );
         }
         Ok(text)
+    }
+
+    /// Runs a program inside to its end, however it ends.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn output(&self, program: &str, args: &[&str]) -> Result<Output> {
+        self.inside(|| Command::new(program).args(args).output())
+            .with_context(|| format!("cannot run {program}"))
     }
 
     /// Runs `ip` with words separated by blanks.

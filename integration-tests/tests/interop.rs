@@ -381,7 +381,7 @@ fn a_thousand_routes_of_each_family_are_learned_and_installed(kind: Kind) {
     agent.up("other-v6");
 
     let v4: Vec<String> = (0..1000).map(|n| format!("100.64.{}.{}/32", n / 250, n % 250)).collect();
-    let v6: Vec<String> = (0..1000).map(|n| format!("2001:db8:{n:x}::/48")).collect();
+    let v6: Vec<String> = (1..=1000).map(|n| format!("2001:db8:{n:x}::/48")).collect();
     let (v4_peer, v6_peer) = (
         RawPeer::establish(&right, pair.them.v4.into(), 65004),
         RawPeer::establish(&right, pair.them.v6.into(), 65004),

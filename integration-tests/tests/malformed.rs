@@ -157,8 +157,9 @@ fn unknown_attributes_of_every_code_are_passed_on_and_never_cost_the_session() {
     let odd_peer = RawPeer::establish(&odd, us.v4.into(), 65002);
     let calm_peer = RawPeer::establish(&calm, us.v4.into(), 65003);
 
-    // What brindle understands; MP_REACH_NLRI and MP_UNREACH_NLRI end the session rightly.
-    let known = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 14, 15, 16, 17, 18, 32];
+    // What brindle understands, a Prefix-SID (40) as far as to drop a malformed one.
+    // Malformed MP_REACH_NLRI and MP_UNREACH_NLRI (14, 15) rightly end the session.
+    let known = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 14, 15, 16, 17, 18, 32, 40];
     let mut sent = BTreeMap::new();
     for code in (0..=255_u8).filter(|code| ![14, 15].contains(code)) {
         let length = usize::from(code) * 7 % 300;

@@ -1,4 +1,4 @@
-//! `brindle config`: checks and shows the configuration, without an agent.
+//! `brindle config`: checks and shows the configuration, and has an agent read it again.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -38,6 +38,8 @@ enum Word {
     },
     /// Print a JSON Schema of the configuration file, for editors.
     Schema,
+    /// Have the running agent read its files again; exit code 2 if it refuses them.
+    Reload(super::reload::Args),
 }
 
 /// Which files are meant.
@@ -65,6 +67,7 @@ pub fn run(args: Args) -> Exit {
     match args.word {
         Word::Check { files, output } => check(&files.config, output),
         Word::Show { files, output } => show(&files.config, output),
+        Word::Reload(args) => super::reload::run(&args),
         Word::Schema => print(&pretty(&brindle_config::json_schema()), Exit::Fine),
     }
 }

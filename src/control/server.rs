@@ -42,8 +42,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            // Below the 5 s that a command waits, so that the reason gets through.
-            answer: Duration::from_secs(4),
+            // A command gives up after 5 s unless told otherwise: this is for --timeout 20s.
+            answer: Duration::from_secs(20),
             head: Duration::from_secs(5),
             connection: Duration::from_secs(30),
             connections: 32,

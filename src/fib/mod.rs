@@ -29,6 +29,7 @@ use brindle_bgp::rib::{BestChange, Forwarding};
 use tokio::sync::{mpsc, oneshot};
 
 pub mod forwarding;
+pub mod found;
 pub mod mirror;
 pub mod netlink;
 pub mod plan;

@@ -17,7 +17,7 @@ use brindle_bgp::net::Family;
 
 use super::route::RouteOp;
 use super::table::Refused;
-use super::wire::{self, News, kind};
+use super::wire::{self, News};
 
 /// Most writes that one system call carries. More gain nothing: the kernel's work dominates.
 pub const BATCH: usize = 128;
@@ -114,19 +114,20 @@ impl Writer {
         }
     }
 
-    /// Everything that the kernel holds of a kind, gathered by `gather` from an empty `T`.
-    /// Repeated from the start if it changed on the way.
+    /// Everything that the kernel holds of a kind, gathered into what `start` makes. Repeated
+    /// from the start if it changed on the way.
     ///
     /// # Errors
     /// If the kernel refuses, does not answer, or changes all the time.
-    pub fn dump<T: Default>(
+    pub fn dump<T>(
         &mut self,
         what: u16,
         family: Option<Family>,
+        start: impl Fn() -> T,
         gather: impl Fn(&mut T, News),
     ) -> io::Result<T> {
         for _ in 0..DUMP_ATTEMPTS {
-            let mut all = T::default();
+            let mut all = start();
             if self.dump_once(what, family, |news| gather(&mut all, news))? {
                 return Ok(all);
             }
@@ -303,15 +304,6 @@ fn not_from(port: u32) -> [SockFilter; 4] {
         SockFilter::new(code(libc::BPF_RET | libc::BPF_K), 0, 0, u32::MAX),
     ]
 }
-
-/// The kinds of message that [`Writer::dump`] asks for, in the order in which a mirror needs
-/// them.
-pub const DUMPS: [(u16, Option<Family>); 4] = [
-    (kind::GET_LINK, None),
-    (kind::GET_ADDRESS, None),
-    (kind::GET_ROUTE, Some(Family::Ipv4Unicast)),
-    (kind::GET_ROUTE, Some(Family::Ipv6Unicast)),
-];
 
 /// Gives a socket its receive buffer: beyond the administrator's limit if we may.
 fn reserve(socket: &Socket, octets: usize) -> io::Result<()> {

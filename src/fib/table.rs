@@ -9,6 +9,7 @@ use brindle_bgp::net::{Family, Prefix};
 use brindle_bgp::rib::{BestChange, Forwarding};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::found::{Found, Targets};
 use super::mirror::Mirror;
 use super::plan::{Routes, of_prefix, plan_prefix};
 use super::route::{Action, KernelRoute, OWN_METRIC, RouteKey, RouteOp, Target};
@@ -58,7 +59,7 @@ pub struct Table {
     sets: Sets,
     unreachable: Arc<Target>,
     have: Routes,
-    targets: FxHashSet<Arc<Target>>,
+    targets: Targets,
     /// Routes of an earlier run that nobody has wanted or refused yet.
     leftovers: FxHashSet<RouteKey>,
     is_loaded: bool,
@@ -80,7 +81,7 @@ impl Table {
             sets: Sets::default(),
             unreachable: Arc::new(Target::Unreachable),
             have: Routes::new(),
-            targets: FxHashSet::default(),
+            targets: Targets::default(),
             leftovers: FxHashSet::default(),
             is_loaded: false,
             is_swept: false,
@@ -154,12 +155,9 @@ impl Table {
 
     /// Takes in all our routes as the kernel holds them. The first time, those that nobody
     /// decided on are leftovers. Returns how many were not as we thought.
-    pub fn load(&mut self, routes: Vec<KernelRoute>) -> usize {
-        self.targets.retain(|target| Arc::strong_count(target) > 1);
-        let mut found: Vec<(RouteKey, Arc<Target>)> =
-            routes.into_iter().map(|route| (route.key, self.intern(route.target))).collect();
-        found.sort_by_key(|(key, _)| *key);
-        let found = Routes::from_iter(found);
+    pub fn load(&mut self, found: Found) -> usize {
+        let found = found.into_routes();
+        self.targets.forget_unused();
         let is_first = !std::mem::replace(&mut self.is_loaded, true);
         let gone: Vec<RouteKey> = self
             .have
@@ -174,6 +172,7 @@ impl Table {
         for (key, target) in found {
             if !self.have.contains_key(&key) {
                 surprises += 1;
+                self.targets.keep(&target);
                 self.put(key, target);
                 if is_first && !self.is_swept && !self.wanted.contains_key(&key.prefix) {
                     self.leftovers.insert(key);
@@ -186,9 +185,14 @@ impl Table {
         if is_first { 0 } else { surprises }
     }
 
+    /// What [`Table::load`] takes in, empty yet.
+    pub fn find(&self) -> Found {
+        Found::new(self.targets.clone())
+    }
+
     /// A route of ours is in the kernel as told; whether that is news.
     pub fn seen(&mut self, route: KernelRoute) -> bool {
-        let target = self.intern(route.target);
+        let target = self.targets.intern(route.target);
         if self.have.get(&route.key) == Some(&target) {
             return false;
         }
@@ -221,15 +225,6 @@ impl Table {
                 self.lost.insert(*key);
             }
         }
-    }
-
-    fn intern(&mut self, target: Target) -> Arc<Target> {
-        if let Some(known) = self.targets.get(&target) {
-            return known.clone();
-        }
-        let target = Arc::new(target);
-        self.targets.insert(target.clone());
-        target
     }
 
     fn put(&mut self, key: RouteKey, target: Arc<Target>) {
@@ -336,7 +331,7 @@ impl Table {
     pub fn written(&mut self, op: &RouteOp, answer: Result<(), Refused>) -> Outcome {
         match (answer, &op.action) {
             (Ok(()), Action::Add(target) | Action::Change(target)) => {
-                self.targets.insert(target.clone());
+                self.targets.keep(target);
                 self.put(op.key, target.clone());
                 if self.lost.remove(&op.key) { Outcome::Repaired } else { Outcome::Done }
             }
@@ -366,7 +361,7 @@ impl Table {
 
     /// Whether a route of ours may leave by this link.
     pub fn uses(&self, link: u32) -> bool {
-        self.targets.iter().any(|target| target.uses(link))
+        self.targets.uses(link)
     }
 
     /// Whether there is something to plan.

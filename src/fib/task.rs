@@ -5,20 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use brindle_bgp::net::Prefix;
+use brindle_bgp::net::{Family, Prefix};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use super::forwarding::Forwarding;
+use super::found::Found;
 use super::mirror::Mirror;
-use super::netlink::{BATCH, DUMPS, Drained, Monitor, Writer};
-use super::route::{Action, KernelRoute, RouteOp};
+use super::netlink::{BATCH, Drained, Monitor, Writer};
+use super::route::{Action, RouteOp};
 use super::schedule::Schedule;
 use super::table::{Outcome, Refused, Table};
 use super::view;
 use super::watch::Watch;
-use super::wire::News;
+use super::wire::{News, kind};
 use super::{Command, Event, FibSettings, FibStatus};
 
 /// Batches that are written before commands get their turn again.
@@ -249,7 +250,7 @@ impl Fib {
         let started = Instant::now();
         // Events that are older than what is read now would undo it.
         self.hear();
-        match read_all(&mut self.writer) {
+        match read_all(&mut self.writer, &self.table) {
             Ok((mirror, ours)) => {
                 let is_first = !self.status.ready;
                 self.mirror = mirror;
@@ -398,24 +399,29 @@ impl Refusals {
 }
 
 /// A new mirror, and our routes.
-fn read_all(writer: &mut Writer) -> io::Result<(Mirror, Vec<KernelRoute>)> {
+fn read_all(writer: &mut Writer, table: &Table) -> io::Result<(Mirror, Found)> {
     let mut mirror = Mirror::default();
-    let mut ours = Vec::new();
-    for (what, family) in DUMPS {
-        let all: Vec<News> =
-            writer.dump(what, family, |all: &mut Vec<News>, news| all.push(news))?;
-        for news in all {
+    for what in [kind::GET_LINK, kind::GET_ADDRESS] {
+        for news in writer.dump(what, None, Vec::new, |all: &mut Vec<News>, news| all.push(news))? {
             match news {
                 News::Link(link) => _ = mirror.add_link(link),
                 News::Address(address) => _ = mirror.add_address(address),
-                News::Route(route, _) if route.is_ours() => {
-                    if route.tos == 0 {
-                        ours.push(route);
-                    }
-                }
-                News::Route(route, _) => _ = mirror.add_route(route, false),
-                News::LinkGone(_) | News::AddressGone(_) | News::RouteGone(_) => {}
+                _ => {}
             }
+        }
+    }
+    let mut ours = table.find();
+    for family in Family::ALL {
+        let start = || (table.find(), Vec::new());
+        let (found, others) =
+            writer.dump(kind::GET_ROUTE, Some(family), start, |all, news| match news {
+                News::Route(route, _) if route.is_ours() => all.0.add(route),
+                News::Route(route, _) => all.1.push(route),
+                _ => {}
+            })?;
+        ours.append(found);
+        for route in others {
+            mirror.add_route(route, false);
         }
     }
     Ok((mirror, ours))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use brindle_bgp::fsm::{Negotiated, WireId};
-use brindle_bgp::msg::{Attributes, CeaseReason, Message, NextHop, Refresh, RouteRefresh, Update};
+use brindle_bgp::msg::{Attributes, CeaseReason, NextHop, Refresh, RouteRefresh, Update};
 use brindle_bgp::net::{Family, Prefix};
 use brindle_bgp::rib::{Advertisement, PeerId, Rib, RibSession};
 use tokio::net::TcpStream;
@@ -159,7 +159,7 @@ impl Owner {
                     None => return self.stop(CeaseReason::AdministrativeShutdown, None).await,
                 },
                 Some(ended) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => {
-                    self.task_ended(ended);
+                    self.task_ended(&ended);
                 }
                 Some(event) = next_event(&mut self.fib_events) => self.take_fib_event(event),
                 permit = reserve(fib.as_ref()), if self.dirty && fib.is_some() => match permit {
@@ -340,7 +340,7 @@ impl Owner {
                     } else if negotiated.route_refresh {
                         let refresh =
                             RouteRefresh { family: family.into(), kind: Refresh::Request };
-                        let _ = entry.orders.try_send(Order::Say(Message::RouteRefresh(refresh)));
+                        let _ = entry.orders.try_send(Order::Refresh(refresh));
                     } else {
                         return Err(DeedError::NoRefresh(peer.to_owned()));
                     }
@@ -401,8 +401,8 @@ impl Owner {
     }
 
     /// A peer's task ended: in order, or by a panic that must not touch anybody else.
-    fn task_ended(&mut self, ended: Result<(Id, ()), JoinError>) {
-        let (task, panicked) = match &ended {
+    fn task_ended(&mut self, ended: &Result<(Id, ()), JoinError>) {
+        let (task, panicked) = match ended {
             Ok((task, ())) => (*task, false),
             Err(error) => (error.id(), error.is_panic()),
         };

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use brindle_bgp::fsm::{Action, Delivery, Direction, Event, Negotiated, Peer, State, WireId};
 use brindle_bgp::msg::{
-    self, AttributeFault, CeaseReason, Message, Notification, Treatment, WireFormat,
+    self, AttributeFault, CeaseReason, Message, Notification, RouteRefresh, Treatment, WireFormat,
 };
 use brindle_bgp::rib::PeerId;
 use bytes::BytesMut;
@@ -47,8 +47,8 @@ impl Shared {
 pub(super) enum Order {
     Start,
     Stop(CeaseReason, Option<String>),
-    /// Send a message, if there is a session.
-    Say(Message),
+    /// Send this, if there is a session.
+    Refresh(RouteRefresh),
 }
 
 /// What a wire's writer tells the peer's task.
@@ -125,7 +125,7 @@ impl PeerTask {
                 order = orders.recv() => match order {
                     Some(Order::Start) => self.feed(Event::Start),
                     Some(Order::Stop(reason, text)) => self.feed(Event::Stop(reason, text)),
-                    Some(Order::Say(message)) => self.say(&message),
+                    Some(Order::Refresh(refresh)) => self.say(&Message::RouteRefresh(refresh)),
                     None => break,
                 },
                 permit = to_owner.reserve(), if !may_read => {
@@ -311,7 +311,7 @@ impl PeerTask {
                     self.pending.push(News::Down);
                 }
                 Action::Deliver(Delivery::Update(update)) => {
-                    self.pending.push(News::Update(update))
+                    self.pending.push(News::Update(update));
                 }
                 Action::Deliver(Delivery::EndOfRib(family)) => {
                     self.pending.push(News::EndOfRib(family));

@@ -287,3 +287,20 @@ fn every_word_has_a_page_in_the_manual_and_every_shell_a_completion() {
         assert!(String::from_utf8(script).unwrap().contains("rejected"), "{shell}");
     }
 }
+
+#[test]
+fn an_answer_that_cannot_be_written_is_an_error() {
+    let agent = Agent::start(views::answer);
+    for words in [&["peers"][..], &["status"], &["version"], &["man"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = Command::new(assert_cmd::cargo::cargo_bin!("brindle"))
+            .args(words)
+            .env("BRINDLE_SOCKET", &agent.socket)
+            .stdout(full)
+            .output()
+            .unwrap();
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{words:?}: {complaint}");
+        assert!(complaint.contains("cannot write the answer"), "{words:?}: {complaint}");
+    }
+}

@@ -137,7 +137,7 @@ fn peers_are_a_table_with_a_reason_for_each_that_is_not_up() {
     n1              10.0.0.1    64512  mesh    Established  3d4h    2    2   2     8.9k/0  -
     x\u{1b}[2J\nno  fd00::9     64512  client  Idle         3d4h    -    -   -     8.9k/0  the peer says: \u{202e}\u{9b}31m
     tor-a           10.0.0.250  65001  peer    Established  3d4h   14   12   2     8.9k/0  2 refused; see: brindle routes rejected tor-a
-    tor-b           10.0.0.251  65001  peer    Active       6m      -    -   -     8.9k/9  no answer to SYN; check path, peer config, MD5
+    tor-b           10.0.0.251  65001  peer    Active       6m      -    -   -     8.9k/9  no answer to SYN; check path, peer config, MD5; next attempt in 5s
     -- exit 0
     "#);
 }
@@ -145,11 +145,11 @@ fn peers_are_a_table_with_a_reason_for_each_that_is_not_up() {
 #[test]
 fn wide_peers_add_what_was_agreed() {
     insta::assert_snapshot!(shown(&["peers", "-o", "wide"]), @r#"
-    NAME            ADDRESS     AS     KIND    STATE        SINCE  RX  ACC  TX  MSG/FLAPS  REJ  FAMILIES  ROUTER ID   HOLD  NEXT TRY  LAST REASON
-    n1              10.0.0.1    64512  mesh    Established  3d4h    2    2   2     8.9k/0    0  ipv4      10.0.0.1    90s   -         -
-    x\u{1b}[2J\nno  fd00::9     64512  client  Idle         3d4h    -    -   -     8.9k/0    -  -         -           -     -         the peer says: \u{202e}\u{9b}31m
-    tor-a           10.0.0.250  65001  peer    Established  3d4h   14   12   2     8.9k/0    2  ipv4      10.0.0.250  90s   -         2 refused; see: brindle routes rejected tor-a
-    tor-b           10.0.0.251  65001  peer    Active       6m      -    -   -     8.9k/9    -  -         -           -     in 5s     no answer to SYN; check path, peer config, MD5
+    NAME            ADDRESS     AS     KIND    STATE        SINCE  RX  ACC  TX  MSG/FLAPS  REJ  FAMILIES  ROUTER ID   HOLD  LAST REASON
+    n1              10.0.0.1    64512  mesh    Established  3d4h    2    2   2     8.9k/0    0  ipv4      10.0.0.1    90s   -
+    x\u{1b}[2J\nno  fd00::9     64512  client  Idle         3d4h    -    -   -     8.9k/0    -  -         -           -     the peer says: \u{202e}\u{9b}31m
+    tor-a           10.0.0.250  65001  peer    Established  3d4h   14   12   2     8.9k/0    2  ipv4      10.0.0.250  90s   2 refused; see: brindle routes rejected tor-a
+    tor-b           10.0.0.251  65001  peer    Active       6m      -    -   -     8.9k/9    -  -         -           -     no answer to SYN; check path, peer config, MD5; next attempt in 5s
     -- exit 0
     "#);
 }
@@ -157,7 +157,7 @@ fn wide_peers_add_what_was_agreed() {
 #[test]
 fn one_peer_is_a_screen() {
     insta::assert_snapshot!(shown(&["peers", "tor-a"]), @r#"
-    tor-a   Established since 3d4h
+    tor-a   Established for 3d4h
       address       10.0.0.250 port 179, AS 65001
       kind          peer
       last reason   2 refused; see: brindle routes rejected tor-a
@@ -175,11 +175,11 @@ fn one_peer_is_a_screen() {
       received      1 OPEN, 4 UPDATE, 4470 KEEPALIVE, 0 NOTIFICATION, 0 ROUTE-REFRESH
       sent          1 OPEN, 3 UPDATE, 4471 KEEPALIVE, 0 NOTIFICATION, 0 ROUTE-REFRESH
       flaps         0
-      last received Cease: administrative reset: "spine upgrade" (6/4), 3d4h ago
+      last received Cease: Administrative Reset (6/4) "spine upgrade", 3d4h ago
     -- exit 0
     "#);
     insta::assert_snapshot!(shown(&["peers", "10.0.0.251"]), @r#"
-    tor-b   Active since 6m
+    tor-b   Active for 6m
       address       10.0.0.251 port 179, AS 65001
       kind          peer
       last reason   no answer to SYN; check path, peer config, MD5
@@ -285,7 +285,7 @@ fn a_list_in_yaml_is_one_document() {
       lastReceivedSeconds: 12
       outQueueBytes: 0
     lastNotificationReceived:
-      reason: "Cease: administrative reset: \"spine upgrade\""
+      reason: "Cease: Administrative Reset (6/4) \"spine upgrade\""
       code: 6
       subcode: 4
       at: "2025-12-29T23:04:03.000Z"

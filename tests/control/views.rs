@@ -194,7 +194,7 @@ pub(crate) fn peers() -> Vec<Peer> {
     tor_a.import_filters = Some(vec!["cluster-only".to_owned()]);
     tor_a.export_filters = Some(vec![]);
     tor_a.last_notification_received = Some(NotificationSeen {
-        reason: "Cease: administrative reset: \"spine upgrade\"".to_owned(),
+        reason: "Cease: Administrative Reset (6/4) \"spine upgrade\"".to_owned(),
         code: 6,
         subcode: 4,
         at: time(DAYS + 2),

@@ -68,6 +68,11 @@ impl AttrKey {
             scope,
         }
     }
+
+    /// ORIGINATOR_ID, which stands in for the identifier of the peer (RFC 4456 §9).
+    pub(super) fn originator_or(&self, peer: u32) -> u32 {
+        if self.originator > 0 { self.originator } else { peer }
+    }
 }
 
 #[derive(Debug)]

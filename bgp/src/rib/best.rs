@@ -1,7 +1,7 @@
 //! The decision process: steps that each remove paths until one is left
 //! (RFC 4271 §9.1.2, RFC 4456 §9).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use smallvec::SmallVec;
 
@@ -12,30 +12,44 @@ use super::peer::Peers;
 use super::settings::PeerId;
 use super::view::Reason;
 
-/// A usable path with everything that the steps ask of it.
+/// A usable path and where to find what the steps ask of it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Candidate {
+pub(super) struct Candidate<'a> {
+    key: &'a AttrKey,
+    peer: &'a TieBreakers,
+    cost: u32,
     /// Its place in the list of paths.
-    pub(super) place: usize,
-    pub(super) source: Source,
-    pub(super) key: AttrKey,
-    pub(super) cost: u32,
-    /// ORIGINATOR_ID, or the identifier of the peer.
-    pub(super) router_id: u32,
-    /// The peer's address; its id only tells apart peers that share one.
-    pub(super) peer: (IpAddr, PeerId),
+    place: u32,
+    source: Source,
 }
 
-impl Candidate {
-    fn is_internal(&self) -> bool {
-        matches!(self.source, Source::Internal | Source::Client)
+/// What the last steps ask of the peer that a path came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct TieBreakers {
+    /// Its BGP Identifier.
+    pub(super) router_id: u32,
+    pub(super) address: IpAddr,
+    /// Tells apart peers that share an address.
+    pub(super) id: PeerId,
+}
+
+impl TieBreakers {
+    /// Those of our own routes, which are never asked: there is one for a prefix.
+    pub(super) const OURS: TieBreakers =
+        TieBreakers { router_id: 0, address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), id: PeerId(0) };
+}
+
+impl Candidate<'_> {
+    /// What [`Reason::RouterId`] compares.
+    fn router_id(&self) -> u32 {
+        self.key.originator_or(self.peer.router_id)
     }
 }
 
 /// The paths that are still considered.
-pub(super) type Field = SmallVec<[Candidate; 4]>;
+pub(super) type Field<'a> = SmallVec<[Candidate<'a>; 8]>;
 
-type Step = fn(&mut Field);
+type Step = fn(&mut Field<'_>);
 
 /// The steps in order. What is left before [`Reason::RouterId`] is equally good and may be
 /// used together.
@@ -45,17 +59,17 @@ const STEPS: &[(Reason, Step)] = &[
     (Reason::AsPathLength, |field| keep_least(field, |x| x.key.hops)),
     (Reason::Origin, |field| keep_least(field, |x| x.key.origin)),
     (Reason::Med, keep_least_med_of_each_neighbour),
-    (Reason::ExternalOverInternal, |field| keep_least(field, Candidate::is_internal)),
+    (Reason::ExternalOverInternal, |field| keep_least(field, |x| x.source.is_internal())),
     (Reason::IgpCost, |field| keep_least(field, |x| x.cost)),
-    (Reason::RouterId, |field| keep_least(field, |x| x.router_id)),
+    (Reason::RouterId, |field| keep_least(field, |x| x.key.originator_or(x.peer.router_id))),
     (Reason::ClusterListLength, |field| keep_least(field, |x| x.key.clusters)),
-    (Reason::PeerAddress, |field| keep_least(field, |x| x.peer)),
+    (Reason::PeerAddress, |field| keep_least(field, |x| (x.peer.address, x.peer.id))),
 ];
 
 /// How many of [`STEPS`] must not tell paths apart that are used together.
 const EQUAL_STEPS: usize = 7;
 
-fn keep_least<T: Ord>(field: &mut Field, of: impl Fn(&Candidate) -> T) {
+fn keep_least<'a, T: Ord>(field: &mut Field<'a>, of: impl Fn(&Candidate<'a>) -> T) {
     if let Some(least) = field.iter().map(&of).min() {
         field.retain(|candidate| of(candidate) == least);
     }
@@ -63,7 +77,7 @@ fn keep_least<T: Ord>(field: &mut Field, of: impl Fn(&Candidate) -> T) {
 
 /// Removes each path for which another one from the same neighbouring AS has a lower MED.
 /// Done for the whole field at once, so that the order of arrival cannot matter.
-fn keep_least_med_of_each_neighbour(field: &mut Field) {
+fn keep_least_med_of_each_neighbour(field: &mut Field<'_>) {
     let all: SmallVec<[(u32, u32); 8]> =
         field.iter().map(|x| (x.key.neighbour, x.key.med)).collect();
     field.retain(|x| all.iter().all(|&(asn, med)| asn != x.key.neighbour || med >= x.key.med));
@@ -80,13 +94,16 @@ pub(super) struct Judge<'a> {
 
 impl Judge<'_> {
     /// The usable ones of `paths`.
-    pub(super) fn field(&self, paths: &PathList) -> Field {
-        let candidates = paths.iter().enumerate().filter_map(|(place, path)| {
+    fn field(&self, paths: &PathList) -> Field<'_> {
+        let candidates = (0..).zip(paths).filter_map(|(place, path)| {
             let cost = if path.refused { None } else { self.hops.cost(path.hop) }?;
-            let key = *self.attributes.key(path.attributes);
-            let (identity, peer_router_id) = self.peers.tie_breakers(path.peer);
-            let router_id = if key.originator > 0 { key.originator } else { peer_router_id };
-            Some(Candidate { place, source: path.source, key, cost, router_id, peer: identity })
+            Some(Candidate {
+                key: self.attributes.key(path.attributes),
+                peer: self.peers.tie_breakers(path.peer),
+                cost,
+                place,
+                source: path.source,
+            })
         });
         candidates.collect()
     }
@@ -100,10 +117,10 @@ impl Judge<'_> {
         for (front, &place) in chosen.iter().enumerate() {
             // What stood at `front` moves to `place`; later entries of `chosen` that meant it
             // were moved before, or are found where an earlier swap has put them.
-            let mut place = place;
+            let mut place = place as usize;
             for (earlier, &from) in chosen[..front].iter().enumerate() {
                 if place == earlier {
-                    place = from;
+                    place = from as usize;
                 }
             }
             paths.swap(front, place);
@@ -113,7 +130,7 @@ impl Judge<'_> {
 
     /// For each of the usable `paths` its place and the step at which it was removed; none
     /// for the best and for those used with it.
-    pub(super) fn explain(&self, paths: &PathList) -> Vec<(usize, Option<Reason>)> {
+    pub(super) fn explain(&self, paths: &PathList) -> Vec<(u32, Option<Reason>)> {
         let mut field = self.field(paths);
         let mut verdicts: Vec<_> = field.iter().map(|x| (x.place, None)).collect();
         let chosen = choose(field.clone(), self.multipath);
@@ -135,7 +152,7 @@ impl Judge<'_> {
 /// External and internal paths are never mixed (a step keeps them apart), and external ones
 /// must come from the same neighbouring AS as the best; equal length of the AS path follows
 /// from the steps.
-fn choose(mut field: Field, multipath: usize) -> SmallVec<[usize; 4]> {
+fn choose(mut field: Field<'_>, multipath: usize) -> SmallVec<[u32; 8]> {
     for (_, step) in &STEPS[..EQUAL_STEPS] {
         if field.len() > 1 {
             step(&mut field);
@@ -151,9 +168,10 @@ fn choose(mut field: Field, multipath: usize) -> SmallVec<[usize; 4]> {
     let mut chosen = SmallVec::from_slice(&[best.place]);
     if best.source != Source::Ours {
         equal.retain(|x| {
-            x.place != best.place && (x.is_internal() || x.key.neighbour == best.key.neighbour)
+            x.place != best.place
+                && (x.source.is_internal() || x.key.neighbour == best.key.neighbour)
         });
-        equal.sort_by_key(|x| (x.router_id, x.key.clusters, x.peer));
+        equal.sort_by_key(|x| (x.router_id(), x.key.clusters, x.peer.address, x.peer.id));
         chosen.extend(equal.iter().take(multipath.saturating_sub(1)).map(|x| x.place));
     }
     chosen
@@ -161,8 +179,6 @@ fn choose(mut field: Field, multipath: usize) -> SmallVec<[usize; 4]> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use proptest::prelude::{Just, Strategy, any, prop, prop_oneof};
     use proptest::{prop_assert_eq, proptest};
 
@@ -170,11 +186,18 @@ mod tests {
     use crate::msg::Origin;
     use crate::rib::attr_store::Scope;
 
+    /// A candidate that owns what it refers to, to be changed.
+    #[derive(Clone, Copy, Debug)]
+    struct Contender {
+        key: AttrKey,
+        peer: TieBreakers,
+        cost: u32,
+        source: Source,
+    }
+
     /// Numbered by its peer; like any other until a test changes it.
-    fn candidate(number: u32) -> Candidate {
-        Candidate {
-            place: number as usize,
-            source: Source::External,
+    fn candidate(number: u32) -> Contender {
+        Contender {
             key: AttrKey {
                 local_pref: 100,
                 hops: 2,
@@ -185,25 +208,46 @@ mod tests {
                 originator: 0,
                 scope: Scope::Everyone,
             },
+            peer: TieBreakers {
+                router_id: 7,
+                address: Ipv4Addr::from_bits(0x0A00_0000 + number).into(),
+                id: PeerId(number),
+            },
             cost: 10,
-            router_id: 7,
-            peer: (Ipv4Addr::from_bits(0x0A00_0000 + number).into(), PeerId(number)),
+            source: Source::External,
         }
     }
 
-    fn with(number: u32, change: impl Fn(&mut Candidate)) -> Candidate {
+    fn with(number: u32, change: impl Fn(&mut Contender)) -> Contender {
         let mut candidate = candidate(number);
         change(&mut candidate);
         candidate
     }
 
+    fn field(contenders: &[Contender]) -> Field<'_> {
+        let candidates = (0..).zip(contenders).map(|(place, x)| Candidate {
+            key: &x.key,
+            peer: &x.peer,
+            cost: x.cost,
+            place,
+            source: x.source,
+        });
+        candidates.collect()
+    }
+
+    /// Which peers' paths are used.
+    fn chosen(contenders: &[Contender], multipath: usize) -> Vec<u32> {
+        let places = choose(field(contenders), multipath);
+        places.iter().map(|&place| contenders[place as usize].peer.id.0).collect()
+    }
+
     /// The step that leaves one, and which.
-    fn decide(field: &[Candidate]) -> (Option<Reason>, u32) {
-        let mut field = Field::from_slice(field);
+    fn decide(contenders: &[Contender]) -> (Option<Reason>, u32) {
+        let mut field = field(contenders);
         for &(reason, step) in STEPS {
             step(&mut field);
             if let [winner] = field.as_slice() {
-                return (Some(reason), winner.peer.1.0);
+                return (Some(reason), winner.peer.id.0);
             }
         }
         (None, field.len() as u32)
@@ -211,7 +255,7 @@ mod tests {
 
     #[test]
     fn each_step_decides_where_those_before_do_not() {
-        type Change = fn(&mut Candidate);
+        type Change = fn(&mut Contender);
         let rows: [(Reason, Change); 10] = [
             (Reason::Local, |x| x.source = Source::Ours),
             (Reason::LocalPref, |x| x.key.local_pref = 101),
@@ -220,9 +264,9 @@ mod tests {
             (Reason::Med, |x| x.key.med = 4),
             (Reason::ExternalOverInternal, |x| x.source = Source::External),
             (Reason::IgpCost, |x| x.cost = 9),
-            (Reason::RouterId, |x| x.router_id = 6),
+            (Reason::RouterId, |x| x.peer.router_id = 6),
             (Reason::ClusterListLength, |x| x.key.clusters = 1),
-            (Reason::PeerAddress, |x| x.peer.0 = Ipv4Addr::from_bits(1).into()),
+            (Reason::PeerAddress, |x| x.peer.address = Ipv4Addr::from_bits(1).into()),
         ];
         // Every later step speaks for the other one, and is not asked.
         for (index, (reason, better)) in rows.iter().enumerate() {
@@ -251,7 +295,7 @@ mod tests {
             with(number, |x| {
                 x.key.neighbour = neighbour;
                 x.key.med = med;
-                x.router_id = number;
+                x.peer.router_id = number;
             })
         };
         for (field, want) in [
@@ -267,9 +311,9 @@ mod tests {
 
     #[test]
     fn paths_are_used_together_that_differ_in_the_last_steps_only() {
-        type Change = fn(&mut Candidate);
+        type Change = fn(&mut Contender);
         let rows: [(&str, Change, bool); 8] = [
-            ("identifier", |x| x.router_id = 8, true),
+            ("identifier", |x| x.peer.router_id = 8, true),
             ("clusters", |x| x.key.clusters = 1, true),
             ("address", |_| {}, true),
             ("cost", |x| x.cost = 11, false),
@@ -279,10 +323,10 @@ mod tests {
             ("length", |x| x.key.hops = 3, false),
         ];
         for (what, change, want) in rows {
-            let field = Field::from_slice(&[candidate(1), with(2, change)]);
-            assert_eq!(choose(field.clone(), 1).as_slice(), [1], "{what}");
-            let chosen = choose(field, 8);
-            assert_eq!(chosen.as_slice() == [1, 2], want, "{what}: {chosen:?}");
+            let field = [candidate(1), with(2, change)];
+            assert_eq!(chosen(&field, 1), [1], "{what}");
+            let chosen = chosen(&field, 8);
+            assert_eq!(chosen == [1, 2], want, "{what}: {chosen:?}");
         }
         let internal = |number, neighbour| {
             with(number, |x| {
@@ -290,13 +334,13 @@ mod tests {
                 x.key.neighbour = neighbour;
             })
         };
-        let field = Field::from_slice(&[internal(1, 65001), internal(2, 65002)]);
-        assert_eq!(choose(field, 8).as_slice(), [1, 2], "inside our AS any neighbour will do");
-        let field: Field = (1..=9).map(candidate).collect();
-        assert_eq!(choose(field, 3).as_slice(), [1, 2, 3], "no more than allowed");
+        let field = [internal(1, 65001), internal(2, 65002)];
+        assert_eq!(chosen(&field, 8), [1, 2], "inside our AS any neighbour will do");
+        let field: Vec<Contender> = (1..=9).map(candidate).collect();
+        assert_eq!(chosen(&field, 3), [1, 2, 3], "no more than allowed");
     }
 
-    fn any_candidate() -> impl Strategy<Value = Candidate> {
+    fn any_candidate() -> impl Strategy<Value = Contender> {
         let source = prop_oneof![Just(Source::External), Just(Source::Internal)];
         let key = (100..102_u32, 1..3_u32, 65001..65004_u32, 0..3_u32, 0..2_u32);
         (source, key, 1..3_u32, 1..4_u32).prop_map(|(source, key, cost, router_id)| {
@@ -304,7 +348,7 @@ mod tests {
                 x.source = source;
                 (x.key.local_pref, x.key.hops, x.key.neighbour, x.key.med, x.key.clusters) = key;
                 x.cost = cost;
-                x.router_id = router_id;
+                x.peer.router_id = router_id;
             })
         })
     }
@@ -316,18 +360,17 @@ mod tests {
             keys in prop::collection::vec(any::<u32>(), 7),
             multipath in 1..4_usize,
         ) {
-            let field: Vec<Candidate> = (1..)
+            let field: Vec<Contender> = (1..)
                 .zip(field)
-                .map(|(number, x)| Candidate { peer: candidate(number).peer, ..x })
+                .map(|(number, x)| {
+                    let peer = TieBreakers { router_id: x.peer.router_id, ..candidate(number).peer };
+                    Contender { peer, ..x }
+                })
                 .collect();
-            let mut shuffled: Vec<(u32, Candidate)> = keys.into_iter().zip(field.clone()).collect();
+            let mut shuffled: Vec<(u32, Contender)> = keys.into_iter().zip(field.clone()).collect();
             shuffled.sort_by_key(|&(key, _)| key);
-            let peers = |field: Vec<Candidate>| -> Vec<u32> {
-                let placed = (0..).zip(field.clone()).map(|(place, x)| Candidate { place, ..x });
-                choose(placed.collect(), multipath).iter().map(|&at| field[at].peer.1.0).collect()
-            };
-            let straight = peers(field);
-            prop_assert_eq!(straight, peers(shuffled.into_iter().map(|(_, x)| x).collect()));
+            let shuffled: Vec<Contender> = shuffled.into_iter().map(|(_, x)| x).collect();
+            prop_assert_eq!(chosen(&field, multipath), chosen(&shuffled, multipath));
         }
     }
 }

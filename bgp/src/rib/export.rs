@@ -149,9 +149,8 @@ impl Exporter<'_> {
             (true, _) => Form::Outside,
             (false, Source::Ours | Source::External) => Form::Inside,
             (false, Source::Internal | Source::Client) => {
-                let originator = self.attributes.key(path.attributes).originator;
-                let peer = self.peers.router_id(path.peer);
-                Form::Reflected(if originator > 0 { originator } else { peer })
+                let key = self.attributes.key(path.attributes);
+                Form::Reflected(key.originator_or(self.peers.tie_breakers(path.peer).router_id))
             }
         };
         Some(Told { attributes: path.attributes, form, hop, source: path.peer })

@@ -99,7 +99,7 @@ impl Rib {
             return;
         };
         let Some(known) = self.peers.get_mut(ix) else { return };
-        let before = std::mem::replace(&mut known.how, how);
+        let before = known.treat(how);
         let how = &known.how;
         let is_judged_alike = (&before.import, before.kind, before.asn, before.address)
             == (&how.import, how.kind, how.asn, how.address);
@@ -136,8 +136,7 @@ impl Rib {
         let treatment = Treatment::of(&known.how, &session);
         let negotiated = &session.negotiated;
         let has_marks = negotiated.route_refresh && negotiated.enhanced_refresh;
-        known.session = Some(session);
-        known.synced = [false; 2];
+        known.begin(session);
         self.out.join(ix, treatment, known.how.address, has_marks, &self.tables);
     }
 

@@ -33,6 +33,13 @@ pub(super) enum Source {
     Client,
 }
 
+impl Source {
+    /// Whether another speaker of our AS told us.
+    pub(super) fn is_internal(self) -> bool {
+        matches!(self, Source::Internal | Source::Client)
+    }
+}
+
 impl From<PeerKind> for Source {
     fn from(kind: PeerKind) -> Self {
         match kind {

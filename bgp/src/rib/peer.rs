@@ -1,9 +1,8 @@
 //! The peers that the RIB knows, each at a place that paths name it by.
 
-use std::net::{IpAddr, Ipv4Addr};
-
 use rustc_hash::FxHashMap;
 
+use super::best::TieBreakers;
 use super::path::PeerIx;
 use super::settings::{PeerId, RibPeer, RibSession};
 use crate::net::Family;
@@ -13,6 +12,8 @@ use crate::net::Family;
 pub(super) struct Peer {
     pub(super) id: PeerId,
     pub(super) how: RibPeer,
+    /// What the decision process compares last; follows from `how` and `session`.
+    tie_breakers: TieBreakers,
     /// What the session added, while there is one.
     pub(super) session: Option<RibSession>,
     /// Its End-of-RIB came, by family.
@@ -27,6 +28,19 @@ impl Peer {
     pub(super) fn has_family(&self, family: Family) -> bool {
         let session = self.session.as_ref();
         session.is_some_and(|session| session.negotiated.families.contains(&family))
+    }
+
+    /// Treats the peer in another way; how it was treated before.
+    pub(super) fn treat(&mut self, how: RibPeer) -> RibPeer {
+        self.tie_breakers.address = how.address;
+        std::mem::replace(&mut self.how, how)
+    }
+
+    /// Begins a session.
+    pub(super) fn begin(&mut self, session: RibSession) {
+        self.tie_breakers.router_id = session.negotiated.their_open.router_id.get();
+        self.session = Some(session);
+        self.synced = [false; 2];
     }
 }
 
@@ -46,8 +60,15 @@ impl Peers {
 
     /// Adds a peer.
     pub(super) fn add(&mut self, id: PeerId, how: RibPeer) -> PeerIx {
-        let peer =
-            Peer { id, how, session: None, synced: [false; 2], received: [0; 2], refused: [0; 2] };
+        let peer = Peer {
+            id,
+            tie_breakers: TieBreakers { router_id: 0, address: how.address, id },
+            how,
+            session: None,
+            synced: [false; 2],
+            received: [0; 2],
+            refused: [0; 2],
+        };
         let ix = match self.free.pop() {
             Some(index) => {
                 self.slots[index as usize] = Some(peer);
@@ -80,18 +101,8 @@ impl Peers {
         self.slots.get_mut(ix.index())?.as_mut()
     }
 
-    /// What the last steps of the decision process compare: address and id of the peer, and
-    /// its BGP Identifier.
-    pub(super) fn tie_breakers(&self, ix: PeerIx) -> ((IpAddr, PeerId), u32) {
-        match self.get(ix) {
-            Some(peer) => ((peer.how.address, peer.id), self.router_id(ix)),
-            None => ((Ipv4Addr::UNSPECIFIED.into(), PeerId(0)), 0),
-        }
-    }
-
-    /// The BGP Identifier of the peer; 0 for our own routes.
-    pub(super) fn router_id(&self, ix: PeerIx) -> u32 {
-        let session = self.get(ix).and_then(|peer| peer.session.as_ref());
-        session.map_or(0, |session| session.negotiated.their_open.router_id.get())
+    /// What the last steps of the decision process compare.
+    pub(super) fn tie_breakers(&self, ix: PeerIx) -> &TieBreakers {
+        self.get(ix).map_or(&TieBreakers::OURS, |peer| &peer.tie_breakers)
     }
 }

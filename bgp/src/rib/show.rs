@@ -171,7 +171,8 @@ impl Rib {
         let mut ranked: Vec<(usize, PathView)> = (0..)
             .zip(&entry.paths)
             .map(|(place, path)| {
-                let reason = reasons.iter().find(|&&(at, _)| at == place).map(|&(_, why)| why);
+                let reason =
+                    reasons.iter().find(|&&(at, _)| at as usize == place).map(|&(_, why)| why);
                 let status = match (path.refused, reason) {
                     (true, _) => self
                         .refusal(&prefix, path)

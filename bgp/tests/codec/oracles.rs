@@ -3,8 +3,8 @@
 
 use bgpkit_parser::models::{AsnLength, AttributeValue, BgpMessage as Tolerant};
 use bgpkit_parser::parser::bgp::parse_bgp_message;
-use brindle_bgp::msg::{Message, SegmentKind, Update, WireFormat};
-use brindle_bgp::net::{Family, Prefix};
+use brindle_bgp::msg::{Attributes, Message, Origin, SegmentKind, Update, WireFormat};
+use brindle_bgp::net::{ClusterId, Family, Prefix};
 use bytes::Bytes;
 use netgauze_bgp_pkt::BgpMessage as Strict;
 use netgauze_bgp_pkt::path_attribute::{MpReach, MpUnreach, PathAttributeValue};
@@ -16,7 +16,10 @@ use proptest::prelude::{Just, ProptestConfig, Strategy, prop_assert_eq, proptest
 
 use crate::generate::{any_format, any_update};
 use crate::golden::vectors;
-use crate::support::{format, hex, message, read, split, unhex, write};
+use crate::support::{
+    EXTERNAL, INTERNAL, announce, format, hex, message, path, prefixes, read, split, unhex, v4, v6,
+    write,
+};
 
 /// Prefixes as text, sorted: withdrawn and announced.
 type Said = (Vec<String>, Vec<String>);
@@ -199,4 +202,115 @@ fn judges_know_our_end_of_rib() {
         };
         assert!(update.is_end_of_rib(), "{family}");
     }
+}
+
+#[test]
+fn what_the_strict_one_makes_is_read_as_it_is_meant() {
+    use netgauze_bgp_pkt::community::LargeCommunity;
+    use netgauze_bgp_pkt::nlri::{Ipv4Unicast, Ipv4UnicastAddress};
+    use netgauze_bgp_pkt::path_attribute as theirs;
+    use netgauze_bgp_pkt::path_attribute::PathAttributeValue as Value;
+    use netgauze_bgp_pkt::update::BgpUpdateMessage;
+
+    let attribute = |optional, transitive, value| {
+        theirs::PathAttribute::from(optional, transitive, false, true, value).unwrap()
+    };
+    let network = |text: &str| {
+        let network = Ipv4Unicast::from_net(text.parse().unwrap()).unwrap();
+        Ipv4UnicastAddress::new_no_path_id(network)
+    };
+    let segment =
+        theirs::As4PathSegment::new(theirs::AsPathSegmentType::AsSequence, [70_000, 65_001]);
+    // Not in ascending order, and all with two octets of length.
+    let update = BgpUpdateMessage::new(
+        [network("10.9.0.0/16")],
+        [
+            attribute(
+                true,
+                true,
+                Value::LargeCommunities(theirs::LargeCommunities::new([
+                    LargeCommunity::new(70_000, 3, 4),
+                    LargeCommunity::new(70_000, 1, 2),
+                ])),
+            ),
+            attribute(
+                true,
+                false,
+                Value::MultiExitDiscriminator(theirs::MultiExitDiscriminator::new(7)),
+            ),
+            attribute(false, true, Value::NextHop(theirs::NextHop::new([192, 0, 2, 1].into()))),
+            attribute(
+                false,
+                true,
+                Value::AsPath(theirs::AsPath::As4PathSegments([segment].into())),
+            ),
+            attribute(false, true, Value::Origin(theirs::Origin::Incomplete)),
+        ],
+        [network("10.0.0.0/8"), network("10.1.2.0/24")],
+    );
+    let mut octets = Vec::new();
+    Strict::Update(update).write(&mut octets).unwrap();
+    let want = Update {
+        withdrawn: prefixes(["10.9.0.0/16"]),
+        ..announce(
+            v4("192.0.2.1"),
+            prefixes(["10.0.0.0/8", "10.1.2.0/24"]),
+            Attributes {
+                origin: Origin::Incomplete,
+                med: Some(7),
+                large_communities: [(1, 2), (3, 4)]
+                    .map(|(local1, local2)| brindle_bgp::msg::LargeCommunity {
+                        global: 70_000,
+                        local1,
+                        local2,
+                    })
+                    .to_vec(),
+                ..path(&[70_000, 65_001])
+            },
+        )
+    };
+    let decoded = read(&octets, &format(EXTERNAL)).unwrap();
+    assert_eq!((decoded.message, decoded.faults), (Message::Update(want), vec![]));
+}
+
+#[test]
+fn what_the_tolerant_one_makes_is_read_as_it_is_meant() {
+    use bgpkit_parser::models as theirs;
+
+    let nlri = theirs::Nlri::new_reachable(
+        "2001:db8:1::/48".parse().unwrap(),
+        Some("2001:db8::1".parse().unwrap()),
+    );
+    let attributes: theirs::Attributes = [
+        AttributeValue::MpReachNlri(nlri),
+        AttributeValue::Origin(theirs::Origin::EGP),
+        AttributeValue::AsPath(theirs::AsPath::from_sequence([65_001, 70_000])),
+        AttributeValue::LocalPreference(50),
+        AttributeValue::AtomicAggregate,
+        AttributeValue::Clusters(vec![9, 8]),
+    ]
+    .into_iter()
+    .collect();
+    let update = theirs::BgpUpdateMessage {
+        withdrawn_prefixes: vec!["10.9.0.0/16".parse().unwrap()],
+        attributes,
+        announced_prefixes: Vec::new(),
+    };
+    let octets = Tolerant::Update(update).encode(AsnLength::Bits32).unwrap();
+    let want = Update {
+        withdrawn: prefixes(["10.9.0.0/16"]),
+        ..announce(
+            v6("2001:db8::1"),
+            prefixes(["2001:db8:1::/48"]),
+            Attributes {
+                origin: Origin::Egp,
+                local_pref: Some(50),
+                atomic_aggregate: true,
+                cluster_list: vec![ClusterId(9), ClusterId(8)],
+                ..path(&[65_001, 70_000])
+            },
+        )
+    };
+    let decoded = read(&octets, &format(INTERNAL)).unwrap();
+    assert_eq!((decoded.message, decoded.faults), (Message::Update(want), vec![]));
 }

@@ -138,6 +138,8 @@ fn malformed_values_are_treated_by_type_code() {
         // From a peer with four-octet numbers: AS4_PATH and AS4_AGGREGATOR have no place.
         ("a path", 0xC0, 17, "0201 00000001", Discard, Discard),
         ("an aggregator", 0xC0, 18, "00000001 0a000001", Discard, Discard),
+        ("malformed", 0xC0, 17, "02", Discard, Discard),
+        ("well-known", 0x40, 18, "00000001 0a000001", Discard, Discard),
         // LARGE_COMMUNITY
         ("one", 0xC0, 32, "000000010000000200000003", Fine, Fine),
         ("empty", 0xC0, 32, "", Withdraw, Withdraw),
@@ -176,6 +178,31 @@ fn two_octet_attributes_are_treated_by_type_code() {
         ("401208 00000001 0a000001", Withdraw),
     ] {
         assert_eq!(outcome(&update(&[], &list(extra), &[8, 10]), 0), want, "{extra}");
+    }
+}
+
+#[test]
+fn a_fault_says_what_and_what_became_of_it() {
+    for (flags, code, value, want) in [
+        (0x40, 3, "0a0000", "NEXT_HOP: 3 octets, not 4: prefixes treated as withdrawn"),
+        (0x40, 3, "7f000001", "NEXT_HOP: address 127.0.0.1: prefixes treated as withdrawn"),
+        (0x40, 1, "07", "ORIGIN: value 7: prefixes treated as withdrawn"),
+        (0x80, 1, "00", "ORIGIN with flags 0x80: prefixes treated as withdrawn"),
+        (0x40, 2, "0200", "AS_PATH: a segment without AS numbers: prefixes treated as withdrawn"),
+        (0xC0, 7, "01", "AGGREGATOR: 1 octets, not 8: attribute discarded"),
+        (
+            0xC0,
+            8,
+            "01",
+            "COMMUNITIES: 1 octets, not a multiple of 4: prefixes treated as withdrawn",
+        ),
+        (0x40, 5, "00000001", "LOCAL_PREF from an external peer: attribute discarded"),
+        (0xC0, 17, "", "AS4_PATH from a peer with four-octet AS numbers: attribute discarded"),
+    ] {
+        let octets = around(code, &attribute(flags, code, &unhex(value)));
+        let decoded = read_update(&octets, &format(EXTERNAL));
+        let faults: Vec<String> = decoded.faults.iter().map(ToString::to_string).collect();
+        assert_eq!(faults, [want], "{}", hex(&octets));
     }
 }
 

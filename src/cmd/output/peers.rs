@@ -22,13 +22,7 @@ impl Shown for Peer {
             number("MSG/FLAPS"),
         ];
         if is_wide {
-            columns.extend([
-                number("REJ"),
-                text("FAMILIES"),
-                text("ROUTER ID"),
-                text("HOLD"),
-                text("NEXT TRY"),
-            ]);
+            columns.extend([number("REJ"), text("FAMILIES"), text("ROUTER ID"), text("HOLD")]);
         }
         columns.push(text("LAST REASON"));
         columns
@@ -58,7 +52,6 @@ impl Shown for Peer {
                 or_dash(agreed.map(|agreed| list(&agreed.families))),
                 or_dash(agreed.map(|agreed| &agreed.peer_router_id)),
                 or_dash(agreed.map(|agreed| off_or(agreed.hold_time_seconds))),
-                or_dash(self.next_attempt_seconds.map(|ahead| format!("in {}", age(ahead)))),
             ]);
         }
         cells.push(reason(self));
@@ -74,7 +67,13 @@ impl Shown for Peer {
 fn reason(peer: &Peer) -> String {
     let rejected = peer.totals().rejected;
     match &peer.last_reason {
-        Some(reason) => reason.clone(),
+        Some(reason) => match peer.next_attempt_seconds {
+            // An agent may say so itself.
+            Some(ahead) if !reason.contains("next attempt") => {
+                format!("{reason}; next attempt in {}", age(ahead))
+            }
+            _ => reason.clone(),
+        },
         None if rejected > 0 => {
             format!("{rejected} refused; see: brindle routes rejected {}", peer.name)
         }
@@ -104,9 +103,10 @@ pub(super) fn screen(peer: &Peer, color: bool) -> String {
     };
     line("address", &format!("{} port {}, AS {}", peer.address, peer.port, peer.as_number));
     line("kind", &peer.kind.to_string());
-    let reason = reason(peer);
-    if reason != "-" {
-        line("last reason", &reason);
+    if let Some(reason) = &peer.last_reason {
+        line("last reason", reason);
+    } else if peer.totals().rejected > 0 {
+        line("last reason", &reason(peer));
     }
     if let (Some(at), Some(ahead)) = (&peer.next_attempt, peer.next_attempt_seconds) {
         line("next attempt", &format!("in {}, {at}", age(ahead)));
@@ -155,9 +155,8 @@ pub(super) fn screen(peer: &Peer, color: bool) -> String {
     line("received", &messages(&peer.messages.received));
     line("sent", &messages(&peer.messages.sent));
     line("flaps", &peer.flaps.to_string());
-    let notification = |seen: &NotificationSeen| {
-        format!("{} ({}/{}), {} ago", seen.reason, seen.code, seen.subcode, age(seen.at_seconds))
-    };
+    let notification =
+        |seen: &NotificationSeen| format!("{}, {} ago", seen.reason, age(seen.at_seconds));
     if let Some(seen) = &peer.last_notification_sent {
         line("last sent", &notification(seen));
     }
@@ -165,7 +164,7 @@ pub(super) fn screen(peer: &Peer, color: bool) -> String {
         line("last received", &notification(seen));
     }
     let state = paint(&peer.state.to_string(), tone(peer.state), color);
-    format!("{}   {state} since {}\n{out}", visible(&peer.name), age(peer.since_seconds))
+    format!("{}   {state} for {}\n{out}", visible(&peer.name), age(peer.since_seconds))
 }
 
 fn messages(types: &MessageTypes) -> String {

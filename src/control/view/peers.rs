@@ -245,7 +245,8 @@ pub struct Negotiated {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NotificationSeen {
-    /// What it says in words, with the text of a shutdown if there is one (RFC 9003).
+    /// What it says in words and by number, with the text of a shutdown if there is one
+    /// (RFC 9003).
     pub reason: String,
     /// Error code as on the wire.
     pub code: u8,

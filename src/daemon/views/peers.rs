@@ -10,7 +10,7 @@ use brindle_bgp::rib::{PeerId, PeerKind, PeerPolicy};
 
 use crate::control::view::{
     Clock, FamilyCounts, MessageCounts, MessageTypes, Negotiated, NotificationSeen, Peer,
-    PeerKind as Kind, SessionState, Timers, short_duration,
+    PeerKind as Kind, SessionState, Timers,
 };
 use crate::speaker::{PeerEntry, PeerStatus, View};
 
@@ -104,11 +104,7 @@ fn reason(entry: &PeerEntry, status: &PeerStatus, rejected: usize) -> Option<Str
         }
         (None, None) => "no answer yet".to_owned(),
     };
-    let again = status.next_dial.map(|at| at.saturating_duration_since(Instant::now()));
-    Some(match again.filter(|wait| wait.as_secs() > 0) {
-        Some(wait) => format!("{why}; next attempt in {}", short_duration(wait)),
-        None => why,
-    })
+    Some(why)
 }
 
 fn filters(policy: &PeerPolicy) -> Option<Vec<String>> {

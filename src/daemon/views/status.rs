@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use brindle_bgp::fsm::State;
 use brindle_bgp::net::Family;
 
@@ -34,13 +35,13 @@ pub(in crate::daemon) async fn status(known: &Known, facts: &Facts) -> Result<St
     let clock = Clock::now();
     let speaking = match &facts.speaker {
         Some(speaker) => speaker
-            .read(|view| speaking(view))
+            .read(speaking)
             .await
             .map_err(|_| Failure::Unavailable("the agent is stopping".to_owned()))?,
         None => Speaking::default(),
     };
     let fib = known.fib.status.load();
-    let source = known.source.as_ref().map(|source| source.load_full());
+    let source = known.source.as_deref().map(ArcSwap::load_full);
     let source = source.as_deref().map(source_status);
     let mut problems = Vec::new();
     config_problems(facts, &mut problems);

@@ -75,14 +75,18 @@ fn leftovers_stay_until_the_sweep_or_until_somebody_decides_on_them() {
     let mirror = mirror();
     let mut kernel = Routes::new();
     let mut before = Table::new(512);
-    before.load(vec![]);
+    before.load(Found::default());
     for n in 1..5 {
         before.change(change(&format!("10.244.{n}.0/24"), Some(2)), &mirror);
     }
     settle(&mut before, &mirror, &mut kernel);
 
     let mut table = Table::new(512);
-    assert_eq!(table.load(as_kernel_routes(&kernel)), 0, "nothing is a surprise at first");
+    assert_eq!(
+        table.load(Found::from_iter(as_kernel_routes(&kernel))),
+        0,
+        "nothing is a surprise at first"
+    );
     assert_eq!((table.leftover_count(), table.installed_count()), (4, [0, 0]));
     table.change(change("10.244.1.0/24", Some(2)), &mirror);
     assert_eq!(settle(&mut table, &mirror, &mut kernel), vec![], "adopted without a write");
@@ -102,7 +106,7 @@ fn a_route_that_vanishes_is_put_back_and_counted_as_repaired() {
     let mirror = mirror();
     let mut kernel = Routes::new();
     let mut table = Table::new(512);
-    table.load(vec![]);
+    table.load(Found::default());
     table.change(change("10.244.1.0/24", Some(2)), &mirror);
     assert_eq!(settle(&mut table, &mirror, &mut kernel), vec![Outcome::Done]);
     // Told by an event.
@@ -112,7 +116,7 @@ fn a_route_that_vanishes_is_put_back_and_counted_as_repaired() {
     assert_eq!(settle(&mut table, &mirror, &mut kernel), vec![Outcome::Repaired]);
     // Found by reading.
     kernel.clear();
-    assert_eq!(table.load(vec![]), 1);
+    assert_eq!(table.load(Found::default()), 1);
     assert_eq!(settle(&mut table, &mirror, &mut kernel), vec![Outcome::Repaired]);
     // Nobody knew: the change is refused, and then it is made anew.
     kernel.clear();
@@ -128,7 +132,7 @@ fn a_foreign_route_at_our_key_is_never_written_over() {
     let mut mirror = mirror();
     let mut kernel = Routes::new();
     let mut table = Table::new(512);
-    table.load(vec![]);
+    table.load(Found::default());
     let theirs = foreign("10.244.1.0/24", 512);
     mirror.add_route(theirs.clone(), false);
     table.change(change("10.244.1.0/24", Some(2)), &mirror);
@@ -156,7 +160,7 @@ fn a_foreign_route_at_our_key_is_never_written_over() {
 fn what_is_refused_waits_until_it_is_tried_again_or_wanted_otherwise() {
     let mirror = mirror();
     let mut table = Table::new(512);
-    table.load(vec![]);
+    table.load(Found::default());
     let refuse = |table: &mut Table| {
         let ops = table.plan(10, &mirror);
         for op in &ops {
@@ -183,7 +187,7 @@ fn routes_follow_their_link() {
     let mut mirror = mirror();
     let mut kernel = Routes::new();
     let mut table = Table::new(512);
-    table.load(vec![]);
+    table.load(Found::default());
     table.change(change("10.244.1.0/24", Some(2)), &mirror);
     table.change(
         BestChange { prefix: "10.244.9.0/24".parse().unwrap(), now: Forwarding::Local },
@@ -208,7 +212,7 @@ fn ipv6_has_no_metric_zero() {
     let mirror = mirror();
     let mut kernel = Routes::new();
     let mut table = Table::new(0);
-    table.load(vec![]);
+    table.load(Found::default());
     for prefix in ["10.244.1.0/24", "fd00:10::/64"] {
         let next_hop = if prefix.contains(':') { "fd00::2" } else { "10.0.0.2" };
         let next_hop: std::net::IpAddr = next_hop.parse().unwrap();
@@ -261,7 +265,7 @@ proptest! {
         let mut kernel = Routes::new();
         let mut theirs: BTreeMap<RouteKey, KernelRoute> = BTreeMap::new();
         let mut table = Table::new(512);
-        table.load(vec![]);
+        table.load(Found::default());
         let name = |p: u8| format!("10.244.{p}.0/24");
         for happening in happenings.into_iter().chain([Happening::Reread, Happening::Sweep]) {
             match happening {
@@ -295,11 +299,11 @@ proptest! {
                 }
                 Happening::LinkFlaps => {
                     kernel.retain(|_, target| !target.uses(2));
-                    table.load(as_kernel_routes(&kernel));
+                    table.load(Found::from_iter(as_kernel_routes(&kernel)));
                 }
                 Happening::Metric(metric) => table.set_metric(metric),
                 Happening::Reread => {
-                    table.load(as_kernel_routes(&kernel));
+                    table.load(Found::from_iter(as_kernel_routes(&kernel)));
                 }
                 Happening::Sweep => table.sweep(),
                 Happening::Settle => {
@@ -318,6 +322,6 @@ proptest! {
         }
         prop_assert_eq!(&kernel, &want);
         prop_assert_eq!(table.installed_count(), [want.len(), 0]);
-        prop_assert_eq!(table.load(as_kernel_routes(&kernel)), 0);
+        prop_assert_eq!(table.load(Found::from_iter(as_kernel_routes(&kernel))), 0);
     }
 }

@@ -19,6 +19,9 @@ pub(super) fn decode(
     family: Family,
     prefixes: &mut Vec<Prefix>,
 ) -> Result<(), BadNlri> {
+    if field.is_empty() {
+        return Ok(());
+    }
     // A guess that holds for the lengths most often met, /24 and /64, without a second walk.
     let usual = match family {
         Family::Ipv4Unicast => 4,

@@ -10,7 +10,7 @@ use crate::msg::{Aggregator, AsSegment, Attributes, Origin, UnknownAttribute, Wi
 use crate::net::Asn;
 
 /// The attributes as octets without next hop and multiprotocol attributes, in ascending
-/// order of type codes: what [`pack_announce`](crate::msg::pack::pack_announce) puts behind
+/// order of type codes: what [`pack_announce`](crate::msg::pack_announce) puts behind
 /// the prefixes, made once for all peers of one format.
 ///
 /// Towards an external peer LOCAL_PREF and the reflection attributes are left out
