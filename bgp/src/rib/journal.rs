@@ -302,6 +302,22 @@ mod tests {
     }
 
     #[test]
+    fn numbers_begin_anew_before_they_run_out() {
+        let mut lane = Lane { next: u32::MAX - 20, lead: u32::MAX - 20, ..Lane::default() };
+        let mut count = 0;
+        while !lane.is_full(0) {
+            lane.announce(count, false);
+            count += 1;
+        }
+        assert!(count > 0);
+        lane.restart();
+        assert_eq!((lane.next(), lane.announces.len()), (1, 0));
+        assert!(!lane.is_pending(lane.next(), 0), "what came before is not taken for news");
+        lane.announce(0, true);
+        assert_eq!(live(&lane, &lane.announces), [0]);
+    }
+
+    #[test]
     fn a_stretch_ends_where_a_kept_one_begins_and_always_moves_on() {
         let mut lane = Lane::default();
         for id in 0..4 {
