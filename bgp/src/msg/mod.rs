@@ -6,7 +6,7 @@ mod community;
 mod message;
 mod notification;
 mod notification_display;
-pub mod pack;
+mod pack;
 
 pub use attributes::{
     Aggregator, AsPath, AsSegment, Attributes, Origin, SegmentKind, UnknownAttribute,

@@ -12,6 +12,7 @@
 //! ```
 
 use bytes::{BufMut, Bytes, BytesMut};
+use smallvec::{SmallVec, smallvec};
 
 use super::codec::attr::{code, write};
 use super::codec::{WireFormat, frame, nlri};
@@ -107,7 +108,7 @@ struct Template {
     tail: Bytes,
     /// Where in `head` the lengths stand that grow with the prefixes, next to that of the
     /// message. They hold what they are without any.
-    growing: Vec<(usize, usize)>,
+    growing: SmallVec<[(usize, usize); 2]>,
 }
 
 impl Template {
@@ -121,7 +122,7 @@ impl Template {
         head.put_slice(&[code::WELL_KNOWN, code::NEXT_HOP, 4]);
         head.put_slice(&next_hop);
         head.put_slice(after);
-        Self { head, tail: Bytes::new(), growing: Vec::new() }
+        Self { head, tail: Bytes::new(), growing: SmallVec::new() }
     }
 
     /// Announces in MP_REACH_NLRI (RFC 4760 §3).
@@ -154,8 +155,10 @@ impl Template {
         }
         // Reserved, once the number of SNPAs.
         head.put_u8(0);
-        let growing =
-            vec![(list - 2, head.len() - list + attributes.len()), (value - 2, head.len() - value)];
+        let growing = smallvec![
+            (list - 2, head.len() - list + attributes.len()),
+            (value - 2, head.len() - value)
+        ];
         Self { head, tail: attributes.clone(), growing }
     }
 
@@ -164,7 +167,7 @@ impl Template {
         let mut head = Self::head();
         let at = head.len();
         head.put_u16(0);
-        Self { head, tail: Bytes::from_static(&[0, 0]), growing: vec![(at, 0)] }
+        Self { head, tail: Bytes::from_static(&[0, 0]), growing: smallvec![(at, 0)] }
     }
 
     /// Withdraws in MP_UNREACH_NLRI (RFC 4760 §4).
@@ -175,7 +178,7 @@ impl Template {
         head.put_slice(&[code::OPTIONAL | code::EXTENDED_LENGTH, code::MP_UNREACH_NLRI, 0, 0]);
         let value = head.len();
         put_family(family, &mut head);
-        let growing = vec![(list - 2, head.len() - list), (value - 2, head.len() - value)];
+        let growing = smallvec![(list - 2, head.len() - list), (value - 2, head.len() - value)];
         Self { head, tail: Bytes::new(), growing }
     }
 

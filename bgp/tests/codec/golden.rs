@@ -76,10 +76,33 @@ fn opens() -> Vec<Golden> {
     vec![
         ("open without capabilities", 0, 1, "04 fde8 005a 0a000001 00", open(65000, 90, vec![])),
         (
+            "open with the usual capabilities",
+            0,
+            1,
+            "04 fde8 005a 0a000001 20 021e 01 04 0001 00 01 01 04 0002 00 01 02 00
+             40 06 0078 0001 01 80 41 04 0000fde8 46 00",
+            open(
+                65000,
+                90,
+                vec![
+                    Capability::Multiprotocol(v4),
+                    Capability::Multiprotocol(v6),
+                    Capability::RouteRefresh,
+                    Capability::GracefulRestart(GracefulRestart {
+                        restart_secs: 120,
+                        families: vec![RestartFamily { family: v4, forwarding: true }],
+                        ..GracefulRestart::default()
+                    }),
+                    Capability::FourOctetAsn(65000),
+                    Capability::EnhancedRouteRefresh,
+                ],
+            ),
+        ),
+        (
             "open with every capability",
             0,
             1,
-            "04 5ba0 0000 0a000001 35 0233
+            "04 5ba0 0000 0a000001 36 0234
              01 04 0001 00 01        # multiprotocol IPv4
              01 04 0002 00 01        # multiprotocol IPv6
              02 00                   # route refresh
@@ -88,7 +111,7 @@ fn opens() -> Vec<Golden> {
              40 0a c078 0001 01 80 0002 01 00
              41 04 000f4240          # four-octet AS number
              46 00                   # enhanced route refresh
-             49 05 04 6e312e78       # host name, unknown here",
+             49 06 04 6e312e78 00    # host name, unknown here",
             open(
                 23456,
                 0,
@@ -109,7 +132,7 @@ fn opens() -> Vec<Golden> {
                     }),
                     Capability::FourOctetAsn(1_000_000),
                     Capability::EnhancedRouteRefresh,
-                    Capability::Unknown { code: 73, value: Bytes::from_static(b"\x04n1.x") },
+                    Capability::Unknown { code: 73, value: Bytes::from_static(b"\x04n1.x\0") },
                 ],
             ),
         ),
@@ -130,20 +153,20 @@ fn updates() -> Vec<Golden> {
             "IPv4 withdrawn",
             EXTERNAL,
             2,
-            "000c 00 08 0a 18 0a0a0a 20 c0000201 0000",
+            "000c 08 0a 18 0a0a0a 20 c0000201 00 0000",
             Message::Update(withdraw(prefixes([
-                "0.0.0.0/0",
                 "10.0.0.0/8",
                 "10.10.10.0/24",
                 "192.0.2.1/32",
+                "0.0.0.0/0",
             ]))),
         ),
         (
             "IPv6 withdrawn",
             EXTERNAL,
             2,
-            "0000 0013 90 0f 000f 0002 01 00 40 fd00001002440001 08 fd",
-            Message::Update(withdraw(prefixes(["::/0", "fd00:10:244:1::/64", "fd00::/8"]))),
+            "0000 0013 90 0f 000f 0002 01 40 fd00001002440001 08 fd 00",
+            Message::Update(withdraw(prefixes(["fd00:10:244:1::/64", "fd00::/8", "::/0"]))),
         ),
         (
             "IPv4 announced",

@@ -3,11 +3,12 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use brindle_bgp::msg::{
-    Announcement, AsPath, Attributes, Decoded, Message, MessageError, NextHop, Update, WireFormat,
-    decode, encode, frame,
+    Announcement, AsPath, Attributes, Decoded, MessageError, NextHop, Update, WireFormat, decode,
 };
-use brindle_bgp::net::{Asn, Family, Prefix};
-use bytes::{Bytes, BytesMut};
+use brindle_bgp::net::{Asn, Prefix};
+use bytes::Bytes;
+
+pub(crate) use crate::again::{format, hex, join, message, split, write};
 
 /// The octets that a hex text means; spaces, line ends and what follows `#` do not count.
 pub(crate) fn unhex(text: &str) -> Vec<u8> {
@@ -19,17 +20,6 @@ pub(crate) fn unhex(text: &str) -> Vec<u8> {
         .collect();
     let (pairs, []) = digits.as_chunks::<2>() else { panic!("odd number of digits: {text}") };
     pairs.iter().map(|[high, low]| high << 4 | low).collect()
-}
-
-/// Octets as hex, in one word.
-pub(crate) fn hex(octets: &[u8]) -> String {
-    octets.iter().map(|octet| format!("{octet:02x}")).collect()
-}
-
-/// A message of a type with this body.
-pub(crate) fn message(kind: u8, body: &[u8]) -> Bytes {
-    let length = u16::try_from(19 + body.len()).expect("a message that fits");
-    [&[0xFF; 16][..], &length.to_be_bytes(), &[kind], body].concat().into()
 }
 
 /// An UPDATE of these three fields.
@@ -49,20 +39,15 @@ pub(crate) fn attribute(flags: u8, code: u8, value: &[u8]) -> Vec<u8> {
     }
 }
 
+/// An MP_REACH_NLRI of a family with this next hop and these prefixes.
+pub(crate) fn reach(afi: u8, next_hop: &[u8], prefixes: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(next_hop.len()).unwrap();
+    attribute(0x80, 14, &[&[0, afi, 1, length], next_hop, &[0], prefixes].concat())
+}
+
 /// ORIGIN, AS_PATH 65001 (four octets), NEXT_HOP 192.0.2.1.
 pub(crate) fn mandatory() -> Vec<u8> {
     unhex("40010100 4002060201 0000fde9 400304 c0000201")
-}
-
-/// The format whose switches are the bits of a number from 0 to 15, both families agreed.
-pub(crate) fn format(bits: u8) -> WireFormat {
-    WireFormat {
-        four_octet_asns: bits & 1 != 0,
-        internal: bits & 2 != 0,
-        extended_message: bits & 4 != 0,
-        extended_next_hop: bits & 8 != 0,
-        families: Family::ALL.to_vec(),
-    }
 }
 
 /// Bits of [`format`]: an external peer with four-octet AS numbers.
@@ -83,46 +68,6 @@ pub(crate) fn read(octets: &[u8], format: &WireFormat) -> Result<Decoded, Messag
 /// The update that octets say, with the faults as code and treatment.
 pub(crate) fn read_update(octets: &[u8], format: &WireFormat) -> Decoded {
     read(octets, format).unwrap_or_else(|error| panic!("{error}: {}", hex(octets)))
-}
-
-/// A message as octets, whole.
-pub(crate) fn write(message: &Message, format: &WireFormat) -> Vec<u8> {
-    let mut out = BytesMut::new();
-    encode(message, format, &mut out);
-    out.to_vec()
-}
-
-/// Splits octets into the messages that they are.
-pub(crate) fn split(octets: &[u8], format: &WireFormat) -> Vec<Bytes> {
-    let mut rest = Bytes::copy_from_slice(octets);
-    let mut messages = Vec::new();
-    while !rest.is_empty() {
-        let length = frame(&rest, format).unwrap().expect("a whole header");
-        messages.push(rest.split_to(length));
-    }
-    messages
-}
-
-/// What UPDATEs say together, announcements with one next hop and family joined.
-pub(crate) fn join(updates: impl IntoIterator<Item = Update>) -> Update {
-    let mut all = Update::default();
-    for update in updates {
-        all.withdrawn.extend(update.withdrawn);
-        if let Some(attributes) = update.attributes {
-            let first = all.attributes.get_or_insert_with(|| attributes.clone());
-            assert_eq!(*first, attributes, "one UPDATE has one set of attributes");
-        }
-        for Announcement { next_hop, prefixes } in update.announced {
-            let same = all.announced.iter_mut().find(|have| {
-                have.next_hop == next_hop && have.prefixes[0].family() == prefixes[0].family()
-            });
-            match same {
-                Some(have) => have.prefixes.extend(prefixes),
-                None => all.announced.push(Announcement { next_hop, prefixes }),
-            }
-        }
-    }
-    all
 }
 
 pub(crate) fn asn(number: u32) -> Asn {

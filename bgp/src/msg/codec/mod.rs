@@ -19,6 +19,8 @@ mod read;
 mod refresh;
 mod update;
 
+use std::fmt;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{Message, Notification, pack};
@@ -71,7 +73,7 @@ pub fn decode(octets: &Bytes, format: &WireFormat) -> Result<Decoded, MessageErr
 
 /// Appends a message to `out`, an UPDATE as several where one cannot hold it: first what is
 /// withdrawn, by family, then each announcement. What cannot be told in this format is
-/// withdrawn instead, see [`pack::pack_announce`].
+/// withdrawn instead, see [`pack_announce`](crate::msg::pack_announce).
 pub fn encode(message: &Message, format: &WireFormat, out: &mut BytesMut) {
     match message {
         Message::Open(open) => open::encode(open, out),
@@ -109,6 +111,13 @@ pub struct AttributeFault {
     pub why: String,
 }
 
+impl fmt::Display for AttributeFault {
+    /// `NEXT_HOP: 3 octets, not 4: prefixes treated as withdrawn`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.why, self.treatment)
+    }
+}
+
 /// What RFC 7606 §2 asks for, mildest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Treatment {
@@ -116,4 +125,13 @@ pub enum Treatment {
     DiscardAttribute,
     /// The prefixes count as withdrawn.
     TreatAsWithdraw,
+}
+
+impl fmt::Display for Treatment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Treatment::DiscardAttribute => "attribute discarded",
+            Treatment::TreatAsWithdraw => "prefixes treated as withdrawn",
+        })
+    }
 }

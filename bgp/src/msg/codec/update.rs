@@ -1,7 +1,6 @@
 //! UPDATE (RFC 4271 §4.3, RFC 4760) to values, with the error handling of RFC 7606.
 
 use bytes::Bytes;
-use rustc_hash::FxHashSet;
 
 use super::attr::{self, code};
 use super::read::{self, Read};
@@ -150,6 +149,8 @@ fn drop_announced(withdrawn: &mut Vec<Prefix>, announced: &[Announcement]) {
     if withdrawn.is_empty() || announced.is_empty() {
         return;
     }
-    let announced: FxHashSet<&Prefix> = announced.iter().flat_map(|a| &a.prefixes).collect();
-    withdrawn.retain(|prefix| !announced.contains(prefix));
+    // Sorted rather than hashed: a peer that picks its prefixes cannot make this slow.
+    let mut announced: Vec<&Prefix> = announced.iter().flat_map(|a| &a.prefixes).collect();
+    announced.sort_unstable();
+    withdrawn.retain(|prefix| announced.binary_search(&prefix).is_err());
 }

@@ -1,6 +1,6 @@
 //! AS_PATH and AS4_PATH (RFC 4271 §4.3 b, RFC 6793), and one path out of both.
 
-use bytes::BufMut;
+use bytes::{BufMut, BytesMut};
 
 use super::write::needs_four_octets;
 use crate::msg::codec::read;
@@ -64,44 +64,37 @@ pub(super) fn is_confederation(segment: &AsSegment) -> bool {
     matches!(segment.kind, SegmentKind::ConfedSequence | SegmentKind::ConfedSet)
 }
 
-/// The value of an AS_PATH; numbers over two octets as AS_TRANS if the peer has only these.
-/// A segment of more than 255 numbers becomes several.
-pub(super) fn encode(path: &AsPath, four_octet_asns: bool) -> Vec<u8> {
-    let mut value = Vec::with_capacity(2 + path.hops().saturating_mul(4));
-    put_segments(path.0.iter(), four_octet_asns, &mut value);
-    value
-}
-
-/// The value of an AS4_PATH; `None` if the AS_PATH says it all (RFC 6793 §4.2.2). Segments
-/// of a confederation must not be in it.
-pub(super) fn encode_as4(path: &AsPath) -> Option<Vec<u8>> {
-    let outside = || path.0.iter().filter(|segment| !is_confederation(segment));
-    if !outside().any(|segment| segment.asns.iter().any(|&asn| needs_four_octets(asn))) {
-        return None;
-    }
-    let mut value = Vec::new();
-    put_segments(outside(), true, &mut value);
-    Some(value)
-}
-
-fn put_segments<'a>(
-    segments: impl Iterator<Item = &'a AsSegment>,
-    four_octet_asns: bool,
-    value: &mut Vec<u8>,
-) {
+/// Appends segments; numbers over two octets as AS_TRANS if the peer has only these. A
+/// segment of more than 255 numbers becomes several.
+pub(super) fn encode(segments: &[AsSegment], four_octet_asns: bool, out: &mut BytesMut) {
     for segment in segments {
         for chunk in segment.asns.chunks(255) {
-            value.put_u8(segment_octet(segment.kind));
-            value.put_u8(u8::try_from(chunk.len()).unwrap_or(u8::MAX));
+            out.put_u8(segment_octet(segment.kind));
+            out.put_u8(u8::try_from(chunk.len()).unwrap_or(u8::MAX));
             for asn in chunk {
                 if four_octet_asns {
-                    value.put_u32(asn.get());
+                    out.put_u32(asn.get());
                 } else {
-                    value.put_u16(asn.two_octets());
+                    out.put_u16(asn.two_octets());
                 }
             }
         }
     }
+}
+
+/// How many octets [`encode`] will write.
+pub(super) fn encoded_len(segments: &[AsSegment], four_octet_asns: bool) -> usize {
+    let width = if four_octet_asns { 4 } else { 2 };
+    let segment = |s: &AsSegment| s.asns.len() * width + s.asns.len().div_ceil(255) * 2;
+    segments.iter().map(segment).sum()
+}
+
+/// The segments of an AS4_PATH; `None` if the AS_PATH says it all (RFC 6793 §4.2.2). Those of
+/// a confederation must not be in it.
+pub(super) fn as4_segments(path: &AsPath) -> Option<Vec<AsSegment>> {
+    let outside = || path.0.iter().filter(|segment| !is_confederation(segment));
+    let is_needed = outside().any(|segment| segment.asns.iter().any(|&asn| needs_four_octets(asn)));
+    is_needed.then(|| outside().cloned().collect())
 }
 
 /// The path that an AS_PATH with AS_TRANS and an AS4_PATH mean together (RFC 6793 §4.2.3):
@@ -124,18 +117,15 @@ pub(super) fn merge(path: AsPath, mut as4: AsPath) -> AsPath {
         }
         merged.push(segment);
     }
-    for segment in as4.0 {
-        match merged.last_mut() {
-            // The seam between the two is none in the path.
-            Some(last)
-                if last.kind == SegmentKind::Sequence
-                    && segment.kind == SegmentKind::Sequence
-                    && last.asns.len() + segment.asns.len() <= 255 =>
-            {
-                last.asns.extend(segment.asns);
-            }
-            _ => merged.push(segment),
-        }
+    let mut as4 = as4.0.into_iter().peekable();
+    // The seam between the two is none in the path.
+    if let (Some(last), Some(first)) = (merged.last_mut(), as4.peek())
+        && last.kind == SegmentKind::Sequence
+        && first.kind == SegmentKind::Sequence
+        && last.asns.len() + first.asns.len() <= 255
+    {
+        last.asns.extend(as4.next().map(|segment| segment.asns).unwrap_or_default());
     }
+    merged.extend(as4);
     AsPath(merged)
 }

@@ -57,7 +57,7 @@ struct Known {
     flags: u8,
     /// What happens if the value is malformed. Multiprotocol attributes end the session.
     malformed: Treatment,
-    /// Whether an external peer has no business to send it: dropped then, whatever it holds.
+    /// Whether it stays inside an AS.
     internal_only: bool,
 }
 
@@ -87,6 +87,20 @@ impl Known {
             _ => return None,
         };
         Some(Self { flags, malformed, internal_only })
+    }
+
+    /// Who the peer is if it has no business to send the attribute, which is dropped then,
+    /// whatever flags and value it has.
+    fn out_of_place(&self, code: u8, format: &WireFormat) -> Option<&'static str> {
+        match code {
+            // RFC 7606 §7.5, 7.9, 7.10.
+            _ if self.internal_only && !format.internal => Some("an external peer"),
+            // RFC 6793 §4.1, 6.
+            code::AS4_PATH | code::AS4_AGGREGATOR if format.four_octet_asns => {
+                Some("a peer with four-octet AS numbers")
+            }
+            _ => None,
+        }
     }
 }
 
@@ -140,21 +154,22 @@ impl List {
         let Some(known) = Known::by_code(code) else {
             return self.take_unknown(attribute, octets);
         };
-        if known.internal_only && !format.internal {
-            let why = format!("{} from an external peer", code::name(code));
+        if let Some(sender) = known.out_of_place(code, format) {
+            let why = format!("{} from {sender}", code::name(code));
             self.fault(code, Treatment::DiscardAttribute, why);
             return Ok(());
         }
         let flags = attribute.flags & code::OPTIONAL_TRANSITIVE;
         let conflict = (flags != known.flags)
-            .then(|| format!("{} has flags 0x{:02x}", code::name(code), attribute.flags));
+            .then(|| format!("{} with flags 0x{:02x}", code::name(code), attribute.flags));
         if matches!(code, code::MP_REACH_NLRI | code::MP_UNREACH_NLRI) {
             // The prefixes must be found even if the flags are wrong.
             self.take_multiprotocol(attribute, format)?;
         } else if code == code::NEXT_HOP {
             self.next_hop = Some(match conflict {
                 Some(why) => Err(why),
-                None => value::next_hop(attribute.value),
+                None => value::next_hop(attribute.value)
+                    .map_err(|why| format!("{}: {why}", code::name(code))),
             });
             return Ok(());
         } else if conflict.is_none()
@@ -245,10 +260,6 @@ impl List {
                 a.extended_communities = value::extended_communities(value)?;
             }
             code::LARGE_COMMUNITY => a.large_communities = value::large_communities(value)?,
-            // RFC 6793 §4.1: speakers with four-octet numbers do not send these two.
-            code::AS4_PATH | code::AS4_AGGREGATOR if format.four_octet_asns => {
-                return Err("from a peer with four-octet AS numbers".to_owned());
-            }
             code::AS4_PATH => self.as4_path = Some(as_path::decode(value, true)?),
             code::AS4_AGGREGATOR => self.as4_aggregator = Some(value::aggregator(value, true)?),
             code::PREFIX_SID => {

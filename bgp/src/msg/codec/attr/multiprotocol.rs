@@ -101,5 +101,5 @@ fn v6(global: Ipv6Addr, second: Option<Ipv6Addr>) -> Result<NextHop, String> {
 }
 
 fn bad(address: std::net::IpAddr) -> String {
-    format!("next hop {address}")
+    format!("MP_REACH_NLRI: next hop {address}")
 }

@@ -43,8 +43,8 @@ pub(super) fn origin(value: &[u8]) -> Result<Origin, String> {
 /// NEXT_HOP (RFC 4271 §4.3 c). An address that no host can have is as bad as a wrong
 /// length: RFC 4271 §6.3 calls both syntactically incorrect, RFC 7606 §7.3 withdraws.
 pub(super) fn next_hop(value: &[u8]) -> Result<Ipv4Addr, String> {
-    let address = Ipv4Addr::from(exactly::<4>(value).map_err(|why| format!("NEXT_HOP: {why}"))?);
-    if is_host_v4(address) { Ok(address) } else { Err(format!("next hop {address}")) }
+    let address = Ipv4Addr::from(exactly::<4>(value)?);
+    if is_host_v4(address) { Ok(address) } else { Err(format!("address {address}")) }
 }
 
 /// Whether a host can have the address: not 0.0.0.0/8, loopback, multicast or broadcast.

@@ -6,11 +6,11 @@ use std::slice;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{as_path, code};
-use crate::msg::{Aggregator, Attributes, Origin, UnknownAttribute, WireFormat};
+use crate::msg::{Aggregator, AsSegment, Attributes, Origin, UnknownAttribute, WireFormat};
 use crate::net::Asn;
 
 /// The attributes as octets without next hop and multiprotocol attributes, in ascending
-/// order of type codes: what [`pack_announce`](crate::msg::pack::pack_announce) puts behind
+/// order of type codes: what [`pack_announce`](crate::msg::pack_announce) puts behind
 /// the prefixes, made once for all peers of one format.
 ///
 /// Towards an external peer LOCAL_PREF and the reflection attributes are left out
@@ -18,11 +18,10 @@ use crate::net::Asn;
 /// AS4_AGGREGATOR are added where they say more (RFC 6793 §4.2.2).
 pub fn encode_attributes(attributes: &Attributes, format: &WireFormat) -> Bytes {
     let mut list =
-        List { out: BytesMut::with_capacity(64), unknown: attributes.unknown.iter().peekable() };
+        List { out: BytesMut::with_capacity(128), unknown: attributes.unknown.iter().peekable() };
     let a = attributes;
     list.put(code::ORIGIN, code::WELL_KNOWN, &[origin_octet(a.origin)]);
-    let path = as_path::encode(&a.as_path, format.four_octet_asns);
-    list.put(code::AS_PATH, code::WELL_KNOWN, &path);
+    list.put_path(code::AS_PATH, code::WELL_KNOWN, &a.as_path.0, format.four_octet_asns);
     if let Some(med) = a.med {
         list.put(code::MULTI_EXIT_DISC, code::OPTIONAL, &med.to_be_bytes());
     }
@@ -36,42 +35,36 @@ pub fn encode_attributes(attributes: &Attributes, format: &WireFormat) -> Bytes 
         let value = aggregator_octets(aggregator, format.four_octet_asns);
         list.put(code::AGGREGATOR, code::OPTIONAL_TRANSITIVE, &value);
     }
-    list.put_all(code::COMMUNITIES, code::OPTIONAL_TRANSITIVE, &a.communities, |community, out| {
-        out.put_u32(community.0);
+    list.put_all(code::COMMUNITIES, code::OPTIONAL_TRANSITIVE, &a.communities, |community| {
+        community.0.to_be_bytes()
     });
     if format.internal {
         if let Some(originator) = a.originator_id {
             list.put(code::ORIGINATOR_ID, code::OPTIONAL, &originator.get().to_be_bytes());
         }
-        list.put_all(code::CLUSTER_LIST, code::OPTIONAL, &a.cluster_list, |cluster, out| {
-            out.put_u32(cluster.0);
+        list.put_all(code::CLUSTER_LIST, code::OPTIONAL, &a.cluster_list, |cluster| {
+            cluster.0.to_be_bytes()
         });
     }
-    list.put_all(
-        code::EXTENDED_COMMUNITIES,
-        code::OPTIONAL_TRANSITIVE,
-        &a.extended_communities,
-        |community, out| out.put_slice(&community.0),
-    );
+    let extended = &a.extended_communities;
+    list.put_all(code::EXTENDED_COMMUNITIES, code::OPTIONAL_TRANSITIVE, extended, |c| c.0);
     if !format.four_octet_asns {
-        if let Some(path) = as_path::encode_as4(&a.as_path) {
-            list.put(code::AS4_PATH, code::OPTIONAL_TRANSITIVE, &path);
+        if let Some(segments) = as_path::as4_segments(&a.as_path) {
+            list.put_path(code::AS4_PATH, code::OPTIONAL_TRANSITIVE, &segments, true);
         }
         if let Some(aggregator) = a.aggregator.filter(|a| needs_four_octets(a.asn)) {
             let value = aggregator_octets(aggregator, true);
             list.put(code::AS4_AGGREGATOR, code::OPTIONAL_TRANSITIVE, &value);
         }
     }
-    list.put_all(
-        code::LARGE_COMMUNITY,
-        code::OPTIONAL_TRANSITIVE,
-        &a.large_communities,
-        |community, out| {
-            out.put_u32(community.global);
-            out.put_u32(community.local1);
-            out.put_u32(community.local2);
-        },
-    );
+    let large = &a.large_communities;
+    list.put_all(code::LARGE_COMMUNITY, code::OPTIONAL_TRANSITIVE, large, |community| {
+        let mut octets = [0; 12];
+        octets[..4].copy_from_slice(&community.global.to_be_bytes());
+        octets[4..8].copy_from_slice(&community.local1.to_be_bytes());
+        octets[8..].copy_from_slice(&community.local2.to_be_bytes());
+        octets
+    });
     list.finish()
 }
 
@@ -117,18 +110,28 @@ impl List<'_> {
         self.out.put_slice(value);
     }
 
-    /// Appends an attribute that is a list of values, unless that is empty.
-    fn put_all<T>(&mut self, code: u8, flags: u8, items: &[T], one: impl Fn(&T, &mut BytesMut)) {
+    fn put_path(&mut self, code: u8, flags: u8, segments: &[AsSegment], four_octet_asns: bool) {
+        self.put_unknown_before(code);
+        put_head(code, flags, as_path::encoded_len(segments, four_octet_asns), &mut self.out);
+        as_path::encode(segments, four_octet_asns, &mut self.out);
+    }
+
+    /// Appends an attribute that is a list of values of `N` octets, unless that is empty.
+    fn put_all<T, const N: usize>(
+        &mut self,
+        code: u8,
+        flags: u8,
+        items: &[T],
+        octets: impl Fn(&T) -> [u8; N],
+    ) {
         if items.is_empty() {
             return;
         }
         self.put_unknown_before(code);
-        let mut value = BytesMut::with_capacity(items.len().saturating_mul(size_of::<T>()));
+        put_head(code, flags, items.len().saturating_mul(N), &mut self.out);
         for item in items {
-            one(item, &mut value);
+            self.out.put_slice(&octets(item));
         }
-        put_head(code, flags, value.len(), &mut self.out);
-        self.out.put_slice(&value);
     }
 
     /// Appends the unknown attributes whose turn it is, as partial (RFC 4271 §5).
