@@ -1,7 +1,7 @@
 //! The RIB at work: bulk transfer, many peers with the same prefixes, all to all, loss of a peer.
 
-#[path = "../tests/rib_support/mod.rs"]
-mod rib_support;
+#[path = "../tests/rib/support.rs"]
+mod support;
 
 use std::hint::black_box;
 
@@ -9,7 +9,7 @@ use brindle_bgp::msg::{Attributes, Update};
 use brindle_bgp::net::Prefix;
 use brindle_bgp::rib::{PeerId, PeerKind, Rib};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use rib_support::{along, announce, hop, numbered, peer, session, settings};
+use support::{along, announce, hop, numbered, peer, session, settings};
 
 /// Octets that a peer's socket takes at a time.
 const BUDGET: usize = 64 << 10;
@@ -115,7 +115,7 @@ fn mesh(c: &mut Criterion) {
     let updates: Vec<Update> = (0..500)
         .map(|number| {
             let prefixes = [numbered(2 * number), numbered(2 * number + 1)];
-            announce(&prefixes, rib_support::address_hop(number), along(&[]))
+            announce(&prefixes, support::address_hop(number), along(&[]))
         })
         .collect();
     group.bench_function("500 clients with 2 prefixes, all to all", |b| {

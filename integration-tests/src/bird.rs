@@ -16,8 +16,9 @@ use crate::wait::{SOON, until};
 pub struct Bird {
     host: Host,
     plan: Plan,
-    folder: TempDir,
     process: Process,
+    // Dropped last: the log of the above is in it.
+    folder: TempDir,
 }
 
 impl Bird {

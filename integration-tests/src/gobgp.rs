@@ -17,8 +17,9 @@ use crate::wait::{SOON, until};
 pub struct Gobgp {
     host: Host,
     plan: Plan,
-    folder: TempDir,
     process: Process,
+    // Dropped last: the log of the above is in it.
+    folder: TempDir,
 }
 
 impl Gobgp {

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use serde::Serialize;
 
-use super::Exit;
+use super::output::{Format, yaml};
+use super::{Exit, complain};
 use crate::lab::fault::{self, Fault};
 use crate::lab::plan::{LabName, Options, Plan, TorKind};
 use crate::lab::state::{Lab, Phase, Place};
@@ -32,8 +34,8 @@ enum Command {
     /// List nodes, pods and routers with addresses and the state of their speakers
     Ls {
         /// How to print it
-        #[arg(short, long, value_enum, default_value_t)]
-        output: Output,
+        #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
+        output: Format,
     },
     /// Run a command inside a node, pod or router
     Exec {
@@ -49,8 +51,8 @@ enum Command {
     /// Send TCP, UDP, ICMP and full-size packets between all pods and check how they travel
     Test {
         /// How to print it
-        #[arg(short, long, value_enum, default_value_t)]
-        output: Output,
+        #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
+        output: Format,
     },
     /// Keep a user namespace open
     #[command(hide = true)]
@@ -91,21 +93,12 @@ struct Up {
     wait: u64,
 }
 
-#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
-enum Output {
-    /// For people
-    #[default]
-    Table,
-    /// For programs
-    Json,
-}
-
 /// Runs it.
 pub fn run(args: Args) -> Exit {
     let name = args.name;
     let place = Place::find();
     let done = match args.command {
-        Command::Up(up) => run_up(&place, name, &up),
+        Command::Up(up) => run_up(&place, &name, &up),
         Command::Down => run_down(&place, &name),
         Command::Ls { output } => run_ls(&place, &name, output),
         Command::Exec { target, command } => run_exec(&place, &name, &target, &command),
@@ -119,7 +112,7 @@ pub fn run(args: Args) -> Exit {
         }
     };
     done.unwrap_or_else(|error| {
-        eprintln!("brindle lab: {error:#}");
+        complain(format_args!("{error:#}"));
         let denied = |cause: &(dyn std::error::Error + 'static)| {
             let io = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
             io == Some(std::io::ErrorKind::PermissionDenied)
@@ -128,7 +121,7 @@ pub fn run(args: Args) -> Exit {
     })
 }
 
-fn run_up(place: &Place, name: LabName, up: &Up) -> anyhow::Result<Exit> {
+fn run_up(place: &Place, name: &LabName, up: &Up) -> anyhow::Result<Exit> {
     let program = std::env::current_exe().context("cannot find this program")?;
     let options = Options {
         name: name.clone(),
@@ -144,7 +137,7 @@ fn run_up(place: &Place, name: LabName, up: &Up) -> anyhow::Result<Exit> {
         crate::lab::netns::program("bird")?;
     }
     if up.replace {
-        down::down(place, &name)?;
+        down::down(place, name)?;
     }
     let start = Instant::now();
     let mut lab = Lab::create(place, options, program)?;
@@ -152,8 +145,8 @@ fn run_up(place: &Place, name: LabName, up: &Up) -> anyhow::Result<Exit> {
         let context = format!("lab \"{name}\" could not be built and was removed again");
         drop(lab);
         // from inside a user namespace `down` is of no use; its processes end by their mark
-        if let Err(worse) = down::down(place, &name) {
-            eprintln!("brindle lab: {worse:#}; `brindle lab down --name {name}` tries again");
+        if let Err(worse) = down::down(place, name) {
+            complain(format_args!("{worse:#}; `brindle lab down --name {name}` tries again"));
         }
         return Err(error.context(context));
     }
@@ -239,12 +232,10 @@ fn run_down(place: &Place, name: &LabName) -> anyhow::Result<Exit> {
     Ok(Exit::Fine)
 }
 
-fn run_ls(place: &Place, name: &LabName, output: Output) -> anyhow::Result<Exit> {
+fn run_ls(place: &Place, name: &LabName, output: Format) -> anyhow::Result<Exit> {
     let listing = list::list(&Lab::open(place, name)?);
-    match output {
-        Output::Table => print!("{}", listing.render()),
-        Output::Json => println!("{}", serde_json::to_string_pretty(&listing)?),
-    }
+    let table = || listing.render(output == Format::Wide);
+    show(output, &listing, &listing.items, |item| Some(item.name.clone()), table)?;
     Ok(if listing.is_good() { Exit::Fine } else { Exit::Bad })
 }
 
@@ -266,15 +257,43 @@ fn run_fault(place: &Place, name: &LabName, fault: &Fault) -> anyhow::Result<Exi
     Ok(Exit::Fine)
 }
 
-fn run_test(place: &Place, name: &LabName, output: Output) -> anyhow::Result<Exit> {
+fn run_test(place: &Place, name: &LabName, output: Format) -> anyhow::Result<Exit> {
     let lab = Lab::open(place, name)?;
     lab.enter()?;
     let report = traffic::run(&lab)?;
-    match output {
-        Output::Table => print!("{}", traffic::report::render(&lab.state.plan, &report)),
-        Output::Json => println!("{}", serde_json::to_string_pretty(&report)?),
-    }
+    let table = || traffic::report::render(&lab.state.plan, &report);
+    let failed = |outcome: &traffic::Outcome| {
+        let name = || format!("{}->{}", outcome.from, outcome.to);
+        (!outcome.failures.is_empty()).then(name)
+    };
+    show(output, &report, &report.outcomes, failed, table)?;
     Ok(if report.passed { Exit::Fine } else { Exit::Bad })
+}
+
+/// Prints an answer. `name` says how an item is called where names alone are wanted, if it is
+/// to be named.
+fn show<I: Serialize>(
+    format: Format,
+    whole: &impl Serialize,
+    items: &[I],
+    name: impl Fn(&I) -> Option<String>,
+    table: impl FnOnce() -> String,
+) -> anyhow::Result<()> {
+    let text = match format {
+        Format::Table | Format::Wide => table(),
+        Format::Json => serde_json::to_string_pretty(whole)? + "\n",
+        Format::Yaml => yaml(whole)?,
+        Format::Jsonl => {
+            let lines: Result<Vec<_>, _> = items.iter().map(serde_json::to_string).collect();
+            lines?.into_iter().map(|line| line + "\n").collect()
+        }
+        Format::Name => items.iter().filter_map(name).map(|name| name + "\n").collect(),
+    };
+    // nobody listens any more: the exit code still says what was found
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 /// A line that is written over on a terminal; elsewhere one line for each change.

@@ -7,9 +7,7 @@ use std::fs;
 use anyhow::Context;
 
 use super::netns;
-use super::plan::{
-    Node, POD_GATEWAY_V4, POD_GATEWAY_V6, Plan, Pod, RACK_BRIDGE, Tor, TorKind, UPLINK,
-};
+use super::plan::{Node, POD_GATEWAY_V4, POD_GATEWAY_V6, Plan, Pod, RACK_BRIDGE, TorKind, UPLINK};
 use super::process::{self, ProcessId, Start};
 use super::speakers;
 use super::state::Lab;
@@ -201,10 +199,10 @@ pub fn files(lab: &Lab) -> anyhow::Result<()> {
 /// There is no such node, or its program cannot be run.
 pub fn start_speaker(lab: &Lab, name: &str) -> anyhow::Result<ProcessId> {
     let plan = &lab.state.plan;
-    let namespace = match (plan.node(name), plan.tor(name)) {
-        (Some(Node { namespace, .. }), _) | (_, Some(Tor { namespace, .. })) => namespace,
-        _ => anyhow::bail!("no node or router \"{name}\" in this lab"),
-    };
+    let found = super::exec::find(plan, name)?;
+    if found.speaker != name {
+        anyhow::bail!("{name} is a pod and has no speaker; its node is {}", found.speaker);
+    }
     let dir = lab.speaker_dir(name);
     let is_bird = plan.tor(name).is_some() && lab.state.options.tor == TorKind::Bird;
     let command: Vec<OsString> = if is_bird {
@@ -222,7 +220,7 @@ pub fn start_speaker(lab: &Lab, name: &str) -> anyhow::Result<ProcessId> {
     };
     process::start(&Start {
         program: &lab.state.program,
-        namespace,
+        namespace: found.namespace,
         log: &lab.log(name),
         mark: &lab.state.id,
         command: &command.iter().map(OsString::as_os_str).collect::<Vec<&OsStr>>(),

@@ -95,11 +95,13 @@ impl Listing {
         self.phase == Phase::Up && self.items.iter().all(runs)
     }
 
-    /// The table, what is broken on purpose, and how to get in.
-    pub fn render(&self) -> String {
+    /// The table (`wide` with namespaces), what is broken on purpose, and how to get in.
+    pub fn render(&self, wide: bool) -> String {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
-        table.set_header(["NAME", "KIND", "ADDRESSES", "POD CIDRS", "PID", "STATE"]);
+        let mut header = vec!["NAME", "KIND", "ADDRESSES", "POD CIDRS", "PID", "STATE"];
+        header.extend(wide.then_some("NAMESPACE"));
+        table.set_header(header);
         for item in &self.items {
             let dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
             let state = match item.state {
@@ -112,14 +114,16 @@ impl Listing {
                     format!("ended: brindle lab fault start {}", item.name)
                 }
             };
-            table.add_row([
+            let mut row = vec![
                 item.name.clone(),
                 item.kind.to_owned(),
                 item.addresses.join(", "),
                 dash(item.pod_cidrs.join(", ")),
                 item.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
                 state,
-            ]);
+            ];
+            row.extend(wide.then(|| item.namespace.clone()));
+            table.add_row(row);
         }
         let mut text: String = table.lines().map(|line| line.trim().to_owned() + "\n").collect();
         for (a, b) in &self.partitions {

@@ -50,8 +50,8 @@ pub fn hold(program: &Path, base: &Path, log: &Path, mark: &str) -> anyhow::Resu
         let _ = child.wait();
         let why = fs::read_to_string(log).unwrap_or_default();
         bail!(
-            "a lab without root needs user namespaces, and this machine refuses them: {}\n\
-             Run it as root (sudo), or allow them; look at these where they exist: \
+            "a lab without root needs user namespaces, and this machine refuses them ({}); run it \
+             as root (sudo), or allow them; look at these where they exist: \
              user.max_user_namespaces (0 forbids), kernel.unprivileged_userns_clone (0 forbids), \
              kernel.apparmor_restrict_unprivileged_userns (1 forbids), or a container's seccomp \
              profile",

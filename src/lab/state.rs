@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
@@ -87,11 +87,16 @@ impl Place {
     }
 }
 
-/// Whether network namespaces can be made and named here; tried on a thread that ends.
+/// Whether network namespaces can be made and named here, and left again, which the root of a
+/// mere user namespace cannot do; tried on a thread that ends.
 fn may_make_namespaces() -> bool {
     let run_is_ours = nix::unistd::access("/run", nix::unistd::AccessFlags::W_OK).is_ok();
-    let attempt = || unshare(CloneFlags::CLONE_NEWNET).is_ok();
-    run_is_ours && std::thread::spawn(attempt).join().unwrap_or(false)
+    let attempt = || {
+        let here = File::open("/proc/thread-self/ns/net")?;
+        unshare(CloneFlags::CLONE_NEWNET)?;
+        Ok::<_, std::io::Error>(setns(here, CloneFlags::CLONE_NEWNET)?)
+    };
+    run_is_ours && std::thread::spawn(attempt).join().is_ok_and(|tried| tried.is_ok())
 }
 
 /// A lab's folder, held so that no other command changes the lab meanwhile.

@@ -174,17 +174,8 @@ impl Turn<'_> {
         if !self.journals.withdraws.has_from(start) {
             return None;
         }
-        let limit = self.journals.withdraws.limit(start);
-        let mut chunk = Chunk::default();
-        for (at, id) in self.journals.withdraws.from(start) {
-            if chunk.prefixes.len() == CHUNK_PREFIXES || at >= limit {
-                break;
-            }
-            chunk.end = at + 1;
-            if self.journals.is_live(at, id) {
-                chunk.prefixes.push(id);
-            }
-        }
+        let (end, prefixes) = self.journals.stretch(&self.journals.withdraws, start);
+        let mut chunk = Chunk { end, prefixes, ..Chunk::default() };
         // Encode for all only what all were told as far as this member can tell.
         if chunk.prefixes.iter().all(|&id| self.lane.told.has(id)) {
             let mut messages = Vec::new();
@@ -228,17 +219,7 @@ impl Turn<'_> {
         if !self.journals.announces.has_from(start) {
             return None;
         }
-        let limit = self.journals.announces.limit(start);
-        let (mut end, mut ids) = (start, Vec::new());
-        for (at, id) in self.journals.announces.from(start) {
-            if ids.len() == CHUNK_PREFIXES || at >= limit {
-                break;
-            }
-            end = at + 1;
-            if self.journals.is_live(at, id) {
-                ids.push(id);
-            }
-        }
+        let (end, ids) = self.journals.stretch(&self.journals.announces, start);
         let chunk = Arc::new(Chunk { end, ..self.encode(&ids) });
         if self.is_shared {
             self.journals.announces.keep(start, &chunk);

@@ -1,8 +1,10 @@
 //! Attribute sets, each distinct one held once, with what the decision process asks of it.
 
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use bytes::Bytes;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use crate::msg::{Attributes, Community, Origin};
 use crate::net::{Asn, RouterId};
@@ -82,6 +84,9 @@ struct Slot {
     holders: u32,
     /// Grows each time that the slot gets another set.
     generation: u32,
+    hash: u64,
+    /// The next slot whose set has the same hash.
+    next: Option<u32>,
 }
 
 /// All attribute sets in use. Holders count by hand: [`AttrStore::hold`] for each path that
@@ -90,35 +95,45 @@ struct Slot {
 pub(super) struct AttrStore {
     slots: Vec<Slot>,
     free: Vec<u32>,
-    by_value: FxHashMap<Arc<Attributes>, u32>,
+    /// The first slot of each hash: hashing a set is dear, and a map of the sets themselves
+    /// would do it again for all of them whenever it grows.
+    by_hash: FxHashMap<u64, u32>,
 }
 
 impl AttrStore {
     /// The set equal to `attributes`, held once for the caller.
-    pub(super) fn intern(&mut self, attributes: Attributes) -> AttrId {
-        if let Some(&index) = self.by_value.get(&attributes) {
-            self.hold(AttrId(index));
-            return AttrId(index);
+    pub(super) fn intern(&mut self, mut attributes: Attributes) -> AttrId {
+        let hash = FxBuildHasher.hash_one(&attributes);
+        let first = self.by_hash.get(&hash).copied();
+        let mut at = first;
+        while let Some(index) = at {
+            let slot = &mut self.slots[index as usize];
+            if *slot.attributes == attributes {
+                slot.holders += 1;
+                return AttrId(index);
+            }
+            at = slot.next;
         }
         let key = AttrKey::of(&attributes);
+        for unknown in &mut attributes.unknown {
+            // The value is a part of what was read: kept as it is, it would keep all of that.
+            unknown.value = Bytes::copy_from_slice(&unknown.value);
+        }
         let attributes = Arc::new(attributes);
+        let slot = Slot { attributes, key, holders: 1, generation: 0, hash, next: first };
         let index = match self.free.pop() {
             Some(index) => {
-                let slot = &mut self.slots[index as usize];
-                slot.attributes = Arc::clone(&attributes);
-                slot.key = key;
-                slot.holders = 1;
-                slot.generation = slot.generation.wrapping_add(1);
+                let place = &mut self.slots[index as usize];
+                let generation = place.generation.wrapping_add(1);
+                *place = Slot { generation, ..slot };
                 index
             }
             None => {
-                let index = u32::try_from(self.slots.len()).expect("fewer sets than paths");
-                let attributes = Arc::clone(&attributes);
-                self.slots.push(Slot { attributes, key, holders: 1, generation: 0 });
-                index
+                self.slots.push(slot);
+                u32::try_from(self.slots.len() - 1).expect("fewer sets than paths")
             }
         };
-        self.by_value.insert(attributes, index);
+        self.by_hash.insert(hash, index);
         AttrId(index)
     }
 
@@ -132,9 +147,31 @@ impl AttrStore {
         let slot = &mut self.slots[id.0 as usize];
         slot.holders -= 1;
         if slot.holders == 0 {
-            self.by_value.remove(&slot.attributes);
             slot.attributes = Arc::default();
+            let (hash, next) = (slot.hash, slot.next.take());
+            self.unlink(hash, id.0, next);
             self.free.push(id.0);
+        }
+    }
+
+    /// Takes a slot out of the chain of its hash.
+    fn unlink(&mut self, hash: u64, index: u32, next: Option<u32>) {
+        let Some(&first) = self.by_hash.get(&hash) else { return };
+        if first == index {
+            match next {
+                Some(next) => self.by_hash.insert(hash, next),
+                None => self.by_hash.remove(&hash),
+            };
+            return;
+        }
+        let mut at = Some(first);
+        while let Some(before) = at {
+            let slot = &mut self.slots[before as usize];
+            at = slot.next;
+            if at == Some(index) {
+                slot.next = next;
+                return;
+            }
         }
     }
 
@@ -155,7 +192,7 @@ impl AttrStore {
 
     /// Number of distinct sets.
     pub(super) fn len(&self) -> usize {
-        self.by_value.len()
+        self.slots.len() - self.free.len()
     }
 }
 
@@ -179,6 +216,37 @@ mod tests {
         let reused = store.intern(med(3));
         assert_eq!(reused, a, "the slot is used again");
         assert_ne!(store.generation(reused), before, "but can be told from before");
+    }
+
+    #[test]
+    fn sets_with_the_same_hash_are_told_apart_and_leave_in_any_order() {
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let mut store = AttrStore::default();
+            let ids = [1, 2, 3]
+                .map(|med| store.intern(Attributes { med: Some(med), ..Attributes::default() }));
+            // No need to find real ones: chain them as if their hashes were one.
+            store.by_hash = FxHashMap::from_iter([(9, ids[2].0)]);
+            for (slot, next) in store.slots.iter_mut().zip([None, Some(ids[0].0), Some(ids[1].0)]) {
+                (slot.hash, slot.next) = (9, next);
+            }
+            let chain = |store: &AttrStore| {
+                let mut at = store.by_hash.get(&9).copied();
+                let mut meds = Vec::new();
+                while let Some(index) = at {
+                    let slot = &store.slots[index as usize];
+                    meds.extend(slot.attributes.med);
+                    at = slot.next;
+                }
+                meds
+            };
+            let mut left = vec![3, 2, 1];
+            for place in order {
+                assert_eq!(chain(&store), left, "{order:?}");
+                store.release(ids[place]);
+                left.retain(|&med| med != place as u32 + 1);
+            }
+            assert!(store.by_hash.is_empty(), "{order:?}");
+        }
     }
 
     #[test]

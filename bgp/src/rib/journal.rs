@@ -75,8 +75,8 @@ impl Journal {
     }
 
     /// Where an encoding that begins here must end, so that no two overlap.
-    pub(super) fn limit(&self, start: u32) -> u32 {
-        self.chunks.range(start.saturating_add(1)..).next().map_or(u32::MAX, |(&next, _)| next)
+    fn limit(&self, start: u32) -> Option<u32> {
+        self.chunks.range(start.saturating_add(1)..).next().map(|(&next, _)| next)
     }
 
     /// Keeps an encoding for the members that come after. One that overlaps with one that is
@@ -167,6 +167,26 @@ impl Lane {
     /// Whether this entry is the latest of its prefix.
     pub(super) fn is_live(&self, sequence: u32, id: u32) -> bool {
         self.last.get(id as usize) == Some(&sequence)
+    }
+
+    /// The live entries of one of the journals that make up an encoding from `start` on, and
+    /// the sequence number that it ends before: always behind `start` if there are entries.
+    pub(super) fn stretch(&self, journal: &Journal, start: u32) -> (u32, Vec<u32>) {
+        let limit = journal.limit(start);
+        let (mut end, mut ids) = (start, Vec::new());
+        for (at, id) in journal.from(start) {
+            if ids.len() == CHUNK_PREFIXES {
+                return (end, ids);
+            }
+            if limit.is_some_and(|limit| at >= limit) {
+                break;
+            }
+            end = at + 1;
+            if self.is_live(at, id) {
+                ids.push(id);
+            }
+        }
+        (limit.unwrap_or(end), ids)
     }
 
     /// Whether a live entry of this prefix stands at or behind a sequence number.
@@ -279,6 +299,38 @@ mod tests {
         lane.lead_to(lane.next());
         lane.announce(1, true);
         assert_eq!(lane.announces.len(), 2, "somebody has passed the first one");
+    }
+
+    #[test]
+    fn numbers_begin_anew_before_they_run_out() {
+        let mut lane = Lane { next: u32::MAX - 20, lead: u32::MAX - 20, ..Lane::default() };
+        let mut count = 0;
+        while !lane.is_full(0) {
+            lane.announce(count, false);
+            count += 1;
+        }
+        assert!(count > 0);
+        lane.restart();
+        assert_eq!((lane.next(), lane.announces.len()), (1, 0));
+        assert!(!lane.is_pending(lane.next(), 0), "what came before is not taken for news");
+        lane.announce(0, true);
+        assert_eq!(live(&lane, &lane.announces), [0]);
+    }
+
+    #[test]
+    fn a_stretch_ends_where_a_kept_one_begins_and_always_moves_on() {
+        let mut lane = Lane::default();
+        for id in 0..4 {
+            lane.withdraw(id);
+            lane.announce(10 + id, false);
+        }
+        // Announcements have the numbers 2, 4, 6, 8.
+        assert_eq!(lane.stretch(&lane.announces, 1), (9, vec![10, 11, 12, 13]));
+        lane.announces.keep(4, &Arc::new(Chunk { end: 7, ..Chunk::default() }));
+        assert_eq!(lane.stretch(&lane.announces, 1), (4, vec![10]));
+        assert_eq!(lane.stretch(&lane.announces, 3), (4, vec![]));
+        assert_eq!(lane.stretch(&lane.announces, 7), (9, vec![13]));
+        assert_eq!(lane.stretch(&lane.withdraws, 1), (8, vec![0, 1, 2, 3]));
     }
 
     #[test]

@@ -267,12 +267,12 @@ mod tests {
 
     #[test]
     fn the_outermost_header_is_read() {
-        let mut v4 = vec![0_u8; 40];
+        let mut v4 = [0_u8; 40];
         (v4[0], v4[9], v4[22], v4[23]) = (0x45, 6, 0x01, 0xbb);
         v4[12..20].copy_from_slice(&[10, 244, 1, 11, 10, 244, 2, 12]);
-        let mut v6 = vec![0_u8; 48];
+        let mut v6 = [0_u8; 48];
         (v6[0], v6[6], v6[23], v6[39], v6[40]) = (0x60, 58, 1, 2, 129);
-        let mut options = v4.clone();
+        let mut options = v4;
         (options[0], options[26], options[27]) = (0x46, 0, 80);
         for (what, ether_type, packet, want) in [
             ("IPv4", 0x0800, &v4[..], Some(flow("10.244.1.11", "10.244.2.12", 6, 443))),

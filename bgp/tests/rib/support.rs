@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use brindle_bgp::filter::{Filter, FilterAction, FilterRule};
 use brindle_bgp::fsm::{Direction, Negotiated};
 use brindle_bgp::msg::{
     Announcement, AsPath, Attributes, Community, HoldTime, Message, NextHop, Open, Refresh, Update,
@@ -12,7 +13,8 @@ use brindle_bgp::msg::{
 };
 use brindle_bgp::net::{Asn, ClusterId, Family, Prefix, RouterId};
 use brindle_bgp::rib::{
-    Advertisement, NextHopMode, PeerId, PeerKind, PeerPolicy, Rib, RibPeer, RibSession, RibSettings,
+    Advertisement, NextHopMode, PathStatus, PeerId, PeerKind, PeerPolicy, Refusal, Rib, RibPeer,
+    RibSession, RibSettings,
 };
 
 /// Our AS in all tests.
@@ -250,4 +252,37 @@ pub(crate) fn link_local(number: u16) -> Ipv6Addr {
 /// The address of peer `number` as next hop.
 pub(crate) fn address_hop(number: u32) -> NextHop {
     IpAddr::from(Ipv4Addr::from_bits(0xC612_0000 + number)).into()
+}
+
+/// All kinds of peers.
+pub(crate) const KINDS: [PeerKind; 3] =
+    [PeerKind::External, PeerKind::Internal, PeerKind::ReflectorClient];
+
+pub(crate) fn v4() -> Prefix {
+    prefix("10.1.0.0/16")
+}
+
+/// Attributes that a peer of this kind would send.
+pub(crate) fn from_peer(number: u32, kind: PeerKind) -> Attributes {
+    match kind {
+        PeerKind::External => along(&[65000 + number]),
+        PeerKind::Internal | PeerKind::ReflectorClient => along(&[]),
+    }
+}
+
+pub(crate) fn one_update(attributes: Attributes) -> Update {
+    announce(&[v4()], hop("198.51.100.1"), attributes)
+}
+
+pub(crate) fn filter(name: &str, cidr: &str) -> PeerPolicy {
+    let accept =
+        FilterRule { action: FilterAction::Accept, cidr: Some(prefix(cidr)), prefix_lengths: None };
+    PeerPolicy::Filters(vec![Filter { name: name.into(), rules: vec![accept] }.into()])
+}
+
+pub(crate) fn refusal(rib: &Rib, prefix: &Prefix) -> Option<Refusal> {
+    rib.paths(prefix).into_iter().find_map(|path| match path.status {
+        PathStatus::Refused(refusal) => Some(refusal),
+        _ => None,
+    })
 }

@@ -1,0 +1,10 @@
+//! The RIB through its public face: case by case, and against a model.
+
+mod events;
+mod export;
+mod import;
+mod model;
+mod pace;
+mod reference;
+mod show;
+mod support;

@@ -1,0 +1,207 @@
+//! What the RIB should say, worked out from all that happened each time that it is asked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use brindle_bgp::msg::{Attributes, Community, NextHop};
+use brindle_bgp::net::{ClusterId, Family, Prefix, RouterId};
+use brindle_bgp::rib::{
+    Forwarding, NextHopMode, PeerKind, PeerPolicy, RibPeer, RibSession, RibSettings,
+};
+
+use crate::support::{OUR_AS, OUR_CLUSTER, OUR_ID, asn};
+
+/// Everything that happened, as it stands: nothing is derived until somebody asks.
+pub(crate) struct Model {
+    pub(crate) settings: RibSettings,
+    pub(crate) peers: BTreeMap<u32, RibPeer>,
+    pub(crate) sessions: BTreeMap<u32, RibSession>,
+    /// As received, by prefix and peer.
+    pub(crate) learned: BTreeMap<(Prefix, u32), (Attributes, NextHop)>,
+    pub(crate) ours: BTreeMap<Prefix, Attributes>,
+    pub(crate) costs: BTreeMap<NextHop, u32>,
+    pub(crate) own: Vec<IpAddr>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Way {
+    /// None for our own.
+    pub(crate) from: Option<u32>,
+    pub(crate) attributes: Attributes,
+    pub(crate) hop: Option<NextHop>,
+    pub(crate) cost: u32,
+}
+
+impl Model {
+    pub(crate) fn kind(&self, way: &Way) -> Option<PeerKind> {
+        way.from.map(|from| self.peers[&from].kind)
+    }
+
+    pub(crate) fn passes(policy: &PeerPolicy, prefix: &Prefix) -> bool {
+        match policy {
+            PeerPolicy::AcceptAll => true,
+            PeerPolicy::RefuseUnfiltered => false,
+            PeerPolicy::Owned(owned) => owned.iter().any(|own| own.covers(prefix)),
+            PeerPolicy::Filters(_) => prefix.length() > 0,
+        }
+    }
+
+    pub(crate) fn is_accepted(
+        &self,
+        from: u32,
+        prefix: &Prefix,
+        attributes: &Attributes,
+        hop: &NextHop,
+    ) -> bool {
+        let how = &self.peers[&from];
+        let external = how.kind == PeerKind::External;
+        let loops = attributes.as_path.contains(asn(OUR_AS))
+            || attributes.originator_id == RouterId::new(OUR_ID).ok()
+            || attributes.cluster_list.contains(&ClusterId(OUR_CLUSTER));
+        let stranger = external && attributes.as_path.first() != Some(how.asn);
+        !loops
+            && !stranger
+            && !self.own.contains(&hop.address())
+            && Self::passes(&how.import, prefix)
+    }
+
+    pub(crate) fn ways(&self, prefix: &Prefix) -> Vec<Way> {
+        let mut ways = Vec::new();
+        if let Some(attributes) = self.ours.get(prefix) {
+            ways.push(Way { from: None, attributes: attributes.clone(), hop: None, cost: 0 });
+        }
+        for ((at, from), (attributes, hop)) in &self.learned {
+            if at != prefix || !self.is_accepted(*from, prefix, attributes, hop) {
+                continue;
+            }
+            let Some(&cost) = self.costs.get(hop) else { continue };
+            let mut attributes = attributes.clone();
+            if self.peers[from].kind == PeerKind::External {
+                attributes.local_pref = None;
+            }
+            if attributes.communities.contains(&Community::GRACEFUL_SHUTDOWN) {
+                attributes.local_pref = Some(0);
+            }
+            attributes.local_pref = Some(attributes.local_pref.unwrap_or(100));
+            ways.push(Way { from: Some(*from), attributes, hop: Some(*hop), cost });
+        }
+        ways
+    }
+
+    /// The best way and all that are used.
+    pub(crate) fn best(&self, prefix: &Prefix) -> (Option<Way>, Vec<Way>) {
+        let mut ways = self.ways(prefix);
+        if let Some(ours) = ways.iter().find(|way| way.from.is_none()) {
+            return (Some(ours.clone()), vec![ours.clone()]);
+        }
+        let least = |ways: &mut Vec<Way>, of: &dyn Fn(&Way) -> u64| {
+            let least = ways.iter().map(of).min();
+            ways.retain(|way| Some(of(way)) == least);
+        };
+        least(&mut ways, &|way| u64::MAX - u64::from(way.attributes.local_pref.unwrap()));
+        least(&mut ways, &|way| way.attributes.as_path.hops() as u64);
+        least(&mut ways, &|way| way.attributes.origin as u64);
+        let rivals = ways.clone();
+        ways.retain(|way| {
+            !rivals.iter().any(|rival| {
+                rival.attributes.as_path.first() == way.attributes.as_path.first()
+                    && rival.attributes.med.unwrap_or(0) < way.attributes.med.unwrap_or(0)
+            })
+        });
+        least(&mut ways, &|way| u64::from(self.kind(way) != Some(PeerKind::External)));
+        least(&mut ways, &|way| way.cost.into());
+        let id = |way: &Way| {
+            let session = &self.sessions[&way.from.unwrap()];
+            way.attributes.originator_id.unwrap_or(session.negotiated.their_open.router_id)
+        };
+        ways.sort_by_key(|way| (id(way), way.attributes.cluster_list.len(), way.from));
+        let Some(best) = ways.first().cloned() else { return (None, vec![]) };
+        let external = self.kind(&best) == Some(PeerKind::External);
+        ways.retain(|way| {
+            !external || way.attributes.as_path.first() == best.attributes.as_path.first()
+        });
+        ways.truncate(self.settings.multipath);
+        (Some(best), ways)
+    }
+
+    pub(crate) fn forwarding(&self, prefix: &Prefix) -> Forwarding {
+        let (best, used) = self.best(prefix);
+        match best {
+            None => Forwarding::None,
+            Some(way) if way.from.is_none() => Forwarding::Local,
+            Some(_) => {
+                let hops: BTreeSet<NextHop> = used.iter().filter_map(|way| way.hop).collect();
+                Forwarding::Via(hops.into_iter().collect())
+            }
+        }
+    }
+
+    pub(crate) fn told(&self, to: u32, prefix: &Prefix) -> Option<(Attributes, NextHop)> {
+        let (how, session) = (&self.peers[&to], &self.sessions[&to]);
+        let agreed = &session.negotiated;
+        if !agreed.families.contains(&prefix.family()) {
+            return None;
+        }
+        let way = self.best(prefix).0?;
+        if way.from == Some(to) || !Self::passes(&how.export, prefix) {
+            return None;
+        }
+        let kind = self.kind(&way);
+        let external = how.kind == PeerKind::External;
+        let reflected = matches!(kind, Some(PeerKind::Internal | PeerKind::ReflectorClient));
+        if kind == Some(PeerKind::Internal) && how.kind == PeerKind::Internal {
+            return None;
+        }
+        let has = |community| way.attributes.communities.contains(&community);
+        if has(Community::NO_ADVERTISE)
+            || external && (has(Community::NO_EXPORT) || has(Community::NO_EXPORT_SUBCONFED))
+        {
+            return None;
+        }
+        let mut out = way.attributes.clone();
+        if external {
+            out.as_path.prepend(asn(OUR_AS));
+            out.local_pref = None;
+            out.originator_id = None;
+            out.cluster_list.clear();
+            if way.from.is_some() {
+                out.med = None;
+            }
+        } else {
+            out.local_pref.get_or_insert(100);
+            if reflected {
+                let from = &self.sessions[&way.from.unwrap()];
+                out.originator_id.get_or_insert(from.negotiated.their_open.router_id);
+                out.cluster_list.insert(0, ClusterId(OUR_CLUSTER));
+            }
+        }
+        Some((out, self.told_hop(how, session, prefix, &way)?))
+    }
+
+    pub(crate) fn told_hop(
+        &self,
+        how: &RibPeer,
+        session: &RibSession,
+        prefix: &Prefix,
+        way: &Way,
+    ) -> Option<NextHop> {
+        let extended = session.negotiated.extended_next_hop;
+        let own = match prefix.family() {
+            Family::Ipv6Unicast => session.local_v6,
+            Family::Ipv4Unicast if extended => session.local_v4.or(session.local_v6),
+            Family::Ipv4Unicast => session.local_v4.filter(|hop| matches!(hop, NextHop::V4(_))),
+        };
+        let Some(hop) = way.hop else { return own };
+        let shared = session.shared_link.iter().any(|link| link.contains(hop.address()));
+        let is_link_local = hop.address().to_string().starts_with("fe80");
+        let unreadable =
+            prefix.family() == Family::Ipv4Unicast && hop.address().is_ipv6() && !extended;
+        if unreadable || is_link_local && !shared || how.next_hop_mode == NextHopMode::SelfAddress {
+            return own;
+        }
+        if how.next_hop_mode == NextHopMode::Keep || how.kind != PeerKind::External {
+            return Some(hop);
+        }
+        if shared && own.is_some() && hop.address() != how.address { Some(hop) } else { own }
+    }
+}
