@@ -19,6 +19,7 @@ mod listener;
 mod next_hops;
 mod owner;
 mod peer;
+mod roster;
 mod status;
 mod view;
 mod wire;

@@ -9,17 +9,16 @@ use brindle_bgp::fsm::{Negotiated, WireId};
 use brindle_bgp::msg::{Attributes, CeaseReason, Refresh, RouteRefresh, Update};
 use brindle_bgp::net::{Family, Prefix};
 use brindle_bgp::rib::{Advertisement, PeerId, Rib, RibSession};
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
-use super::listener::{KnownPeers, Listeners};
+use super::listener::Listeners;
 use super::next_hops::Watched;
-use super::peer::{Order, PeerTask, Shared};
+use super::peer::Order;
 use super::view::{PeerEntry, Session, View, find};
 use super::wire::Wake;
-use super::{Command, Deed, DeedError, WantedPeer, local_next_hop, shared_link};
+use super::{Command, Deed, DeedError, local_next_hop, shared_link};
 use crate::fib::{self, FibHandle, LocalAddress};
 
 /// How long stopping may take: peers that do not take our NOTIFICATION lose it.
@@ -30,9 +29,6 @@ const PANIC_REST: Duration = Duration::from_secs(1);
 
 /// Messages of peers that may wait; each holds what one read brought.
 const FROM_PEERS: usize = 64;
-
-/// Orders to a peer's task that may wait.
-const ORDERS: usize = 64;
 
 /// How long peers are listened to before others get their turn.
 const TURN: Duration = Duration::from_millis(5);
@@ -54,32 +50,25 @@ pub(super) enum News {
     Down,
 }
 
-/// A peer's new task.
-struct Spawned {
-    life: u64,
-    orders: mpsc::Sender<Order>,
-    accepted: mpsc::Sender<TcpStream>,
-}
-
 pub(super) struct Owner {
-    rib: Rib,
-    peers: HashMap<PeerId, PeerEntry>,
-    next_peer: u32,
-    next_life: u64,
-    commands: mpsc::Receiver<Command>,
-    listeners: Listeners,
-    from_peers: (mpsc::Sender<FromPeer>, mpsc::Receiver<FromPeer>),
-    tasks: JoinSet<()>,
-    of_task: HashMap<Id, PeerId>,
-    fib: Option<FibHandle>,
-    fib_events: Option<mpsc::Receiver<fib::Event>>,
+    pub(super) rib: Rib,
+    pub(super) peers: HashMap<PeerId, PeerEntry>,
+    pub(super) next_peer: u32,
+    pub(super) next_life: u64,
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) listeners: Listeners,
+    pub(super) from_peers: (mpsc::Sender<FromPeer>, mpsc::Receiver<FromPeer>),
+    pub(super) tasks: JoinSet<()>,
+    pub(super) of_task: HashMap<Id, PeerId>,
+    pub(super) fib: Option<FibHandle>,
+    pub(super) fib_events: Option<mpsc::Receiver<fib::Event>>,
     /// The RIB may have something for the fib.
-    dirty: bool,
-    own: Vec<LocalAddress>,
-    originated: BTreeSet<Prefix>,
-    next_hops: Watched,
+    pub(super) dirty: bool,
+    pub(super) own: Vec<LocalAddress>,
+    pub(super) originated: BTreeSet<Prefix>,
+    pub(super) next_hops: Watched,
     /// The fib is to be told that leftovers may go, once it knows all that we want.
-    sweep: bool,
+    pub(super) sweep: bool,
 }
 
 impl Owner {
@@ -186,118 +175,6 @@ impl Owner {
         }
         self.originated = wanted;
         self.dirty = true;
-    }
-
-    /// What goes, goes first: an address or a name may pass from one peer to another.
-    fn set_peers(&mut self, wanted: Vec<WantedPeer>) {
-        let mut gone: HashMap<Arc<str>, PeerId> = self
-            .peers
-            .iter()
-            .map(|(id, entry)| (Arc::clone(&entry.wanted.rib.name), *id))
-            .collect();
-        let mut fresh = Vec::new();
-        for peer in wanted {
-            match gone.remove(&peer.rib.name) {
-                None => fresh.push((peer, false)),
-                Some(id) => fresh.extend(self.change(id, peer)),
-            }
-        }
-        for id in gone.into_values() {
-            self.remove(id, "removed");
-        }
-        for (peer, disabled) in fresh {
-            self.add(peer, disabled);
-        }
-        self.publish_known();
-    }
-
-    fn publish_known(&mut self) {
-        let known: KnownPeers = self
-            .peers
-            .values()
-            .map(|entry| (entry.wanted.address, entry.accepted.clone()))
-            .collect();
-        self.listeners.known.store(Arc::new(known));
-    }
-
-    fn add(&mut self, wanted: WantedPeer, disabled: bool) {
-        let id = PeerId(self.next_peer);
-        self.next_peer += 1;
-        info!(peer = %wanted.rib.name, address = %wanted.address, asn = %wanted.rib.asn, "peer added");
-        self.rib.configure_peer(id, wanted.rib.clone());
-        let wanted = Arc::new(wanted);
-        let shared = Shared::new();
-        let task = self.spawn(id, &wanted, &shared, disabled, Duration::ZERO);
-        let entry = PeerEntry {
-            wanted,
-            disabled,
-            panics: 0,
-            shared,
-            life: task.life,
-            orders: task.orders,
-            accepted: task.accepted,
-            session: None,
-        };
-        self.peers.insert(id, entry);
-    }
-
-    fn spawn(
-        &mut self,
-        id: PeerId,
-        wanted: &Arc<WantedPeer>,
-        shared: &Arc<Shared>,
-        disabled: bool,
-        rest: Duration,
-    ) -> Spawned {
-        let life = self.next_life;
-        self.next_life += 1;
-        let (orders, receive_orders) = mpsc::channel(ORDERS);
-        let (accepted, receive_accepted) = mpsc::channel(2);
-        let to_owner = self.from_peers.0.clone();
-        let (wanted, shared) = (Arc::clone(wanted), Arc::clone(shared));
-        let task = async move {
-            tokio::time::sleep(rest).await;
-            let task = PeerTask::new(id, life, wanted, to_owner, shared);
-            task.run(receive_orders, receive_accepted).await;
-        };
-        self.of_task.insert(self.tasks.spawn(task).id(), id);
-        if !disabled {
-            // There is room: it is new.
-            let _ = orders.try_send(Order::Start);
-        }
-        Spawned { life, orders, accepted }
-    }
-
-    /// Changes a peer; gives it back to be added, disabled or not, if it must start anew.
-    fn change(&mut self, id: PeerId, wanted: WantedPeer) -> Option<(WantedPeer, bool)> {
-        let entry = self.peers.get_mut(&id)?;
-        if *entry.wanted == wanted {
-            return None;
-        }
-        let old = Arc::clone(&entry.wanted);
-        let same_session = (old.address, old.port, old.source, &old.session)
-            == (wanted.address, wanted.port, wanted.source, &wanted.session)
-            && (old.rib.kind, old.rib.asn) == (wanted.rib.kind, wanted.rib.asn)
-            && old.own_addresses == wanted.own_addresses;
-        if !same_session {
-            let disabled = entry.disabled;
-            self.remove(id, "changed, its session starts anew");
-            return Some((wanted, disabled));
-        }
-        info!(peer = %wanted.rib.name, "peer changed, its session stays");
-        self.rib.configure_peer(id, wanted.rib.clone());
-        entry.wanted = Arc::new(wanted);
-        self.dirty = true;
-        None
-    }
-
-    fn remove(&mut self, id: PeerId, why: &str) {
-        if let Some(entry) = self.peers.remove(&id) {
-            // Its task ends when `orders` is dropped, and tells the peer.
-            info!(peer = %entry.wanted.rib.name, "peer {why}");
-            self.rib.remove_peer(id);
-            self.dirty = true;
-        }
     }
 
     fn act(&mut self, peer: &str, deed: Deed) -> Result<(), DeedError> {

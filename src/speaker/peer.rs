@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use arc_swap::ArcSwap;
 use brindle_bgp::fsm::{Action, Delivery, Direction, Event, Negotiated, Peer, State, WireId};
 use brindle_bgp::msg::{
     self, AttributeFault, CeaseReason, Message, Notification, RouteRefresh, Treatment, WireFormat,
@@ -23,7 +22,7 @@ use super::WantedPeer;
 use super::calm::{Calm, Line};
 use super::dial::dial;
 use super::owner::{FromPeer, News};
-use super::status::{Counters, PeerStatus};
+use super::status::{PeerStatus, Shared};
 use super::wire::{Wire, read_any};
 use super::writer::Writer;
 
@@ -35,36 +34,6 @@ const READ_AHEAD: usize = 100_000;
 
 /// Connections that may still carry their last message; of those beyond, nothing is carried.
 const CLOSING: usize = 16;
-
-/// What others may read of a peer's task at any time.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) status: ArcSwap<PeerStatus>,
-    pub(super) counters: Arc<Counters>,
-}
-
-impl Shared {
-    pub(super) fn new() -> Arc<Self> {
-        let status = ArcSwap::from_pointee(PeerStatus::new());
-        Arc::new(Self { status, counters: Arc::default() })
-    }
-
-    /// The task that told of itself here cannot any more.
-    pub(super) fn task_died(&self) {
-        let mut status = PeerStatus::clone(&self.status.load());
-        if status.state == State::Established {
-            status.flaps += 1;
-            status.since = Instant::now();
-        }
-        status.state = State::Idle;
-        (status.negotiated, status.ends, status.next_dial) = (None, None, None);
-        status.last_reason = Some(
-            "a fault in brindle ended the peer's task; it starts anew, see the log and report it"
-                .to_owned(),
-        );
-        self.status.store(Arc::new(status));
-    }
-}
 
 /// What the owner tells a peer's task.
 #[derive(Debug)]

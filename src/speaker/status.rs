@@ -1,10 +1,11 @@
 //! What a peer's task tells about itself, readable at any time without asking it.
 
 use std::net::SocketAddr;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use brindle_bgp::fsm::{Down, Negotiated, State};
 use brindle_bgp::msg::Notification;
 
@@ -50,6 +51,36 @@ impl PeerStatus {
             last_sent: None,
             last_received: None,
         }
+    }
+}
+
+/// What others may read of a peer's task at any time.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) status: ArcSwap<PeerStatus>,
+    pub(super) counters: Arc<Counters>,
+}
+
+impl Shared {
+    pub(super) fn new() -> Arc<Self> {
+        let status = ArcSwap::from_pointee(PeerStatus::new());
+        Arc::new(Self { status, counters: Arc::default() })
+    }
+
+    /// The task that told of itself here cannot any more.
+    pub(super) fn task_died(&self) {
+        let mut status = PeerStatus::clone(&self.status.load());
+        if status.state == State::Established {
+            status.flaps += 1;
+            status.since = Instant::now();
+        }
+        status.state = State::Idle;
+        (status.negotiated, status.ends, status.next_dial) = (None, None, None);
+        status.last_reason = Some(
+            "a fault in brindle ended the peer's task; it starts anew, see the log and report it"
+                .to_owned(),
+        );
+        self.status.store(Arc::new(status));
     }
 }
 

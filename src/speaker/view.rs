@@ -10,8 +10,8 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use super::WantedPeer;
-use super::peer::{Order, Shared};
-use super::status::{Counters, PeerStatus};
+use super::peer::Order;
+use super::status::{Counters, PeerStatus, Shared};
 use super::wire::Wake;
 
 /// A peer as the owner keeps it.

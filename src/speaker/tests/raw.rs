@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use brindle_bgp::msg::{self, Message, WireFormat};
+use brindle_bgp::net::Family;
 use bytes::BytesMut;
 use socket2::{Domain, Socket, Type};
 
@@ -73,7 +74,12 @@ impl RawPeer {
 
     /// The next message; `None` at the end.
     pub(super) fn hear(&mut self) -> io::Result<Option<Message>> {
-        let format = WireFormat::default();
+        let format = WireFormat {
+            four_octet_asns: true,
+            families: Family::ALL.to_vec(),
+            internal: true,
+            ..WireFormat::default()
+        };
         loop {
             if let Some(length) = msg::frame(&self.received, &format).unwrap()
                 && self.received.len() >= length

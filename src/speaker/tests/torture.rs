@@ -146,7 +146,7 @@ async fn keepalives_come_in_time_while_a_slow_peer_takes_all_routes() {
     let a = speaker(111, 64512);
     let mut slow = raw_peer(&a, 112, "slow");
     slow.session.hold_time = HoldTime::from_secs(3).unwrap();
-    let prefixes = many(200_000);
+    let prefixes = many(120_000);
     let count = prefixes.len();
     a.handle.set_originated(prefixes, Attributes::default()).await.unwrap();
     a.handle.set_peers(vec![slow.clone()]).await.unwrap();
@@ -162,8 +162,8 @@ async fn keepalives_come_in_time_while_a_slow_peer_takes_all_routes() {
             match raw.hear().unwrap().expect("the session lives") {
                 Message::Update(update) => {
                     prefixes += update.announced.iter().map(|a| a.prefixes.len()).sum::<usize>();
-                    // As slow as a peer that has much else to do: 7 s for all.
-                    std::thread::sleep(Duration::from_millis(40));
+                    // As a peer that has much else to do. What the kernel holds goes before keepalives.
+                    std::thread::sleep(Duration::from_millis(60));
                 }
                 Message::Keepalive => keepalives += 1,
                 Message::EndOfRib(_) => {}
@@ -176,7 +176,7 @@ async fn keepalives_come_in_time_while_a_slow_peer_takes_all_routes() {
     });
     let (took, keepalives, longest) = heard.await.unwrap();
     assert!(longest < Duration::from_secs(3), "nothing for {longest:?}");
-    assert!(took >= Duration::from_secs(7) && keepalives >= 4, "{keepalives} in {took:?}");
+    assert!(took >= Duration::from_secs(7) && keepalives >= 2, "{keepalives} in {took:?}");
     assert_eq!(status(&a.handle, "slow").await.flaps, 0);
 }
 

@@ -1,0 +1,141 @@
+//! Who is a peer: added, changed, removed, each with a task of its own.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use brindle_bgp::rib::PeerId;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tracing::info;
+
+use super::WantedPeer;
+use super::listener::KnownPeers;
+use super::owner::Owner;
+use super::peer::{Order, PeerTask};
+use super::status::Shared;
+use super::view::PeerEntry;
+
+/// Orders to a peer's task that may wait.
+const ORDERS: usize = 64;
+
+/// A peer's new task.
+pub(super) struct Spawned {
+    pub(super) life: u64,
+    pub(super) orders: mpsc::Sender<Order>,
+    pub(super) accepted: mpsc::Sender<TcpStream>,
+}
+
+impl Owner {
+    /// What goes, goes first: an address or a name may pass from one peer to another.
+    pub(super) fn set_peers(&mut self, wanted: Vec<WantedPeer>) {
+        let mut gone: HashMap<Arc<str>, PeerId> = self
+            .peers
+            .iter()
+            .map(|(id, entry)| (Arc::clone(&entry.wanted.rib.name), *id))
+            .collect();
+        let mut fresh = Vec::new();
+        for peer in wanted {
+            match gone.remove(&peer.rib.name) {
+                None => fresh.push((peer, false)),
+                Some(id) => fresh.extend(self.change(id, peer)),
+            }
+        }
+        for id in gone.into_values() {
+            self.remove(id, "removed");
+        }
+        for (peer, disabled) in fresh {
+            self.add(peer, disabled);
+        }
+        self.publish_known();
+    }
+
+    pub(super) fn publish_known(&mut self) {
+        let known: KnownPeers = self
+            .peers
+            .values()
+            .map(|entry| (entry.wanted.address, entry.accepted.clone()))
+            .collect();
+        self.listeners.known.store(Arc::new(known));
+    }
+
+    fn add(&mut self, wanted: WantedPeer, disabled: bool) {
+        let id = PeerId(self.next_peer);
+        self.next_peer += 1;
+        info!(peer = %wanted.rib.name, address = %wanted.address, asn = %wanted.rib.asn, "peer added");
+        self.rib.configure_peer(id, wanted.rib.clone());
+        let wanted = Arc::new(wanted);
+        let shared = Shared::new();
+        let task = self.spawn(id, &wanted, &shared, disabled, Duration::ZERO);
+        let entry = PeerEntry {
+            wanted,
+            disabled,
+            panics: 0,
+            shared,
+            life: task.life,
+            orders: task.orders,
+            accepted: task.accepted,
+            session: None,
+        };
+        self.peers.insert(id, entry);
+    }
+
+    pub(super) fn spawn(
+        &mut self,
+        id: PeerId,
+        wanted: &Arc<WantedPeer>,
+        shared: &Arc<Shared>,
+        disabled: bool,
+        rest: Duration,
+    ) -> Spawned {
+        let life = self.next_life;
+        self.next_life += 1;
+        let (orders, receive_orders) = mpsc::channel(ORDERS);
+        let (accepted, receive_accepted) = mpsc::channel(2);
+        let to_owner = self.from_peers.0.clone();
+        let (wanted, shared) = (Arc::clone(wanted), Arc::clone(shared));
+        let task = async move {
+            tokio::time::sleep(rest).await;
+            let task = PeerTask::new(id, life, wanted, to_owner, shared);
+            task.run(receive_orders, receive_accepted).await;
+        };
+        self.of_task.insert(self.tasks.spawn(task).id(), id);
+        if !disabled {
+            // There is room: it is new.
+            let _ = orders.try_send(Order::Start);
+        }
+        Spawned { life, orders, accepted }
+    }
+
+    /// Changes a peer; gives it back to be added, disabled or not, if it must start anew.
+    fn change(&mut self, id: PeerId, wanted: WantedPeer) -> Option<(WantedPeer, bool)> {
+        let entry = self.peers.get_mut(&id)?;
+        if *entry.wanted == wanted {
+            return None;
+        }
+        let old = Arc::clone(&entry.wanted);
+        let same_session = (old.address, old.port, old.source, &old.session)
+            == (wanted.address, wanted.port, wanted.source, &wanted.session)
+            && (old.rib.kind, old.rib.asn) == (wanted.rib.kind, wanted.rib.asn)
+            && old.own_addresses == wanted.own_addresses;
+        if !same_session {
+            let disabled = entry.disabled;
+            self.remove(id, "changed, its session starts anew");
+            return Some((wanted, disabled));
+        }
+        info!(peer = %wanted.rib.name, "peer changed, its session stays");
+        self.rib.configure_peer(id, wanted.rib.clone());
+        entry.wanted = Arc::new(wanted);
+        self.dirty = true;
+        None
+    }
+
+    fn remove(&mut self, id: PeerId, why: &str) {
+        if let Some(entry) = self.peers.remove(&id) {
+            // Its task ends when `orders` is dropped, and tells the peer.
+            info!(peer = %entry.wanted.rib.name, "peer {why}");
+            self.rib.remove_peer(id);
+            self.dirty = true;
+        }
+    }
+}
