@@ -30,10 +30,11 @@ pub struct Listeners {
 
 /// An address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}{}", hint(.source))]
+#[error("cannot listen on {address}: {cause}{}", hint(.cause))]
 pub struct ListenError {
     address: SocketAddr,
-    source: io::Error,
+    /// Not a source: its text stands in ours.
+    cause: io::Error,
 }
 
 fn hint(error: &io::Error) -> &'static str {
@@ -60,7 +61,7 @@ impl Listeners {
         let mut bound = Vec::new();
         for &address in addresses {
             let address = SocketAddr::new(address, port);
-            let listener = listen(address).map_err(|source| ListenError { address, source })?;
+            let listener = listen(address).map_err(|cause| ListenError { address, cause })?;
             bound.push(listener.local_addr().unwrap_or(address));
             tasks.spawn(accept(listener, Arc::clone(&known)));
         }
