@@ -3,6 +3,7 @@
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use crate::msg::{Attributes, Community, Origin};
@@ -101,7 +102,7 @@ pub(super) struct AttrStore {
 
 impl AttrStore {
     /// The set equal to `attributes`, held once for the caller.
-    pub(super) fn intern(&mut self, attributes: Attributes) -> AttrId {
+    pub(super) fn intern(&mut self, mut attributes: Attributes) -> AttrId {
         let hash = FxBuildHasher.hash_one(&attributes);
         let first = self.by_hash.get(&hash).copied();
         let mut at = first;
@@ -114,6 +115,10 @@ impl AttrStore {
             at = slot.next;
         }
         let key = AttrKey::of(&attributes);
+        for unknown in &mut attributes.unknown {
+            // A slice of what was read would keep all of that as long as the set is held.
+            unknown.value = Bytes::copy_from_slice(&unknown.value);
+        }
         let attributes = Arc::new(attributes);
         let slot = Slot { attributes, key, holders: 1, generation: 0, hash, next: first };
         let index = match self.free.pop() {
