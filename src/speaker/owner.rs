@@ -8,9 +8,9 @@ use std::time::Duration;
 use brindle_bgp::fsm::{Negotiated, WireId};
 use brindle_bgp::msg::{Attributes, CeaseReason, NextHop, Refresh, RouteRefresh, Update};
 use brindle_bgp::net::{Family, Prefix};
-use brindle_bgp::rib::{Advertisement, PeerId, Rib, RibSession};
+use brindle_bgp::rib::{Advertisement, PeerId, Rib, RibSession, RibSettings};
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 use tracing::{error, info};
 
@@ -24,13 +24,17 @@ use crate::fib::{self, FibHandle, LocalAddress};
 /// How long stopping may take: peers that do not take our NOTIFICATION lose it.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
 
+/// Messages of peers that are taken in before commands and the fib get their turn again.
+const BATCH: usize = 16;
+
 /// How long a peer whose task panicked stays down.
 const PANIC_REST: Duration = Duration::from_secs(1);
 
 /// What peers' tasks tell the owner.
 pub(super) enum FromPeer {
-    /// What happened, in its order.
-    News(PeerId, Vec<News>),
+    /// What happened, in its order. The permit is the peer's leave to have so much on its
+    /// way; it goes back once the news is taken in.
+    News(PeerId, Vec<News>, OwnedSemaphorePermit),
     /// A writer can take more.
     Pull { peer: PeerId, wire: WireId, budget: usize, reply: oneshot::Sender<Advertisement> },
 }
@@ -108,6 +112,8 @@ pub(super) struct Owner {
     tasks: JoinSet<()>,
     of_task: HashMap<Id, PeerId>,
     fib: Option<FibHandle>,
+    /// Whether best paths are for the fib; if not, it only tells of our addresses.
+    installs: bool,
     fib_events: Option<mpsc::Receiver<fib::Event>>,
     /// The RIB may have something for the fib.
     dirty: bool,
@@ -119,14 +125,15 @@ pub(super) struct Owner {
 
 impl Owner {
     pub(super) fn new(
-        rib: Rib,
+        settings: RibSettings,
         commands: mpsc::Receiver<Command>,
         listeners: Listeners,
         fib: Option<(FibHandle, mpsc::Receiver<fib::Event>)>,
     ) -> Self {
         let (fib, fib_events) = fib.unzip();
         Self {
-            rib,
+            installs: settings.track_next_hops,
+            rib: Rib::new(settings),
             peers: HashMap::new(),
             next_peer: 0,
             commands,
@@ -162,20 +169,19 @@ impl Owner {
                     self.task_ended(&ended);
                 }
                 Some(event) = next_event(&mut self.fib_events) => self.take_fib_event(event),
-                permit = reserve(fib.as_ref()), if self.dirty && fib.is_some() => match permit {
+                permit = reserve(fib.as_ref()), if self.dirty && self.tells_fib() => match permit {
                     Some(permit) => self.tell_fib(permit),
                     None => self.fib = None,
                 },
-                count = self.from_peers.1.recv_many(&mut batch, 64) => {
+                count = self.from_peers.1.recv_many(&mut batch, BATCH) => {
                     debug_assert!(count > 0, "the owner holds a sender itself");
                     for message in batch.drain(..) {
                         self.take_in(message);
                     }
                 }
             }
-            if self.fib.is_none() && self.dirty {
-                // Nobody asks; keep the lists of changes from growing.
-                let _ = (self.rib.take_changes(), self.rib.take_next_hops());
+            if self.dirty && !self.tells_fib() {
+                self.rib.forget_changes();
                 self.dirty = false;
             }
             for peer in self.rib.take_woken() {
@@ -184,6 +190,10 @@ impl Owner {
                 }
             }
         }
+    }
+
+    fn tells_fib(&self) -> bool {
+        self.installs && self.fib.is_some()
     }
 
     fn obey(&mut self, command: Command) {
@@ -352,7 +362,7 @@ impl Owner {
 
     fn take_in(&mut self, message: FromPeer) {
         match message {
-            FromPeer::News(peer, news) => {
+            FromPeer::News(peer, news, _permit) => {
                 self.dirty = true;
                 for news in news {
                     self.take_news(peer, news);

@@ -21,7 +21,7 @@ use super::writer::Writer;
 
 /// Room for a read; grows while the peer fills it, so that a silent peer costs little.
 const SMALLEST_READ: usize = 4 << 10;
-const LARGEST_READ: usize = 256 << 10;
+const LARGEST_READ: usize = 64 << 10;
 
 /// How long a closed wire may still take to carry its last message.
 const CLOSING_LIMIT: Duration = Duration::from_secs(1);
