@@ -307,6 +307,9 @@ fn newer(path: &Path, than: SystemTime) -> Option<PathBuf> {
         let mut entries = std::fs::read_dir(path).ok()?.flatten();
         return entries.find_map(|entry| newer(&entry.path(), than));
     }
-    let is_source = path.extension().is_some_and(|extension| extension == "rs");
+    // What only tests are made of does not make the program anew.
+    let is_test = path.components().any(|part| part.as_os_str() == "tests")
+        || path.file_name().is_some_and(|name| name == "tests.rs");
+    let is_source = !is_test && path.extension().is_some_and(|extension| extension == "rs");
     (is_source && modified(path)? > than).then(|| path.to_owned())
 }

@@ -46,6 +46,12 @@ pub(super) struct Facts {
     pub(super) pod_cidrs: Vec<Prefix>,
     pub(super) nodes: BTreeMap<Arc<str>, Arc<Node>>,
     pub(super) skipped: Vec<Skipped>,
+    /// Why BGP has not started, if it was tried.
+    pub(super) start_problem: Option<String>,
+    /// Our own Node object was there and is not any more.
+    pub(super) own_node_gone: bool,
+    /// Our addresses are others by now than those that we started with.
+    pub(super) moved: Option<String>,
 }
 
 impl Facts {
@@ -63,6 +69,9 @@ impl Facts {
             pod_cidrs: Vec::new(),
             nodes: BTreeMap::new(),
             skipped: Vec::new(),
+            start_problem: None,
+            own_node_gone: false,
+            moved: None,
         }
     }
 
@@ -210,7 +219,7 @@ async fn act(facts: &Facts, peer: &str, deed: Deed) -> Result<(), Failure> {
     let done = speaker.act(peer.to_owned(), deed).await.map_err(|_| stopping())?;
     done.map_err(|error| match error {
         DeedError::NoSuchPeer(_) => Failure::NotFound(error.to_string()),
-        DeedError::NotEstablished(_) | DeedError::NoRefresh(_) => {
+        DeedError::NotEstablished(_) | DeedError::NoRefresh(_) | DeedError::Busy(_) => {
             Failure::Conflict(error.to_string())
         }
     })

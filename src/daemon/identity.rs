@@ -49,6 +49,12 @@ pub(super) fn choose(
     } else {
         detect()
     };
+    if addresses.is_empty() && config.bgp.listen_addresses.is_empty() {
+        anyhow::bail!(
+            "this node has no address to speak BGP from: node.addresses is not set, Node/{name} \
+             has no InternalIP, and there is no default route to take one from"
+        );
+    }
     let router_id = match config.bgp.router_id {
         Some(router_id) => router_id,
         None => derive_router_id(&addresses)?,
@@ -93,6 +99,28 @@ fn derive_router_id(addresses: &[ChosenAddress]) -> anyhow::Result<RouterId> {
         anyhow::anyhow!(
             "the node has no IPv4 address to take a router id from; set bgp.routerID, four octets \
              that no other speaker of the AS has, for instance 10.0.0.1"
+        )
+    })
+}
+
+/// A sentence if the node's addresses are others by now than those chosen at the start, which
+/// a running agent does not change.
+pub(super) fn moved(chosen: &Chosen, config: &Config, own_node: Option<&Node>) -> Option<String> {
+    let node = own_node.filter(|node| !node.addresses.is_empty())?;
+    if !config.node.addresses.is_empty() {
+        return None;
+    }
+    let now: Vec<IpAddr> =
+        with_reason(&node.addresses, "").into_iter().map(|chosen| chosen.address).collect();
+    let list = |addresses: &[IpAddr]| {
+        addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    };
+    (now != chosen.identity.addresses).then(|| {
+        format!(
+            "Node/{} has {} now, but the agent speaks BGP from {} until it starts again",
+            chosen.identity.name,
+            list(&now),
+            list(&chosen.identity.addresses)
         )
     })
 }
@@ -145,6 +173,29 @@ mod tests {
             let got: Vec<String> = chosen.addresses.iter().map(|a| a.address.to_string()).collect();
             assert_eq!(got, want, "{yaml}");
             assert_eq!(chosen.addresses[0].reason, reason, "{yaml}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_changes_while_running_is_told() {
+        let name: Arc<str> = "n1".into();
+        let config = |yaml| Config::from_yaml("test.yaml", yaml).unwrap();
+        for (yaml, before, after, want) in [
+            ("{}", "10.0.0.1", "10.0.0.1", None),
+            ("{node: {addresses: [10.0.0.1]}}", "10.0.0.1", "10.0.0.2", None),
+            (
+                "{}",
+                "10.0.0.1",
+                "10.0.0.2",
+                Some(
+                    "Node/n1 has 10.0.0.2 now, but the agent speaks BGP from 10.0.0.1 until it \
+                     starts again",
+                ),
+            ),
+        ] {
+            let chosen = choose(&name, &config(yaml), Some(&node(&[before]))).unwrap();
+            let got = moved(&chosen, &config(yaml), Some(&node(&[after])));
+            assert_eq!(got.as_deref(), want, "{yaml} {before} {after}");
         }
     }
 

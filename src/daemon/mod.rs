@@ -14,6 +14,7 @@
 mod answer;
 mod identity;
 mod reload;
+mod supervisor;
 mod views;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ use tracing::{error, info, warn};
 
 use self::answer::{Facts, Known};
 use self::identity::Chosen;
+use self::supervisor::Supervisor;
 use crate::cluster::files::{self, FilesStatus};
 use crate::cluster::peers::wanted_peers;
 use crate::cluster::{Change, Node};
@@ -41,9 +43,15 @@ use crate::control::{self, Query};
 use crate::fib::{self, FibHandle, FibSettings};
 use crate::speaker::{self, Listeners, SpeakerHandle};
 
-/// How often the daemon looks whether leftover routes may go, and tells the supervisor that
-/// it lives.
+/// How often the daemon looks whether leftover routes may go and what the service manager is
+/// to be told.
 const TICK: Duration = Duration::from_millis(200);
+
+/// How often it looks for the node's addresses while there are none.
+const START_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long the parts may take to stop.
+const STOP_LIMIT: Duration = Duration::from_secs(4);
 
 /// What `brindle agent` was called with.
 #[derive(Clone, Debug)]
@@ -65,6 +73,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     info!(node = %name, version = env!("CARGO_PKG_VERSION"), "starting");
 
     let mut signals = Signals::new()?;
+    // First of all: where another agent runs, nothing is touched.
+    let control = control::server::bind(&config.control.socket)?;
     let (fib, fib_events) =
         fib::start(fib_settings(&config)).context("cannot reach the kernel's routing table")?;
     let (changes, source) = match &config.source {
@@ -83,8 +93,6 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         facts: ArcSwap::from_pointee(Facts::new(Arc::clone(&config), loaded.files)),
     };
     let (requests, asked) = mpsc::channel(64);
-    let control_path = config.control.socket.clone();
-    let control = control::server::bind(&control_path)?;
     let daemon = Daemon {
         name,
         config,
@@ -95,8 +103,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         source_in_sync: changes.is_none(),
         changes,
         running: None,
+        start_after: Instant::now(),
         swept: false,
-        ready: false,
+        supervisor: Supervisor::new(),
     };
     let stop_serving = tokio_util::sync::CancellationToken::new();
     let serving = tokio::spawn(control::server::serve_on(
@@ -146,17 +155,19 @@ struct Daemon {
     changes: Option<mpsc::Receiver<Change>>,
     source_in_sync: bool,
     running: Option<Running>,
+    /// When starting is tried again.
+    start_after: Instant,
     /// Leftovers of an earlier run were given free.
     swept: bool,
-    /// The supervisor was told that we are ready.
-    ready: bool,
+    supervisor: Supervisor,
 }
 
 /// The speaker, once it is clear who we are.
 struct Running {
     speaker: SpeakerHandle,
     chosen: Chosen,
-    since: Instant,
+    /// Since when it knows everything that the source has.
+    complete: Option<Instant>,
 }
 
 impl Daemon {
@@ -168,8 +179,7 @@ impl Daemon {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            if self.running.is_none() && self.may_start() {
-                self.start()?;
+            if self.running.is_none() && self.may_start() && self.start()? {
                 self.apply().await?;
             }
             tokio::select! {
@@ -201,15 +211,30 @@ impl Daemon {
 
     /// Who we are is known if it is configured, or the source has told what it knows.
     fn may_start(&self) -> bool {
-        self.source_in_sync || !self.config.node.addresses.is_empty()
+        (self.source_in_sync || !self.config.node.addresses.is_empty())
+            && Instant::now() >= self.start_after
     }
 
     fn own_node(&self) -> Option<&Node> {
         self.nodes.get(&self.name).map(|node| &**node)
     }
 
-    fn start(&mut self) -> anyhow::Result<()> {
-        let chosen = identity::choose(&self.name, &self.config, self.own_node())?;
+    /// Starts the speaker. Answers whether it did: a host that has no address yet may get one.
+    fn start(&mut self) -> anyhow::Result<bool> {
+        let chosen = match identity::choose(&self.name, &self.config, self.own_node()) {
+            Ok(chosen) => chosen,
+            Err(error) => {
+                let why = error.to_string();
+                self.start_after = Instant::now() + START_AGAIN;
+                self.known.update(|facts| {
+                    if facts.start_problem.as_ref() != Some(&why) {
+                        warn!(why, "BGP cannot start yet");
+                        facts.start_problem = Some(why);
+                    }
+                });
+                return Ok(false);
+            }
+        };
         let bgp = &self.config.bgp;
         let listen = match &bgp.listen_addresses[..] {
             [] => &chosen.identity.addresses[..],
@@ -235,18 +260,21 @@ impl Daemon {
             facts.addresses.clone_from(&chosen.addresses);
             facts.router_id = Some(chosen.identity.router_id);
             facts.listen = addresses;
+            facts.start_problem = None;
         });
-        self.running = Some(Running { speaker, chosen, since: Instant::now() });
-        Ok(())
+        self.running = Some(Running { speaker, chosen, complete: None });
+        Ok(true)
     }
 
     /// Hands the speaker what configuration and cluster ask for; what is the same already
     /// is left alone.
-    async fn apply(&self) -> anyhow::Result<()> {
-        let Some(running) = &self.running else { return Ok(()) };
+    async fn apply(&mut self) -> anyhow::Result<()> {
+        let Some(running) = &mut self.running else { return Ok(()) };
+        let own_node = self.nodes.get(&self.name).map(|node| &**node);
         let (peers, skipped) =
             wanted_peers(&self.config.bgp, &running.chosen.identity, &self.nodes);
-        let pod_cidrs = identity::pod_cidrs(&self.config, self.own_node());
+        let pod_cidrs = identity::pod_cidrs(&self.config, own_node);
+        let moved = identity::moved(&running.chosen, &self.config, own_node);
         let mut originated: Vec<Prefix> = pod_cidrs.clone();
         originated.extend(&self.config.bgp.networks);
         self.known.update(|facts| {
@@ -255,6 +283,10 @@ impl Daemon {
                     warn!(node = %skip.name, why = %skip.why, "no peering with this node");
                 }
             }
+            if let (Some(moved), true) = (&moved, facts.moved != moved) {
+                warn!("{moved}");
+            }
+            facts.moved = moved;
             facts.skipped = skipped;
             facts.pod_cidrs = pod_cidrs;
             facts.nodes = self.nodes.clone();
@@ -262,13 +294,38 @@ impl Daemon {
         let attributes = Attributes { origin: Origin::Igp, ..Attributes::default() };
         running.speaker.set_originated(originated, attributes).await?;
         running.speaker.set_peers(peers).await?;
+        if self.source_in_sync && running.complete.is_none() {
+            running.complete = Some(Instant::now());
+        }
         Ok(())
     }
 
     async fn take_change(&mut self, change: Change) -> anyhow::Result<()> {
+        self.note(change);
+        // Whatever else is waiting belongs to the same look at the cluster.
+        while let Some(Ok(more)) = self.changes.as_mut().map(mpsc::Receiver::try_recv) {
+            self.note(more);
+        }
+        if self.source_in_sync { self.apply().await } else { Ok(()) }
+    }
+
+    fn note(&mut self, change: Change) {
         match change {
             Change::NodeApplied(node) => {
+                if node.name == self.name {
+                    self.known.update(|facts| facts.own_node_gone = false);
+                }
                 self.nodes.insert(Arc::clone(&node.name), node);
+            }
+            // Others end their sessions with us if we are to leave the cluster. If somebody
+            // only moves files about, our pods shall not be without a network meanwhile.
+            Change::NodeDeleted(name) if name == self.name => {
+                warn!(
+                    node = %name,
+                    "our own Node object is gone; what it said stays in force until it is back \
+                     or the agent starts again"
+                );
+                self.known.update(|facts| facts.own_node_gone = true);
             }
             Change::NodeDeleted(name) => {
                 self.nodes.remove(&name);
@@ -276,29 +333,31 @@ impl Daemon {
             Change::InSync => {
                 self.source_in_sync = true;
                 info!(nodes = self.nodes.len(), "the cluster's state is in sync");
+                if self.own_node().is_none() && self.config.node.pod_cidrs.is_empty() {
+                    warn!(
+                        node = %self.name,
+                        "there is no Node object of this name, so this node announces no pod \
+                         CIDRs; is node.name right?"
+                    );
+                }
             }
         }
-        // Whatever else is waiting belongs to the same look at the cluster.
-        while let Some(Ok(more)) = self.changes.as_mut().map(mpsc::Receiver::try_recv) {
-            match more {
-                Change::NodeApplied(node) => {
-                    self.nodes.insert(Arc::clone(&node.name), node);
-                }
-                Change::NodeDeleted(name) => {
-                    self.nodes.remove(&name);
-                }
-                Change::InSync => self.source_in_sync = true,
-            }
-        }
-        if self.source_in_sync { self.apply().await } else { Ok(()) }
     }
 
-    /// What is due from time to time: leftovers of an earlier run, the supervisor.
+    /// What is due from time to time: leftovers of an earlier run, the service manager.
     async fn look_around(&mut self) -> anyhow::Result<()> {
-        let Some(running) = &self.running else { return Ok(()) };
+        if self.fib.commands.is_closed() {
+            // Forwarding goes on; a service manager starts us again, and we adopt what is there.
+            anyhow::bail!("the fib task has ended");
+        }
+        self.supervisor.look(&self.known);
+        let Some(Running { speaker, complete: Some(complete), .. }) = &self.running else {
+            // Before the source has told what it knows, anything may still be wanted.
+            return Ok(());
+        };
         if !self.swept {
-            let waited = running.since.elapsed();
-            let synced = self.source_in_sync && all_synced(&running.speaker).await?;
+            let waited = complete.elapsed();
+            let synced = all_synced(speaker).await?;
             if synced || waited >= self.config.routes.startup_hold {
                 if !synced {
                     warn!(
@@ -306,32 +365,30 @@ impl Daemon {
                         "some peers are not in sync yet; leftover routes go now"
                     );
                 }
-                self.fib.commands.send(fib::Command::Sweep).await.context("the fib task ended")?;
+                speaker.sweep().await?;
                 self.swept = true;
             }
         }
-        if !self.ready && self.source_in_sync && self.fib.status.load().ready {
+        if !self.supervisor.is_ready() && self.fib.status.load().ready {
             info!("ready");
-            let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-            self.ready = true;
+            self.supervisor.ready();
         }
-        if self.fib.commands.is_closed() {
-            // Forwarding goes on; a supervisor starts us again, and we adopt what is there.
-            error!("the fib task has ended");
-            anyhow::bail!("the fib task has ended");
-        }
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
         Ok(())
     }
 
     async fn stop(self) {
         info!("stopping; routes stay in the kernel");
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-        if let Some(running) = self.running {
-            let text = Some("brindle is stopping".to_owned());
-            running.speaker.stop(CeaseReason::AdministrativeShutdown, text).await;
+        self.supervisor.stopping();
+        let all = async {
+            if let Some(running) = self.running {
+                let text = Some("brindle is stopping".to_owned());
+                running.speaker.stop(CeaseReason::AdministrativeShutdown, text).await;
+            }
+            let _ = self.fib.commands.send(fib::Command::Stop).await;
+        };
+        if tokio::time::timeout(STOP_LIMIT, all).await.is_err() {
+            error!("some part does not stop; ending without it");
         }
-        let _ = self.fib.commands.send(fib::Command::Stop).await;
     }
 }
 

@@ -28,6 +28,13 @@ impl Daemon {
     /// Loads the configuration again and applies what can change in a running daemon. A bad
     /// file changes nothing.
     pub(super) async fn reload(&mut self) -> anyhow::Result<Reload> {
+        self.supervisor.reloading();
+        let reload = self.load_again().await;
+        self.supervisor.reloaded();
+        reload
+    }
+
+    async fn load_again(&mut self) -> anyhow::Result<Reload> {
         let path = self.known.options.config.clone();
         let loaded = match load(&path).await {
             Ok(loaded) => loaded,
@@ -46,8 +53,9 @@ impl Daemon {
         };
         let files: Vec<String> =
             loaded.files.iter().map(|file| file.display().to_string()).collect();
-        let needs_restart = needs_restart(&self.config, &loaded.config);
-        let new = keep_what_needs_restart(&self.config, loaded.config);
+        let is_running = self.running.is_some();
+        let needs_restart = needs_restart(&self.config, &loaded.config, is_running);
+        let new = keep_what_needs_restart(&self.config, loaded.config, is_running);
         let same = new == *self.config;
         let changes = changes(&self.config, &new);
         self.config = Arc::new(new);
@@ -80,16 +88,17 @@ fn outcome(
 }
 
 /// The keys that differ and that a running daemon cannot change: who it is, where it
-/// listens, where it reads from.
-fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
+/// listens, where it reads from. Before BGP has started, some of them still can.
+fn needs_restart(old: &Config, new: &Config, is_running: bool) -> Vec<String> {
+    let bgp = |differs: bool| is_running && differs;
     let keys = [
         ("node.name", old.node.name != new.node.name),
-        ("node.addresses", old.node.addresses != new.node.addresses),
-        ("bgp.asNumber", old.bgp.asn != new.bgp.asn),
-        ("bgp.routerID", old.bgp.router_id != new.bgp.router_id),
-        ("bgp.listen.addresses", old.bgp.listen_addresses != new.bgp.listen_addresses),
-        ("bgp.listen.port", old.bgp.listen_port != new.bgp.listen_port),
-        ("bgp.maxPaths", old.bgp.max_paths != new.bgp.max_paths),
+        ("node.addresses", bgp(old.node.addresses != new.node.addresses)),
+        ("bgp.asNumber", bgp(old.bgp.asn != new.bgp.asn)),
+        ("bgp.routerID", bgp(old.bgp.router_id != new.bgp.router_id)),
+        ("bgp.listen.addresses", bgp(old.bgp.listen_addresses != new.bgp.listen_addresses)),
+        ("bgp.listen.port", bgp(old.bgp.listen_port != new.bgp.listen_port)),
+        ("bgp.maxPaths", bgp(old.bgp.max_paths != new.bgp.max_paths)),
         ("routes.install", old.routes.install != new.routes.install),
         ("source", old.source != new.source),
         ("control.socket", old.control != new.control),
@@ -98,14 +107,16 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
 }
 
 /// The new configuration with the old values of what [`needs_restart`] names.
-fn keep_what_needs_restart(old: &Config, mut new: Config) -> Config {
+fn keep_what_needs_restart(old: &Config, mut new: Config, is_running: bool) -> Config {
     new.node.name.clone_from(&old.node.name);
-    new.node.addresses.clone_from(&old.node.addresses);
-    new.bgp.asn = old.bgp.asn;
-    new.bgp.router_id = old.bgp.router_id;
-    new.bgp.listen_addresses.clone_from(&old.bgp.listen_addresses);
-    new.bgp.listen_port = old.bgp.listen_port;
-    new.bgp.max_paths = old.bgp.max_paths;
+    if is_running {
+        new.node.addresses.clone_from(&old.node.addresses);
+        new.bgp.asn = old.bgp.asn;
+        new.bgp.router_id = old.bgp.router_id;
+        new.bgp.listen_addresses.clone_from(&old.bgp.listen_addresses);
+        new.bgp.listen_port = old.bgp.listen_port;
+        new.bgp.max_paths = old.bgp.max_paths;
+    }
     new.routes.install = old.routes.install;
     new.source.clone_from(&old.source);
     new.control.clone_from(&old.control);
@@ -157,8 +168,10 @@ mod tests {
         let old = config("{bgp: {asNumber: 64512, listen: {port: 1179}}}");
         let new =
             config("{bgp: {asNumber: 64513, listen: {port: 1180}, networks: [192.0.2.0/24]}}");
-        assert_eq!(needs_restart(&old, &new), ["bgp.asNumber", "bgp.listen.port"]);
-        let kept = keep_what_needs_restart(&old, new);
+        assert_eq!(needs_restart(&old, &new, true), ["bgp.asNumber", "bgp.listen.port"]);
+        assert!(needs_restart(&old, &new, false).is_empty());
+        assert_eq!(keep_what_needs_restart(&old, new.clone(), false), new);
+        let kept = keep_what_needs_restart(&old, new, true);
         assert_eq!((kept.bgp.asn, kept.bgp.listen_port), (old.bgp.asn, 1179));
         assert_eq!(changes(&old, &kept), ["bgp.networks changed"]);
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -14,6 +14,9 @@ use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
 use super::dial::set_options;
+
+/// How often it is said that nothing can be accepted.
+const SAY_EVERY: Duration = Duration::from_secs(60);
 
 /// Who may connect, and where its connection goes.
 pub(super) type KnownPeers = HashMap<IpAddr, mpsc::Sender<TcpStream>>;
@@ -87,13 +90,18 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 async fn accept(listener: TcpListener, known: Arc<ArcSwap<KnownPeers>>) {
+    let mut said: Option<Instant> = None;
     loop {
         match listener.accept().await {
             Ok((stream, from)) => hand_over(stream, from.ip().to_canonical(), &known),
             Err(error) => {
+                if said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
+                    said = Some(Instant::now());
+                    warn!(%error, "cannot accept BGP connections; trying on. Too many open files? \
+                        Then raise LimitNOFILE of the service");
+                }
                 // Out of descriptors, most likely: the connection stays in the backlog, so
                 // asking again at once would spin.
-                warn!(%error, "cannot accept a BGP connection");
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
         }

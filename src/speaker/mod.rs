@@ -13,11 +13,14 @@
 //! one task a wire writes. The RIB keeps what a peer is still to be told; the writer asks
 //! for it when the socket has taken the last of it, so nothing queues up for a slow peer.
 
+mod calm;
 mod dial;
 mod listener;
+mod next_hops;
 mod owner;
 mod peer;
 mod status;
+mod view;
 mod wire;
 mod writer;
 
@@ -33,8 +36,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::fib;
 
 pub use listener::{ListenError, Listeners};
-pub use owner::{PeerEntry, View};
 pub use status::{Counters, MESSAGE_TYPES, PeerStatus};
+pub use view::{PeerEntry, View};
 
 /// A peer as it shall be. Two that are equal are treated the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +71,9 @@ pub enum Deed {
     Disable(Option<String>),
     /// Undo `Disable`.
     Enable,
+    /// Let its task die of a fault.
+    #[cfg(test)]
+    Panic,
 }
 
 /// The peer has no session, or there is none of that name.
@@ -84,6 +90,9 @@ pub enum DeedError {
         "peer \"{0}\" does not understand ROUTE-REFRESH; `peers reset` without --soft-in works"
     )]
     NoRefresh(String),
+    /// Earlier orders to the peer are not carried out yet.
+    #[error("peer \"{0}\" is busy with earlier orders; try again in a moment")]
+    Busy(String),
 }
 
 type Reader = Box<dyn FnOnce(&View<'_>) + Send>;
@@ -98,6 +107,8 @@ enum Command {
     Read(Reader),
     /// Do something to a peer.
     Do(String, Deed, oneshot::Sender<Result<(), DeedError>>),
+    /// Leftover routes of an earlier run may go, once the fib knows all that is wanted.
+    Sweep,
     /// Close every session and end.
     Stop(CeaseReason, Option<String>, oneshot::Sender<()>),
 }
@@ -149,6 +160,12 @@ impl SpeakerHandle {
         let (answer, answered) = oneshot::channel();
         self.send(Command::Do(peer, deed, answer)).await?;
         answered.await.map_err(|_| Gone)
+    }
+
+    /// Sources and peers are in sync: lets the fib remove what an earlier run left, as soon
+    /// as it was told everything that is wanted by now.
+    pub async fn sweep(&self) -> Result<(), Gone> {
+        self.send(Command::Sweep).await
     }
 
     /// Ends all sessions with a Cease and the speaker with them; returns once the peers

@@ -3,20 +3,21 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use brindle_bgp::fsm::{Negotiated, WireId};
-use brindle_bgp::msg::{Attributes, CeaseReason, NextHop, Refresh, RouteRefresh, Update};
+use brindle_bgp::msg::{Attributes, CeaseReason, Refresh, RouteRefresh, Update};
 use brindle_bgp::net::{Family, Prefix};
 use brindle_bgp::rib::{Advertisement, PeerId, Rib, RibSession, RibSettings};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::listener::{KnownPeers, Listeners};
+use super::next_hops::Watched;
 use super::peer::{Order, PeerTask, Shared};
-use super::status::{Counters, PeerStatus};
+use super::view::{PeerEntry, Session, View, find};
 use super::wire::Wake;
 use super::{Command, Deed, DeedError, WantedPeer, local_next_hop, shared_link};
 use crate::fib::{self, FibHandle, LocalAddress};
@@ -24,17 +25,27 @@ use crate::fib::{self, FibHandle, LocalAddress};
 /// How long stopping may take: peers that do not take our NOTIFICATION lose it.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
 
-/// Messages of peers that are taken in before commands and the fib get their turn again.
-const BATCH: usize = 16;
+/// Changes in one message to the fib. What a slow kernel keeps waiting beyond its few
+/// messages waits in the RIB, where it takes the least room.
+const CHANGES: usize = 1024;
 
 /// How long a peer whose task panicked stays down.
 const PANIC_REST: Duration = Duration::from_secs(1);
 
+/// Messages of peers that may wait; each holds what one read brought.
+const FROM_PEERS: usize = 64;
+
+/// Orders to a peer's task that may wait.
+const ORDERS: usize = 64;
+
+/// How long peers are listened to before others get their turn.
+const TURN: Duration = Duration::from_millis(5);
+
 /// What peers' tasks tell the owner.
 pub(super) enum FromPeer {
-    /// What happened, in its order. The permit is the peer's leave to have so much on its
-    /// way; it goes back once the news is taken in.
-    News(PeerId, Vec<News>, OwnedSemaphorePermit),
+    /// What happened, in its order, as that life of the peer's task saw it. The permit is
+    /// the peer's leave to have so much on its way; it goes back once the news is taken in.
+    News(PeerId, u64, Vec<News>, OwnedSemaphorePermit),
     /// A writer can take more.
     Pull { peer: PeerId, wire: WireId, budget: usize, reply: oneshot::Sender<Advertisement> },
 }
@@ -48,64 +59,18 @@ pub(super) enum News {
     Down,
 }
 
-/// A peer as the owner keeps it.
-pub struct PeerEntry {
-    /// As it is wanted.
-    pub wanted: Arc<WantedPeer>,
-    /// Whether an operator switched it off.
-    pub disabled: bool,
-    /// Times that its task died.
-    pub panics: u64,
-    shared: Arc<Shared>,
+/// A peer's new task.
+struct Spawned {
+    life: u64,
     orders: mpsc::Sender<Order>,
     accepted: mpsc::Sender<TcpStream>,
-    session: Option<(WireId, Wake)>,
-}
-
-impl PeerEntry {
-    /// Its session now.
-    pub fn status(&self) -> Arc<PeerStatus> {
-        self.shared.status.load_full()
-    }
-
-    /// Its messages so far.
-    pub fn counters(&self) -> &Counters {
-        &self.shared.counters
-    }
-}
-
-/// What can be read of the speaker.
-pub struct View<'a> {
-    /// The RIB.
-    pub rib: &'a Rib,
-    /// The peers.
-    pub peers: &'a HashMap<PeerId, PeerEntry>,
-}
-
-impl View<'_> {
-    /// The peer of that name or address.
-    pub fn find(&self, name_or_address: &str) -> Option<(PeerId, &PeerEntry)> {
-        find(self.peers, name_or_address).map(|id| (id, &self.peers[&id]))
-    }
-
-    /// The peer's name, for display.
-    pub fn name(&self, peer: PeerId) -> Arc<str> {
-        self.peers.get(&peer).map_or_else(|| "?".into(), |entry| Arc::clone(&entry.wanted.rib.name))
-    }
-}
-
-fn find(peers: &HashMap<PeerId, PeerEntry>, name_or_address: &str) -> Option<PeerId> {
-    let address = name_or_address.parse::<IpAddr>().ok();
-    let by = |wanted: &WantedPeer| {
-        &*wanted.rib.name == name_or_address || Some(wanted.address) == address
-    };
-    peers.iter().find(|(_, entry)| by(&entry.wanted)).map(|(id, _)| *id)
 }
 
 pub(super) struct Owner {
     rib: Rib,
     peers: HashMap<PeerId, PeerEntry>,
     next_peer: u32,
+    next_life: u64,
     commands: mpsc::Receiver<Command>,
     listeners: Listeners,
     from_peers: (mpsc::Sender<FromPeer>, mpsc::Receiver<FromPeer>),
@@ -119,8 +84,9 @@ pub(super) struct Owner {
     dirty: bool,
     own: Vec<LocalAddress>,
     originated: BTreeSet<Prefix>,
-    /// The fib knows addresses; the RIB also what came with them.
-    watched: HashMap<IpAddr, Vec<NextHop>>,
+    next_hops: Watched,
+    /// The fib is to be told that leftovers may go, once it knows all that we want.
+    sweep: bool,
 }
 
 impl Owner {
@@ -136,9 +102,10 @@ impl Owner {
             rib: Rib::new(settings),
             peers: HashMap::new(),
             next_peer: 0,
+            next_life: 0,
             commands,
             listeners,
-            from_peers: mpsc::channel(256),
+            from_peers: mpsc::channel(FROM_PEERS),
             tasks: JoinSet::new(),
             of_task: HashMap::new(),
             fib,
@@ -146,16 +113,18 @@ impl Owner {
             dirty: false,
             own: Vec::new(),
             originated: BTreeSet::new(),
-            watched: HashMap::new(),
+            next_hops: Watched::default(),
+            sweep: false,
         }
     }
 
     pub(super) async fn run(mut self) {
-        let mut batch = Vec::new();
         loop {
             let fib = self.fib.clone();
+            let may_sweep = self.sweep && !self.next_hops.is_waiting();
+            let has_orders = fib.is_some() && (self.dirty || may_sweep);
+            // Not biased: nobody who asks or tells without end may keep the others waiting.
             tokio::select! {
-                biased;
                 command = self.commands.recv() => match command {
                     Some(Command::Stop(reason, text, done)) => {
                         self.stop(reason, text).await;
@@ -166,27 +135,22 @@ impl Owner {
                     None => return self.stop(CeaseReason::AdministrativeShutdown, None).await,
                 },
                 Some(ended) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => {
-                    self.task_ended(&ended);
+                    self.task_ended(ended);
                 }
                 Some(event) = next_event(&mut self.fib_events) => self.take_fib_event(event),
-                permit = reserve(fib.as_ref()), if self.dirty && self.tells_fib() => match permit {
+                permit = reserve(fib.as_ref()), if has_orders => match permit {
                     Some(permit) => self.tell_fib(permit),
                     None => self.fib = None,
                 },
-                count = self.from_peers.1.recv_many(&mut batch, BATCH) => {
-                    debug_assert!(count > 0, "the owner holds a sender itself");
-                    for message in batch.drain(..) {
-                        self.take_in(message);
-                    }
-                }
+                Some(message) = self.from_peers.1.recv() => self.take_turn(message),
             }
             if self.dirty && !self.tells_fib() {
                 self.rib.forget_changes();
                 self.dirty = false;
             }
             for peer in self.rib.take_woken() {
-                if let Some((_, wake)) = self.peers.get(&peer).and_then(|e| e.session.as_ref()) {
-                    wake.notify_one();
+                if let Some(session) = self.peers.get(&peer).and_then(|e| e.session.as_ref()) {
+                    session.wake.notify_one();
                 }
             }
         }
@@ -194,6 +158,18 @@ impl Owner {
 
     fn tells_fib(&self) -> bool {
         self.installs && self.fib.is_some()
+    }
+
+    /// Takes in a message and those that wait behind it, for a short while: what it leads to
+    /// shall be on its way before all is read that a fast peer has to say.
+    fn take_turn(&mut self, first: FromPeer) {
+        let end = Instant::now() + TURN;
+        self.take_in(first);
+        while Instant::now() < end
+            && let Ok(message) = self.from_peers.1.try_recv()
+        {
+            self.take_in(message);
+        }
     }
 
     fn obey(&mut self, command: Command) {
@@ -206,6 +182,7 @@ impl Owner {
             Command::Do(peer, deed, done) => {
                 let _ = done.send(self.act(&peer, deed));
             }
+            Command::Sweep => self.sweep = true,
             Command::Stop(..) => unreachable!("the loop ends at a stop"),
         }
     }
@@ -222,20 +199,25 @@ impl Owner {
         self.dirty = true;
     }
 
+    /// What goes, goes first: an address or a name may pass from one peer to another.
     fn set_peers(&mut self, wanted: Vec<WantedPeer>) {
         let mut gone: HashMap<Arc<str>, PeerId> = self
             .peers
             .iter()
             .map(|(id, entry)| (Arc::clone(&entry.wanted.rib.name), *id))
             .collect();
+        let mut fresh = Vec::new();
         for peer in wanted {
             match gone.remove(&peer.rib.name) {
-                None => self.add(peer),
-                Some(id) => self.change(id, peer),
+                None => fresh.push((peer, false)),
+                Some(id) => fresh.extend(self.change(id, peer)),
             }
         }
         for id in gone.into_values() {
-            self.remove(id);
+            self.remove(id, "removed");
+        }
+        for (peer, disabled) in fresh {
+            self.add(peer, disabled);
         }
         self.publish_known();
     }
@@ -249,21 +231,22 @@ impl Owner {
         self.listeners.known.store(Arc::new(known));
     }
 
-    fn add(&mut self, wanted: WantedPeer) {
+    fn add(&mut self, wanted: WantedPeer, disabled: bool) {
         let id = PeerId(self.next_peer);
         self.next_peer += 1;
         info!(peer = %wanted.rib.name, address = %wanted.address, asn = %wanted.rib.asn, "peer added");
         self.rib.configure_peer(id, wanted.rib.clone());
         let wanted = Arc::new(wanted);
         let shared = Shared::new();
-        let (orders, accepted) = self.spawn(id, &wanted, &shared, Duration::ZERO);
+        let task = self.spawn(id, &wanted, &shared, disabled, Duration::ZERO);
         let entry = PeerEntry {
             wanted,
-            disabled: false,
+            disabled,
             panics: 0,
             shared,
-            orders,
-            accepted,
+            life: task.life,
+            orders: task.orders,
+            accepted: task.accepted,
             session: None,
         };
         self.peers.insert(id, entry);
@@ -274,26 +257,33 @@ impl Owner {
         id: PeerId,
         wanted: &Arc<WantedPeer>,
         shared: &Arc<Shared>,
+        disabled: bool,
         rest: Duration,
-    ) -> (mpsc::Sender<Order>, mpsc::Sender<TcpStream>) {
-        let (orders, receive_orders) = mpsc::channel(16);
+    ) -> Spawned {
+        let life = self.next_life;
+        self.next_life += 1;
+        let (orders, receive_orders) = mpsc::channel(ORDERS);
         let (accepted, receive_accepted) = mpsc::channel(2);
         let to_owner = self.from_peers.0.clone();
         let (wanted, shared) = (Arc::clone(wanted), Arc::clone(shared));
         let task = async move {
             tokio::time::sleep(rest).await;
-            let task = PeerTask::new(id, wanted, to_owner, shared);
+            let task = PeerTask::new(id, life, wanted, to_owner, shared);
             task.run(receive_orders, receive_accepted).await;
         };
         self.of_task.insert(self.tasks.spawn(task).id(), id);
-        let _ = orders.try_send(Order::Start);
-        (orders, accepted)
+        if !disabled {
+            // There is room: it is new.
+            let _ = orders.try_send(Order::Start);
+        }
+        Spawned { life, orders, accepted }
     }
 
-    fn change(&mut self, id: PeerId, wanted: WantedPeer) {
-        let Some(entry) = self.peers.get_mut(&id) else { return };
+    /// Changes a peer; gives it back to be added, disabled or not, if it must start anew.
+    fn change(&mut self, id: PeerId, wanted: WantedPeer) -> Option<(WantedPeer, bool)> {
+        let entry = self.peers.get_mut(&id)?;
         if *entry.wanted == wanted {
-            return;
+            return None;
         }
         let old = Arc::clone(&entry.wanted);
         let same_session = (old.address, old.port, old.source, &old.session)
@@ -301,20 +291,21 @@ impl Owner {
             && (old.rib.kind, old.rib.asn) == (wanted.rib.kind, wanted.rib.asn)
             && old.own_addresses == wanted.own_addresses;
         if !same_session {
-            info!(peer = %wanted.rib.name, "peer changed, its session starts anew");
-            self.remove(id);
-            return self.add(wanted);
+            let disabled = entry.disabled;
+            self.remove(id, "changed, its session starts anew");
+            return Some((wanted, disabled));
         }
         info!(peer = %wanted.rib.name, "peer changed, its session stays");
         self.rib.configure_peer(id, wanted.rib.clone());
         entry.wanted = Arc::new(wanted);
         self.dirty = true;
+        None
     }
 
-    fn remove(&mut self, id: PeerId) {
+    fn remove(&mut self, id: PeerId, why: &str) {
         if let Some(entry) = self.peers.remove(&id) {
             // Its task ends when `orders` is dropped, and tells the peer.
-            info!(peer = %entry.wanted.rib.name, "peer removed");
+            info!(peer = %entry.wanted.rib.name, "peer {why}");
             self.rib.remove_peer(id);
             self.dirty = true;
         }
@@ -324,21 +315,22 @@ impl Owner {
         let id = find(&self.peers, peer).ok_or_else(|| DeedError::NoSuchPeer(peer.to_owned()))?;
         let Some(entry) = self.peers.get_mut(&id) else { return Ok(()) };
         let status = entry.status();
+        let order =
+            |order| entry.orders.try_send(order).map_err(|_| DeedError::Busy(peer.to_owned()));
         match deed {
             Deed::Reset => {
-                let _ = entry.orders.try_send(Order::Stop(CeaseReason::AdministrativeReset, None));
+                order(Order::Stop(CeaseReason::AdministrativeReset, None))?;
                 if !entry.disabled {
-                    let _ = entry.orders.try_send(Order::Start);
+                    order(Order::Start)?;
                 }
             }
             Deed::Disable(text) => {
+                order(Order::Stop(CeaseReason::AdministrativeShutdown, text))?;
                 entry.disabled = true;
-                let reason = CeaseReason::AdministrativeShutdown;
-                let _ = entry.orders.try_send(Order::Stop(reason, text));
             }
             Deed::Enable => {
+                order(Order::Start)?;
                 entry.disabled = false;
-                let _ = entry.orders.try_send(Order::Start);
             }
             Deed::SoftIn | Deed::SoftOut => {
                 let Some(negotiated) = &status.negotiated else {
@@ -350,19 +342,24 @@ impl Owner {
                     } else if negotiated.route_refresh {
                         let refresh =
                             RouteRefresh { family: family.into(), kind: Refresh::Request };
-                        let _ = entry.orders.try_send(Order::Refresh(refresh));
+                        order(Order::Refresh(refresh))?;
                     } else {
                         return Err(DeedError::NoRefresh(peer.to_owned()));
                     }
                 }
             }
+            #[cfg(test)]
+            Deed::Panic => order(Order::Panic)?,
         }
         Ok(())
     }
 
     fn take_in(&mut self, message: FromPeer) {
         match message {
-            FromPeer::News(peer, news, _permit) => {
+            FromPeer::News(peer, life, news, _permit) => {
+                if self.peers.get(&peer).is_none_or(|entry| entry.life != life) {
+                    return;
+                }
                 self.dirty = true;
                 for news in news {
                     self.take_news(peer, news);
@@ -371,7 +368,7 @@ impl Owner {
             FromPeer::Pull { peer, wire, budget, reply } => {
                 let current = self.peers.get(&peer).and_then(|entry| entry.session.as_ref());
                 let advertisement = match current {
-                    Some((id, _)) if *id == wire => self.rib.advertise(peer, budget),
+                    Some(session) if session.wire == wire => self.rib.advertise(peer, budget),
                     // The writer of a session that is over.
                     _ => Advertisement::default(),
                 };
@@ -393,7 +390,7 @@ impl Owner {
                     shared_link: shared_link(&self.own, entry.wanted.address),
                     negotiated,
                 };
-                entry.session = Some((wire, wake));
+                entry.session = Some(Session { wire, local, wake });
                 self.rib.session_up(peer, session);
             }
             News::Update(update) => self.rib.learn(peer, update),
@@ -411,29 +408,28 @@ impl Owner {
     }
 
     /// A peer's task ended: in order, or by a panic that must not touch anybody else.
-    fn task_ended(&mut self, ended: &Result<(Id, ()), JoinError>) {
-        let (task, panicked) = match ended {
-            Ok((task, ())) => (*task, false),
-            Err(error) => (error.id(), error.is_panic()),
+    fn task_ended(&mut self, ended: Result<(Id, ()), JoinError>) {
+        let task = match &ended {
+            Ok((task, ())) => *task,
+            Err(error) => error.id(),
         };
         let Some(id) = self.of_task.remove(&task) else { return };
+        let Some(Ok(panic)) = ended.err().map(JoinError::try_into_panic) else { return };
         let Some(entry) = self.peers.get_mut(&id) else { return };
-        if !panicked {
-            return;
-        }
-        error!(peer = %entry.wanted.rib.name, "the peer's task died; its session starts anew");
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
+        error!(peer = %entry.wanted.rib.name, panic = text,
+            "a fault of ours: the peer's task died; its session starts anew");
         entry.panics += 1;
         entry.session = None;
+        entry.shared.task_died();
         self.rib.session_down(id);
         self.dirty = true;
         let (wanted, shared) = (Arc::clone(&entry.wanted), Arc::clone(&entry.shared));
         let disabled = entry.disabled;
-        let (orders, accepted) = self.spawn(id, &wanted, &shared, PANIC_REST);
-        if disabled {
-            let _ = orders.try_send(Order::Stop(CeaseReason::AdministrativeShutdown, None));
-        }
+        let task = self.spawn(id, &wanted, &shared, disabled, PANIC_REST);
         if let Some(entry) = self.peers.get_mut(&id) {
-            (entry.orders, entry.accepted) = (orders, accepted);
+            (entry.life, entry.orders, entry.accepted) = (task.life, task.orders, task.accepted);
         }
         self.publish_known();
     }
@@ -442,54 +438,69 @@ impl Owner {
         match event {
             fib::Event::NextHops(changes) => {
                 for (address, cost) in changes {
-                    for next_hop in self.watched.get(&address).into_iter().flatten() {
+                    for next_hop in self.next_hops.answered(address) {
                         self.rib.resolve(*next_hop, cost);
                     }
                 }
             }
             fib::Event::OwnAddresses(own) => {
                 self.rib.set_own_addresses(own.iter().map(|local| local.address).collect());
-                self.own = own;
+                let before = std::mem::replace(&mut self.own, own);
+                self.follow_addresses(&before);
             }
         }
         self.dirty = true;
     }
 
-    fn tell_fib(&mut self, permit: mpsc::Permit<'_, fib::Command>) {
-        let (new, gone) = self.rib.take_next_hops();
-        if !new.is_empty() || !gone.is_empty() {
-            let (watch, unwatch) = self.watch(new, gone);
-            permit.send(fib::Command::Watch(watch, unwatch));
-            return;
-        }
-        self.dirty = false;
-        let changes = self.rib.take_changes();
-        if !changes.is_empty() {
-            permit.send(fib::Command::Change(changes));
+    /// Sessions on an address that this host has lost would hang until a timer ends them;
+    /// and those that wait to be tried again need not wait when an address comes.
+    fn follow_addresses(&self, before: &[LocalAddress]) {
+        let lost = |address| {
+            let has = |list: &[LocalAddress]| list.iter().any(|local| local.address == address);
+            has(before) && !has(&self.own)
+        };
+        let come: Vec<&LocalAddress> =
+            self.own.iter().filter(|local| !before.contains(local)).collect();
+        for entry in self.peers.values().filter(|entry| !entry.disabled) {
+            let wanted = &entry.wanted;
+            match &entry.session {
+                Some(session) if lost(session.local) => {
+                    warn!(peer = %wanted.rib.name, address = %session.local,
+                        "this host has lost the address of the session, which starts anew");
+                    let reason = CeaseReason::OtherConfigurationChange;
+                    // If there is no room, the hold timer does it later.
+                    let _ = entry.orders.try_send(Order::Stop(reason, None));
+                    let _ = entry.orders.try_send(Order::Start);
+                }
+                None if come.iter().any(|local| {
+                    wanted.source == Some(local.address) || local.link.contains(wanted.address)
+                }) =>
+                {
+                    let _ = entry.orders.try_send(Order::Retry);
+                }
+                Some(_) | None => {}
+            }
         }
     }
 
-    fn watch(&mut self, new: Vec<NextHop>, gone: Vec<NextHop>) -> (Vec<IpAddr>, Vec<IpAddr>) {
-        let mut watch = Vec::new();
-        for next_hop in new {
-            let known = self.watched.entry(next_hop.address()).or_default();
-            if !known.contains(&next_hop) {
-                known.push(next_hop);
+    fn tell_fib(&mut self, permit: mpsc::Permit<'_, fib::Command>) {
+        if self.dirty {
+            let (new, gone) = self.rib.take_next_hops();
+            if !new.is_empty() || !gone.is_empty() {
+                let (watch, unwatch) = self.next_hops.change(new, gone);
+                return permit.send(fib::Command::Watch(watch, unwatch));
             }
-            // Also if it is watched already: the answer is wanted for this one, too.
-            watch.push(next_hop.address());
-        }
-        let mut unwatch = Vec::new();
-        for next_hop in gone {
-            let address = next_hop.address();
-            let Some(known) = self.watched.get_mut(&address) else { continue };
-            known.retain(|other| *other != next_hop);
-            if known.is_empty() {
-                self.watched.remove(&address);
-                unwatch.push(address);
+            let changes = self.rib.take_some_changes(CHANGES);
+            self.dirty = self.rib.has_changes();
+            if !changes.is_empty() {
+                return permit.send(fib::Command::Change(changes));
             }
         }
-        (watch, unwatch)
+        // The fib reads in the order that we write: it knows all that is wanted by now.
+        if self.sweep && !self.next_hops.is_waiting() {
+            self.sweep = false;
+            permit.send(fib::Command::Sweep);
+        }
     }
 
     async fn stop(mut self, reason: CeaseReason, text: Option<String>) {

@@ -19,6 +19,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tracing::{debug, info, warn};
 
 use super::WantedPeer;
+use super::calm::{Calm, Line};
 use super::dial::dial;
 use super::owner::{FromPeer, News};
 use super::status::{Counters, PeerStatus};
@@ -33,6 +34,12 @@ static NEXT_WIRE: AtomicU64 = AtomicU64::new(1);
 /// large as on the wire.
 const BATCHES_AHEAD: usize = 2;
 
+/// Updates that may be read ahead of the owner to see whether the peer is alive.
+const READ_AHEAD: usize = 100_000;
+
+/// Connections that may still carry their last message; of those beyond, nothing is carried.
+const CLOSING: usize = 16;
+
 /// What others may read of a peer's task at any time.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -45,6 +52,22 @@ impl Shared {
         let status = ArcSwap::from_pointee(PeerStatus::new());
         Arc::new(Self { status, counters: Arc::default() })
     }
+
+    /// The task that told of itself here cannot any more.
+    pub(super) fn task_died(&self) {
+        let mut status = PeerStatus::clone(&self.status.load());
+        if status.state == State::Established {
+            status.flaps += 1;
+            status.since = Instant::now();
+        }
+        status.state = State::Idle;
+        (status.negotiated, status.ends, status.next_dial) = (None, None, None);
+        status.last_reason = Some(
+            "a fault in brindle ended the peer's task; it starts anew, see the log and report it"
+                .to_owned(),
+        );
+        self.status.store(Arc::new(status));
+    }
 }
 
 /// What the owner tells a peer's task.
@@ -54,6 +77,10 @@ pub(super) enum Order {
     Stop(CeaseReason, Option<String>),
     /// Send this, if there is a session.
     Refresh(RouteRefresh),
+    /// Something changed for the better: dial now, if there is no connection.
+    Retry,
+    #[cfg(test)]
+    Panic,
 }
 
 /// What a wire's writer tells the peer's task.
@@ -65,6 +92,7 @@ pub(super) enum WireNews {
 
 pub(super) struct PeerTask {
     id: PeerId,
+    life: u64,
     wanted: Arc<WantedPeer>,
     machine: Peer,
     wires: Vec<Wire>,
@@ -82,11 +110,15 @@ pub(super) struct PeerTask {
     sent_notification: Option<(Notification, Instant)>,
     received_notification: Option<(Notification, Instant)>,
     last_fault: Option<Instant>,
+    calm: Calm,
+    /// What was last said of why there is no session.
+    said: Option<String>,
 }
 
 impl PeerTask {
     pub(super) fn new(
         id: PeerId,
+        life: u64,
         wanted: Arc<WantedPeer>,
         to_owner: mpsc::Sender<FromPeer>,
         shared: Arc<Shared>,
@@ -99,6 +131,7 @@ impl PeerTask {
         let machine = Peer::new(wanted.session.clone(), seed);
         Self {
             id,
+            life,
             wanted,
             machine,
             wires: Vec::new(),
@@ -113,6 +146,8 @@ impl PeerTask {
             sent_notification: None,
             received_notification: None,
             last_fault: None,
+            calm: Calm::default(),
+            said: None,
         }
     }
 
@@ -123,22 +158,27 @@ impl PeerTask {
         mut accepted: mpsc::Receiver<TcpStream>,
     ) {
         loop {
-            self.run_timers();
+            self.run_timers().await;
             while self.closing.try_join_next().is_some() {}
             let deadline = self.machine.deadline();
             let may_read = self.pending.is_empty();
             let to_owner = self.to_owner.clone();
+            // Not biased: neither a flood of connections nor one of updates starves the other.
+            // Timers are run above, whatever comes.
             tokio::select! {
-                biased;
                 order = orders.recv() => match order {
                     Some(Order::Start) => self.feed(Event::Start),
                     Some(Order::Stop(reason, text)) => self.feed(Event::Stop(reason, text)),
                     Some(Order::Refresh(refresh)) => self.say(&Message::RouteRefresh(refresh)),
+                    Some(Order::Retry) => self.retry(),
+                    #[cfg(test)]
+                    Some(Order::Panic) => panic!("as ordered"),
                     None => break,
                 },
                 room = room(&to_owner, &self.on_its_way), if !may_read => {
                     let Some((slot, permit)) = room else { break };
-                    slot.send(FromPeer::News(self.id, std::mem::take(&mut self.pending), permit));
+                    let news = std::mem::take(&mut self.pending);
+                    slot.send(FromPeer::News(self.id, self.life, news, permit));
                 }
                 Some(stream) = accepted.recv() => self.connected(stream, Direction::Accepted),
                 dialled = async { self.dialling.as_mut().expect("guarded").await }, if self.dialling.is_some() => {
@@ -151,7 +191,7 @@ impl PeerTask {
                 }
                 Some(news) = self.news.1.recv() => match news {
                     WireNews::Progress(wire) => self.feed(Event::Progress(wire)),
-                    WireNews::Broken(wire, why) => self.broken(wire, why),
+                    WireNews::Broken(wire, why) => self.cannot_write(wire, why),
                 },
                 (wire, read) = read_any(&mut self.wires), if may_read && !self.wires.is_empty() => {
                     self.take_in(wire, read);
@@ -166,23 +206,33 @@ impl PeerTask {
     }
 
     /// Runs timers that are due, but first takes in what has already arrived: after a pause
-    /// of ours the peer's keepalives wait in the socket, and it must not be taken for dead.
-    fn run_timers(&mut self) {
-        let now = Instant::now();
-        if self.machine.deadline().is_none_or(|due| due > now) {
+    /// of ours, or while the owner has no time, the peer's keepalives wait in the socket, and
+    /// it must not be taken for dead.
+    async fn run_timers(&mut self) {
+        let is_due = |machine: &Peer| machine.deadline().is_some_and(|due| due <= Instant::now());
+        if !is_due(&self.machine) {
             return;
         }
-        if self.pending.is_empty()
+        // The reactor may not know yet what has arrived.
+        tokio::task::yield_now().await;
+        if self.pending.len() < READ_AHEAD
             && !self.wires.is_empty()
             && let Some((wire, read)) = read_any(&mut self.wires).now_or_never()
         {
             self.take_in(wire, read);
         }
-        if self.machine.deadline().is_some_and(|due| due <= now) {
-            let actions = self.machine.on_deadline(now);
+        if is_due(&self.machine) {
+            let actions = self.machine.on_deadline(Instant::now());
             self.carry_out(actions);
         }
         self.publish();
+    }
+
+    fn retry(&mut self) {
+        if self.wires.is_empty() && self.machine.next_dial().is_some() {
+            self.feed(Event::Stop(CeaseReason::OtherConfigurationChange, None));
+            self.feed(Event::Start);
+        }
     }
 
     fn feed(&mut self, event: Event) {
@@ -212,6 +262,20 @@ impl PeerTask {
             Err(error) if direction == Direction::Dialled => self.dial_failed(error.to_string()),
             Err(error) => debug!(%error, "accepted connection was gone at once"),
         }
+    }
+
+    /// The writer failed. What the peer said last may wait to be read, and says more of the
+    /// reason than the failure.
+    fn cannot_write(&mut self, wire: WireId, why: String) {
+        while let Some(index) = self.wires.iter().position(|w| w.id == wire)
+            && self.pending.len() < READ_AHEAD
+        {
+            let Some((_, read)) = read_any(&mut self.wires[index..=index]).now_or_never() else {
+                break;
+            };
+            self.take_in(wire, read);
+        }
+        self.broken(wire, why);
     }
 
     fn broken(&mut self, wire: WireId, why: String) {
@@ -248,9 +312,7 @@ impl PeerTask {
                     self.feed(Event::Malformed(wire, error.0));
                     // The machine closes it; should it ever not, nothing more can be read
                     // from a stream that is out of step.
-                    if let Some(index) = self.wires.iter().position(|w| w.id == wire) {
-                        self.closing.spawn(self.wires.swap_remove(index).close());
-                    }
+                    self.close(wire);
                     return;
                 }
             }
@@ -289,6 +351,34 @@ impl PeerTask {
         }
     }
 
+    fn close(&mut self, wire: WireId) {
+        if let Some(index) = self.wires.iter().position(|w| w.id == wire) {
+            let wire = self.wires.swap_remove(index);
+            if self.closing.len() < CLOSING {
+                self.closing.spawn(wire.close());
+            } else {
+                wire.reset();
+            }
+        }
+    }
+
+    /// Says that the session came or went; of a peer that does so all the time, only that.
+    fn say_session(&mut self, say: impl FnOnce()) {
+        let peer = &self.wanted.rib.name;
+        match self.calm.line(Instant::now()) {
+            Line::Written(0) => say(),
+            Line::Written(dropped) => {
+                info!(%peer, dropped, "session came and went; lines about it were left out");
+                say();
+            }
+            Line::Last => {
+                say();
+                warn!(%peer, "session comes and goes; less is written about it for a minute");
+            }
+            Line::Dropped => {}
+        }
+    }
+
     fn carry_out(&mut self, actions: Vec<Action>) {
         for action in actions {
             match action {
@@ -307,15 +397,14 @@ impl PeerTask {
                     }
                     self.send(wire, &message);
                 }
-                Action::Close(wire) => {
-                    if let Some(index) = self.wires.iter().position(|w| w.id == wire) {
-                        self.closing.spawn(self.wires.swap_remove(index).close());
-                    }
-                }
+                Action::Close(wire) => self.close(wire),
                 Action::Up(wire, negotiated) => self.up(wire, *negotiated),
                 Action::Down(why) => {
                     self.established = None;
-                    info!(peer = %self.wanted.rib.name, %why, "session down");
+                    let why = self.machine.last_reason().unwrap_or_else(|| why.to_string());
+                    let peer = Arc::clone(&self.wanted.rib.name);
+                    self.said = Some(why.clone());
+                    self.say_session(|| info!(%peer, why, "session down"));
                     self.pending.push(News::Down);
                 }
                 Action::Deliver(Delivery::Update(update)) => {
@@ -344,8 +433,13 @@ impl PeerTask {
         let wake = Arc::clone(&wire.writer.wake);
         let local = wire.ends.0.ip();
         self.established = Some(id);
-        info!(peer = %self.wanted.rib.name, address = %self.wanted.address,
-            hold_time = negotiated.hold_time.secs(), "session established");
+        self.said = None;
+        let wanted = Arc::clone(&self.wanted);
+        let hold_time = negotiated.hold_time.secs();
+        self.say_session(|| {
+            info!(peer = %wanted.rib.name, address = %wanted.address, hold_time,
+                "session established");
+        });
         self.pending.push(News::Up { wire: id, local, wake, negotiated });
     }
 
@@ -380,7 +474,7 @@ impl PeerTask {
             status.last_dial_error = None;
         }
         status.last_down = last_down.cloned();
-        status.last_reason = self.machine.last_reason();
+        status.last_reason = self.machine.last_reason().or(status.last_reason);
         status.next_dial = next_dial;
         status.last_sent.clone_from(&self.sent_notification);
         status.last_received.clone_from(&self.received_notification);
@@ -389,6 +483,11 @@ impl PeerTask {
         status.ends = wire.map(|wire| wire.ends);
         if status.negotiated.is_some() {
             status.last_dial_error = None;
+        } else if self.machine.last_reason().is_some() && self.said != status.last_reason {
+            // Each reason once: it is tried again and again with the same outcome.
+            self.said.clone_from(&status.last_reason);
+            let (peer, why) = (Arc::clone(&self.wanted.rib.name), status.last_reason.clone());
+            self.say_session(|| info!(%peer, why, "no session"));
         }
         self.shared.status.store(Arc::new(status));
     }

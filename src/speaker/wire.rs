@@ -11,6 +11,7 @@ use std::time::Duration;
 use brindle_bgp::fsm::WireId;
 use brindle_bgp::msg::{self, Decoded, MessageError, WireFormat};
 use bytes::BytesMut;
+use socket2::SockRef;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
@@ -76,12 +77,24 @@ impl Wire {
     /// the NOTIFICATION.
     pub(super) async fn close(mut self) {
         let writer = self.writer.finish();
+        let mut is_written = false;
         let drain = async {
             writer.await;
+            is_written = true;
             let mut rest = [0; 4096];
             while matches!(self.read.read(&mut rest).await, Ok(1..)) {}
         };
         let _ = timeout(CLOSING_LIMIT, drain).await;
+        if !is_written {
+            self.reset();
+        }
+    }
+
+    /// Closes without a word. A peer that does not read would leave all that was written in
+    /// the kernel's memory for minutes.
+    pub(super) fn reset(self) {
+        // It fails only where there is no connection any more.
+        let _ = SockRef::from(self.read.as_ref()).set_linger(Some(Duration::ZERO));
     }
 }
 

@@ -109,6 +109,12 @@ impl Drop for Writer {
     }
 }
 
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.counters.backlog.store(0, Ordering::Relaxed);
+    }
+}
+
 struct AbortOnDrop(JoinHandle<()>);
 
 impl Drop for AbortOnDrop {
@@ -136,7 +142,6 @@ impl Task {
         if let Err(error) = self.serve(&mut orders).await {
             let _ = self.news.send(WireNews::Broken(self.wire, error.to_string())).await;
         }
-        self.counters.backlog.store(0, Ordering::Relaxed);
         let _ = self.write.shutdown().await;
     }
 

@@ -98,6 +98,8 @@ pub(super) struct AttrStore {
     /// The first slot of each hash: hashing a set is dear, and a map of the sets themselves
     /// would do it again for all of them whenever it grows.
     by_hash: FxHashMap<u64, u32>,
+    /// What free slots hold.
+    nothing: Arc<Attributes>,
 }
 
 impl AttrStore {
@@ -116,7 +118,7 @@ impl AttrStore {
         }
         let key = AttrKey::of(&attributes);
         for unknown in &mut attributes.unknown {
-            // A slice of what was read would keep all of that as long as the set is held.
+            // The value is a part of what was read: kept as it is, it would keep all of that.
             unknown.value = Bytes::copy_from_slice(&unknown.value);
         }
         let attributes = Arc::new(attributes);
@@ -147,7 +149,7 @@ impl AttrStore {
         let slot = &mut self.slots[id.0 as usize];
         slot.holders -= 1;
         if slot.holders == 0 {
-            slot.attributes = Arc::default();
+            slot.attributes = Arc::clone(&self.nothing);
             let (hash, next) = (slot.hash, slot.next.take());
             self.unlink(hash, id.0, next);
             self.free.push(id.0);

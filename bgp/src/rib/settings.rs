@@ -19,7 +19,7 @@ pub struct RibSettings {
     pub cluster_id: ClusterId,
     /// The most paths of one prefix that are used together; 1 is no multipath.
     pub multipath: usize,
-    /// Whether a next hop must first be resolved ([`Rib::resolve`]) before its paths are
+    /// Whether a next hop must first be resolved ([`Rib::resolve`](super::Rib::resolve)) before its paths are
     /// used; off for a reflector that installs nothing.
     pub track_next_hops: bool,
 }

@@ -214,9 +214,10 @@ fn source_problems(source: Option<&SourceStatus>, problems: &mut Vec<Problem>) {
 
 fn bgp_problems(known: &Known, facts: &Facts, speaking: &Speaking, problems: &mut Vec<Problem>) {
     if facts.speaker.is_none() {
+        let why = facts.start_problem.as_deref().unwrap_or("the source was not read yet");
         problems.push(problem(
             "bgp",
-            "BGP has not started: the node's addresses are not known yet",
+            format!("BGP has not started: {why}"),
             "set node.addresses, or see to the source",
         ));
     }
@@ -229,6 +230,14 @@ fn bgp_problems(known: &Known, facts: &Facts, speaking: &Speaking, problems: &mu
         let count = speaking.down.len();
         let what = format!("no peer is established yet, {count} wanted");
         problems.push(problem("bgp", what, "brindle peers"));
+    }
+    if let Some(moved) = &facts.moved {
+        problems.push(problem("node", moved, "restart the agent when it suits"));
+    }
+    if facts.own_node_gone {
+        let what =
+            format!("Node/{} is gone from the source; what it said stays in force", known.name);
+        problems.push(problem("node", what, "put the Node object back, or stop the agent"));
     }
     for skipped in &facts.skipped {
         let what = format!("no peering with Node/{}: {}", skipped.name, skipped.why);

@@ -1,0 +1,90 @@
+//! The RIB's next hops as the fib watches them: by address, with what is not answered yet.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
+use brindle_bgp::msg::NextHop;
+
+/// What is watched.
+#[derive(Debug, Default)]
+pub(super) struct Watched {
+    /// The fib knows addresses; the RIB also what came with them.
+    known: HashMap<IpAddr, Vec<NextHop>>,
+    unanswered: HashSet<IpAddr>,
+}
+
+impl Watched {
+    /// Takes what the RIB begins and ceases to use; gives the addresses that the fib is to
+    /// watch, and those no more.
+    pub(super) fn change(
+        &mut self,
+        new: Vec<NextHop>,
+        gone: Vec<NextHop>,
+    ) -> (Vec<IpAddr>, Vec<IpAddr>) {
+        let mut watch = Vec::new();
+        for next_hop in new {
+            let address = next_hop.address();
+            let known = self.known.entry(address).or_default();
+            if !known.contains(&next_hop) {
+                known.push(next_hop);
+            }
+            // Also if it is watched already: the answer is wanted for this one, too.
+            self.unanswered.insert(address);
+            watch.push(address);
+        }
+        let mut unwatch = Vec::new();
+        for next_hop in gone {
+            let address = next_hop.address();
+            let Some(known) = self.known.get_mut(&address) else { continue };
+            known.retain(|other| *other != next_hop);
+            if known.is_empty() {
+                self.known.remove(&address);
+                self.unanswered.remove(&address);
+                unwatch.push(address);
+            }
+        }
+        (watch, unwatch)
+    }
+
+    /// The fib told of an address: the next hops that it is about.
+    pub(super) fn answered(&mut self, address: IpAddr) -> &[NextHop] {
+        self.unanswered.remove(&address);
+        self.known.get(&address).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Whether the fib still owes an answer: what depends on it is not decided yet.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.unanswered.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn v6(global: &str, link_local: Option<&str>) -> NextHop {
+        let link_local = link_local.map(|address| address.parse().unwrap());
+        NextHop::V6 { global: global.parse().unwrap(), link_local }
+    }
+
+    #[test]
+    fn an_address_is_watched_while_any_next_hop_has_it() {
+        let (plain, linked) = (v6("2001:db8::1", None), v6("2001:db8::1", Some("fe80::1")));
+        let address = plain.address();
+        let mut watched = Watched::default();
+        assert_eq!(watched.change(vec![plain], vec![]), (vec![address], vec![]));
+        assert!(watched.is_waiting());
+        assert_eq!(watched.answered(address), [plain]);
+        assert!(!watched.is_waiting());
+        // One comes and the other goes at once: the address stays, and is asked for again.
+        assert_eq!(watched.change(vec![linked], vec![plain]), (vec![address], vec![]));
+        assert!(watched.is_waiting());
+        assert_eq!(watched.answered(address), [linked]);
+        assert_eq!(watched.change(vec![], vec![linked]), (vec![], vec![address]));
+        assert!(watched.answered(address).is_empty());
+        // Nobody answers for what is not watched any more.
+        assert_eq!(watched.change(vec![plain], vec![]), (vec![address], vec![]));
+        assert_eq!(watched.change(vec![], vec![plain]), (vec![], vec![address]));
+        assert!(!watched.is_waiting());
+    }
+}

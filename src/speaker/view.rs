@@ -1,0 +1,82 @@
+//! What others may see of the speaker: its peers and its RIB.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use brindle_bgp::fsm::WireId;
+use brindle_bgp::rib::{PeerId, Rib};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+use super::WantedPeer;
+use super::peer::{Order, Shared};
+use super::status::{Counters, PeerStatus};
+use super::wire::Wake;
+
+/// A peer as the owner keeps it.
+pub struct PeerEntry {
+    /// As it is wanted.
+    pub wanted: Arc<WantedPeer>,
+    /// Whether an operator switched it off.
+    pub disabled: bool,
+    /// Times that its task died.
+    pub panics: u64,
+    pub(super) shared: Arc<Shared>,
+    /// Which of its tasks lives: what an earlier one said last is not listened to.
+    pub(super) life: u64,
+    pub(super) orders: mpsc::Sender<Order>,
+    pub(super) accepted: mpsc::Sender<TcpStream>,
+    pub(super) session: Option<Session>,
+}
+
+/// An established session as the owner knows it.
+pub(super) struct Session {
+    pub(super) wire: WireId,
+    /// Our address on it.
+    pub(super) local: IpAddr,
+    pub(super) wake: Wake,
+}
+
+impl PeerEntry {
+    /// Its session now.
+    pub fn status(&self) -> Arc<PeerStatus> {
+        self.shared.status.load_full()
+    }
+
+    /// Its messages so far.
+    pub fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+}
+
+/// What can be read of the speaker.
+pub struct View<'a> {
+    /// The RIB.
+    pub rib: &'a Rib,
+    /// The peers.
+    pub peers: &'a HashMap<PeerId, PeerEntry>,
+}
+
+impl View<'_> {
+    /// The peer of that name or address.
+    pub fn find(&self, name_or_address: &str) -> Option<(PeerId, &PeerEntry)> {
+        find(self.peers, name_or_address).map(|id| (id, &self.peers[&id]))
+    }
+
+    /// The peer's name, for display.
+    pub fn name(&self, peer: PeerId) -> Arc<str> {
+        self.peers.get(&peer).map_or_else(|| "?".into(), |entry| Arc::clone(&entry.wanted.rib.name))
+    }
+}
+
+/// The peer of that name, else the one at that address.
+pub(super) fn find(peers: &HashMap<PeerId, PeerEntry>, name_or_address: &str) -> Option<PeerId> {
+    let by = |is_it: &dyn Fn(&WantedPeer) -> bool| {
+        peers.iter().find(|(_, entry)| is_it(&entry.wanted)).map(|(id, _)| *id)
+    };
+    by(&|wanted| &*wanted.rib.name == name_or_address).or_else(|| {
+        let address: IpAddr = name_or_address.parse().ok()?;
+        by(&|wanted| wanted.address == address)
+    })
+}
