@@ -14,7 +14,7 @@ use brindle_bgp::rib::PeerId;
 use bytes::BytesMut;
 use futures::FutureExt;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{debug, info, warn};
 
@@ -34,6 +34,11 @@ const READ_AHEAD: usize = 100_000;
 
 /// Connections that may still carry their last message; of those beyond, nothing is carried.
 const CLOSING: usize = 16;
+
+/// Batches of news that a peer may have on their way to the owner: one to be taken in, one
+/// decoded meanwhile. More would only be memory, since a decoded update is many times as
+/// large as on the wire.
+const BATCHES_AHEAD: usize = 2;
 
 /// What others may read of a peer's task at any time.
 #[derive(Debug)]
@@ -95,6 +100,8 @@ pub(super) struct PeerTask {
     /// News for the owner that wait for room in its channel; nothing more is read meanwhile.
     pending: Vec<News>,
     to_owner: mpsc::Sender<FromPeer>,
+    /// Permits for batches of news that the owner has not taken in yet.
+    on_its_way: Arc<Semaphore>,
     news: (mpsc::Sender<WireNews>, mpsc::Receiver<WireNews>),
     shared: Arc<Shared>,
     established: Option<WireId>,
@@ -131,6 +138,7 @@ impl PeerTask {
             dialling: None,
             pending: Vec::new(),
             to_owner,
+            on_its_way: Arc::new(Semaphore::new(BATCHES_AHEAD)),
             news: mpsc::channel(16),
             shared,
             established: None,
@@ -167,9 +175,9 @@ impl PeerTask {
                     Some(Order::Panic) => panic!("as ordered"),
                     None => break,
                 },
-                permit = to_owner.reserve(), if !may_read => {
-                    let Ok(permit) = permit else { break };
-                    permit.send(FromPeer::News(self.id, self.life, std::mem::take(&mut self.pending)));
+                room = room(&to_owner, &self.on_its_way), if !may_read => {
+                    let Some((slot, permit)) = room else { break };
+                    slot.send(FromPeer::News(self.id, self.life, std::mem::take(&mut self.pending), permit));
                 }
                 Some(stream) = accepted.recv() => self.connected(stream, Direction::Accepted),
                 dialled = async { self.dialling.as_mut().expect("guarded").await }, if self.dialling.is_some() => {
@@ -482,6 +490,15 @@ impl PeerTask {
         }
         self.shared.status.store(Arc::new(status));
     }
+}
+
+/// A place in the owner's channel and the peer's leave to use it; `None` if the owner is gone.
+async fn room<'a>(
+    to_owner: &'a mpsc::Sender<FromPeer>,
+    on_its_way: &Arc<Semaphore>,
+) -> Option<(mpsc::Permit<'a, FromPeer>, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(on_its_way).acquire_owned().await.ok()?;
+    Some((to_owner.reserve().await.ok()?, permit))
 }
 
 async fn until(deadline: Option<Instant>) {

@@ -31,6 +31,9 @@ const URGENT: usize = 64;
 /// How often the session machine is told that the peer takes what we write.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
+/// Messages in one system call: the most that Linux takes (IOV_MAX).
+const MOST_SLICES: usize = 1024;
+
 enum Urgent {
     Message(Bytes),
     StartUpdates,
@@ -240,7 +243,7 @@ impl Task {
 /// Writes what the socket takes at once of `messages`.
 async fn write_some(write: &mut OwnedWriteHalf, messages: &VecDeque<Bytes>) -> io::Result<usize> {
     let slices: Vec<IoSlice<'_>> =
-        messages.iter().take(64).map(|message| IoSlice::new(message)).collect();
+        messages.iter().take(MOST_SLICES).map(|message| IoSlice::new(message)).collect();
     match write.write_vectored(&slices).await? {
         0 => Err(io::ErrorKind::WriteZero.into()),
         count => Ok(count),

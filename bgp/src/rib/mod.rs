@@ -303,6 +303,19 @@ impl Rib {
         changes
     }
 
+    /// Passes over what [`Rib::take_changes`] and [`Rib::take_next_hops`] would tell: for
+    /// whoever routes nothing, so that lists of it do not grow.
+    pub fn forget_changes(&mut self) {
+        self.settle_hops();
+        for (table, changed) in self.tables.iter_mut().zip(&mut self.changed) {
+            for id in changed.drain(..) {
+                table.entry_mut(id).changed = false;
+            }
+        }
+        self.hops.take_news();
+        self.sweep();
+    }
+
     /// Peers that have something to be told and had nothing before; each named once until
     /// [`Rib::advertise`] has given it all.
     pub fn take_woken(&mut self) -> Vec<PeerId> {
