@@ -468,13 +468,13 @@ impl Owner {
                     let _ = entry.orders.try_send(Order::Stop(reason, None));
                     let _ = entry.orders.try_send(Order::Start);
                 }
-                None if come.iter().any(|local| {
+                _ if come.iter().any(|local| {
                     wanted.source == Some(local.address) || local.link.contains(wanted.address)
                 }) =>
                 {
                     let _ = entry.orders.try_send(Order::Retry);
                 }
-                Some(_) | None => {}
+                _ => {}
             }
         }
     }

@@ -11,6 +11,10 @@ use brindle_bgp::rib::{NextHopMode, PathStatus, PeerKind, PeerPolicy};
 
 use super::*;
 
+mod kernel;
+mod raw;
+mod torture;
+
 struct Speaker {
     handle: SpeakerHandle,
     address: SocketAddr,
@@ -87,6 +91,12 @@ async fn has_best(speaker: &SpeakerHandle, wanted: Prefix) -> bool {
         view.rib.paths(&wanted).iter().any(|path| path.status == PathStatus::Best)
     };
     speaker.read(look).await.unwrap()
+}
+
+/// Waits until the speaker has the peer: earlier it closes connections of its address.
+async fn knows(speaker: &SpeakerHandle, name: &'static str) {
+    until(name, || async { speaker.read(move |view| view.find(name).is_some()).await.unwrap() })
+        .await;
 }
 
 async fn is_established(speaker: &SpeakerHandle, name: &'static str) -> bool {
