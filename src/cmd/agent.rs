@@ -35,7 +35,7 @@ pub fn run(args: Args) -> Exit {
         return Exit::Usage;
     }
     let options = Options { config: args.config, node_name: args.node_name };
-    let threads = std::thread::available_parallelism().map_or(1, |count| count.get());
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads.min(MOST_THREADS))
         .enable_all()

@@ -25,6 +25,10 @@ use crate::fib::{self, FibHandle, LocalAddress};
 /// How long stopping may take: peers that do not take our NOTIFICATION lose it.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
 
+/// Changes in one message to the fib. What a slow kernel keeps waiting beyond its few
+/// messages waits in the RIB, where it takes the least room.
+const CHANGES: usize = 1024;
+
 /// How long a peer whose task panicked stays down.
 const PANIC_REST: Duration = Duration::from_secs(1);
 
@@ -39,8 +43,8 @@ const TURN: Duration = Duration::from_millis(5);
 
 /// What peers' tasks tell the owner.
 pub(super) enum FromPeer {
-    /// What happened, in its order, as that life of the peer's task saw it. The permit is the
-    /// peer's leave to have so much on its way; it goes back once the news is taken in.
+    /// What happened, in its order, as that life of the peer's task saw it. The permit is
+    /// the peer's leave to have so much on its way; it goes back once the news is taken in.
     News(PeerId, u64, Vec<News>, OwnedSemaphorePermit),
     /// A writer can take more.
     Pull { peer: PeerId, wire: WireId, budget: usize, reply: oneshot::Sender<Advertisement> },
@@ -152,6 +156,10 @@ impl Owner {
         }
     }
 
+    fn tells_fib(&self) -> bool {
+        self.installs && self.fib.is_some()
+    }
+
     /// Takes in a message and those that wait behind it, for a short while: what it leads to
     /// shall be on its way before all is read that a fast peer has to say.
     fn take_turn(&mut self, first: FromPeer) {
@@ -162,10 +170,6 @@ impl Owner {
         {
             self.take_in(message);
         }
-    }
-
-    fn tells_fib(&self) -> bool {
-        self.installs && self.fib.is_some()
     }
 
     fn obey(&mut self, command: Command) {
@@ -486,8 +490,8 @@ impl Owner {
                 let (watch, unwatch) = self.next_hops.change(new, gone);
                 return permit.send(fib::Command::Watch(watch, unwatch));
             }
-            self.dirty = false;
-            let changes = self.rib.take_changes();
+            let changes = self.rib.take_some_changes(CHANGES);
+            self.dirty = self.rib.has_changes();
             if !changes.is_empty() {
                 return permit.send(fib::Command::Change(changes));
             }

@@ -29,16 +29,16 @@ use super::writer::Writer;
 /// Wire numbers are unique over all peers, so that late news of an old wire finds nobody.
 static NEXT_WIRE: AtomicU64 = AtomicU64::new(1);
 
+/// Batches of news that a peer may have on their way to the owner: one to be taken in, one
+/// decoded meanwhile. More would only be memory, since a decoded update is many times as
+/// large as on the wire.
+const BATCHES_AHEAD: usize = 2;
+
 /// Updates that may be read ahead of the owner to see whether the peer is alive.
 const READ_AHEAD: usize = 100_000;
 
 /// Connections that may still carry their last message; of those beyond, nothing is carried.
 const CLOSING: usize = 16;
-
-/// Batches of news that a peer may have on their way to the owner: one to be taken in, one
-/// decoded meanwhile. More would only be memory, since a decoded update is many times as
-/// large as on the wire.
-const BATCHES_AHEAD: usize = 2;
 
 /// What others may read of a peer's task at any time.
 #[derive(Debug)]
@@ -177,7 +177,8 @@ impl PeerTask {
                 },
                 room = room(&to_owner, &self.on_its_way), if !may_read => {
                     let Some((slot, permit)) = room else { break };
-                    slot.send(FromPeer::News(self.id, self.life, std::mem::take(&mut self.pending), permit));
+                    let news = std::mem::take(&mut self.pending);
+                    slot.send(FromPeer::News(self.id, self.life, news, permit));
                 }
                 Some(stream) = accepted.recv() => self.connected(stream, Direction::Accepted),
                 dialled = async { self.dialling.as_mut().expect("guarded").await }, if self.dialling.is_some() => {

@@ -164,11 +164,16 @@ impl Task {
                     // No answer: the session is over, and this task soon is, too.
                     let advertisement = answered.unwrap_or_default();
                     wanted = advertisement.more;
-                    self.backlog.extend(advertisement.messages);
+                    // It is only asked for when all before is written.
+                    self.backlog = advertisement.messages.into();
                     self.note_backlog();
                 }
                 written = write_some(&mut self.write, &self.backlog), if !self.backlog.is_empty() => {
                     self.advance(written?);
+                    if self.backlog.is_empty() {
+                        // What a burst needed is not kept by every peer for the next one.
+                        self.backlog = VecDeque::new();
+                    }
                     self.note_backlog();
                     self.tell_progress();
                 }
