@@ -2,7 +2,10 @@
 
 mod support_fib;
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use brindle::fib::netlink::{Drained, Dump, Monitor, Queries, RECEIVE_BUFFER, Writer};
 use brindle::fib::news::News;
@@ -122,5 +125,32 @@ fn a_dump_holds_what_was_asked_for_and_nothing_else() {
             assert!(all.contains(&News::Route(route, false)), "{all:?}");
             assert!(!format!("{all:?}").contains("203.0.113"), "another table: {all:?}");
         }
+    });
+}
+
+#[test]
+fn a_dump_during_which_something_changed_is_read_again() {
+    if !can_run() {
+        return;
+    }
+    let namespace = Namespace::new();
+    let line = |n: u32| format!("addr add 10.1.{}.{}/32 dev eth0\n", n / 250, 1 + n % 250);
+    namespace.batch("-4", &(0..500).map(line).collect::<String>());
+    run(&namespace, async || {
+        let mut queries = Queries::open().expect("a socket");
+        let gather = |all: &mut Vec<News>, news| all.push(news);
+        let mut dump = pin!(queries.dump(Dump::Addresses, Vec::new, gather));
+        // The question is asked, and of the answer only the first part is made.
+        for _ in 0..2 {
+            let is_pending = poll_fn(|cx| Poll::Ready(dump.as_mut().poll(cx).is_pending())).await;
+            assert!(is_pending, "too few addresses for an answer in parts");
+            tokio::task::yield_now().await;
+        }
+        // The kernel tells of this link first.
+        namespace.ip("addr add 127.0.0.9/32 dev lo");
+        let all = dump.await.expect("an answer");
+        let is_new = |news: &&News| matches!(news, News::Address(known) if known.address.to_string() == "127.0.0.9");
+        assert_eq!(all.iter().filter(is_new).count(), 1, "{} addresses", all.len());
+        assert!(all.len() > 500, "{} addresses", all.len());
     });
 }

@@ -102,9 +102,8 @@ impl Monitor {
         }))
         .await;
         let mut drained = Drained::All;
-        let mut next = self.first.take();
-        loop {
-            let Some(message) = next.or_else(|| self.read()) else { break };
+        let mut next = self.first.take().or_else(|| self.read());
+        while let Some(message) = next {
             match message.payload {
                 NetlinkPayload::InnerMessage(inner) => {
                     if let Some(news) = read_news(inner, message.header.flags) {
@@ -114,7 +113,7 @@ impl Monitor {
                 NetlinkPayload::Overrun(_) => drained = Drained::Overrun,
                 _ => {}
             }
-            next = None;
+            next = self.read();
         }
         if self.is_broken {
             *self = Self::connect(self.buffer, self.writer)?;

@@ -1,12 +1,10 @@
 //! Asks for everything that the kernel holds of a kind.
 
-use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 
 use brindle_bgp::net::Family;
-use bytes::BufMut;
 use futures::{FutureExt as _, Stream, StreamExt as _};
 use rtnetlink::Handle;
 use rtnetlink::packet_core::{
@@ -17,7 +15,7 @@ use rtnetlink::packet_route::link::LinkMessage;
 use rtnetlink::packet_route::route::{RouteHeader, RouteMessage};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::proto::Connection;
-use rtnetlink::sys::{AsyncSocket, Socket, SocketAddr, TokioSocket};
+use rtnetlink::sys::AsyncSocket as _;
 use tokio::time::timeout;
 
 use super::super::news::News;
@@ -67,8 +65,11 @@ impl Dump {
 
 /// A connection that asks. It is made for one reading of everything, so that no late answer
 /// and no failure outlives it.
+///
+/// It is no task of its own but polled for the next answer. It keeps what it reads in one go,
+/// and that the runtime limits to 128 datagrams of at most 32 KiB, however large the table.
 pub struct Queries {
-    connection: Connection<RouteNetlinkMessage, Paced>,
+    connection: Connection<RouteNetlinkMessage>,
     handle: Handle,
 }
 
@@ -79,7 +80,7 @@ impl Queries {
     /// # Errors
     /// If the kernel refuses it.
     pub fn open() -> io::Result<Self> {
-        let (mut connection, handle, _) = rtnetlink::new_connection_with_socket::<Paced>()?;
+        let (mut connection, handle, _) = rtnetlink::new_connection()?;
         // The end of a dump says whether it is whole.
         connection.set_forward_done(true);
         let socket = connection.socket_mut().socket_ref();
@@ -167,69 +168,4 @@ fn answered(code: i32) -> io::Result<()> {
 
 fn closed() -> io::Error {
     io::Error::other("the socket for questions failed")
-}
-
-/// A socket that gives one datagram a turn.
-///
-/// A [`Connection`] reads until nothing is left and keeps what it read without a bound: of a
-/// million routes that would be a gigabyte.
-struct Paced {
-    socket: TokioSocket,
-    has_given: Cell<bool>,
-}
-
-impl AsyncSocket for Paced {
-    fn socket_ref(&self) -> &Socket {
-        self.socket.socket_ref()
-    }
-
-    fn socket_mut(&mut self) -> &mut Socket {
-        self.socket.socket_mut()
-    }
-
-    fn new(protocol: isize) -> io::Result<Self> {
-        Ok(Self { socket: TokioSocket::new(protocol)?, has_given: Cell::new(false) })
-    }
-
-    fn poll_recv_from<B: BufMut>(
-        &self,
-        context: &mut Context<'_>,
-        buffer: &mut B,
-    ) -> Poll<io::Result<SocketAddr>> {
-        if self.has_given.take() {
-            context.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        let received = ready!(self.socket.poll_recv_from(context, buffer));
-        self.has_given.set(true);
-        Poll::Ready(received)
-    }
-
-    fn poll_send(&self, context: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
-        self.socket.poll_send(context, octets)
-    }
-
-    fn poll_send_to(
-        &self,
-        context: &mut Context<'_>,
-        octets: &[u8],
-        to: &SocketAddr,
-    ) -> Poll<io::Result<usize>> {
-        self.socket.poll_send_to(context, octets, to)
-    }
-
-    fn poll_recv<B: BufMut>(
-        &self,
-        context: &mut Context<'_>,
-        buffer: &mut B,
-    ) -> Poll<io::Result<()>> {
-        self.socket.poll_recv(context, buffer)
-    }
-
-    fn poll_recv_from_full(
-        &self,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<(Vec<u8>, SocketAddr)>> {
-        self.socket.poll_recv_from_full(context)
-    }
 }
