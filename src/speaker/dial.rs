@@ -14,6 +14,10 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// Internetwork control, as routing protocols mark their packets (RFC 4271 Appendix E).
 const TOS_CS6: u32 = 0xC0;
 
+/// Octets that may wait in the kernel to be sent. More, and a keepalive would stand behind
+/// megabytes of updates that a slow peer does not take.
+const NOT_SENT: u32 = 256 << 10;
+
 /// Connects to `peer` from `source`, or from an address that the kernel chooses.
 ///
 /// # Errors
@@ -53,5 +57,6 @@ fn prepare(peer: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpSocket> {
 /// refuses them is no reason to have no session.
 pub(super) fn set_options(socket: &Socket, is_v4: bool) {
     let _ = socket.set_tcp_nodelay(true);
+    let _ = socket.set_tcp_notsent_lowat(NOT_SENT);
     let _ = if is_v4 { socket.set_tos_v4(TOS_CS6) } else { socket.set_tclass_v6(TOS_CS6) };
 }

@@ -122,7 +122,7 @@ impl Owner {
         loop {
             let fib = self.fib.clone();
             let may_sweep = self.sweep && !self.next_hops.is_waiting();
-            let has_orders = fib.is_some() && (self.dirty || may_sweep);
+            let has_orders = fib.is_some() && ((self.dirty && self.tells_fib()) || may_sweep);
             // Not biased: nobody who asks or tells without end may keep the others waiting.
             tokio::select! {
                 command = self.commands.recv() => match command {
@@ -472,13 +472,13 @@ impl Owner {
                     let _ = entry.orders.try_send(Order::Stop(reason, None));
                     let _ = entry.orders.try_send(Order::Start);
                 }
-                None if come.iter().any(|local| {
+                _ if come.iter().any(|local| {
                     wanted.source == Some(local.address) || local.link.contains(wanted.address)
                 }) =>
                 {
                     let _ = entry.orders.try_send(Order::Retry);
                 }
-                Some(_) | None => {}
+                _ => {}
             }
         }
     }

@@ -11,6 +11,10 @@ use brindle_bgp::rib::{NextHopMode, PathStatus, PeerKind, PeerPolicy};
 
 use super::*;
 
+mod kernel;
+mod raw;
+mod torture;
+
 struct Speaker {
     handle: SpeakerHandle,
     address: SocketAddr,
@@ -87,6 +91,12 @@ async fn has_best(speaker: &SpeakerHandle, wanted: Prefix) -> bool {
         view.rib.paths(&wanted).iter().any(|path| path.status == PathStatus::Best)
     };
     speaker.read(look).await.unwrap()
+}
+
+/// Waits until the speaker has the peer: earlier it closes connections of its address.
+async fn knows(speaker: &SpeakerHandle, name: &'static str) {
+    until(name, || async { speaker.read(move |view| view.find(name).is_some()).await.unwrap() })
+        .await;
 }
 
 async fn is_established(speaker: &SpeakerHandle, name: &'static str) -> bool {
@@ -198,7 +208,8 @@ async fn an_operator_disables_resets_and_enables() {
     until("up", || is_established(&a.handle, "b")).await;
     let act = |deed| a.handle.act("b".to_owned(), deed);
     assert_eq!(act(Deed::Disable(Some("maintenance".into()))).await.unwrap(), Ok(()));
-    until("down", || async { !is_established(&b.handle, "a").await }).await;
+    until("down there", || async { !is_established(&b.handle, "a").await }).await;
+    until("down here", || async { !is_established(&a.handle, "b").await }).await;
     assert!(matches!(act(Deed::SoftIn).await.unwrap(), Err(DeedError::NotEstablished(_))));
     assert_eq!(act(Deed::Enable).await.unwrap(), Ok(()));
     until("up again", || is_established(&a.handle, "b")).await;
