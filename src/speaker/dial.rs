@@ -28,6 +28,9 @@ pub(super) async fn dial(peer: SocketAddr, source: Option<IpAddr>) -> Result<Tcp
         io::ErrorKind::ConnectionRefused => {
             format!("{peer} refuses connections{from}; is BGP running there on that port?")
         }
+        io::ErrorKind::ConnectionReset => {
+            format!("{peer} resets connections{from}; does it have that address as a peer's?")
+        }
         io::ErrorKind::AddrNotAvailable => {
             format!("cannot connect{from}: this host does not have that address")
         }

@@ -1,5 +1,6 @@
 //! One task a peer: feeds its session machine and does what the machine says.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -159,6 +160,10 @@ impl PeerTask {
     ) {
         loop {
             self.run_timers().await;
+            // Before connections: who was just added is wanted.
+            while let Ok(order) = orders.try_recv() {
+                self.obey(order);
+            }
             while self.closing.try_join_next().is_some() {}
             let deadline = self.machine.deadline();
             let may_read = self.pending.is_empty();
@@ -167,12 +172,7 @@ impl PeerTask {
             // Timers are run above, whatever comes.
             tokio::select! {
                 order = orders.recv() => match order {
-                    Some(Order::Start) => self.feed(Event::Start),
-                    Some(Order::Stop(reason, text)) => self.feed(Event::Stop(reason, text)),
-                    Some(Order::Refresh(refresh)) => self.say(&Message::RouteRefresh(refresh)),
-                    Some(Order::Retry) => self.retry(),
-                    #[cfg(test)]
-                    Some(Order::Panic) => panic!("as ordered"),
+                    Some(order) => self.obey(order),
                     None => break,
                 },
                 room = room(&to_owner, &self.on_its_way), if !may_read => {
@@ -203,6 +203,17 @@ impl PeerTask {
         self.feed(Event::Stop(CeaseReason::PeerDeconfigured, None));
         self.publish();
         while self.closing.join_next().await.is_some() {}
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Start => self.feed(Event::Start),
+            Order::Stop(reason, text) => self.feed(Event::Stop(reason, text)),
+            Order::Refresh(refresh) => self.say(&Message::RouteRefresh(refresh)),
+            Order::Retry => self.retry(),
+            #[cfg(test)]
+            Order::Panic => panic!("as ordered"),
+        }
     }
 
     /// Runs timers that are due, but first takes in what has already arrived: after a pause
@@ -288,8 +299,18 @@ impl PeerTask {
     /// Decodes and handles everything that is whole in the wire's buffer.
     fn take_in(&mut self, wire: WireId, read: std::io::Result<usize>) {
         match read {
-            Ok(0) => return self.broken(wire, "the peer closed the connection".to_owned()),
-            Err(error) => return self.broken(wire, error.to_string()),
+            Ok(0) => {
+                return self.broken(wire, self.closed_because("the peer closed the connection"));
+            }
+            Err(error) => {
+                let why = match error.kind() {
+                    ErrorKind::ConnectionReset => {
+                        self.closed_because("the peer reset the connection")
+                    }
+                    _ => error.to_string(),
+                };
+                return self.broken(wire, why);
+            }
             Ok(_) => self.shared.counters.note_heard(),
         }
         let counters = Arc::clone(&self.shared.counters);
@@ -317,6 +338,14 @@ impl PeerTask {
                 }
             }
         }
+    }
+
+    /// What happened; of a peer that says nothing at all, with the likely reason.
+    fn closed_because(&self, what: &str) -> String {
+        if self.established.is_some() || self.shared.counters.last_heard().is_some() {
+            return what.to_owned();
+        }
+        format!("{what} without a word; does it have our address as that of a peer?")
     }
 
     /// Counts malformed attributes; logs at most one line a minute and peer.

@@ -24,6 +24,7 @@ pub(super) fn raw_peer(us: &Speaker, host: u8, name: &str) -> WantedPeer {
     wanted.address = IpAddr::from([127, 0, 0, host]);
     wanted.rib.address = wanted.address;
     wanted.session.passive = true;
+    wanted.session.extended_message = false;
     wanted
 }
 
@@ -32,6 +33,9 @@ pub(super) fn connect(to: SocketAddr, host: u8, window: Option<usize>) -> TcpStr
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     if let Some(window) = window {
         socket.set_recv_buffer_size(window).unwrap();
+        // As on a real link: with one segment larger than the window, the kernel sends only
+        // now and then.
+        socket.set_tcp_mss(1460).unwrap();
     }
     socket.bind(&SocketAddr::from(([127, 0, 0, host], 0)).into()).unwrap();
     socket.connect(&to.into()).unwrap();
@@ -53,7 +57,13 @@ impl RawPeer {
         let mut raw = Self { stream: connect(to, host, window), received: BytesMut::new() };
         raw.say(&Message::Open(settings.open())).unwrap();
         raw.say(&Message::Keepalive).unwrap();
-        while !matches!(raw.hear().unwrap(), Some(Message::Keepalive)) {}
+        loop {
+            match raw.hear().unwrap() {
+                Some(Message::Keepalive) => break,
+                Some(Message::Open(_)) => {}
+                other => panic!("no session: {other:?}"),
+            }
+        }
         raw
     }
 
@@ -63,7 +73,7 @@ impl RawPeer {
 
     /// The next message; `None` at the end.
     pub(super) fn hear(&mut self) -> io::Result<Option<Message>> {
-        let format = WireFormat { extended_message: true, ..WireFormat::default() };
+        let format = WireFormat::default();
         loop {
             if let Some(length) = msg::frame(&self.received, &format).unwrap()
                 && self.received.len() >= length

@@ -7,7 +7,7 @@ use super::raw::{RawPeer, connect, raw_peer};
 use super::*;
 
 fn many(count: u32) -> Vec<Prefix> {
-    (0..count).map(|i| Prefix::v4((0x0A00_0000 | (i << 8)).into(), 24).unwrap()).collect()
+    (0..count).map(|i| Prefix::v4((0x1000_0000 | (i << 8)).into(), 24).unwrap()).collect()
 }
 
 async fn status(speaker: &SpeakerHandle, name: &'static str) -> Arc<PeerStatus> {
@@ -146,14 +146,14 @@ async fn keepalives_come_in_time_while_a_slow_peer_takes_all_routes() {
     let a = speaker(111, 64512);
     let mut slow = raw_peer(&a, 112, "slow");
     slow.session.hold_time = HoldTime::from_secs(3).unwrap();
-    let prefixes = many(100_000);
+    let prefixes = many(200_000);
     let count = prefixes.len();
     a.handle.set_originated(prefixes, Attributes::default()).await.unwrap();
     a.handle.set_peers(vec![slow.clone()]).await.unwrap();
     knows(&a.handle, "slow").await;
     let address = a.address;
     let heard = tokio::task::spawn_blocking(move || {
-        let mut raw = RawPeer::establish(address, 112, &slow, Some(4096));
+        let mut raw = RawPeer::establish(address, 112, &slow, Some(64 << 10));
         let _alive = raw.keep_alive();
         let start = Instant::now();
         let (mut prefixes, mut keepalives, mut longest) = (0, 0, Duration::ZERO);
@@ -163,7 +163,7 @@ async fn keepalives_come_in_time_while_a_slow_peer_takes_all_routes() {
                 Message::Update(update) => {
                     prefixes += update.announced.iter().map(|a| a.prefixes.len()).sum::<usize>();
                     // As slow as a peer that has much else to do: 7 s for all.
-                    std::thread::sleep(Duration::from_millis(70));
+                    std::thread::sleep(Duration::from_millis(40));
                 }
                 Message::Keepalive => keepalives += 1,
                 Message::EndOfRib(_) => {}
