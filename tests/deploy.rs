@@ -1,11 +1,12 @@
 //! What is shipped for bare metal: the unit and its drop-ins.
 
 use std::fs;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use brindle_config::Config;
+
+mod skipped;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_brindle");
 
@@ -18,14 +19,12 @@ fn text(name: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// What `systemd-analyze` says to `args`; `None`, said aloud, where there is none. (Straight to
-/// the standard error: what the macros print is hidden when a test passes.)
-fn systemd_analyze(args: &[&str]) -> Option<Output> {
+/// What `systemd-analyze` says to `args`; `None`, noted as skipped, where there is none.
+fn systemd_analyze(test: &str, args: &[&str]) -> Option<Output> {
     match Command::new("systemd-analyze").args(args).env("SYSTEMD_COLORS", "0").output() {
         Ok(output) => Some(output),
         Err(error) => {
-            let what = args.first().unwrap_or(&"");
-            let _ = writeln!(io::stderr(), "SKIPPED: systemd-analyze {what}: {error}");
+            skipped::note(test, &format!("systemd-analyze: {error}"));
             None
         }
     }
@@ -42,10 +41,11 @@ fn unit() -> (tempfile::TempDir, PathBuf) {
 
 #[test]
 fn the_units_exposure_is_low() {
+    let test = "the_units_exposure_is_low";
     const MOST: f64 = 2.5;
     let (_folder, unit) = unit();
     let args = ["security", "--no-pager", "--offline=true", &unit.display().to_string()];
-    let Some(output) = systemd_analyze(&args) else { return };
+    let Some(output) = systemd_analyze(test, &args) else { return };
     let said = String::from_utf8_lossy(&output.stdout);
     let exposure = said
         .lines()
@@ -54,21 +54,20 @@ fn the_units_exposure_is_low() {
     let Some(exposure) = exposure else {
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(errors.contains("offline"), "no exposure in {said}\n{errors}");
-        let _ = writeln!(io::stderr(), "SKIPPED: systemd-analyze security: {errors}");
-        return;
+        return skipped::note(test, &format!("systemd-analyze security: {errors}"));
     };
     assert!(exposure <= MOST, "exposure {exposure}, wanted at most {MOST}:\n{said}");
 }
 
 #[test]
 fn systemd_understands_the_unit() {
+    let test = "systemd_understands_the_unit";
     let (_folder, unit) = unit();
     let args = ["verify", "--man=no", "--recursive-errors=no", &unit.display().to_string()];
-    let Some(output) = systemd_analyze(&args) else { return };
+    let Some(output) = systemd_analyze(test, &args) else { return };
     let said = String::from_utf8_lossy(&output.stderr);
     if said.contains("unrecognized option") {
-        let _ = writeln!(io::stderr(), "SKIPPED: systemd-analyze verify: {said}");
-        return;
+        return skipped::note(test, &format!("systemd-analyze verify: {said}"));
     }
     assert!(output.status.success() && !said.contains("brindle.service"), "{said}");
 }

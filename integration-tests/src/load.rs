@@ -160,12 +160,25 @@ pub fn wait(limit: Duration, done: impl Fn() -> Result<(), String>) -> Result<()
 /// # Panics
 /// For more prefixes than there are from 20.0.0.0 on.
 pub fn table(count: usize, asn: u32, next_hop: Ipv4Addr) -> Vec<u8> {
+    table_along(100_000, count, asn, next_hop)
+}
+
+/// As [`table`], but each prefix along another path.
+///
+/// # Panics
+/// As [`table`].
+pub fn changed_table(count: usize, asn: u32, next_hop: Ipv4Addr) -> Vec<u8> {
+    table_along(200_000, count, asn, next_hop)
+}
+
+/// AS numbers other than `asn` are `base` and above.
+fn table_along(base: u32, count: usize, asn: u32, next_hop: Ipv4Addr) -> Vec<u8> {
     let mut octets = Vec::with_capacity(count * 12);
     let hop = attribute(0x40, 3, &next_hop.octets());
     for first in (0..count).step_by(10) {
         let set = u32::try_from(first / 10).expect("a count of sets");
         let mut path = vec![asn];
-        path.extend((0..2 + set % 4).map(|hop| 100_000 + (set / 4 + hop * 7919) % 70_000));
+        path.extend((0..2 + set % 4).map(|hop| base + (set / 4 + hop * 7919) % 70_000));
         let community = [0xfc_u8, 0x00, (set >> 8) as u8, set as u8];
         let attributes =
             [attribute(0x40, 1, &[0]), as_path(&path), hop.clone(), attribute(0xc0, 8, &community)]

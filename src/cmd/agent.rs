@@ -24,6 +24,10 @@ pub struct Args {
     log: telemetry::LogArgs,
 }
 
+/// Threads that work for the speaker. One task owns all routing state, so more would hardly
+/// have anything to do on a large machine, but would each hold memory.
+const MOST_THREADS: usize = 4;
+
 /// Runs the daemon until it is told to stop.
 pub fn run(args: Args) -> Exit {
     if let Err(error) = telemetry::init(&args.log) {
@@ -31,7 +35,11 @@ pub fn run(args: Args) -> Exit {
         return Exit::Usage;
     }
     let options = Options { config: args.config, node_name: args.node_name };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads.min(MOST_THREADS))
+        .enable_all()
+        .build();
     let outcome = match runtime {
         Ok(runtime) => runtime.block_on(daemon::run(options)),
         Err(error) => Err(error.into()),

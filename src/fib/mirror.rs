@@ -10,8 +10,8 @@ use brindle_bgp::net::{Family, Prefix};
 use rustc_hash::FxHashMap;
 
 use super::LocalAddress;
+use super::news::{Address, Link};
 use super::route::{Hop, KernelRoute, OWN_METRIC, RouteKey, Target, protocol_name};
-use super::wire::{Address, Link};
 
 /// The most hops of one route that are used.
 pub const MAX_HOPS: usize = 128;

@@ -32,6 +32,7 @@ pub mod forwarding;
 pub mod found;
 pub mod mirror;
 pub mod netlink;
+pub mod news;
 pub mod plan;
 pub mod route;
 pub mod schedule;
@@ -40,7 +41,6 @@ pub mod table;
 pub mod task;
 pub mod view;
 pub mod watch;
-pub mod wire;
 
 /// How routes are written.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,13 +13,13 @@ use tracing::{info, warn};
 use super::forwarding::Forwarding;
 use super::found::Found;
 use super::mirror::Mirror;
-use super::netlink::{BATCH, Drained, Monitor, Writer};
+use super::netlink::{BATCH, Drained, Dump, Monitor, Queries, Writer};
+use super::news::News;
 use super::route::{Action, RouteOp};
 use super::schedule::Schedule;
 use super::table::{Outcome, Refused, Table};
 use super::view;
 use super::watch::Watch;
-use super::wire::{News, kind};
 use super::{Command, Event, FibSettings, FibStatus};
 
 /// Batches that are written before commands get their turn again.
@@ -87,7 +87,7 @@ impl Fib {
                         break;
                     }
                 }
-                () = self.monitor.ready() => self.hear(),
+                () = self.monitor.ready() => self.hear().await,
                 permit = events.reserve(), if has_news => {
                     if let (Ok(permit), Some(event)) = (permit, self.watch.tell(&self.mirror)) {
                         permit.send(event);
@@ -97,7 +97,7 @@ impl Fib {
                 () = sleep_until(self.schedule.next()) => {}
                 () = std::future::ready(()), if has_work => {}
             }
-            self.turn();
+            self.turn().await;
         }
         self.publish();
     }
@@ -160,45 +160,47 @@ impl Fib {
     }
 
     /// Takes in what the kernel tells.
-    fn hear(&mut self) {
+    async fn hear(&mut self) {
         let Self { monitor, mirror, table, .. } = self;
         let (mut is_disturbed, mut is_resync) = (false, false);
-        let drained = monitor.drain(|news| match news {
-            News::Link(link) => {
-                let index = link.index;
-                let is_news = mirror.add_link(link);
-                is_disturbed |= is_news;
-                // The kernel removes IPv4 routes with their link, and tells nobody.
-                is_resync |= is_news && table.uses(index);
-            }
-            News::LinkGone(index) => {
-                is_disturbed |= mirror.remove_link(index);
-                is_resync |= table.uses(index);
-            }
-            News::Address(address) => is_disturbed |= mirror.add_address(address),
-            News::AddressGone(address) => {
-                is_disturbed |= mirror.remove_address(&address);
-                // With the last address of a link go its IPv4 routes, as silently.
-                is_resync |= address.address.is_ipv4()
-                    && (table.uses(address.link) || mirror.uses(address.link));
-            }
-            News::Route(route, _) if route.is_ours() => {
-                is_disturbed |= mirror.displace(&route.key);
-                table.seen(route);
-            }
-            News::Route(route, replaces) => {
-                if replaces {
-                    table.taken(&route.key);
+        let drained = monitor
+            .drain(|news| match news {
+                News::Link(link) => {
+                    let index = link.index;
+                    let is_news = mirror.add_link(link);
+                    is_disturbed |= is_news;
+                    // The kernel removes IPv4 routes with their link, and tells nobody.
+                    is_resync |= is_news && table.uses(index);
                 }
-                table.reconsider(route.key.prefix);
-                is_disturbed |= mirror.add_route(route, replaces);
-            }
-            News::RouteGone(route) if route.is_ours() => is_resync |= table.vanished(&route),
-            News::RouteGone(route) => {
-                table.reconsider(route.key.prefix);
-                is_disturbed |= mirror.remove_route(&route);
-            }
-        });
+                News::LinkGone(index) => {
+                    is_disturbed |= mirror.remove_link(index);
+                    is_resync |= table.uses(index);
+                }
+                News::Address(address) => is_disturbed |= mirror.add_address(address),
+                News::AddressGone(address) => {
+                    is_disturbed |= mirror.remove_address(&address);
+                    // With the last address of a link go its IPv4 routes, as silently.
+                    is_resync |= address.address.is_ipv4()
+                        && (table.uses(address.link) || mirror.uses(address.link));
+                }
+                News::Route(route, _) if route.is_ours() => {
+                    is_disturbed |= mirror.displace(&route.key);
+                    table.seen(route);
+                }
+                News::Route(route, replaces) => {
+                    if replaces {
+                        table.taken(&route.key);
+                    }
+                    table.reconsider(route.key.prefix);
+                    is_disturbed |= mirror.add_route(route, replaces);
+                }
+                News::RouteGone(route) if route.is_ours() => is_resync |= table.vanished(&route),
+                News::RouteGone(route) => {
+                    table.reconsider(route.key.prefix);
+                    is_disturbed |= mirror.remove_route(&route);
+                }
+            })
+            .await;
         self.is_disturbed |= is_disturbed;
         if is_resync {
             self.schedule.resync_soon(Instant::now());
@@ -220,10 +222,10 @@ impl Fib {
     }
 
     /// Does what is due: reads anew, finds next hops, writes, tells.
-    fn turn(&mut self) {
+    async fn turn(&mut self) {
         let now = Instant::now();
         if self.schedule.is_resync_due(now) {
-            self.resync();
+            self.resync().await;
         }
         if self.schedule.is_retry_due(now) {
             // What it refuses may be due to something that we do not know of.
@@ -239,18 +241,18 @@ impl Fib {
             self.watch.look_at_all(&self.mirror);
         }
         if self.status.ready && self.settings.install {
-            self.write();
+            self.write().await;
         }
         self.forward(now);
         self.publish();
     }
 
     /// Reads everything that the kernel holds.
-    fn resync(&mut self) {
+    async fn resync(&mut self) {
         let started = Instant::now();
         // Events that are older than what is read now would undo it.
-        self.hear();
-        match read_all(&mut self.writer, &self.table) {
+        self.hear().await;
+        match read_all(&self.table).await {
             Ok((mirror, ours)) => {
                 let is_first = !self.status.ready;
                 self.mirror = mirror;
@@ -274,11 +276,11 @@ impl Fib {
     }
 
     /// Writes some of what is to be written.
-    fn write(&mut self) {
+    async fn write(&mut self) {
         let mut refusals = Refusals::default();
         for _ in 0..BATCHES_A_TURN {
             // Whether a key is ours to write is to be known as of now.
-            self.hear();
+            self.hear().await;
             let ops = self.table.plan(BATCH, &self.mirror);
             if ops.is_empty() || !self.write_all(&ops, &mut refusals) {
                 break;
@@ -399,10 +401,12 @@ impl Refusals {
 }
 
 /// A new mirror, and our routes.
-fn read_all(writer: &mut Writer, table: &Table) -> io::Result<(Mirror, Found)> {
+async fn read_all(table: &Table) -> io::Result<(Mirror, Found)> {
+    let mut queries = Queries::open()?;
     let mut mirror = Mirror::default();
-    for what in [kind::GET_LINK, kind::GET_ADDRESS] {
-        for news in writer.dump(what, None, Vec::new, |all: &mut Vec<News>, news| all.push(news))? {
+    for what in [Dump::Links, Dump::Addresses] {
+        for news in queries.dump(what, Vec::new, |all: &mut Vec<News>, news| all.push(news)).await?
+        {
             match news {
                 News::Link(link) => _ = mirror.add_link(link),
                 News::Address(address) => _ = mirror.add_address(address),
@@ -413,12 +417,13 @@ fn read_all(writer: &mut Writer, table: &Table) -> io::Result<(Mirror, Found)> {
     let mut ours = table.find();
     for family in Family::ALL {
         let start = || (table.find(), Vec::new());
-        let (found, others) =
-            writer.dump(kind::GET_ROUTE, Some(family), start, |all, news| match news {
+        let (found, others) = queries
+            .dump(Dump::Routes(family), start, |all, news| match news {
                 News::Route(route, _) if route.is_ours() => all.0.add(route),
                 News::Route(route, _) => all.1.push(route),
                 _ => {}
-            })?;
+            })
+            .await?;
         ours.append(found);
         for route in others {
             mirror.add_route(route, false);

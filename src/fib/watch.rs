@@ -76,8 +76,8 @@ fn cost(next_hop: IpAddr, mirror: &Mirror) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fib::news::Link;
     use crate::fib::route::{Hop, KernelRoute, RouteKey, Target};
-    use crate::fib::wire::Link;
 
     /// A link that is up or has no carrier, with 10.0.0.0/24 on it.
     fn host(is_up: bool) -> Mirror {

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use brindle_bgp::fsm::PeerSettings;
 use brindle_bgp::msg::{Attributes, CeaseReason};
 use brindle_bgp::net::{Family, Prefix};
-use brindle_bgp::rib::{Rib, RibPeer, RibSettings};
+use brindle_bgp::rib::{RibPeer, RibSettings};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::fib;
@@ -184,14 +184,15 @@ impl SpeakerHandle {
 }
 
 /// Starts the speaker's owner task. `listeners` hands over accepted connections; `fib` is
-/// where best paths go, `None` for a speaker that installs nothing and resolves nothing.
+/// where best paths go if next hops are tracked, and what tells of our addresses; `None` for a
+/// speaker that installs nothing and resolves nothing.
 pub fn start(
     settings: RibSettings,
     listeners: Listeners,
     fib: Option<(fib::FibHandle, mpsc::Receiver<fib::Event>)>,
 ) -> SpeakerHandle {
     let (commands, orders) = mpsc::channel(64);
-    let owner = owner::Owner::new(Rib::new(settings), orders, listeners, fib);
+    let owner = owner::Owner::new(settings, orders, listeners, fib);
     tokio::spawn(owner.run());
     SpeakerHandle { commands }
 }

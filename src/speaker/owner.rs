@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use brindle_bgp::fsm::{Negotiated, WireId};
 use brindle_bgp::msg::{Attributes, CeaseReason, Refresh, RouteRefresh, Update};
 use brindle_bgp::net::{Family, Prefix};
-use brindle_bgp::rib::{Advertisement, PeerId, Rib, RibSession};
-use tokio::sync::{mpsc, oneshot};
+use brindle_bgp::rib::{Advertisement, PeerId, Rib, RibSession, RibSettings};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 use tracing::{error, warn};
 
@@ -24,6 +24,10 @@ use crate::fib::{self, FibHandle, LocalAddress};
 /// How long stopping may take: peers that do not take our NOTIFICATION lose it.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
 
+/// Changes in one message to the fib. What a slow kernel keeps waiting beyond its few
+/// messages waits in the RIB, where it takes the least room.
+const CHANGES: usize = 1024;
+
 /// How long a peer whose task panicked stays down.
 const PANIC_REST: Duration = Duration::from_secs(1);
 
@@ -35,8 +39,9 @@ const TURN: Duration = Duration::from_millis(5);
 
 /// What peers' tasks tell the owner.
 pub(super) enum FromPeer {
-    /// What happened, in its order, as that life of the peer's task saw it.
-    News(PeerId, u64, Vec<News>),
+    /// What happened, in its order, as that life of the peer's task saw it. The permit is
+    /// the peer's leave to have so much on its way; it goes back once the news is taken in.
+    News(PeerId, u64, Vec<News>, OwnedSemaphorePermit),
     /// A writer can take more.
     Pull { peer: PeerId, wire: WireId, budget: usize, reply: oneshot::Sender<Advertisement> },
 }
@@ -61,6 +66,8 @@ pub(super) struct Owner {
     pub(super) tasks: JoinSet<()>,
     pub(super) of_task: HashMap<Id, PeerId>,
     pub(super) fib: Option<FibHandle>,
+    /// Whether best paths are for the fib; if not, it only tells of our addresses.
+    pub(super) installs: bool,
     pub(super) fib_events: Option<mpsc::Receiver<fib::Event>>,
     /// The RIB may have something for the fib.
     pub(super) dirty: bool,
@@ -73,14 +80,15 @@ pub(super) struct Owner {
 
 impl Owner {
     pub(super) fn new(
-        rib: Rib,
+        settings: RibSettings,
         commands: mpsc::Receiver<Command>,
         listeners: Listeners,
         fib: Option<(FibHandle, mpsc::Receiver<fib::Event>)>,
     ) -> Self {
         let (fib, fib_events) = fib.unzip();
         Self {
-            rib,
+            installs: settings.track_next_hops,
+            rib: Rib::new(settings),
             peers: HashMap::new(),
             next_peer: 0,
             next_life: 0,
@@ -103,7 +111,7 @@ impl Owner {
         loop {
             let fib = self.fib.clone();
             let may_sweep = self.sweep && !self.next_hops.is_waiting();
-            let has_orders = fib.is_some() && (self.dirty || may_sweep);
+            let has_orders = fib.is_some() && ((self.dirty && self.tells_fib()) || may_sweep);
             // Not biased: nobody who asks or tells without end may keep the others waiting.
             tokio::select! {
                 command = self.commands.recv() => match command {
@@ -125,9 +133,8 @@ impl Owner {
                 },
                 Some(message) = self.from_peers.1.recv() => self.take_turn(message),
             }
-            if self.fib.is_none() && self.dirty {
-                // Nobody asks; keep the lists of changes from growing.
-                let _ = (self.rib.take_changes(), self.rib.take_next_hops());
+            if self.dirty && !self.tells_fib() {
+                self.rib.forget_changes();
                 self.dirty = false;
             }
             for peer in self.rib.take_woken() {
@@ -136,6 +143,10 @@ impl Owner {
                 }
             }
         }
+    }
+
+    fn tells_fib(&self) -> bool {
+        self.installs && self.fib.is_some()
     }
 
     /// Takes in a message and those that wait behind it, for a short while: what it leads to
@@ -222,7 +233,7 @@ impl Owner {
 
     fn take_in(&mut self, message: FromPeer) {
         match message {
-            FromPeer::News(peer, life, news) => {
+            FromPeer::News(peer, life, news, _permit) => {
                 if self.peers.get(&peer).is_none_or(|entry| entry.life != life) {
                     return;
                 }
@@ -356,8 +367,8 @@ impl Owner {
                 let (watch, unwatch) = self.next_hops.change(new, gone);
                 return permit.send(fib::Command::Watch(watch, unwatch));
             }
-            self.dirty = false;
-            let changes = self.rib.take_changes();
+            let changes = self.rib.take_some_changes(CHANGES);
+            self.dirty = self.rib.has_changes();
             if !changes.is_empty() {
                 return permit.send(fib::Command::Change(changes));
             }

@@ -14,7 +14,7 @@ use brindle_bgp::rib::PeerId;
 use bytes::BytesMut;
 use futures::FutureExt;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{debug, info, warn};
 
@@ -28,6 +28,11 @@ use super::writer::Writer;
 
 /// Wire numbers are unique over all peers, so that late news of an old wire finds nobody.
 static NEXT_WIRE: AtomicU64 = AtomicU64::new(1);
+
+/// Batches of news that a peer may have on their way to the owner: one to be taken in, one
+/// decoded meanwhile. More would only be memory, since a decoded update is many times as
+/// large as on the wire.
+const BATCHES_AHEAD: usize = 2;
 
 /// Updates that may be read ahead of the owner to see whether the peer is alive.
 const READ_AHEAD: usize = 100_000;
@@ -65,6 +70,8 @@ pub(super) struct PeerTask {
     /// News for the owner that wait for room in its channel; nothing more is read meanwhile.
     pending: Vec<News>,
     to_owner: mpsc::Sender<FromPeer>,
+    /// Permits for batches of news that the owner has not taken in yet.
+    on_its_way: Arc<Semaphore>,
     news: (mpsc::Sender<WireNews>, mpsc::Receiver<WireNews>),
     shared: Arc<Shared>,
     established: Option<WireId>,
@@ -101,6 +108,7 @@ impl PeerTask {
             dialling: None,
             pending: Vec::new(),
             to_owner,
+            on_its_way: Arc::new(Semaphore::new(BATCHES_AHEAD)),
             news: mpsc::channel(16),
             shared,
             established: None,
@@ -136,9 +144,10 @@ impl PeerTask {
                     Some(order) => self.obey(order),
                     None => break,
                 },
-                permit = to_owner.reserve(), if !may_read => {
-                    let Ok(permit) = permit else { break };
-                    permit.send(FromPeer::News(self.id, self.life, std::mem::take(&mut self.pending)));
+                room = room(&to_owner, &self.on_its_way), if !may_read => {
+                    let Some((slot, permit)) = room else { break };
+                    let news = std::mem::take(&mut self.pending);
+                    slot.send(FromPeer::News(self.id, self.life, news, permit));
                 }
                 Some(stream) = accepted.recv() => self.connected(stream, Direction::Accepted),
                 dialled = async { self.dialling.as_mut().expect("guarded").await }, if self.dialling.is_some() => {
@@ -480,6 +489,15 @@ impl PeerTask {
         }
         self.shared.status.store(Arc::new(status));
     }
+}
+
+/// A place in the owner's channel and the peer's leave to use it; `None` if the owner is gone.
+async fn room<'a>(
+    to_owner: &'a mpsc::Sender<FromPeer>,
+    on_its_way: &Arc<Semaphore>,
+) -> Option<(mpsc::Permit<'a, FromPeer>, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(on_its_way).acquire_owned().await.ok()?;
+    Some((to_owner.reserve().await.ok()?, permit))
 }
 
 async fn until(deadline: Option<Instant>) {

@@ -208,7 +208,8 @@ async fn an_operator_disables_resets_and_enables() {
     until("up", || is_established(&a.handle, "b")).await;
     let act = |deed| a.handle.act("b".to_owned(), deed);
     assert_eq!(act(Deed::Disable(Some("maintenance".into()))).await.unwrap(), Ok(()));
-    until("down", || async { !is_established(&b.handle, "a").await }).await;
+    until("down there", || async { !is_established(&b.handle, "a").await }).await;
+    until("down here", || async { !is_established(&a.handle, "b").await }).await;
     assert!(matches!(act(Deed::SoftIn).await.unwrap(), Err(DeedError::NotEstablished(_))));
     assert_eq!(act(Deed::Enable).await.unwrap(), Ok(()));
     until("up again", || is_established(&a.handle, "b")).await;

@@ -21,7 +21,7 @@ use super::status::Counters;
 use super::writer::Writer;
 
 /// Room for a read; grows while the peer fills it, so that a silent peer costs little.
-const SMALLEST_READ: usize = 4 << 10;
+const SMALLEST_READ: usize = 1 << 10;
 const LARGEST_READ: usize = 64 << 10;
 
 /// How long a closed wire may still take to carry its last message.

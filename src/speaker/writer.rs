@@ -31,6 +31,9 @@ const URGENT: usize = 64;
 /// How often the session machine is told that the peer takes what we write.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
+/// Messages in one system call: the most that Linux takes (IOV_MAX).
+const MOST_SLICES: usize = 1024;
+
 enum Urgent {
     Message(Bytes),
     StartUpdates,
@@ -161,11 +164,16 @@ impl Task {
                     // No answer: the session is over, and this task soon is, too.
                     let advertisement = answered.unwrap_or_default();
                     wanted = advertisement.more;
-                    self.backlog.extend(advertisement.messages);
+                    // It is only asked for when all before is written.
+                    self.backlog = advertisement.messages.into();
                     self.note_backlog();
                 }
                 written = write_some(&mut self.write, &self.backlog), if !self.backlog.is_empty() => {
                     self.advance(written?);
+                    if self.backlog.is_empty() {
+                        // What a burst needed is not kept by every peer for the next one.
+                        self.backlog = VecDeque::new();
+                    }
                     self.note_backlog();
                     self.tell_progress();
                 }
@@ -240,7 +248,7 @@ impl Task {
 /// Writes what the socket takes at once of `messages`.
 async fn write_some(write: &mut OwnedWriteHalf, messages: &VecDeque<Bytes>) -> io::Result<usize> {
     let slices: Vec<IoSlice<'_>> =
-        messages.iter().take(64).map(|message| IoSlice::new(message)).collect();
+        messages.iter().take(MOST_SLICES).map(|message| IoSlice::new(message)).collect();
     match write.write_vectored(&slices).await? {
         0 => Err(io::ErrorKind::WriteZero.into()),
         count => Ok(count),

@@ -4,6 +4,8 @@
 mod agent;
 mod commands;
 mod golden;
+#[path = "../skipped/mod.rs"]
+mod skipped;
 mod socket;
 mod terminal;
 mod views;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use brindle::lab::{netns, process};
 
-use crate::sandbox::{Sandbox, can_build, skip, until};
+use crate::sandbox::{Sandbox, can_build, until};
+use crate::skipped::note;
 
 /// Whether the node's kernel has a route to exactly this prefix that leads somewhere.
 fn has_route(sandbox: &Sandbox, node: &str, prefix: &str) -> bool {
@@ -101,7 +102,7 @@ fn every_kind_of_lab_converges_and_carries_traffic() {
         ("one node", &["--nodes", "1"]),
     ] {
         if args.contains(&"bird") && netns::program("bird").is_err() {
-            skip(test, &format!("{what}: bird is not installed"));
+            note(test, &format!("{what}: bird is not installed"));
             continue;
         }
         let sandbox = Sandbox::new("tkinds");

@@ -8,7 +8,8 @@ use brindle::lab::netns;
 use brindle::lab::process::{self, ProcessId};
 use brindle::lab::state::Place;
 
-use crate::sandbox::{Sandbox, can_build, skip, until};
+use crate::sandbox::{Sandbox, can_build, until};
+use crate::skipped::note;
 use crate::static_routes::static_lab;
 
 #[test]
@@ -49,7 +50,7 @@ fn start_up(sandbox: &Sandbox) -> Child {
 fn a_process_that_is_not_the_labs_survives() {
     let test = "a_process_that_is_not_the_labs_survives";
     if Place::find().rootless {
-        return skip(test, "needs root");
+        return note(test, "needs root");
     }
     let sandbox = Sandbox::new("tforeign");
     let mut lab = static_lab(&sandbox, false);

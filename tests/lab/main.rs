@@ -4,4 +4,6 @@ mod agents;
 mod crash;
 mod rootless;
 mod sandbox;
+#[path = "../skipped/mod.rs"]
+mod skipped;
 mod static_routes;

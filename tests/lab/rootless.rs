@@ -7,7 +7,8 @@ use std::time::Duration;
 use brindle::lab::process::ProcessId;
 use brindle::lab::state::Place;
 
-use crate::sandbox::{BRINDLE, links, skip, until};
+use crate::sandbox::{BRINDLE, links, until};
+use crate::skipped::note;
 
 /// The whole life of a lab as somebody who is not root, and its end after crashes.
 #[test]
@@ -16,7 +17,7 @@ fn a_lab_needs_no_root() {
 
     let test = "a_lab_needs_no_root";
     if !nix::unistd::geteuid().is_root() || Place::find().rootless {
-        return skip(test, "only root can become somebody else; the other tests run without root");
+        return note(test, "only root can become somebody else; the other tests run without root");
     }
     const NOBODY: u32 = 65534;
     let folder = tempfile::tempdir().expect("a folder");
@@ -47,7 +48,7 @@ fn a_lab_needs_no_root() {
     let before = links();
     let (code, text) = run(&["up", "--dual-stack"]);
     if text.contains("this machine refuses them") {
-        return skip(test, "user namespaces are not allowed");
+        return note(test, "user namespaces are not allowed");
     }
     assert_eq!(code, Some(0), "{text}");
     assert_eq!(links(), before);

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write as _;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use brindle::lab::netns;
 use brindle::lab::process::{self, ProcessId};
 use brindle::lab::state::Place;
+
+use crate::skipped::note;
 
 pub(crate) const BRINDLE: &str = env!("CARGO_BIN_EXE_brindle");
 
@@ -83,16 +84,6 @@ pub(crate) fn links() -> BTreeSet<String> {
     names.filter(|name| ours.contains(&name.as_str())).collect()
 }
 
-/// Says that `test` did not run, here and in the summary of `make test`.
-pub(crate) fn skip(test: &str, why: &str) {
-    eprintln!("SKIPPED {test}: {why}");
-    if let Some(path) = std::env::var_os("BRINDLE_SKIPPED") {
-        let file = fs::OpenOptions::new().create(true).append(true).open(path);
-        let mut file = file.expect("the list of skipped tests can be written");
-        writeln!(file, "{test}: {why}").expect("the list of skipped tests can be written");
-    }
-}
-
 /// Asks `condition` until it holds.
 #[track_caller]
 pub(crate) fn until(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) {
@@ -113,7 +104,7 @@ pub(crate) fn has_user_namespaces() -> bool {
 pub(crate) fn can_build(test: &str) -> bool {
     let can = !Place::find().rootless || has_user_namespaces();
     if !can {
-        skip(test, "needs root or user namespaces");
+        note(test, "needs root or user namespaces");
     }
     can
 }

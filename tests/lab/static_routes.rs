@@ -6,7 +6,8 @@ use brindle::lab::plan::{Options, TorKind};
 use brindle::lab::state::{Lab, Place};
 use brindle::lab::{build, netns};
 
-use crate::sandbox::{BRINDLE, Sandbox, can_build, links, skip};
+use crate::sandbox::{BRINDLE, Sandbox, can_build, links};
+use crate::skipped::note;
 
 /// A lab of three nodes without speakers but with good routes. Where namespaces can only be
 /// reached through the command line, agents write the routes and are killed.
@@ -95,7 +96,7 @@ fn a_translated_source_is_noticed() {
     routed_lab(&sandbox, false);
     let masquerade = "iptables -t nat -A POSTROUTING -o eth0 -j MASQUERADE";
     if !sandbox.lab(&["exec", "n2", "--", "sh", "-c", masquerade]).status.success() {
-        return skip(test, "iptables cannot masquerade here");
+        return note(test, "iptables cannot masquerade here");
     }
     let text = sandbox.expect(1, &["test"]);
     let want = "n2-p1 -> n1-p1 (10.244.1.11): source translated: 10.0.0.2 was seen instead of \
@@ -125,7 +126,7 @@ fn an_encapsulation_is_noticed() {
              ip route replace {cidr} via 192.168.9.{other}"
         );
         if !sandbox.lab(&["exec", node, "--", "sh", "-c", &script]).status.success() {
-            return skip(test, "this kernel has no VXLAN");
+            return note(test, "this kernel has no VXLAN");
         }
     }
     let text = sandbox.expect(1, &["test"]);
@@ -174,7 +175,7 @@ fn a_partition_loses_every_packet_until_it_is_healed() {
 fn commands_run_inside_and_their_exit_code_comes_out() {
     let test = "commands_run_inside_and_their_exit_code_comes_out";
     if Place::find().rootless {
-        return skip(test, "needs root");
+        return note(test, "needs root");
     }
     let links_before = links();
     let sandbox = Sandbox::new("texec");

@@ -98,6 +98,8 @@ pub(super) struct AttrStore {
     /// The first slot of each hash: hashing a set is dear, and a map of the sets themselves
     /// would do it again for all of them whenever it grows.
     by_hash: FxHashMap<u64, u32>,
+    /// What free slots hold.
+    nothing: Arc<Attributes>,
 }
 
 impl AttrStore {
@@ -147,7 +149,7 @@ impl AttrStore {
         let slot = &mut self.slots[id.0 as usize];
         slot.holders -= 1;
         if slot.holders == 0 {
-            slot.attributes = Arc::default();
+            slot.attributes = Arc::clone(&self.nothing);
             let (hash, next) = (slot.hash, slot.next.take());
             self.unlink(hash, id.0, next);
             self.free.push(id.0);

@@ -1,5 +1,7 @@
 //! The Loc-RIB: every change of a path, and what follows from it.
 
+use std::collections::VecDeque;
+
 use smallvec::SmallVec;
 
 use super::Rib;
@@ -76,7 +78,7 @@ impl Rib {
             };
             if !entry.changed && points(entry.selection()) != points(&before) {
                 entry.changed = true;
-                changed[family.index()].push(id);
+                changed[family.index()].push_back(id);
             }
             let (before, after) = (before.first().copied(), entry.best());
             if before != after {
@@ -143,11 +145,13 @@ impl Rib {
         }
     }
 
-    /// The changes that nobody has taken yet.
-    pub(super) fn collect_changes(&mut self) -> Vec<BestChange> {
-        let mut changes = Vec::with_capacity(self.changed.iter().map(Vec::len).sum());
+    /// The oldest of the changes that nobody has taken yet.
+    pub(super) fn collect_changes(&mut self, limit: usize) -> Vec<BestChange> {
+        let waiting: usize = self.changed.iter().map(VecDeque::len).sum();
+        let mut changes = Vec::with_capacity(waiting.min(limit));
         for (table, changed) in self.tables.iter_mut().zip(&mut self.changed) {
-            for id in std::mem::take(changed) {
+            let count = changed.len().min(limit - changes.len());
+            for id in changed.drain(..count) {
                 let entry = table.entry_mut(id);
                 entry.changed = false;
                 let now = match entry.selection() {
@@ -162,6 +166,10 @@ impl Rib {
                     }
                 };
                 changes.push(BestChange { prefix: table.prefix(id), now });
+            }
+            if changed.is_empty() {
+                // A full table's worth of room is not kept for the next change.
+                *changed = VecDeque::new();
             }
         }
         changes

@@ -33,6 +33,7 @@ mod show;
 mod table;
 mod view;
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use rustc_hash::FxHashSet;
@@ -70,7 +71,7 @@ pub struct Rib {
     /// By [`Family::index`], as all pairs here.
     tables: [Table; 2],
     /// Prefixes whose forwarding has changed since the last [`Rib::take_changes`].
-    changed: [Vec<u32>; 2],
+    changed: [VecDeque<u32>; 2],
     out: AdjOut,
 }
 
@@ -297,10 +298,34 @@ impl Rib {
 
     /// What became best since the last call, each prefix once.
     pub fn take_changes(&mut self) -> Vec<BestChange> {
+        self.take_some_changes(usize::MAX)
+    }
+
+    /// As [`Rib::take_changes`], but at most `limit` of them: what waits here takes a few
+    /// octets a prefix, and one that changes again meanwhile takes none.
+    pub fn take_some_changes(&mut self, limit: usize) -> Vec<BestChange> {
         self.settle_hops();
-        let changes = self.collect_changes();
+        let changes = self.collect_changes(limit);
         self.sweep();
         changes
+    }
+
+    /// Whether [`Rib::take_changes`] would tell of something that was noted before.
+    pub fn has_changes(&self) -> bool {
+        self.changed.iter().any(|changed| !changed.is_empty())
+    }
+
+    /// Passes over what [`Rib::take_changes`] and [`Rib::take_next_hops`] would tell: for
+    /// whoever routes nothing, so that lists of it do not grow.
+    pub fn forget_changes(&mut self) {
+        self.settle_hops();
+        for (table, changed) in self.tables.iter_mut().zip(&mut self.changed) {
+            for id in std::mem::take(changed) {
+                table.entry_mut(id).changed = false;
+            }
+        }
+        self.hops.take_news();
+        self.sweep();
     }
 
     /// Peers that have something to be told and had nothing before; each named once until

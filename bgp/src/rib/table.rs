@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use prefix_trie::PrefixMap;
+use prefix_trie::map::Entry as MapEntry;
 
 use super::path::{Path, PathList};
 use crate::net::{Family, Prefix};
@@ -144,9 +145,6 @@ impl Table {
 
     /// The number of `prefix`, which is added if it is not here. `None` for the other family.
     pub(super) fn obtain(&mut self, prefix: &Prefix) -> Option<u32> {
-        if let Some(id) = self.find(prefix) {
-            return Some(id);
-        }
         let id = match self.free.last() {
             Some(&id) => id,
             None => u32::try_from(self.entries.len()).expect("fewer prefixes than octets"),
@@ -154,12 +152,18 @@ impl Table {
         match (&mut self.index, prefix.address()) {
             (Index::V4(map, keys), IpAddr::V4(at)) => {
                 let key = Key4::of(at, prefix.length());
-                map.insert(key, id);
+                match map.entry(key) {
+                    MapEntry::Occupied(there) => return Some(*there.get()),
+                    MapEntry::Vacant(place) => _ = place.insert(id),
+                }
                 put(keys, id, key);
             }
             (Index::V6(map, keys), IpAddr::V6(at)) => {
                 let key = Key6::of(at, prefix.length());
-                map.insert(key, id);
+                match map.entry(key) {
+                    MapEntry::Occupied(there) => return Some(*there.get()),
+                    MapEntry::Vacant(place) => _ = place.insert(id),
+                }
                 put(keys, id, key);
             }
             _ => return None,

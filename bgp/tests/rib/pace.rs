@@ -211,3 +211,33 @@ fn the_ear_of_these_tests_minds_a_needless_withdrawal() {
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| deaf.listen(&advertisement)));
     assert!(heard.is_err());
 }
+
+#[test]
+fn changes_are_taken_oldest_first_each_once_and_may_be_passed_over() {
+    let mut scene = Scene::new(settings());
+    scene.up(0, PeerKind::External);
+    let prefixes: Vec<Prefix> = (0..600).map(numbered).collect();
+    let learn = |scene: &mut Scene, prefixes: &[Prefix]| {
+        scene.learn(0, announce(prefixes, hop("198.51.100.1"), along(&[65000])));
+    };
+    let take = |scene: &mut Scene, limit| -> Vec<Prefix> {
+        scene.rib.take_some_changes(limit).iter().map(|change| change.prefix).collect()
+    };
+    learn(&mut scene, &prefixes[..3]);
+    assert_eq!(take(&mut scene, 2), prefixes[..2]);
+    assert!(scene.rib.has_changes());
+    learn(&mut scene, &prefixes[1..5]);
+    assert_eq!(take(&mut scene, 2), prefixes[2..4]);
+    assert_eq!(take(&mut scene, 2), prefixes[4..5]);
+    assert!(!scene.rib.has_changes());
+
+    learn(&mut scene, &prefixes);
+    scene.rib.forget_changes();
+    assert!(!scene.rib.has_changes());
+    scene.learn(0, withdraw(&prefixes[1..]));
+    scene.rib.forget_changes();
+    assert_eq!(take(&mut scene, usize::MAX), []);
+    assert_eq!(scene.rib.totals().prefixes[0], 1, "nothing waits for those without a path");
+    scene.learn(0, withdraw(&prefixes[..1]));
+    assert_eq!(take(&mut scene, usize::MAX), prefixes[..1], "later changes are told of again");
+}

@@ -25,11 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Whether namespaces can be made; says so loudly if not.
 pub fn can_run() -> bool {
-    let is_root = nix::unistd::geteuid().is_root();
-    if !is_root {
-        eprintln!("SKIPPED: needs root to make network namespaces");
-    }
-    is_root
+    let thread = std::thread::current();
+    integration_tests::skip::can_run(thread.name().unwrap_or("a test of the fib"), &["ip"])
 }
 
 /// A network namespace with a link `eth0` (10.0.0.1/24, fd00::1/64), and `eth1`

@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use proptest::prelude::*;
 
 use super::*;
+use crate::fib::news::Link;
 use crate::fib::route::{Hop, PROTOCOL};
-use crate::fib::wire::Link;
 
 /// A host with one link, to which 10.0.0.0/24 and fd00::/64 lead.
 fn mirror() -> Mirror {

@@ -1,8 +1,8 @@
 //! Measures brindle beside BIRD and GoBGP on the same work and prints one table with ratios.
 //!
 //! ```text
-//!   bench [--programs brindle,bird,gobgp] [--work million,kernel,peers]
-//!         [--prefixes 1000000] [--routes 100000] [--peers 500]
+//!   bench [--programs brindle,bird,gobgp] [--work million,kernel,peers,churn]
+//!         [--prefixes 1000000] [--routes 100000] [--peers 500,1000]
 //! ```
 //!
 //! Peers are sockets of this program in a namespace of its own, one cable away from the
@@ -23,7 +23,7 @@ struct Options {
     work: Vec<String>,
     prefixes: usize,
     routes: usize,
-    peers: usize,
+    peers: Vec<usize>,
 }
 
 fn main() -> ExitCode {
@@ -55,8 +55,15 @@ fn main() -> ExitCode {
             }
         }
         if does("peers") {
-            let what = format!("{} clients with 2 prefixes, all to all", options.peers);
-            table.row(&what, *program, work::reflect(*program, options.peers));
+            for &peers in &options.peers {
+                let what = format!("{peers} clients with 2 prefixes, all to all");
+                table.row(&what, *program, work::reflect(*program, peers));
+            }
+        }
+        if does("churn") {
+            for (what, cost) in work::churn(*program, options.routes, options.routes / 10) {
+                table.row(&what, *program, cost);
+            }
         }
     }
     print!("{table}");
@@ -66,23 +73,26 @@ fn main() -> ExitCode {
 fn options() -> Result<Options, String> {
     let mut options = Options {
         programs: Program::ALL.to_vec(),
-        work: ["million", "kernel", "peers"].map(String::from).to_vec(),
+        work: ["million", "kernel", "peers", "churn"].map(String::from).to_vec(),
         prefixes: 1_000_000,
         routes: 100_000,
-        peers: 500,
+        peers: vec![500, 1000],
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
-        let number = || value.parse().map_err(|_| format!("{word}: {value:?} is no number"));
+        let number =
+            |text: &str| text.parse().map_err(|_| format!("{word}: {text:?} is no number"));
         match word.as_str() {
             "--programs" => {
                 options.programs = value.split(',').map(str::parse).collect::<Result<_, _>>()?;
             }
             "--work" => options.work = value.split(',').map(String::from).collect(),
-            "--prefixes" => options.prefixes = number()?,
-            "--routes" => options.routes = number()?,
-            "--peers" => options.peers = number()?,
+            "--prefixes" => options.prefixes = number(&value)?,
+            "--routes" => options.routes = number(&value)?,
+            "--peers" => {
+                options.peers = value.split(',').map(number).collect::<Result<_, _>>()?;
+            }
             _ => {
                 return Err(format!(
                     "unknown option {word}; accepted: --programs, --work, --prefixes, --routes, --peers"

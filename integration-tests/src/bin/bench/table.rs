@@ -17,7 +17,7 @@ impl Table {
     pub(crate) fn row(&mut self, work: &str, program: Program, result: Result<Cost, String>) {
         match &result {
             Ok(cost) => eprintln!(
-                "{work}, {program}: {:.2} s, {:.2} s of CPU, {:.0} MB",
+                "{work}, {program}: {:.3} s, {:.2} s of CPU, {:.0} MB",
                 cost.wall.as_secs_f64(),
                 cost.cpu.as_secs_f64(),
                 megabytes(cost)
@@ -63,7 +63,7 @@ impl fmt::Display for Table {
                 writeln!(
                     f,
                     "  {program:<10} {:>16} {:>16} {:>18}",
-                    column(|cost| cost.wall.as_secs_f64(), 2),
+                    column(|cost| cost.wall.as_secs_f64(), 3),
                     column(|cost| cost.cpu.as_secs_f64(), 2),
                     column(megabytes, 0),
                 )?;

@@ -64,6 +64,57 @@ pub(crate) fn pass_on(program: Program, count: usize) -> Result<Cost, String> {
     Ok(meter.stop())
 }
 
+/// Of a table that was passed on, a part goes, comes again and changes; then its sender is
+/// lost. Each kind of work until the receiver has heard of all of it, with what it cost.
+pub(crate) fn churn(
+    program: Program,
+    count: usize,
+    part: usize,
+) -> Vec<(String, Result<Cost, String>)> {
+    let mut costs = Vec::new();
+    let bench = Bench::new(2);
+    let neighbors = [(peer(0).into(), 65002), (peer(1).into(), 65003)];
+    let mut daemon = program.start(&bench.daemon, &neighbors, false);
+    let mut run = || -> Result<(), String> {
+        let heard = load::count(load::establish(&bench.peers, peer(1), DAEMON.into(), 65003)?);
+        let mut sender = load::establish(&bench.peers, peer(0), DAEMON.into(), 65002)?;
+        let mut told = (0, 0);
+        let mut step = |octets: Option<Vec<u8>>, withdrawn: usize, announced: usize| {
+            told = (told.0 + withdrawn, told.1 + announced);
+            let meter = Meter::start(daemon.pid());
+            match octets {
+                Some(octets) => sender.write_all(&octets),
+                None => sender.shutdown(std::net::Shutdown::Both),
+            }
+            .map_err(|error| format!("the sender was cut off: {error}"))?;
+            load::wait(LIMIT, || {
+                let heard = (heard.withdrawn(), heard.announced());
+                match heard.0 >= told.0 && heard.1 >= told.1 {
+                    true => Ok(()),
+                    false => Err(format!("heard of {heard:?}, not {told:?}")),
+                }
+            })?;
+            Ok::<Cost, String>(meter.stop())
+        };
+        step(Some(load::table(count, 65002, peer(0))), 0, count)?;
+        let of = format!("{part} of {count}");
+        let steps = [
+            (format!("{of} withdrawn"), Some(load::withdrawal(part)), part, 0),
+            (format!("{of} announced"), Some(load::table(part, 65002, peer(0))), 0, part),
+            (format!("{of} changed"), Some(load::changed_table(part, 65002, peer(0))), 0, part),
+            (format!("peer with {count} lost"), None, count, 0),
+        ];
+        for (what, octets, withdrawn, announced) in steps {
+            costs.push((what, Ok(step(octets, withdrawn, announced)?)));
+        }
+        Ok(())
+    };
+    if let Err(why) = run() {
+        costs.push((format!("changes among {count} prefixes"), Err(why)));
+    }
+    costs
+}
+
 /// One peer sends `count` prefixes, the daemon writes them into the kernel.
 pub(crate) fn install(program: Program, count: usize) -> Result<Cost, String> {
     let bench = Bench::new(1);

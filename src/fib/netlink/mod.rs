@@ -1,0 +1,44 @@
+//! The sockets to the kernel: one that writes, one that listens, and one that asks whenever
+//! everything is to be read.
+//!
+//! This is the only module that names rtnetlink and its message types, which change every
+//! few months; outside, there are [`News`](super::news::News) and
+//! [`RouteOp`](super::route::RouteOp).
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::sys::socket::{setsockopt, sockopt};
+use rtnetlink::packet_core::NetlinkMessage;
+use rtnetlink::packet_route::RouteNetlinkMessage;
+
+mod events;
+mod ops;
+mod query;
+mod read;
+mod writer;
+
+pub use events::{Drained, Monitor};
+pub use query::{Dump, Queries};
+pub use writer::{BATCH, Writer};
+
+/// Any message to or from the kernel.
+type Message = NetlinkMessage<RouteNetlinkMessage>;
+
+/// Room for answers and events, in octets. The kernel counts about a kilobyte an event.
+pub const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
+/// How long the kernel may take to answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// Gives a socket its receive buffer: beyond the administrator's limit if we may.
+fn reserve(socket: &impl AsFd, octets: usize) -> io::Result<()> {
+    setsockopt(socket, sockopt::RcvBufForce, &octets)
+        .or_else(|_| setsockopt(socket, sockopt::RcvBuf, &octets))
+        .map_err(io::Error::from)
+}
+
+fn timed_out() -> io::Error {
+    let within = ANSWER_WITHIN.as_secs();
+    io::Error::new(io::ErrorKind::TimedOut, format!("the kernel did not answer within {within} s"))
+}
