@@ -172,9 +172,9 @@ async fn keepalives_come_in_time_while_a_slow_peer_takes_all_routes() {
             longest = longest.max(last.elapsed());
             last = Instant::now();
         }
-        (start.elapsed(), keepalives, longest)
+        (start.elapsed(), keepalives, longest, raw)
     });
-    let (took, keepalives, longest) = heard.await.unwrap();
+    let (took, keepalives, longest, _raw) = heard.await.unwrap();
     assert!(longest < Duration::from_secs(3), "nothing for {longest:?}");
     assert!(took >= Duration::from_secs(7) && keepalives >= 2, "{keepalives} in {took:?}");
     assert_eq!(status(&a.handle, "slow").await.flaps, 0);
