@@ -18,6 +18,7 @@ pub mod gobgp;
 pub mod kernel;
 pub mod load;
 pub mod netns;
+pub mod octets;
 pub mod process;
 pub mod rawpeer;
 pub mod router;

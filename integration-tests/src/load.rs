@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::netns::Netns;
-use crate::rawpeer::{KEEPALIVE, as_path, attribute, message, open, update};
+use crate::octets::{KEEPALIVE, as_path, attribute, message, open, update};
 
 /// Longest hold time that we offer: a busy daemon must not lose a session to our silence.
 const HOLD_TIME: u16 = 600;

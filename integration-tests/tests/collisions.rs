@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use integration_tests::agent::{Agent, Config};
-use integration_tests::rawpeer::{KEEPALIVE, RawPeer, message, open};
+use integration_tests::octets::{KEEPALIVE, message, open};
+use integration_tests::rawpeer::RawPeer;
 use integration_tests::wait::{SOON, met};
 use integration_tests::{Host, Lan, skip, until};
 

@@ -3,7 +3,8 @@
 
 use std::net::IpAddr;
 
-use integration_tests::rawpeer::{RawPeer, attribute, nlri, update, usual};
+use integration_tests::octets::{attribute, nlri, update, usual};
+use integration_tests::rawpeer::RawPeer;
 use integration_tests::router::{Kind, Neighbor, Plan};
 use integration_tests::wait::{SOON, met};
 use integration_tests::{Lan, kernel, until};

@@ -4,8 +4,10 @@ use std::net::IpAddr;
 
 use integration_tests::agent::{Agent, Config};
 use integration_tests::kernel;
-use integration_tests::rawpeer::{NEXT_HOP, RawPath, RawPeer};
-use integration_tests::rawpeer::{as_path, attribute, mp_reach, nlri, update, usual};
+use integration_tests::octets::{
+    NEXT_HOP, RawPath, as_path, attribute, mp_reach, nlri, update, usual,
+};
+use integration_tests::rawpeer::RawPeer;
 use integration_tests::router::{Kind, Neighbor, Plan, Router};
 use integration_tests::wait::{SOON, met};
 use integration_tests::{Host, Lan, until};

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use integration_tests::agent::{Agent, Config};
 use integration_tests::kernel::{self, Route};
-use integration_tests::rawpeer::{RawPeer, as_path, attribute, mp_reach, nlri, update, usual};
+use integration_tests::octets::{as_path, attribute, mp_reach, nlri, update, usual};
+use integration_tests::rawpeer::RawPeer;
 use integration_tests::wait::{SOON, met};
 use integration_tests::{Host, Lan, skip, until};
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use integration_tests::agent::{Agent, Config};
-use integration_tests::rawpeer::{KEEPALIVE, NEXT_HOP, RawPeer};
-use integration_tests::rawpeer::{
-    as_path, attribute, message, mp_reach, nlri, open, update, usual,
+use integration_tests::octets::{
+    KEEPALIVE, NEXT_HOP, as_path, attribute, message, mp_reach, nlri, open, update, usual,
 };
+use integration_tests::rawpeer::RawPeer;
 use integration_tests::wait::{SOON, met};
 use integration_tests::{Host, Lan, skip, until};
 

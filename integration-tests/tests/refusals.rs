@@ -1,7 +1,8 @@
 //! What brindle does not take, and from whom.
 
 use integration_tests::agent::{Agent, Config};
-use integration_tests::rawpeer::{RawPeer, nlri, open, update, usual};
+use integration_tests::octets::{nlri, open, update, usual};
+use integration_tests::rawpeer::RawPeer;
 use integration_tests::wait::{SOON, met, throughout};
 use integration_tests::{Lan, kernel, skip, until};
 

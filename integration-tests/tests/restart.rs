@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use integration_tests::agent::{Agent, Config};
 use integration_tests::kernel::{self, Monitor, Route};
-use integration_tests::rawpeer::{RawPeer, nlri, update, usual};
+use integration_tests::octets::{nlri, update, usual};
+use integration_tests::rawpeer::RawPeer;
 use integration_tests::router::{Kind, Neighbor, Plan};
 use integration_tests::wait::{SOON, met, throughout};
 use integration_tests::{Host, Lan, skip, until};
