@@ -28,6 +28,8 @@ pub(super) fn run(client: &Client, show: &Show, query: &Query) -> Exit {
         let written = match &looked {
             Ok(pages) if redraws => redraw(client, pages, style),
             Ok(pages) => seen.print_changes(pages),
+            // Drawn each time: a terminal that is gone meanwhile ends the watching.
+            Err(error) if was_there && redraws => redraw_error(error),
             Err(error) if was_there => {
                 let error = error.to_string();
                 if error != last_error {
@@ -59,6 +61,14 @@ fn look(client: &Client, query: &Query) -> Result<Vec<Answer>, AskError> {
         true
     })?;
     Ok(pages)
+}
+
+/// Draws why there is no answer over what was there.
+fn redraw_error(error: &AskError) -> io::Result<()> {
+    let now = Time::from(std::time::SystemTime::now());
+    let mut out = io::stdout().lock();
+    write!(out, "\x1b[H\x1b[J{now}  {}\n", visible(&error.to_string()))?;
+    out.flush()
 }
 
 /// Draws the whole answer over what was there.

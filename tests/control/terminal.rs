@@ -86,7 +86,9 @@ fn watching_draws_the_table_anew() {
     while text.matches("NAME ").count() < 3 {
         text += &chunks.recv_timeout(Duration::from_secs(10)).expect("three tables in time");
     }
-    child.kill().unwrap();
+    // Killed outright, `script` would leave the program on its terminal behind.
+    let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
     child.wait().unwrap();
     assert!(text.starts_with("\x1b[H\x1b[J"), "{text:?}");
     assert!(looks.load(Ordering::Relaxed) >= 3);
