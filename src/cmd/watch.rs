@@ -67,7 +67,7 @@ fn look(client: &Client, query: &Query) -> Result<Vec<Answer>, AskError> {
 fn redraw_error(error: &AskError) -> io::Result<()> {
     let now = Time::from(std::time::SystemTime::now());
     let mut out = io::stdout().lock();
-    write!(out, "\x1b[H\x1b[J{now}  {}\n", visible(&error.to_string()))?;
+    writeln!(out, "\x1b[H\x1b[J{now}  {}", visible(&error.to_string()))?;
     out.flush()
 }
 
