@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod cmd;
 pub mod control;
 pub mod daemon;
+pub mod enforce;
 pub mod fib;
 pub mod lab;
 pub mod speaker;

@@ -293,6 +293,7 @@ mod tests {
         let show = |change: Change| match change {
             Change::NodeApplied(node) => format!("+{} {}", node.name, node.pod_cidrs[0]),
             Change::NodeDeleted(name) => format!("-{name}"),
+            Change::Policy(change) => format!("{change:?}"),
             Change::InSync => "in sync".to_owned(),
         };
         changes.into_iter().map(show).collect()

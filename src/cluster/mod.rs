@@ -31,12 +31,14 @@ pub struct Node {
 }
 
 /// A change of the cluster's state, in the order it happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Change {
     /// A node is there, new or changed.
     NodeApplied(Arc<Node>),
     /// A node is gone.
     NodeDeleted(Arc<str>),
+    /// Something that only policy is about. Never [`brindle_policy::Change::InSync`].
+    Policy(brindle_policy::Change),
     /// Everything that there was at the start has been delivered; said once.
     InSync,
 }

@@ -330,6 +330,8 @@ impl Daemon {
             Change::NodeDeleted(name) => {
                 self.nodes.remove(&name);
             }
+            // The policy half is not joined yet.
+            Change::Policy(_) => {}
             Change::InSync => {
                 self.source_in_sync = true;
                 info!(nodes = self.nodes.len(), "the cluster's state is in sync");

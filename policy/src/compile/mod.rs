@@ -1,0 +1,1 @@
+//! From the [`World`](crate::World) to the chains and sets of one node and family.

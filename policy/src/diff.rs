@@ -1,0 +1,1 @@
+//! What to do so that the kernel holds what is wanted.

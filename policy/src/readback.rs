@@ -1,0 +1,1 @@
+//! From what `iptables-save` and `ipset save` print to values.

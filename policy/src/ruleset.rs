@@ -1,0 +1,332 @@
+//! Chains, rules and sets as values, of one family each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::address::{Cidr, Family};
+use crate::model::{Direction, PodKey, PolicyId, Protocol, Side};
+use crate::names::{ChainName, Comment, SetName};
+
+/// Everything of ours in the kernel for one family. A [`Rule`] may name sets and chains of the
+/// same ruleset only.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ruleset {
+    /// The family.
+    pub family: Family,
+    /// The chains, by table and name.
+    pub chains: BTreeMap<(Table, ChainName), Arc<Chain>>,
+    /// Where the kernel's own chains jump to ours.
+    pub hooks: BTreeSet<Hook>,
+    /// The sets.
+    pub sets: BTreeMap<SetName, Set>,
+}
+
+impl Ruleset {
+    /// The empty one: nothing of ours.
+    pub fn new(family: Family) -> Self {
+        Self { family, chains: BTreeMap::new(), hooks: BTreeSet::new(), sets: BTreeMap::new() }
+    }
+}
+
+/// A table of iptables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Table {
+    /// Where packets are judged.
+    Filter,
+    /// Where addresses are translated.
+    Nat,
+}
+
+impl Table {
+    /// All that we use.
+    pub const ALL: [Table; 2] = [Table::Filter, Table::Nat];
+
+    /// As iptables calls it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Table::Filter => "filter",
+            Table::Nat => "nat",
+        }
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Our jump from a chain of the kernel; it is to be the first rule there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Hook {
+    /// The table.
+    pub table: Table,
+    /// The kernel's chain.
+    pub from: BuiltIn,
+    /// Ours.
+    pub to: ChainName,
+}
+
+/// A chain of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BuiltIn {
+    /// Packets for this host.
+    Input,
+    /// Packets through this host.
+    Forward,
+    /// Packets that leave it.
+    Postrouting,
+}
+
+impl BuiltIn {
+    /// As iptables calls it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            BuiltIn::Input => "INPUT",
+            BuiltIn::Forward => "FORWARD",
+            BuiltIn::Postrouting => "POSTROUTING",
+        }
+    }
+}
+
+/// A chain of ours.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chain {
+    /// What it is for; not in the kernel.
+    pub purpose: Purpose,
+    /// Its rules, in order.
+    pub rules: Vec<Rule>,
+}
+
+/// What a chain is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A fixed one.
+    Fixed,
+    /// Part of the search for the endpoint of an address.
+    Dispatch,
+    /// Judges the packets of an endpoint.
+    Endpoint(PodKey, Direction),
+    /// The rules of a policy.
+    Policy(PolicyId, Direction),
+}
+
+/// A rule: what it does with packets that all of its matches hold for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// What must hold.
+    pub matches: Vec<Match>,
+    /// What it does then.
+    pub target: Target,
+    /// What it is there for.
+    pub comment: Option<Comment>,
+}
+
+/// A condition of a rule. At most one of each kind and side in a rule, those that can be
+/// negated and [`Match::PortIn`] apart.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Match {
+    /// Comes in through the loopback interface.
+    FromLoopback,
+    /// One end's address is in the block (`-s`, `-d`).
+    In(Side, Cidr),
+    /// One end's address is in the set, or is not.
+    InSet {
+        /// Which end.
+        side: Side,
+        /// A set of addresses or blocks.
+        set: SetName,
+        /// Turns it round.
+        negated: bool,
+    },
+    /// One end's address and port, with the protocol, are in the set.
+    PortIn(Side, SetName),
+    /// The protocol, or not that one (`-p`).
+    Protocol {
+        /// Its number.
+        number: u8,
+        /// Turns it round.
+        negated: bool,
+    },
+    /// The protocol, and one of these ports on one side. Ranges sorted, apart from each other,
+    /// at most fifteen slots, of which a range takes two (multiport's limit).
+    Ports(Side, Protocol, Vec<(u16, u16)>),
+    /// An ICMPv6 message of this type (implies the protocol).
+    Icmp6(u8),
+    /// Connection tracking has seen the connection, or it is an error about one.
+    Established,
+    /// Connection tracking cannot place it.
+    Invalid,
+    /// The source is an address of this host.
+    SourceIsLocal,
+    /// Not more often than so many times a second, after a first burst.
+    Limit {
+        /// Times a second, from 1.
+        per_second: u16,
+        /// Packets before it limits.
+        burst: u16,
+    },
+}
+
+/// What a rule does.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    /// The packet goes on, past all other rules of the table.
+    Accept,
+    /// The packet is dropped.
+    Drop,
+    /// Back to the rule behind the last jump.
+    Return,
+    /// On in a chain, and back here from its end.
+    Jump(ChainName),
+    /// On in a chain, and from its end to where this chain was jumped to from.
+    Goto(ChainName),
+    /// Told to who listens to an NFLOG group; the next rule decides.
+    Log {
+        /// The group.
+        group: u16,
+        /// Tells where; of the alphabet of comments, at most 63 characters.
+        prefix: Comment,
+    },
+    /// Its source becomes the address of the interface that it leaves through.
+    Masquerade,
+}
+
+/// A set of addresses.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Set {
+    /// What it stands for, as operators read it; not in the kernel.
+    pub about: Arc<str>,
+    /// Its members.
+    pub members: Members,
+}
+
+/// Members of a set, which give it its type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Members {
+    /// Addresses (`hash:ip`).
+    Addresses(BTreeSet<IpAddr>),
+    /// Blocks, none of length zero (`hash:net`).
+    Blocks(BTreeSet<Cidr>),
+    /// Addresses with ports (`hash:ip,port`).
+    Ports(BTreeSet<(IpAddr, Protocol, u16)>),
+}
+
+impl Members {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Members::Addresses(members) => members.len(),
+            Members::Blocks(members) => members.len(),
+            Members::Ports(members) => members.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The type that the kernel has for them.
+    pub fn kind(&self) -> SetKind {
+        match self {
+            Members::Addresses(_) => SetKind::Addresses,
+            Members::Blocks(_) => SetKind::Blocks,
+            Members::Ports(_) => SetKind::Ports,
+        }
+    }
+}
+
+/// The type of a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SetKind {
+    /// `hash:ip`.
+    Addresses,
+    /// `hash:net`.
+    Blocks,
+    /// `hash:ip,port`.
+    Ports,
+}
+
+/// A member of a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Member {
+    /// An address.
+    Address(IpAddr),
+    /// A block.
+    Block(Cidr),
+    /// An address with a port.
+    Port(IpAddr, Protocol, u16),
+}
+
+/// What to do so that the kernel holds what is wanted, in the order of the fields: hooks that
+/// go, sets that come or change, chains, hooks that come, sets that go. Empty if nothing is
+/// to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The family.
+    pub family: Family,
+    /// Jumps of ours that are not wanted.
+    pub unhook: Vec<Hook>,
+    /// Sets.
+    pub sets: Vec<SetOp>,
+    /// Chains, one transaction for each table.
+    pub chains: BTreeMap<Table, BTreeMap<ChainName, ChainOp>>,
+    /// Jumps that are missing, or not first, or there more than once.
+    pub hook: Vec<Hook>,
+    /// Sets that nothing names any more.
+    pub destroy: Vec<SetName>,
+}
+
+impl Plan {
+    /// Nothing to do.
+    pub fn new(family: Family) -> Self {
+        Self {
+            family,
+            unhook: Vec::new(),
+            sets: Vec::new(),
+            chains: BTreeMap::new(),
+            hook: Vec::new(),
+            destroy: Vec::new(),
+        }
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.unhook.is_empty()
+            && self.sets.is_empty()
+            && self.chains.values().all(BTreeMap::is_empty)
+            && self.hook.is_empty()
+            && self.destroy.is_empty()
+    }
+}
+
+/// A change of a set. Members leave before others come, so that an address which is used
+/// again is nowhere for two.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SetOp {
+    /// Makes it, with all its members.
+    Create(SetName, Members),
+    /// Puts other members (perhaps of another type) in place of all that it has, at once.
+    Replace(SetName, Members),
+    /// Takes members out and puts some in.
+    Change {
+        /// The set.
+        set: SetName,
+        /// Members that go.
+        remove: Vec<Member>,
+        /// Members that come.
+        add: Vec<Member>,
+    },
+}
+
+/// A change of a chain.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ChainOp {
+    /// Makes it, or puts these rules in place of those that it has.
+    Write(Arc<Chain>),
+    /// Removes it.
+    Remove,
+}

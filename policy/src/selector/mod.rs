@@ -1,0 +1,217 @@
+//! Which endpoints a policy or a rule means: expressions over labels.
+//!
+//! Label selectors of Kubernetes are read into them by [`crate::ingest`]. An expression is
+//! kept in a normal form, so that the same meaning written differently is mostly the same
+//! value, and sets can be shared.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::model::Labels;
+
+/// Whose label a key names. They are kept apart so that a pod cannot pretend to its
+/// namespace's labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// The endpoint's own.
+    Own,
+    /// Those of its namespace.
+    Namespace,
+}
+
+/// A label's key, and whose label.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Whose label.
+    pub scope: Scope,
+    /// The key.
+    pub name: Arc<str>,
+}
+
+/// An expression over an endpoint's labels and namespace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Expr {
+    /// Every endpoint.
+    All,
+    /// No endpoint.
+    Nothing,
+    /// The endpoint is in this namespace.
+    InNamespace(Arc<str>),
+    /// The label is there.
+    Has(Key),
+    /// The label is there with one of these values. Never empty in normal form.
+    In(Key, BTreeSet<Arc<str>>),
+    /// The inner one does not hold. `NotIn` of Kubernetes is `Not(In(..))`: it holds for an
+    /// absent label too (policy-semantics 2.2).
+    Not(Arc<Expr>),
+    /// All hold. Two or more in normal form, sorted, none twice.
+    And(Vec<Expr>),
+    /// One holds. Two or more in normal form, sorted, none twice.
+    Or(Vec<Expr>),
+}
+
+/// What expressions look at.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Its own labels.
+    pub own: &'a Labels,
+    /// Its namespace's labels; none if the namespace is not known.
+    pub of_namespace: Option<&'a Labels>,
+}
+
+impl Subject<'_> {
+    /// The value of a label.
+    pub fn label(&self, key: &Key) -> Option<&str> {
+        let labels = match key.scope {
+            Scope::Own => Some(self.own),
+            Scope::Namespace => self.of_namespace,
+        };
+        labels?.get(&key.name).map(|value| &**value)
+    }
+}
+
+impl Expr {
+    /// All of `parts` hold, in normal form.
+    pub fn and(parts: impl IntoIterator<Item = Expr>) -> Expr {
+        let mut flat = BTreeSet::new();
+        for part in parts {
+            match part {
+                Expr::All => {}
+                Expr::Nothing => return Expr::Nothing,
+                Expr::And(inner) => flat.extend(inner),
+                part => drop(flat.insert(part)),
+            }
+        }
+        one_or(flat, Expr::All, Expr::And)
+    }
+
+    /// One of `parts` holds, in normal form.
+    pub fn or(parts: impl IntoIterator<Item = Expr>) -> Expr {
+        let mut flat = BTreeSet::new();
+        for part in parts {
+            match part {
+                Expr::Nothing => {}
+                Expr::All => return Expr::All,
+                Expr::Or(inner) => flat.extend(inner),
+                part => drop(flat.insert(part)),
+            }
+        }
+        one_or(flat, Expr::Nothing, Expr::Or)
+    }
+
+    /// `inner` does not hold, in normal form.
+    #[allow(clippy::should_implement_trait)] // takes no receiver: it builds, as its siblings do
+    pub fn not(inner: Expr) -> Expr {
+        match inner {
+            Expr::All => Expr::Nothing,
+            Expr::Nothing => Expr::All,
+            Expr::Not(inner) => Arc::unwrap_or_clone(inner),
+            inner => Expr::Not(Arc::new(inner)),
+        }
+    }
+
+    /// The label is there with one of `values`, in normal form.
+    pub fn is_in(key: Key, values: BTreeSet<Arc<str>>) -> Expr {
+        if values.is_empty() { Expr::Nothing } else { Expr::In(key, values) }
+    }
+
+    /// Whether it holds for `subject`.
+    pub fn matches(&self, subject: &Subject<'_>) -> bool {
+        match self {
+            Expr::All => true,
+            Expr::Nothing => false,
+            Expr::InNamespace(name) => **name == *subject.namespace,
+            Expr::Has(key) => subject.label(key).is_some(),
+            Expr::In(key, values) => subject.label(key).is_some_and(|value| values.contains(value)),
+            Expr::Not(inner) => !inner.matches(subject),
+            Expr::And(parts) => parts.iter().all(|part| part.matches(subject)),
+            Expr::Or(parts) => parts.iter().any(|part| part.matches(subject)),
+        }
+    }
+
+    /// The namespaces outside of which it never holds; `None` if it may hold anywhere.
+    pub fn namespaces(&self) -> Option<BTreeSet<&Arc<str>>> {
+        match self {
+            Expr::Nothing => Some(BTreeSet::new()),
+            Expr::InNamespace(name) => Some(BTreeSet::from([name])),
+            Expr::All | Expr::Has(_) | Expr::In(..) | Expr::Not(_) => None,
+            Expr::And(parts) => parts
+                .iter()
+                .filter_map(Expr::namespaces)
+                .reduce(|a, b| a.intersection(&b).copied().collect()),
+            Expr::Or(parts) => parts.iter().map(Expr::namespaces).reduce(|a, b| {
+                let (mut a, b) = (a?, b?);
+                a.extend(b);
+                Some(a)
+            })?,
+        }
+    }
+
+    /// Whether it looks at labels of namespaces.
+    pub fn has_namespace_labels(&self) -> bool {
+        match self {
+            Expr::All | Expr::Nothing | Expr::InNamespace(_) => false,
+            Expr::Has(key) | Expr::In(key, _) => key.scope == Scope::Namespace,
+            Expr::Not(inner) => inner.has_namespace_labels(),
+            Expr::And(parts) | Expr::Or(parts) => parts.iter().any(Expr::has_namespace_labels),
+        }
+    }
+}
+
+fn one_or(parts: BTreeSet<Expr>, none: Expr, many: fn(Vec<Expr>) -> Expr) -> Expr {
+    let mut parts: Vec<Expr> = parts.into_iter().collect();
+    match parts.len() {
+        0 => none,
+        1 => parts.swap_remove(0),
+        _ => many(parts),
+    }
+}
+
+impl fmt::Display for Expr {
+    /// As operators write it: `ns=shop, app=api, ns.team in (a, b), !legacy`. The same text
+    /// means the same expression, so sets may be named after it: values are quoted where they
+    /// have other characters than label values have.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = |key: &Key| match key.scope {
+            Scope::Own => quoted(&key.name),
+            Scope::Namespace => format!("ns.{}", quoted(&key.name)),
+        };
+        match self {
+            Expr::All => f.write_str("all"),
+            Expr::Nothing => f.write_str("nothing"),
+            Expr::InNamespace(name) => write!(f, "ns={}", quoted(name)),
+            Expr::Has(label) => write!(f, "has {}", key(label)),
+            Expr::In(label, values) => match values.first() {
+                Some(only) if values.len() == 1 => write!(f, "{}={}", key(label), quoted(only)),
+                _ => {
+                    let values: Vec<_> = values.iter().map(|value| quoted(value)).collect();
+                    write!(f, "{} in ({})", key(label), values.join(", "))
+                }
+            },
+            Expr::Not(inner) => write!(f, "not ({inner})"),
+            Expr::And(parts) => join(f, parts, " and "),
+            Expr::Or(parts) => join(f, parts, " or "),
+        }
+    }
+}
+
+fn join(f: &mut fmt::Formatter<'_>, parts: &[Expr], word: &str) -> fmt::Result {
+    for (index, part) in parts.iter().enumerate() {
+        if index > 0 {
+            f.write_str(word)?;
+        }
+        match part {
+            Expr::And(_) | Expr::Or(_) => write!(f, "({part})")?,
+            part => write!(f, "{part}")?,
+        }
+    }
+    Ok(())
+}
+
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
+    if !text.is_empty() && text.chars().all(plain) { text.to_owned() } else { format!("{text:?}") }
+}
