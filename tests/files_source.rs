@@ -47,6 +47,7 @@ impl Watched {
                     got.push(format!("+{} {}", node.name, node.pod_cidrs[0]));
                 }
                 Ok(Some(Change::NodeDeleted(name))) => got.push(format!("-{name}")),
+                Ok(Some(Change::Policy(change))) => got.push(format!("{change:?}")),
                 Ok(Some(Change::InSync)) => got.push("in sync".to_owned()),
                 Ok(None) => panic!("the source stopped after {got:?}"),
                 Err(_) => panic!("nothing after {got:?}: {:#?}", self.status.load()),
