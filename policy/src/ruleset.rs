@@ -114,14 +114,29 @@ pub enum Purpose {
 }
 
 /// A rule: what it does with packets that all of its matches hold for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq)]
 pub struct Rule {
-    /// What must hold.
+    /// What must hold, in any order: the text of a rule has its own, and two rules are equal
+    /// whatever theirs is.
     pub matches: Vec<Match>,
     /// What it does then.
     pub target: Target,
     /// What it is there for.
     pub comment: Option<Comment>,
+}
+
+impl PartialEq for Rule {
+    fn eq(&self, other: &Self) -> bool {
+        fn sorted(rule: &Rule) -> Vec<&Match> {
+            let mut matches: Vec<_> = rule.matches.iter().collect();
+            matches.sort();
+            matches
+        }
+        self.target == other.target
+            && self.comment == other.comment
+            && self.matches.len() == other.matches.len()
+            && (self.matches == other.matches || sorted(self) == sorted(other))
+    }
 }
 
 /// A condition of a rule. At most one of each kind and side in a rule, those that can be
@@ -130,7 +145,7 @@ pub struct Rule {
 pub enum Match {
     /// Comes in through the loopback interface.
     FromLoopback,
-    /// One end's address is in the block (`-s`, `-d`).
+    /// One end's address is in the block (`-s`, `-d`), which is not of length zero.
     In(Side, Cidr),
     /// One end's address is in the set, or is not.
     InSet {
@@ -143,9 +158,10 @@ pub enum Match {
     },
     /// One end's address and port, with the protocol, are in the set.
     PortIn(Side, SetName),
-    /// The protocol, or not that one (`-p`).
+    /// The protocol, or not that one (`-p`). Not together with [`Match::Ports`] and
+    /// [`Match::Icmp6`], which say it too.
     Protocol {
-        /// Its number.
+        /// Its number, from 1.
         number: u8,
         /// Turns it round.
         negated: bool,
@@ -163,13 +179,23 @@ pub enum Match {
     SourceIsLocal,
     /// The destination is an address of this host.
     DestinationIsLocal,
-    /// Not more often than so many times a second, after a first burst.
+    /// Not more often than so many times a second, after a first burst; [`Match::limit`]
+    /// makes it. Packets count that all other matches hold for.
     Limit {
-        /// Times a second, from 1.
+        /// Times a second, from 1 to 10 000, as the kernel counts it.
         per_second: u16,
         /// Packets before it limits.
         burst: u16,
     },
+}
+
+impl Match {
+    /// At most `per_second` packets a second after a first `burst`: the nearest that the
+    /// kernel can count, which divides a second into ten thousand steps. Exact up to 100.
+    pub fn limit(per_second: u16, burst: u16) -> Self {
+        let steps = 10_000 / per_second.clamp(1, 10_000);
+        Match::Limit { per_second: 10_000 / steps, burst: burst.clamp(1, 10_000) }
+    }
 }
 
 /// What a rule does.
@@ -359,8 +385,10 @@ impl Plan {
 pub enum SetOp {
     /// Makes it, with all its members.
     Create(SetName, Members),
-    /// Puts other members (perhaps of another type) in place of all that it has, at once.
+    /// Puts other members of the same type in place of all that it has, at once.
     Replace(SetName, Members),
+    /// Destroys it, as it is none that we make, and makes it anew. Fails while a rule uses it.
+    Recreate(SetName, Members),
     /// Takes members out and puts some in.
     Change {
         /// The set.

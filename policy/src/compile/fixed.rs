@@ -14,9 +14,6 @@ use crate::ruleset::{BuiltIn, Chain, Hook, Match, Purpose, Rule, Table, Target};
 /// (policy-semantics 2.7; RFC 4861 §4, RFC 2710 §3, RFC 3810 §5).
 const ALWAYS_OPEN: [u8; 8] = [130, 131, 132, 133, 134, 135, 136, 143];
 
-/// iptables refuses more than this many a second, and a larger burst.
-const FASTEST_LIMIT: u16 = 10_000;
-
 /// Where a chain's hash is cut in the prefix of log messages.
 const SHOWN_OF_HASH: usize = 12;
 
@@ -176,7 +173,6 @@ pub(super) fn log_rule(
     comment: Option<&Comment>,
 ) -> Option<Rule> {
     let DenyLog { group, per_second } = deny_log?;
-    let per_second = per_second.clamp(1, FASTEST_LIMIT);
     let place = chain.as_str().trim_start_matches(crate::names::CHAIN_MARK);
     let prefix = match place.rsplit_once('-') {
         Some((kind, hash)) => {
@@ -185,8 +181,7 @@ pub(super) fn log_rule(
         }
         None => Comment::new(&[word, place]),
     };
-    // The limit comes last: it counts only what all others hold for.
-    let limit = Match::Limit { per_second, burst: per_second };
+    let limit = Match::limit(per_second, per_second);
     let matches = matches.iter().cloned().chain([limit]).collect();
     Some(Rule { matches, target: Target::Log { group, prefix }, comment: comment.cloned() })
 }
