@@ -19,7 +19,10 @@ use arc_swap::ArcSwap;
 use brindle_policy::{Change, Cidr, Family, Ruleset, World};
 use tokio::sync::{mpsc, oneshot};
 
+pub mod audit;
+pub mod dataplane;
 pub mod flows;
+pub mod monitor;
 pub mod status;
 
 pub use flows::{Flow, FlowEnd, FlowPage, Flows};
