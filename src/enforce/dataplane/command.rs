@@ -92,7 +92,7 @@ pub(super) struct Runner {
 
 impl Runner {
     /// Runs a program that changes nothing, and returns what it printed.
-    pub async fn read(
+    pub(super) async fn read(
         &self,
         op: Op,
         program: &Path,
@@ -103,7 +103,7 @@ impl Runner {
     }
 
     /// Runs a program that writes to the kernel what it is given.
-    pub async fn write(
+    pub(super) async fn write(
         &self,
         op: Op,
         program: &Path,

@@ -390,7 +390,7 @@ fn tables(
     let Ok(found) = programs.of(backend) else { return BTreeMap::new() };
     let iptables = |(family, programs): (&Family, &iptables::Programs)| {
         let (programs, runner) = (programs.clone(), runner.clone());
-        (*family, Iptables { backend, family: *family, programs, runner })
+        (*family, Iptables { family: *family, programs, runner })
     };
     found.iter().map(iptables).collect()
 }
