@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crate::address::Cidr;
 use crate::model::{Protocol, Side};
-use crate::names::{ChainName, SetName};
+use crate::names::{ChainName, Fixed, SetName};
 use crate::ruleset::{Match, Members, Rule, Ruleset, Table, Target};
 
 /// The most rules that are looked at: far more than any packet meets, so that chains which
@@ -116,7 +116,8 @@ pub enum Lost {
     Ring,
 }
 
-/// Walks `packet` from the start of `chain`.
+/// Walks `packet` from the start of `chain`. What starts in the chain of INPUT is for this
+/// host, anything else for others.
 pub fn walk(held: &impl Held, chain: &ChainName, packet: &Packet) -> Walk {
     let mut trail = Vec::new();
     let end = go(held, chain, packet, &mut trail).unwrap_or_else(End::Lost);
@@ -133,6 +134,7 @@ fn go(
     // nothing to come back to.
     let (mut chain, mut index) = (start.clone(), 0);
     let mut back = Vec::new();
+    let is_for_host = *start == ChainName::fixed(Fixed::Input);
     for _ in 0..PATIENCE {
         let length = held.length(&chain).ok_or_else(|| Lost::NoChain(chain.clone()))?;
         if index >= length {
@@ -143,7 +145,7 @@ fn go(
             continue;
         }
         let rule = held.rule(&chain, index).ok_or_else(|| Lost::Foreign(chain.clone(), index))?;
-        if !matches(held, rule, packet)? {
+        if !matches(held, rule, packet, is_for_host)? {
             index += 1;
             continue;
         }
@@ -163,16 +165,26 @@ fn go(
     Err(Lost::Ring)
 }
 
-fn matches(held: &impl Held, rule: &Rule, packet: &Packet) -> Result<bool, Lost> {
+fn matches(
+    held: &impl Held,
+    rule: &Rule,
+    packet: &Packet,
+    is_for_host: bool,
+) -> Result<bool, Lost> {
     for condition in &rule.matches {
-        if !holds(held, condition, packet)? {
+        if !holds(held, condition, packet, is_for_host)? {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
-fn holds(held: &impl Held, condition: &Match, packet: &Packet) -> Result<bool, Lost> {
+fn holds(
+    held: &impl Held,
+    condition: &Match,
+    packet: &Packet,
+    is_for_host: bool,
+) -> Result<bool, Lost> {
     let members = |set: &SetName| held.members(set).ok_or_else(|| Lost::NoSet(set.clone()));
     Ok(match condition {
         Match::FromLoopback => packet.is_from_loopback,
@@ -196,6 +208,7 @@ fn holds(held: &impl Held, condition: &Match, packet: &Packet) -> Result<bool, L
         Match::Established => packet.state == State::Established,
         Match::Invalid => packet.state == State::Invalid,
         Match::SourceIsLocal => packet.is_from_this_host,
+        Match::DestinationIsLocal => is_for_host,
         // One packet is never too many.
         Match::Limit { .. } => true,
     })
@@ -322,11 +335,12 @@ mod tests {
             (Match::Established, false),
             (Match::Invalid, false),
             (Match::SourceIsLocal, false),
+            (Match::DestinationIsLocal, false),
             (Match::FromLoopback, false),
             (Match::Icmp6(128), false),
             (Match::Limit { per_second: 1, burst: 1 }, true),
         ] {
-            assert_eq!(holds(&held, &condition, &packet()), Ok(want), "{condition:?}");
+            assert_eq!(holds(&held, &condition, &packet(), false), Ok(want), "{condition:?}");
         }
     }
 
