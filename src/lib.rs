@@ -7,6 +7,7 @@ pub mod control;
 pub mod daemon;
 pub mod enforce;
 pub mod fib;
+pub mod flow;
 pub mod lab;
 pub mod speaker;
 pub mod telemetry;
