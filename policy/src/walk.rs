@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crate::address::Cidr;
 use crate::model::{Protocol, Side};
-use crate::names::{ChainName, Fixed, SetName};
+use crate::names::{ChainName, SetName};
 use crate::ruleset::{Match, Members, Rule, Ruleset, Table, Target};
 
 /// The most rules that are looked at: far more than any packet meets, so that chains which
@@ -58,6 +58,8 @@ pub struct Packet {
     pub is_from_loopback: bool,
     /// Whether its source is an address of this host.
     pub is_from_this_host: bool,
+    /// Whether its destination is an address of this host.
+    pub is_for_this_host: bool,
 }
 
 /// What connection tracking says of a packet.
@@ -116,8 +118,7 @@ pub enum Lost {
     Ring,
 }
 
-/// Walks `packet` from the start of `chain`. What starts in the chain of INPUT is for this
-/// host, anything else for others.
+/// Walks `packet` from the start of `chain`.
 pub fn walk(held: &impl Held, chain: &ChainName, packet: &Packet) -> Walk {
     let mut trail = Vec::new();
     let end = go(held, chain, packet, &mut trail).unwrap_or_else(End::Lost);
@@ -134,7 +135,6 @@ fn go(
     // nothing to come back to.
     let (mut chain, mut index) = (start.clone(), 0);
     let mut back = Vec::new();
-    let is_for_host = *start == ChainName::fixed(Fixed::Input);
     for _ in 0..PATIENCE {
         let length = held.length(&chain).ok_or_else(|| Lost::NoChain(chain.clone()))?;
         if index >= length {
@@ -145,7 +145,7 @@ fn go(
             continue;
         }
         let rule = held.rule(&chain, index).ok_or_else(|| Lost::Foreign(chain.clone(), index))?;
-        if !matches(held, rule, packet, is_for_host)? {
+        if !matches(held, rule, packet)? {
             index += 1;
             continue;
         }
@@ -165,26 +165,16 @@ fn go(
     Err(Lost::Ring)
 }
 
-fn matches(
-    held: &impl Held,
-    rule: &Rule,
-    packet: &Packet,
-    is_for_host: bool,
-) -> Result<bool, Lost> {
+fn matches(held: &impl Held, rule: &Rule, packet: &Packet) -> Result<bool, Lost> {
     for condition in &rule.matches {
-        if !holds(held, condition, packet, is_for_host)? {
+        if !holds(held, condition, packet)? {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
-fn holds(
-    held: &impl Held,
-    condition: &Match,
-    packet: &Packet,
-    is_for_host: bool,
-) -> Result<bool, Lost> {
+fn holds(held: &impl Held, condition: &Match, packet: &Packet) -> Result<bool, Lost> {
     let members = |set: &SetName| held.members(set).ok_or_else(|| Lost::NoSet(set.clone()));
     Ok(match condition {
         Match::FromLoopback => packet.is_from_loopback,
@@ -208,7 +198,7 @@ fn holds(
         Match::Established => packet.state == State::Established,
         Match::Invalid => packet.state == State::Invalid,
         Match::SourceIsLocal => packet.is_from_this_host,
-        Match::DestinationIsLocal => is_for_host,
+        Match::DestinationIsLocal => packet.is_for_this_host,
         // One packet is never too many.
         Match::Limit { .. } => true,
     })
@@ -279,6 +269,7 @@ mod tests {
             state: State::New,
             is_from_loopback: false,
             is_from_this_host: false,
+            is_for_this_host: false,
         }
     }
 
@@ -340,7 +331,7 @@ mod tests {
             (Match::Icmp6(128), false),
             (Match::Limit { per_second: 1, burst: 1 }, true),
         ] {
-            assert_eq!(holds(&held, &condition, &packet(), false), Ok(want), "{condition:?}");
+            assert_eq!(holds(&held, &condition, &packet()), Ok(want), "{condition:?}");
         }
     }
 
