@@ -177,6 +177,8 @@ pub enum Match {
     Invalid,
     /// The source is an address of this host.
     SourceIsLocal,
+    /// The destination is an address of this host.
+    DestinationIsLocal,
     /// Not more often than so many times a second, after a first burst; [`Match::limit`]
     /// makes it. Packets count that all other matches hold for.
     Limit {
@@ -253,6 +255,54 @@ impl Members {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Each of them, in order.
+    pub fn iter(&self) -> Box<dyn Iterator<Item = Member> + '_> {
+        match self {
+            Members::Addresses(members) => Box::new(members.iter().copied().map(Member::Address)),
+            Members::Blocks(members) => Box::new(members.iter().copied().map(Member::Block)),
+            Members::Ports(members) => {
+                Box::new(members.iter().map(|(ip, protocol, n)| Member::Port(*ip, *protocol, *n)))
+            }
+        }
+    }
+
+    /// Whether `member` is there.
+    pub fn contains(&self, member: Member) -> bool {
+        match (self, member) {
+            (Members::Addresses(members), Member::Address(address)) => members.contains(&address),
+            (Members::Blocks(members), Member::Block(block)) => members.contains(&block),
+            (Members::Ports(members), Member::Port(address, protocol, number)) => {
+                members.contains(&(address, protocol, number))
+            }
+            (Members::Addresses(_) | Members::Blocks(_) | Members::Ports(_), _) => false,
+        }
+    }
+
+    /// Puts a member in; whether it was not there. One of another type than the others' is
+    /// left out.
+    pub fn insert(&mut self, member: Member) -> bool {
+        match (self, member) {
+            (Members::Addresses(members), Member::Address(address)) => members.insert(address),
+            (Members::Blocks(members), Member::Block(block)) => members.insert(block),
+            (Members::Ports(members), Member::Port(address, protocol, number)) => {
+                members.insert((address, protocol, number))
+            }
+            (Members::Addresses(_) | Members::Blocks(_) | Members::Ports(_), _) => false,
+        }
+    }
+
+    /// Takes a member out; whether it was there.
+    pub fn remove(&mut self, member: Member) -> bool {
+        match (self, member) {
+            (Members::Addresses(members), Member::Address(address)) => members.remove(&address),
+            (Members::Blocks(members), Member::Block(block)) => members.remove(&block),
+            (Members::Ports(members), Member::Port(address, protocol, number)) => {
+                members.remove(&(address, protocol, number))
+            }
+            (Members::Addresses(_) | Members::Blocks(_) | Members::Ports(_), _) => false,
+        }
     }
 
     /// The type that the kernel has for them.

@@ -197,9 +197,13 @@ fn extension(name: &str, words: &mut Words<'_>) -> Option<Match> {
             }
         }
         "addrtype" => {
-            words.expect("--src-type")?;
+            let matched = match words.next()? {
+                "--src-type" => Match::SourceIsLocal,
+                "--dst-type" => Match::DestinationIsLocal,
+                _ => return None,
+            };
             words.expect("LOCAL")?;
-            Some(Match::SourceIsLocal)
+            Some(matched)
         }
         "limit" => {
             words.expect("--limit")?;

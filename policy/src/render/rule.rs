@@ -32,7 +32,7 @@ fn cost(one: &Match) -> u8 {
         Match::Ports(..) | Match::Icmp6(_) => 1,
         Match::Established | Match::Invalid => 2,
         Match::InSet { .. } | Match::PortIn(..) => 3,
-        Match::SourceIsLocal => 4,
+        Match::SourceIsLocal | Match::DestinationIsLocal => 4,
         Match::Limit { .. } => 5,
     }
 }
@@ -53,6 +53,7 @@ fn basic(one: &Match) -> Option<String> {
         | Match::Established
         | Match::Invalid
         | Match::SourceIsLocal
+        | Match::DestinationIsLocal
         | Match::Limit { .. } => None,
     }
 }
@@ -70,6 +71,7 @@ fn implied(one: &Match) -> Option<u8> {
         | Match::Established
         | Match::Invalid
         | Match::SourceIsLocal
+        | Match::DestinationIsLocal
         | Match::Limit { .. } => None,
     }
 }
@@ -91,6 +93,7 @@ fn extension(one: &Match) -> Option<String> {
         Match::Established => "-m conntrack --ctstate RELATED,ESTABLISHED".to_owned(),
         Match::Invalid => "-m conntrack --ctstate INVALID".to_owned(),
         Match::SourceIsLocal => "-m addrtype --src-type LOCAL".to_owned(),
+        Match::DestinationIsLocal => "-m addrtype --dst-type LOCAL".to_owned(),
         Match::Limit { per_second, burst } => {
             format!("-m limit --limit {per_second}/sec --limit-burst {burst}")
         }
