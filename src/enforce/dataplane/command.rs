@@ -71,6 +71,14 @@ impl CommandError {
     }
 }
 
+impl CommandError {
+    /// Whether the program took objection to what it was given, so that something else might
+    /// please it.
+    pub(super) fn is_about_content(&self) -> bool {
+        matches!(self, CommandError::Refused { code: Some(_), .. }) && !self.is_lock_held()
+    }
+}
+
 /// Runs programs in the network namespace of the thread, and keeps count.
 #[derive(Clone, Debug)]
 pub(super) struct Runner {
