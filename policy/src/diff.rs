@@ -23,6 +23,7 @@ pub fn between(have: &Ruleset, want: &Ruleset) -> Plan {
             None => plan.sets.extend(set_op(name, &set.members, None)),
         }
     }
-    plan.destroy = have.sets.keys().filter(|name| !want.sets.contains_key(*name)).cloned().collect();
+    plan.destroy =
+        have.sets.keys().filter(|name| !want.sets.contains_key(*name)).cloned().collect();
     plan
 }

@@ -45,9 +45,8 @@ pub(super) fn alternatives(
         let with_ports = Protocol::ALL.into_iter().filter(|p| protocols.allow(p.number()));
         with_ports.flat_map(|p| port_matches(p, &ports, family, &mut noted)).collect()
     };
-    let all = product(&addresses, &transports, |address, transport| {
-        Some(address.matches(transport))
-    });
+    let all =
+        product(&addresses, &transports, |address, transport| Some(address.matches(transport)));
     if !all.is_empty() {
         let rules = all.iter().flatten();
         for set in rules.filter_map(sets::of_match).collect::<BTreeSet<_>>() {

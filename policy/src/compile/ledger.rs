@@ -8,9 +8,7 @@ use super::places::{Moves, Places};
 use super::sets::{self, Source, Sources};
 use crate::address::{Cidr, Family};
 use crate::names::{ChainName, SetName};
-use crate::ruleset::{
-    ChainOp, Hook, Member, Members, Plan, Ruleset, Set, SetOp, Table,
-};
+use crate::ruleset::{ChainOp, Hook, Member, Members, Plan, Ruleset, Set, SetOp, Table};
 use crate::selector::Expr;
 use crate::world::{Touched, World};
 

@@ -267,7 +267,9 @@ impl Compiler {
     fn reshaped(&self, world: &World, id: &PolicyId) -> BTreeSet<PodKey> {
         let Some(governed) = self.governed.get(id) else { return BTreeSet::new() };
         let shape = world.policy(id).map(|policy| Shape::of(&self.context(world), policy));
-        if shape.is_some_and(|shape| governed.shape.as_ref() == Some(&shape) && shape.inline.is_empty()) {
+        if shape
+            .is_some_and(|shape| governed.shape.as_ref() == Some(&shape) && shape.inline.is_empty())
+        {
             return BTreeSet::new();
         }
         governed.endpoints.values().flatten().cloned().collect()
