@@ -127,7 +127,7 @@ fn kernel(status: &EnforceStatus, log_group: Option<u16>) -> Vec<Metric> {
 fn histogram(timings: &Timings) -> Value {
     let bounds = Timings::BOUNDS.map(|bound| Duration::from_millis(bound).as_secs_f64());
     // The last bucket takes what is longer than all bounds.
-    let bounds = bounds.into_iter().chain([f64::MAX]);
+    let bounds = bounds.into_iter().chain([f64::INFINITY]);
     Value::Histogram { buckets: bounds.zip(timings.counts).collect(), sum: timings.total }
 }
 
