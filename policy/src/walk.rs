@@ -37,6 +37,20 @@ impl Held for Ruleset {
     }
 }
 
+impl Held for crate::readback::Installed {
+    fn length(&self, chain: &ChainName) -> Option<usize> {
+        Some(self.chains.get(&(Table::Filter, chain.clone()))?.len())
+    }
+
+    fn rule(&self, chain: &ChainName, index: usize) -> Option<&Rule> {
+        self.chains.get(&(Table::Filter, chain.clone()))?.get(index)?.rule.as_ref()
+    }
+
+    fn members(&self, set: &SetName) -> Option<&Members> {
+        self.sets.get(set)?.members.as_ref()
+    }
+}
+
 /// A packet as the filter table meets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet {
