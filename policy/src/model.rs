@@ -86,6 +86,18 @@ pub struct Namespace {
     pub labels: Labels,
 }
 
+/// The label that every namespace has; its value is the name.
+pub const NAMESPACE_NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
+impl Namespace {
+    /// What a namespace is taken for that pods are in but nothing else is known of: it has
+    /// [`NAMESPACE_NAME_LABEL`] and no other label.
+    pub fn assumed(name: Arc<str>) -> Self {
+        let labels = Labels::from([(NAMESPACE_NAME_LABEL.into(), name.clone())]);
+        Self { name, labels }
+    }
+}
+
 /// A node, as far as policy needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
@@ -195,6 +207,11 @@ impl Policy {
             Direction::Ingress => self.ingress.as_deref(),
             Direction::Egress => self.egress.as_deref(),
         }
+    }
+
+    /// Whether it governs its subject in some direction.
+    pub fn governs_some(&self) -> bool {
+        Direction::ALL.into_iter().any(|direction| self.rules(direction).is_some())
     }
 
     /// The namespace of the object, if its kind has one.
@@ -332,6 +349,40 @@ pub enum Criterion {
     },
 }
 
+impl Criterion {
+    /// The one expression whose endpoints the selector terms of a peer stand for together;
+    /// `None` if there is no such term. The peer set of the rule is that of this expression.
+    pub fn peer_expr(&self) -> Option<Arc<Expr>> {
+        let Criterion::Peer { any_of, .. } = self else { return None };
+        let mut exprs = any_of.iter().filter_map(|term| match term {
+            PeerTerm::Endpoints(expr) => Some(expr),
+            PeerTerm::Block(_) => None,
+        });
+        let (first, second) = (exprs.next()?, exprs.next());
+        Some(match second {
+            None => first.clone(),
+            Some(second) => {
+                let all = [first, second].into_iter().chain(exprs);
+                Arc::new(Expr::or(all.map(|expr| Expr::clone(expr))))
+            }
+        })
+    }
+
+    /// The named ports of its terms.
+    pub fn port_names(&self) -> impl Iterator<Item = PortName> {
+        let terms: &[PortTerm] = match self {
+            Criterion::Ports { any_of, .. } => any_of,
+            Criterion::Peer { .. } | Criterion::Protocol { .. } => &[],
+        };
+        terms.iter().filter_map(|term| match &term.port {
+            PortMatch::Named(name) => {
+                Some(PortName { name: name.clone(), protocol: term.protocol })
+            }
+            PortMatch::Any | PortMatch::Range(..) => None,
+        })
+    }
+}
+
 /// Addresses that a rule's peer stands for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PeerTerm {
@@ -417,6 +468,15 @@ pub enum PortMatch {
     Range(u16, u16),
     /// The port of this name, on the side's endpoint; nothing if it has none.
     Named(Arc<str>),
+}
+
+/// A name of ports, and their protocol: stands for one port of each endpoint that has it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortName {
+    /// The name.
+    pub name: Arc<str>,
+    /// The protocol.
+    pub protocol: Protocol,
 }
 
 /// A change of the cluster's state; an object that is applied replaces what had its name.

@@ -150,6 +150,42 @@ impl Expr {
         }
     }
 
+    /// Whether it holds for whatever is in a namespace; `None` if that depends on the labels
+    /// of who is in there.
+    pub fn holds_in(&self, namespace: &str, labels: &Labels) -> Option<bool> {
+        let of_namespace = |key: &Key| match key.scope {
+            Scope::Own => None,
+            Scope::Namespace => Some(labels.get(&key.name)),
+        };
+        match self {
+            Expr::All => Some(true),
+            Expr::Nothing => Some(false),
+            Expr::InNamespace(name) => Some(**name == *namespace),
+            Expr::Has(key) => of_namespace(key).map(|value| value.is_some()),
+            Expr::In(key, values) => {
+                of_namespace(key).map(|value| value.is_some_and(|value| values.contains(value)))
+            }
+            Expr::Not(inner) => inner.holds_in(namespace, labels).map(|holds| !holds),
+            Expr::And(parts) => decided(parts, false, |part| part.holds_in(namespace, labels)),
+            Expr::Or(parts) => decided(parts, true, |part| part.holds_in(namespace, labels)),
+        }
+    }
+
+    /// The keys of the namespaces' labels that it looks at.
+    pub fn namespace_keys(&self) -> BTreeSet<&Arc<str>> {
+        match self {
+            Expr::All | Expr::Nothing | Expr::InNamespace(_) => BTreeSet::new(),
+            Expr::Has(key) | Expr::In(key, _) => match key.scope {
+                Scope::Own => BTreeSet::new(),
+                Scope::Namespace => BTreeSet::from([&key.name]),
+            },
+            Expr::Not(inner) => inner.namespace_keys(),
+            Expr::And(parts) | Expr::Or(parts) => {
+                parts.iter().flat_map(Expr::namespace_keys).collect()
+            }
+        }
+    }
+
     /// Whether it looks at labels of namespaces.
     pub fn has_namespace_labels(&self) -> bool {
         match self {
@@ -159,6 +195,19 @@ impl Expr {
             Expr::And(parts) | Expr::Or(parts) => parts.iter().any(Expr::has_namespace_labels),
         }
     }
+}
+
+/// `decisive` if one part is that, its opposite if all parts are, otherwise not decided.
+fn decided(parts: &[Expr], decisive: bool, value: impl Fn(&Expr) -> Option<bool>) -> Option<bool> {
+    let mut open = false;
+    for part in parts {
+        match value(part) {
+            Some(value) if value == decisive => return Some(decisive),
+            Some(_) => {}
+            None => open = true,
+        }
+    }
+    (!open).then_some(!decisive)
 }
 
 fn one_or(parts: BTreeSet<Expr>, none: Expr, many: fn(Vec<Expr>) -> Expr) -> Expr {

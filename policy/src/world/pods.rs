@@ -1,0 +1,95 @@
+//! Pods, and where they are.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use rustc_hash::FxHashSet;
+
+use super::expressions::ExprNumber;
+use super::slab::{Number, Slab};
+use crate::model::{Labels, Namespace, Node, Pod};
+use crate::selector::{Expr, Subject};
+
+/// A pod, and the expressions in use that hold for it.
+#[derive(Debug)]
+pub(super) struct PodEntry {
+    pub(super) pod: Arc<Pod>,
+    /// Sorted; empty if it is no endpoint.
+    exprs: Vec<ExprNumber>,
+}
+
+/// The number of a pod.
+pub(super) type PodNumber = Number<PodEntry>;
+/// All pods, endpoints or not.
+pub(super) type Pods = Slab<PodEntry>;
+
+impl PodEntry {
+    /// A pod for which nothing holds yet.
+    pub(super) fn new(pod: Arc<Pod>) -> Self {
+        Self { pod, exprs: Vec::new() }
+    }
+
+    /// The expressions that hold for it, sorted.
+    pub(super) fn exprs(&self) -> &[ExprNumber] {
+        &self.exprs
+    }
+
+    /// An expression that did not hold does now.
+    pub(super) fn gain(&mut self, expr: ExprNumber) {
+        if let Err(place) = self.exprs.binary_search(&expr) {
+            // There are many pods, and this rarely changes: no room to spare.
+            self.exprs.reserve_exact(1);
+            self.exprs.insert(place, expr);
+        }
+    }
+
+    /// An expression that held no longer does.
+    pub(super) fn lose(&mut self, expr: ExprNumber) {
+        if let Ok(place) = self.exprs.binary_search(&expr) {
+            self.exprs.remove(place);
+        }
+    }
+}
+
+/// A namespace that is known, or that pods are in.
+#[derive(Debug)]
+pub(super) struct NamespaceEntry {
+    /// The object; [`Namespace::assumed`] if it is not known.
+    pub(super) namespace: Arc<Namespace>,
+    pub(super) is_known: bool,
+    /// By name.
+    pub(super) pods: BTreeMap<Arc<str>, PodNumber>,
+}
+
+impl NamespaceEntry {
+    /// One that is not known.
+    pub(super) fn assumed(name: Arc<str>) -> Self {
+        let namespace = Arc::new(Namespace::assumed(name));
+        Self { namespace, is_known: false, pods: BTreeMap::new() }
+    }
+}
+
+/// A node that is known, or that endpoints are on.
+#[derive(Debug, Default)]
+pub(super) struct NodeEntry {
+    pub(super) node: Option<Arc<Node>>,
+    pub(super) endpoints: FxHashSet<PodNumber>,
+}
+
+/// Addresses as pods have them, none twice.
+pub(super) fn distinct(addresses: impl IntoIterator<Item = IpAddr>) -> Vec<IpAddr> {
+    let mut addresses: Vec<IpAddr> = addresses.into_iter().collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
+}
+
+/// Whether `expr` holds for `pod` in a namespace with these labels.
+pub(super) fn holds(expr: &Expr, pod: &Pod, of_namespace: &Labels) -> bool {
+    expr.matches(&Subject {
+        namespace: &pod.key.namespace,
+        own: &pod.labels,
+        of_namespace: Some(of_namespace),
+    })
+}

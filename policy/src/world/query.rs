@@ -1,0 +1,178 @@
+//! What can be asked of the world.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::World;
+use super::expressions::search;
+use super::pods::{PodNumber, holds};
+use super::ports::is_of;
+use crate::address::{Cidr, Family};
+use crate::model::{Direction, Namespace, Node, Pod, PodKey, Policy, PolicyId, PortName, Tier};
+use crate::selector::Expr;
+
+impl World {
+    /// All pods, endpoints or not, by name.
+    pub fn pods(&self) -> impl Iterator<Item = &Arc<Pod>> {
+        let numbers = self.namespaces.values().flat_map(|entry| entry.pods.values());
+        numbers.map(|number| &self.pods[*number].pod)
+    }
+
+    /// The pods of a namespace, endpoints or not, by name.
+    pub fn pods_in(&self, namespace: &str) -> impl Iterator<Item = &Arc<Pod>> {
+        let numbers = self.namespaces.get(namespace).into_iter().flat_map(|e| e.pods.values());
+        numbers.map(|number| &self.pods[*number].pod)
+    }
+
+    /// One pod.
+    pub fn pod(&self, key: &PodKey) -> Option<&Arc<Pod>> {
+        self.pod_number(key).map(|number| &self.pods[number].pod)
+    }
+
+    /// All namespaces, by name.
+    pub fn namespaces(&self) -> impl Iterator<Item = &Arc<Namespace>> {
+        let known = self.namespaces.values().filter(|entry| entry.is_known);
+        known.map(|entry| &entry.namespace)
+    }
+
+    /// One namespace.
+    pub fn namespace(&self, name: &str) -> Option<&Arc<Namespace>> {
+        let entry = self.namespaces.get(name).filter(|entry| entry.is_known);
+        entry.map(|entry| &entry.namespace)
+    }
+
+    /// All nodes, by name.
+    pub fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.nodes.values().filter_map(|entry| entry.node.as_ref())
+    }
+
+    /// One node.
+    pub fn node(&self, name: &str) -> Option<&Arc<Node>> {
+        self.nodes.get(name)?.node.as_ref()
+    }
+
+    /// All policies, by kind and name.
+    pub fn policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
+        self.policies.values().map(|entry| &entry.policy)
+    }
+
+    /// One policy.
+    pub fn policy(&self, id: &PolicyId) -> Option<&Arc<Policy>> {
+        self.policies.get(id).map(|entry| &entry.policy)
+    }
+
+    /// All tiers, in the order of evaluation.
+    pub fn tiers(&self) -> &[Tier] {
+        &self.tiers
+    }
+
+    /// The endpoint that has `address`. Of several that claim it the one that was created
+    /// last, then the one of the greatest name: an address that is used again belongs to the
+    /// new pod (policy-semantics K44).
+    pub fn endpoint_at(&self, address: IpAddr) -> Option<&Arc<Pod>> {
+        self.addresses.owner(address).map(|number| &self.pods[number].pod)
+    }
+
+    /// The addresses of `pod` that are its own, not another's ([`World::endpoint_at`]); none
+    /// if it is no endpoint.
+    pub fn owned_addresses(&self, pod: &Pod) -> Vec<IpAddr> {
+        let owns =
+            |address: &IpAddr| self.endpoint_at(*address).is_some_and(|owner| owner.key == pod.key);
+        pod.addresses.iter().copied().filter(owns).collect()
+    }
+
+    /// Whether `expr` holds for `pod`. A namespace that is not known counts as
+    /// [`Namespace::assumed`].
+    pub fn matches(&self, expr: &Expr, pod: &Pod) -> bool {
+        holds(expr, pod, &self.namespace_of(pod).labels)
+    }
+
+    /// The endpoints for which `expr` holds, by name.
+    pub fn members(&self, expr: &Expr) -> impl Iterator<Item = &Arc<Pod>> {
+        let mut members: Vec<&Arc<Pod>> =
+            self.member_numbers(expr).into_iter().map(|number| &self.pods[number].pod).collect();
+        members.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        members.into_iter()
+    }
+
+    /// The addresses of one family that `expr` stands for: those that its members own.
+    pub fn peer_addresses(&self, expr: &Expr, family: Family) -> BTreeSet<IpAddr> {
+        let members = self.member_numbers(expr).into_iter();
+        members.flat_map(|number| self.owned_of(number, family)).collect()
+    }
+
+    /// Address and number of every endpoint's port of this name and protocol.
+    pub fn port_addresses(&self, name: &PortName, family: Family) -> BTreeSet<(IpAddr, u16)> {
+        let holders: Vec<PodNumber> = match self.ports.holders(name) {
+            Some(holders) => holders.collect(),
+            None => self.member_numbers(&Expr::All),
+        };
+        let members = holders.into_iter().flat_map(|number| {
+            let ports = self.pods[number].pod.ports.iter().filter(|port| is_of(port, name));
+            ports.flat_map(move |port| {
+                self.owned_of(number, family).map(move |address| (address, port.number))
+            })
+        });
+        members.collect()
+    }
+
+    /// The policies that govern `pod` in one direction: for each tier that has some, in the
+    /// order of evaluation. None for what is no endpoint.
+    pub fn governing(&self, pod: &Pod, direction: Direction) -> Vec<(&Tier, Vec<&Arc<Policy>>)> {
+        if !pod.is_endpoint() {
+            return Vec::new();
+        }
+        let number = self.pod_number(&pod.key);
+        let indexed = number.map(|number| &self.pods[number]);
+        // One that is not, or no longer, what is in the world is judged as it is given.
+        let indexed =
+            indexed.filter(|entry| *entry.pod == *pod).map(|entry| entry.exprs().to_vec());
+        let exprs = indexed
+            .unwrap_or_else(|| self.expressions.holding(pod, &self.namespace_of(pod).labels));
+        let policies = exprs.iter().flat_map(|number| &self.expressions.get(*number).governs);
+        let mut policies: Vec<&Arc<Policy>> =
+            policies.filter(|policy| policy.rules(direction).is_some()).collect();
+        policies.sort_by(|a, b| a.compare(b));
+        let stages = self.tiers.iter().map(|tier| {
+            let of_tier = policies.iter().copied().filter(|policy| policy.tier == tier.name);
+            (tier, of_tier.collect::<Vec<_>>())
+        });
+        stages.filter(|(_, policies)| !policies.is_empty()).collect()
+    }
+
+    /// The endpoints on a node, by name.
+    pub fn endpoints_on<'w>(&'w self, node: &str) -> impl Iterator<Item = &'w Arc<Pod>> + use<'w> {
+        let numbers = self.nodes.get(node).into_iter().flat_map(|entry| &entry.endpoints);
+        let mut endpoints: Vec<_> = numbers.map(|number| &self.pods[*number].pod).collect();
+        endpoints.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        endpoints.into_iter()
+    }
+
+    /// The ranges of all nodes' pods of one family.
+    pub fn pod_ranges(&self, family: Family) -> BTreeSet<Cidr> {
+        let ranges = self.nodes().flat_map(|node| &node.pod_cidrs);
+        ranges.copied().filter(|cidr| cidr.family() == family).collect()
+    }
+
+    fn namespace_of(&self, pod: &Pod) -> Arc<Namespace> {
+        let name = &pod.key.namespace;
+        let entry = self.namespaces.get(name);
+        entry.map_or_else(|| Arc::new(Namespace::assumed(name.clone())), |e| e.namespace.clone())
+    }
+
+    /// From the index if policies use `expr`, otherwise found by trying.
+    fn member_numbers(&self, expr: &Expr) -> Vec<PodNumber> {
+        match self.expressions.find(expr) {
+            Some(entry) => entry.members.iter().copied().collect(),
+            None => search(expr, &self.namespaces, &self.pods).collect(),
+        }
+    }
+
+    fn owned_of(&self, number: PodNumber, family: Family) -> impl Iterator<Item = IpAddr> {
+        let addresses = self.pods[number].pod.addresses.iter().copied();
+        addresses.filter(move |address| {
+            Family::of(*address) == family && self.addresses.owner(*address) == Some(number)
+        })
+    }
+}

@@ -1,0 +1,224 @@
+//! Changes of namespaces, nodes and pods.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::World;
+use super::expressions::ExprNumber;
+use super::pods::{NamespaceEntry, PodEntry, PodNumber, distinct, holds};
+use crate::model::{Labels, Namespace, Node, Pod, PodKey};
+
+impl World {
+    /// A namespace is `after` from now on.
+    pub(super) fn replace_namespace(&mut self, name: &Arc<str>, after: Option<Arc<Namespace>>) {
+        let entry = self
+            .namespaces
+            .entry(name.clone())
+            .or_insert_with(|| NamespaceEntry::assumed(name.clone()));
+        entry.is_known = after.is_some();
+        let after = after.unwrap_or_else(|| Arc::new(Namespace::assumed(name.clone())));
+        let before = std::mem::replace(&mut entry.namespace, after.clone());
+        if !entry.is_known && entry.pods.is_empty() {
+            self.namespaces.remove(name);
+        } else if before != after {
+            self.relabel(&before.labels, &after);
+        }
+    }
+
+    /// Tries those expressions again, for the endpoints of `namespace`, that look at a label of
+    /// it that changed.
+    fn relabel(&mut self, before: &Labels, namespace: &Namespace) {
+        let (name, labels) = (&namespace.name, &namespace.labels);
+        let keys = before.keys().chain(labels.keys());
+        let keys = keys.filter(|key| before.get(*key) != labels.get(*key)).collect();
+        let mut flips = Vec::new();
+        for number in self.expressions.looking_at(&keys) {
+            let entry = self.expressions.get(number);
+            let everyone = entry.expr.holds_in(name, labels);
+            if everyone.is_some() && everyone == entry.expr.holds_in(name, before) {
+                continue;
+            }
+            for member in self.namespaces[name].pods.values().copied() {
+                let pod = &self.pods[member].pod;
+                let now = pod.is_endpoint()
+                    && everyone.unwrap_or_else(|| holds(&entry.expr, pod, labels));
+                if now != entry.members.contains(&member) {
+                    flips.push((member, number, now));
+                }
+            }
+        }
+        for (member, number, now) in flips {
+            let owned = self.owned_by(member);
+            if now {
+                self.gain(member, number, &owned);
+            } else {
+                self.lose(member, number, &owned);
+            }
+        }
+    }
+
+    /// A node is `after` from now on.
+    pub(super) fn replace_node(&mut self, name: &Arc<str>, after: Option<Arc<Node>>) {
+        let entry = self.nodes.entry(name.clone()).or_default();
+        self.touched.nodes |= entry.node != after;
+        entry.node = after;
+        if entry.node.is_none() && entry.endpoints.is_empty() {
+            self.nodes.remove(name);
+        }
+    }
+
+    /// A pod is `after` from now on.
+    pub(super) fn replace_pod(&mut self, key: &PodKey, after: Option<&Arc<Pod>>) {
+        let number = self.pod_number(key);
+        let before = number.map(|number| self.pods[number].pod.clone());
+        if before.as_ref() == after {
+            return;
+        }
+        let Some(number) = number.or_else(|| Some(self.admit(after?.clone()))) else { return };
+        let was = before.as_deref().filter(|pod| pod.is_endpoint());
+        let is = after.map(|pod| &**pod).filter(|pod| pod.is_endpoint());
+
+        let former = self.pods[number].exprs().to_vec();
+        let holding = is.map_or_else(Vec::new, |pod| {
+            let labels = &self.namespaces[&key.namespace].namespace.labels;
+            self.expressions.holding(pod, labels)
+        });
+        let owned = self.owned_by(number);
+        for expr in former.iter().filter(|expr| holding.binary_search(expr).is_err()) {
+            self.lose(number, *expr, &owned);
+        }
+        if let Some(after) = after {
+            self.pods[number].pod = after.clone();
+        }
+        self.move_addresses(number, was, is);
+        self.ports.replace(number, was, is);
+        self.move_node(number, was, is);
+        let owned = self.owned_by(number);
+        for expr in holding.iter().filter(|expr| former.binary_search(expr).is_err()) {
+            self.gain(number, *expr, &owned);
+        }
+
+        let place = |pod: &Pod| (pod.node.clone(), pod.addresses.clone());
+        if was.map(place) != is.map(place) {
+            self.touched.endpoints.insert(key.clone());
+        }
+        if after.is_none() {
+            self.dismiss(number, key);
+        }
+    }
+
+    /// Gives a new pod a number.
+    fn admit(&mut self, pod: Arc<Pod>) -> PodNumber {
+        let PodKey { namespace, name } = pod.key.clone();
+        let number = self.pods.insert(PodEntry::new(pod));
+        let entry = self
+            .namespaces
+            .entry(namespace.clone())
+            .or_insert_with(|| NamespaceEntry::assumed(namespace));
+        entry.pods.insert(name, number);
+        number
+    }
+
+    /// Takes the number from a pod that is gone, after everything else was.
+    fn dismiss(&mut self, number: PodNumber, key: &PodKey) {
+        if let Some(entry) = self.namespaces.get_mut(&key.namespace) {
+            entry.pods.remove(&key.name);
+            if !entry.is_known && entry.pods.is_empty() {
+                self.namespaces.remove(&key.namespace);
+            }
+        }
+        self.pods.remove(number);
+    }
+
+    /// Settles whom the addresses of an endpoint belong to that was and is now. Of what it
+    /// holds for, only what held before and still does is known of it at this point.
+    fn move_addresses(&mut self, number: PodNumber, was: Option<&Pod>, is: Option<&Pod>) {
+        let ports = |pod: Option<&Pod>| pod.map(|pod| pod.ports.clone()).unwrap_or_default();
+        let has_other_ports = ports(was) != ports(is);
+        let both = [was, is].into_iter().flatten();
+        for address in distinct(both.flat_map(|pod| pod.addresses.iter().copied())) {
+            let former = self.addresses.owner(address);
+            let claims = is.is_some_and(|pod| pod.addresses.contains(&address));
+            self.addresses.settle(address, number, claims, &self.pods);
+            let owner = self.addresses.owner(address);
+            if former == owner && !(owner == Some(number) && has_other_ports) {
+                continue;
+            }
+            if let Some(former) = former {
+                let entry = &self.pods[former];
+                let pod = was.filter(|_| former == number).unwrap_or(&entry.pod);
+                self.ports.remove_address(address, pod);
+                if Some(former) != owner {
+                    let exprs = entry.exprs().iter();
+                    exprs.for_each(|expr| self.expressions.remove_address(*expr, address));
+                    self.touched.endpoints.insert(pod.key.clone());
+                }
+            }
+            if let Some(owner) = owner {
+                let entry = &self.pods[owner];
+                self.ports.add_address(address, &entry.pod);
+                if Some(owner) != former {
+                    let exprs = entry.exprs().iter();
+                    exprs.for_each(|expr| self.expressions.add_address(*expr, address));
+                    self.touched.endpoints.insert(entry.pod.key.clone());
+                }
+            }
+        }
+    }
+
+    fn move_node(&mut self, number: PodNumber, was: Option<&Pod>, is: Option<&Pod>) {
+        let (was, is) =
+            (was.and_then(|pod| pod.node.as_ref()), is.and_then(|pod| pod.node.as_ref()));
+        if was == is {
+            return;
+        }
+        if let Some(is) = is {
+            self.nodes.entry(is.clone()).or_default().endpoints.insert(number);
+        }
+        if let Some(was) = was
+            && let Some(entry) = self.nodes.get_mut(was)
+        {
+            entry.endpoints.remove(&number);
+            if entry.node.is_none() && entry.endpoints.is_empty() {
+                self.nodes.remove(was);
+            }
+        }
+    }
+
+    fn gain(&mut self, member: PodNumber, expr: ExprNumber, owned: &[IpAddr]) {
+        self.pods[member].gain(expr);
+        self.expressions.gain(expr, member, owned);
+        self.touch_governed(member, expr);
+    }
+
+    fn lose(&mut self, member: PodNumber, expr: ExprNumber, owned: &[IpAddr]) {
+        self.pods[member].lose(expr);
+        self.expressions.lose(expr, member, owned);
+        self.touch_governed(member, expr);
+    }
+
+    /// An expression came to hold for an endpoint or ceased to: so do policies to govern it.
+    fn touch_governed(&mut self, member: PodNumber, expr: ExprNumber) {
+        let policies = self.expressions.get(expr).governs.iter();
+        let ids: BTreeSet<_> = policies
+            .filter(|policy| policy.governs_some())
+            .map(|policy| policy.id.clone())
+            .collect();
+        if !ids.is_empty() {
+            self.touched.endpoints.insert(self.pods[member].pod.key.clone());
+            self.touched.policies.extend(ids);
+        }
+    }
+
+    /// The number of a pod.
+    pub(super) fn pod_number(&self, key: &PodKey) -> Option<PodNumber> {
+        self.namespaces.get(&key.namespace)?.pods.get(&key.name).copied()
+    }
+
+    /// The addresses that a pod owns.
+    pub(super) fn owned_by(&self, number: PodNumber) -> Vec<IpAddr> {
+        let addresses = self.pods[number].pod.addresses.iter().copied();
+        distinct(addresses.filter(|address| self.addresses.owner(*address) == Some(number)))
+    }
+}
