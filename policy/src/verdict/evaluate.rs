@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::view::View;
 use super::{Flow, Judgement, Reason};
+use crate::address::Family;
 use crate::model::{
     Action, Criterion, Direction, PeerTerm, Pod, Policy, PortMatch, PortTerm, Protocol, Rule, Side,
     Tier, TierAction,
@@ -173,7 +174,15 @@ pub(super) fn rule_matches(view: &View<'_>, packet: &Packet<'_>, rule: &Rule) ->
 pub(super) fn holds(view: &View<'_>, packet: &Packet<'_>, criterion: &Criterion) -> bool {
     match criterion {
         Criterion::Peer { side, any_of, negated } => {
-            any_of.iter().any(|term| peer_holds(view, packet.end(*side), term)) != *negated
+            let end = packet.end(*side);
+            // A rule with blocks of the other family only does not exist in this one, even
+            // turned round (policy-semantics 3.5).
+            let is_elsewhere = |term: &PeerTerm| match term {
+                PeerTerm::Endpoints(_) => false,
+                PeerTerm::Block(block) => block.cidr.family() != Family::of(end.address),
+            };
+            let exists = any_of.is_empty() || !any_of.iter().all(is_elsewhere);
+            exists && any_of.iter().any(|term| peer_holds(view, end, term)) != *negated
         }
         Criterion::Ports { side, any_of } => {
             any_of.iter().any(|term| port_holds(packet.protocol, packet.end(*side), term))
