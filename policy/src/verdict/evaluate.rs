@@ -175,14 +175,8 @@ pub(super) fn holds(view: &View<'_>, packet: &Packet<'_>, criterion: &Criterion)
     match criterion {
         Criterion::Peer { side, any_of, negated } => {
             let end = packet.end(*side);
-            // A rule with blocks of the other family only does not exist in this one, even
-            // turned round (policy-semantics 3.5).
-            let is_elsewhere = |term: &PeerTerm| match term {
-                PeerTerm::Endpoints(_) => false,
-                PeerTerm::Block(block) => block.cidr.family() != Family::of(end.address),
-            };
-            let exists = any_of.is_empty() || !any_of.iter().all(is_elsewhere);
-            exists && any_of.iter().any(|term| peer_holds(view, end, term)) != *negated
+            criterion.is_of(Family::of(end.address))
+                && any_of.iter().any(|term| peer_holds(view, end, term)) != *negated
         }
         Criterion::Ports { side, any_of } => {
             any_of.iter().any(|term| port_holds(packet.protocol, packet.end(*side), term))
