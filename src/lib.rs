@@ -9,6 +9,7 @@ pub mod enforce;
 pub mod fib;
 pub mod flow;
 pub mod lab;
+pub mod policies;
 pub mod speaker;
 pub mod telemetry;
 pub mod visible;

@@ -37,6 +37,20 @@ impl Held for Ruleset {
     }
 }
 
+impl Held for crate::readback::Installed {
+    fn length(&self, chain: &ChainName) -> Option<usize> {
+        Some(self.chains.get(&(Table::Filter, chain.clone()))?.len())
+    }
+
+    fn rule(&self, chain: &ChainName, index: usize) -> Option<&Rule> {
+        self.chains.get(&(Table::Filter, chain.clone()))?.get(index)?.rule.as_ref()
+    }
+
+    fn members(&self, set: &SetName) -> Option<&Members> {
+        self.sets.get(set)?.members.as_ref()
+    }
+}
+
 /// A packet as the filter table meets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet {
@@ -58,6 +72,8 @@ pub struct Packet {
     pub is_from_loopback: bool,
     /// Whether its source is an address of this host.
     pub is_from_this_host: bool,
+    /// Whether its destination is an address of this host.
+    pub is_for_this_host: bool,
 }
 
 /// What connection tracking says of a packet.
@@ -196,6 +212,7 @@ fn holds(held: &impl Held, condition: &Match, packet: &Packet) -> Result<bool, L
         Match::Established => packet.state == State::Established,
         Match::Invalid => packet.state == State::Invalid,
         Match::SourceIsLocal => packet.is_from_this_host,
+        Match::DestinationIsLocal => packet.is_for_this_host,
         // One packet is never too many.
         Match::Limit { .. } => true,
     })
@@ -266,6 +283,7 @@ mod tests {
             state: State::New,
             is_from_loopback: false,
             is_from_this_host: false,
+            is_for_this_host: false,
         }
     }
 
@@ -322,6 +340,7 @@ mod tests {
             (Match::Established, false),
             (Match::Invalid, false),
             (Match::SourceIsLocal, false),
+            (Match::DestinationIsLocal, false),
             (Match::FromLoopback, false),
             (Match::Icmp6(128), false),
             (Match::Limit { per_second: 1, burst: 1 }, true),
