@@ -100,7 +100,8 @@ impl Listener {
         for _ in 0..DATAGRAMS_A_TURN {
             buffer.clear();
             buffer.reserve(DATAGRAM);
-            let read = socket.try_io(tokio::io::Interest::READABLE, |socket| socket.recv(buffer, 0));
+            let read =
+                socket.try_io(tokio::io::Interest::READABLE, |socket| socket.recv(buffer, 0));
             match read {
                 Ok(_) => read_all(buffer, &mut take),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,

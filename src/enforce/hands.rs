@@ -47,11 +47,10 @@ pub(super) struct Written {
 }
 
 /// The tools, with what is done with them.
-#[derive(Default)]
 pub(super) struct Hands {
     tools: Tools,
     work: Option<LocalBoxFuture<'static, (Tools, Done)>>,
-    tuning: Option<Tuning>,
+    tuning: Tuning,
 }
 
 /// What the work is done with. They are away while it is done.
@@ -63,8 +62,8 @@ struct Tools {
 
 impl Hands {
     /// With nothing in them.
-    pub fn new(tuning: Option<Tuning>) -> Self {
-        Self { tuning, ..Self::default() }
+    pub fn new(tuning: Tuning) -> Self {
+        Self { tools: Tools::default(), work: None, tuning }
     }
 
     /// Whether they do something.
@@ -89,7 +88,7 @@ impl Hands {
 
     /// Looks for the programs, in place of those there are.
     pub fn detect(&mut self, choice: BackendChoice) {
-        let tuning = self.tuning.clone().unwrap_or_default();
+        let tuning = self.tuning.clone();
         self.begin(|mut tools| async move {
             tools.dataplane = None;
             let found = Dataplane::detect_tuned(choice, tuning).await;
@@ -142,7 +141,8 @@ impl Hands {
     pub fn flush(&mut self, addresses: BTreeSet<IpAddr>) {
         let affected = Affected::Some(addresses.clone());
         self.track(move |conntrack| {
-            let flushed = entries(conntrack, &affected).and_then(|entries| cut(conntrack, &entries));
+            let flushed =
+                entries(conntrack, &affected).and_then(|entries| cut(conntrack, &entries));
             Done::Flushed(addresses.clone(), flushed)
         });
     }

@@ -3,9 +3,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
+use brindle_policy::World;
 use brindle_policy::verdict::verdict;
 use brindle_policy::world::Touched;
-use brindle_policy::World;
 
 use super::conntrack::{Entry, Tuple};
 

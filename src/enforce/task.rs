@@ -8,9 +8,9 @@ use std::time::{Instant, SystemTime};
 use arc_swap::ArcSwap;
 use brindle_policy::compile::{self, Compiler, DenyLog};
 use brindle_policy::diff::diff;
+use brindle_policy::model::Side;
 use brindle_policy::names::ChainName;
 use brindle_policy::readback::Installed;
-use brindle_policy::model::Side;
 use brindle_policy::ruleset::{Match, Plan, Target};
 use brindle_policy::{Family, Ruleset, World};
 use tokio::sync::{mpsc, oneshot};
@@ -95,7 +95,7 @@ struct Writing {
 impl Enforcer {
     pub(super) fn new(
         settings: EnforceSettings,
-        tuning: Option<Tuning>,
+        tuning: Tuning,
         published: Arc<ArcSwap<EnforceStatus>>,
         flows: Arc<Flows>,
     ) -> Self {
@@ -243,10 +243,10 @@ impl Enforcer {
             node: Arc::clone(&self.settings.node),
             pod_cidrs: self.settings.pod_cidrs.clone(),
             masquerade: self.settings.masquerade,
-            deny_log: self.settings.flow_log.map(|log| DenyLog {
-                group: log.group,
-                per_second: log.per_second,
-            }),
+            deny_log: self
+                .settings
+                .flow_log
+                .map(|log| DenyLog { group: log.group, per_second: log.per_second }),
         }
     }
 
@@ -550,16 +550,21 @@ impl Enforcer {
     /// # Errors
     /// Why, if it refused something and that is no policy's, or that of one in quarantine.
     fn admit(&mut self, family: Family, applied: &Applied, now: Instant) -> Result<bool, String> {
-        let chains = applied.broken_chains.iter().map(|broken| {
-            format!("{family} {} {}: {}", broken.table, broken.chain, broken.why)
-        });
-        let sets = applied.broken_sets.iter().map(|broken| format!("{}: {}", broken.set, broken.why));
+        let chains = applied
+            .broken_chains
+            .iter()
+            .map(|broken| format!("{family} {} {}: {}", broken.table, broken.chain, broken.why));
+        let sets =
+            applied.broken_sets.iter().map(|broken| format!("{}: {}", broken.set, broken.why));
         let refused: Vec<String> = chains.chain(sets).collect();
         let Some(compiler) = self.compilers.get(&family).filter(|_| !refused.is_empty()) else {
             return Ok(false);
         };
         if self.quarantine.admit(compiler.ruleset(), applied, now) {
-            warn!("the kernel refused part of a policy, which allows nothing now: {}", refused.join("; "));
+            warn!(
+                "the kernel refused part of a policy, which allows nothing now: {}",
+                refused.join("; ")
+            );
             return Ok(true);
         }
         self.unknown.insert(family);
@@ -599,7 +604,9 @@ impl Enforcer {
             Ok(listener) => self.listener = Some(listener),
             Err(error) => {
                 let group = log.group;
-                self.warn_once(format!("cannot hear of denied packets, NFLOG group {group}: {error}"));
+                self.warn_once(format!(
+                    "cannot hear of denied packets, NFLOG group {group}: {error}"
+                ));
             }
         }
     }

@@ -71,6 +71,14 @@ impl CommandError {
     }
 }
 
+impl CommandError {
+    /// Whether the program took objection to what it was given, so that something else might
+    /// please it.
+    pub(super) fn is_about_content(&self) -> bool {
+        matches!(self, CommandError::Refused { code: Some(_), .. }) && !self.is_lock_held()
+    }
+}
+
 /// Runs programs in the network namespace of the thread, and keeps count.
 #[derive(Clone, Debug)]
 pub(super) struct Runner {
@@ -167,10 +175,7 @@ fn start(program: &Path, args: &[&str]) -> Result<Child, CommandError> {
 }
 
 /// Success, exit code, what it printed and what it complained of.
-async fn talk(
-    child: &mut Child,
-    input: &str,
-) -> io::Result<(bool, Option<i32>, String, String)> {
+async fn talk(child: &mut Child, input: &str) -> io::Result<(bool, Option<i32>, String, String)> {
     let mut stdin = child.stdin.take().expect("asked for a pipe");
     let mut stdout = child.stdout.take().expect("asked for a pipe");
     let mut stderr = child.stderr.take().expect("asked for a pipe");
