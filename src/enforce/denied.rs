@@ -77,7 +77,7 @@ impl Listener {
             _ => {}
         }
         socket.set_non_blocking(true)?;
-        Ok(Self { socket: AsyncFd::new(socket)?, buffer })
+        Ok(Self { socket: AsyncFd::register(socket)?, buffer })
     }
 
     /// Waits until there is something to hear. Nothing is lost if it is not waited for to the

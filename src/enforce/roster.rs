@@ -35,11 +35,6 @@ impl Roster {
         self.round.arrivals.push((trigger, at));
     }
 
-    /// Whether changes came that are not settled.
-    pub fn has_arrivals(&self) -> bool {
-        !self.round.arrivals.is_empty()
-    }
-
     /// These endpoints changed.
     pub fn touch<'a>(
         &mut self,

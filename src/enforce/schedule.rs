@@ -64,11 +64,6 @@ impl Schedule {
         self.detect = now + DETECT_EVERY;
     }
 
-    /// They are to be looked for now.
-    pub fn detect_now(&mut self, now: Instant) {
-        self.detect = now;
-    }
-
     /// The next time after `now` that there may be something to do.
     pub fn next(&self, now: Instant, other: Option<Instant>) -> Instant {
         let all = [self.audit, self.retry, Some(self.detect), other];
