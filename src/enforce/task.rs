@@ -20,7 +20,7 @@ use super::attribution;
 use super::audit::{Tampering, tampering};
 use super::conntrack::Entry;
 use super::dataplane::{Applied, ApplyError, Figures, Tuning, Unavailable};
-use super::denied::Listener;
+use super::denied::{Heard, Listener};
 use super::hands::{Done, Hands, Written};
 use super::monitor::{Monitor, Notice};
 use super::quarantine::Quarantine;
@@ -151,7 +151,7 @@ impl Enforcer {
                     self.suspected.families.extend(notice.families);
                     self.suspected.culprits.extend(notice.culprits);
                 }
-                () = next_denied(&self.listener) => self.hear(),
+                heard = next_denied(&mut self.listener) => self.hear(heard),
                 () = tokio::time::sleep_until(next.into()) => {}
                 () = std::future::ready(()), if has_work => {}
             }
@@ -612,17 +612,16 @@ impl Enforcer {
     }
 
     /// Takes in denied packets.
-    fn hear(&mut self) {
-        let Some(listener) = &mut self.listener else { return };
-        let mut packets = Vec::new();
-        let drained = listener.drain(|packet| packets.push(packet));
-        self.status.denied[0] += packets.len() as u64;
-        let now = SystemTime::now();
-        for packet in &packets {
-            self.flows.add(attribution::flow(&self.world, packet, now));
-        }
-        match drained {
-            Ok(lost) => self.status.denied[1] += lost,
+    fn hear(&mut self, heard: std::io::Result<Heard>) {
+        match heard {
+            Ok(Heard::Packets(packets)) => {
+                let now = SystemTime::now();
+                self.status.denied[0] += packets.len() as u64;
+                for packet in &packets {
+                    self.flows.add(attribution::flow(&self.world, packet, now));
+                }
+            }
+            Ok(Heard::Lost) => self.status.denied[1] += 1,
             Err(error) => {
                 self.listener = None;
                 self.warn_once(format!("denied packets are not heard of any more: {error}"));
@@ -670,9 +669,9 @@ async fn next_notice(monitor: &mut Option<Monitor>) -> Notice {
     }
 }
 
-async fn next_denied(listener: &Option<Listener>) {
+async fn next_denied(listener: &mut Option<Listener>) -> std::io::Result<Heard> {
     match listener {
-        Some(listener) => listener.ready().await,
+        Some(listener) => listener.next().await,
         None => std::future::pending().await,
     }
 }
