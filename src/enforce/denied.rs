@@ -55,7 +55,7 @@ impl Listener {
     ///
     /// # Errors
     /// If the kernel refuses, for instance because another program listens to the group.
-    pub fn open(group: u16) -> io::Result<Self> {
+    pub(super) fn open(group: u16) -> io::Result<Self> {
         let mut socket = TokioSocket::new(NETLINK_NETFILTER)?;
         let inner = socket.socket_mut();
         inner.bind_auto()?;
@@ -83,7 +83,7 @@ impl Listener {
     ///
     /// # Errors
     /// If the socket fails.
-    pub async fn next(&mut self) -> io::Result<Heard> {
+    pub(super) async fn next(&mut self) -> io::Result<Heard> {
         loop {
             let mut datagram = Vec::with_capacity(DATAGRAM);
             match self.socket.recv(&mut datagram).await {

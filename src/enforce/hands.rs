@@ -62,23 +62,23 @@ struct Tools {
 
 impl Hands {
     /// With nothing in them.
-    pub fn new(tuning: Tuning) -> Self {
+    pub(super) fn new(tuning: Tuning) -> Self {
         Self { tools: Tools::default(), work: None, tuning }
     }
 
     /// Whether they do something.
-    pub fn is_busy(&self) -> bool {
+    pub(super) fn is_busy(&self) -> bool {
         self.work.is_some()
     }
 
     /// The dataplane; `None` if there is none, or while they are busy.
-    pub fn dataplane(&mut self) -> Option<&mut Dataplane> {
+    pub(super) fn dataplane(&mut self) -> Option<&mut Dataplane> {
         self.tools.dataplane.as_mut()
     }
 
     /// Waits for the end of what they do; for ever if that is nothing. Nothing is lost if it
     /// is not waited for to the end.
-    pub async fn done(&mut self) -> Done {
+    pub(super) async fn done(&mut self) -> Done {
         let Some(work) = &mut self.work else { return std::future::pending().await };
         let (tools, done) = work.await;
         self.work = None;
@@ -87,7 +87,7 @@ impl Hands {
     }
 
     /// Looks for the programs, in place of those there are.
-    pub fn detect(&mut self, choice: BackendChoice) {
+    pub(super) fn detect(&mut self, choice: BackendChoice) {
         let tuning = self.tuning.clone();
         self.begin(|mut tools| async move {
             tools.dataplane = None;
@@ -98,7 +98,7 @@ impl Hands {
     }
 
     /// Reads what the kernel holds.
-    pub fn read(&mut self, families: BTreeSet<Family>) {
+    pub(super) fn read(&mut self, families: BTreeSet<Family>) {
         self.begin(|tools| async move {
             let mut all = BTreeMap::new();
             if let Some(dataplane) = &tools.dataplane {
@@ -112,7 +112,7 @@ impl Hands {
 
     /// Carries out plans, those of a family in their order. What fails in one family does not
     /// hold up another.
-    pub fn write(&mut self, plans: BTreeMap<Family, Vec<Plan>>) {
+    pub(super) fn write(&mut self, plans: BTreeMap<Family, Vec<Plan>>) {
         self.begin(|mut tools| async move {
             let mut all = Vec::new();
             if let Some(dataplane) = &mut tools.dataplane {
@@ -127,7 +127,7 @@ impl Hands {
     }
 
     /// Removes what the backend that is not used has of ours.
-    pub fn sweep(&mut self) {
+    pub(super) fn sweep(&mut self) {
         self.begin(|mut tools| async move {
             let swept = match &mut tools.dataplane {
                 Some(dataplane) => dataplane.remove_leftovers_elsewhere().await,
@@ -138,7 +138,7 @@ impl Hands {
     }
 
     /// Removes all entries of these addresses.
-    pub fn flush(&mut self, addresses: BTreeSet<IpAddr>) {
+    pub(super) fn flush(&mut self, addresses: BTreeSet<IpAddr>) {
         let affected = Affected::Some(addresses.clone());
         self.track(move |conntrack| {
             let flushed =
@@ -148,12 +148,12 @@ impl Hands {
     }
 
     /// Reads the entries that are about these addresses.
-    pub fn entries(&mut self, affected: Affected) {
+    pub(super) fn entries(&mut self, affected: Affected) {
         self.track(move |conntrack| Done::Entries(entries(conntrack, &affected)));
     }
 
     /// Removes entries.
-    pub fn cut(&mut self, entries: Vec<Entry>) {
+    pub(super) fn cut(&mut self, entries: Vec<Entry>) {
         self.track(move |conntrack| Done::Cut(cut(conntrack, &entries)));
     }
 

@@ -28,7 +28,7 @@ struct Case {
 impl Quarantine {
     /// Takes in the policies that the kernel refused something of, as it told after writing
     /// `ruleset`. Whether there are more now than before.
-    pub fn admit(&mut self, ruleset: &Ruleset, applied: &Applied, now: Instant) -> bool {
+    pub(super) fn admit(&mut self, ruleset: &Ruleset, applied: &Applied, now: Instant) -> bool {
         let before = self.policies.len();
         for broken in &applied.broken_chains {
             let policies = match &broken.purpose {
@@ -54,7 +54,7 @@ impl Quarantine {
 
     /// Lets those out that changed, and those that have been in for long. Whether there were
     /// any.
-    pub fn release(&mut self, changed: &BTreeSet<PolicyId>, now: Instant) -> bool {
+    pub(super) fn release(&mut self, changed: &BTreeSet<PolicyId>, now: Instant) -> bool {
         let before = self.policies.len();
         self.policies.retain(|(_, id), case| {
             !changed.contains(id) && now.duration_since(case.since) < TRY_AGAIN
@@ -63,18 +63,18 @@ impl Quarantine {
     }
 
     /// When the next is to be let out; `None` if there is none.
-    pub fn next(&self) -> Option<Instant> {
+    pub(super) fn next(&self) -> Option<Instant> {
         self.policies.values().map(|case| case.since + TRY_AGAIN).min()
     }
 
     /// Those of one family.
-    pub fn of(&self, family: Family) -> BTreeSet<PolicyId> {
+    pub(super) fn of(&self, family: Family) -> BTreeSet<PolicyId> {
         let all = self.policies.keys().filter(|(of, _)| *of == family);
         all.map(|(_, id)| id.clone()).collect()
     }
 
     /// All of them, and why.
-    pub fn cases(&self) -> Vec<(PolicyId, String)> {
+    pub(super) fn cases(&self) -> Vec<(PolicyId, String)> {
         let mut cases: BTreeMap<&PolicyId, Vec<String>> = BTreeMap::new();
         for ((family, id), case) in &self.policies {
             cases.entry(id).or_default().push(format!("{family}: {}", case.why));

@@ -31,12 +31,12 @@ pub(super) struct Roster {
 
 impl Roster {
     /// A change came.
-    pub fn arrived(&mut self, trigger: Trigger, at: Instant) {
+    pub(super) fn arrived(&mut self, trigger: Trigger, at: Instant) {
         self.round.arrivals.push((trigger, at));
     }
 
     /// These endpoints changed.
-    pub fn touch<'a>(
+    pub(super) fn touch<'a>(
         &mut self,
         world: &World,
         node: &str,
@@ -52,19 +52,19 @@ impl Roster {
     }
 
     /// What waits now is to be written.
-    pub fn take(&mut self) -> Round {
+    pub(super) fn take(&mut self) -> Round {
         std::mem::take(&mut self.round)
     }
 
     /// Writing that failed: it waits again, with what came meanwhile.
-    pub fn put_back(&mut self, round: Round) {
+    pub(super) fn put_back(&mut self, round: Round) {
         let later = std::mem::replace(&mut self.round, round);
         self.round.arrivals.extend(later.arrivals);
         self.round.endpoints.extend(later.endpoints);
     }
 
     /// It is written.
-    pub fn settle(&mut self, round: Round, now: Instant) {
+    pub(super) fn settle(&mut self, round: Round, now: Instant) {
         for (key, is_local) in round.endpoints {
             if is_local {
                 self.programmed.insert(key);
@@ -82,7 +82,7 @@ impl Roster {
 
     /// Tells it; `writing` is what is being written, `held` are endpoints that wait for their
     /// address.
-    pub fn tell<'a>(
+    pub(super) fn tell<'a>(
         &self,
         status: &mut EnforceStatus,
         writing: Option<&Round>,

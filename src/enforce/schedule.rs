@@ -23,49 +23,49 @@ pub(super) struct Schedule {
 
 impl Schedule {
     /// Everything is to be done now.
-    pub fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Self { audit: None, retry: None, pause: FIRST_PAUSE, detect: now }
     }
 
     /// Whether the kernel may be written.
-    pub fn may_write(&self, now: Instant) -> bool {
+    pub(super) fn may_write(&self, now: Instant) -> bool {
         self.retry.is_none_or(|at| at <= now)
     }
 
     /// Writing failed.
-    pub fn failed(&mut self, now: Instant) {
+    pub(super) fn failed(&mut self, now: Instant) {
         self.retry = Some(now + self.pause);
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
 
     /// Writing succeeded.
-    pub fn succeeded(&mut self) {
+    pub(super) fn succeeded(&mut self) {
         self.retry = None;
         self.pause = FIRST_PAUSE;
     }
 
     /// Whether the kernel is to be read without a reason.
-    pub fn is_audit_due(&self, now: Instant) -> bool {
+    pub(super) fn is_audit_due(&self, now: Instant) -> bool {
         self.audit.is_some_and(|at| at <= now)
     }
 
     /// The kernel was read; next time after `interval`.
-    pub fn audited(&mut self, now: Instant, interval: Duration) {
+    pub(super) fn audited(&mut self, now: Instant, interval: Duration) {
         self.audit = Some(now + interval);
     }
 
     /// Whether programs are to be looked for.
-    pub fn may_detect(&self, now: Instant) -> bool {
+    pub(super) fn may_detect(&self, now: Instant) -> bool {
         self.detect <= now
     }
 
     /// They are missing.
-    pub fn is_missing(&mut self, now: Instant) {
+    pub(super) fn is_missing(&mut self, now: Instant) {
         self.detect = now + DETECT_EVERY;
     }
 
     /// The next time after `now` that there may be something to do.
-    pub fn next(&self, now: Instant, other: Option<Instant>) -> Instant {
+    pub(super) fn next(&self, now: Instant, other: Option<Instant>) -> Instant {
         let all = [self.audit, self.retry, Some(self.detect), other];
         let next = all.into_iter().flatten().filter(|at| *at > now).min();
         next.unwrap_or(now + DETECT_EVERY)
