@@ -72,6 +72,8 @@ pub struct Packet {
     pub is_from_loopback: bool,
     /// Whether its source is an address of this host.
     pub is_from_this_host: bool,
+    /// Whether its destination is an address of this host.
+    pub is_for_this_host: bool,
 }
 
 /// What connection tracking says of a packet.
@@ -210,6 +212,7 @@ fn holds(held: &impl Held, condition: &Match, packet: &Packet) -> Result<bool, L
         Match::Established => packet.state == State::Established,
         Match::Invalid => packet.state == State::Invalid,
         Match::SourceIsLocal => packet.is_from_this_host,
+        Match::DestinationIsLocal => packet.is_for_this_host,
         // One packet is never too many.
         Match::Limit { .. } => true,
     })
@@ -280,6 +283,7 @@ mod tests {
             state: State::New,
             is_from_loopback: false,
             is_from_this_host: false,
+            is_for_this_host: false,
         }
     }
 
@@ -336,6 +340,7 @@ mod tests {
             (Match::Established, false),
             (Match::Invalid, false),
             (Match::SourceIsLocal, false),
+            (Match::DestinationIsLocal, false),
             (Match::FromLoopback, false),
             (Match::Icmp6(128), false),
             (Match::Limit { per_second: 1, burst: 1 }, true),

@@ -19,7 +19,9 @@ use arc_swap::ArcSwap;
 use brindle_policy::{Change, Cidr, Family, Ruleset, World};
 use tokio::sync::{mpsc, oneshot};
 
+pub mod conntrack;
 pub mod flows;
+pub mod packet;
 pub mod status;
 
 pub use flows::{Flow, FlowEnd, FlowPage, Flows};

@@ -12,10 +12,9 @@ use super::blocks;
 use super::ports::Ranges;
 use super::sets::{self, Source, Sources};
 use crate::address::{Cidr, Family};
-use crate::model::{Criterion, PeerTerm, PortMatch, PortTerm, Protocol, Side};
+use crate::model::{Criterion, IpBlock, PeerTerm, PortMatch, PortName, PortTerm, Protocol, Side};
 use crate::ruleset::Match;
 use crate::selector::Expr;
-use crate::world::PortName;
 
 /// The conjunctions of which one has to hold; none if the rule cannot match in this family.
 pub(super) fn alternatives(
@@ -31,7 +30,8 @@ pub(super) fn alternatives(
     for criterion in criteria {
         match criterion {
             Criterion::Peer { side, any_of, negated } => {
-                let ways = peer(*side, any_of, *negated, family, &mut noted);
+                let expr = criterion.peer_expr();
+                let ways = peer(*side, any_of, expr, *negated, family, &mut noted);
                 addresses = product(&addresses, &ways, Addresses::and);
             }
             Criterion::Ports { side, any_of } => ports.push((*side, any_of.as_slice())),
@@ -45,9 +45,8 @@ pub(super) fn alternatives(
         let with_ports = Protocol::ALL.into_iter().filter(|p| protocols.allow(p.number()));
         with_ports.flat_map(|p| port_matches(p, &ports, family, &mut noted)).collect()
     };
-    let all = product(&addresses, &transports, |address, transport| {
-        Some(address.matches(transport))
-    });
+    let all =
+        product(&addresses, &transports, |address, transport| Some(address.matches(transport)));
     if !all.is_empty() {
         let rules = all.iter().flatten();
         for set in rules.filter_map(sets::of_match).collect::<BTreeSet<_>>() {
@@ -116,19 +115,17 @@ fn common(a: Option<Cidr>, b: Option<Cidr>) -> Option<Option<Cidr>> {
 fn peer(
     side: Side,
     any_of: &[PeerTerm],
+    expr: Option<Arc<Expr>>,
     negated: bool,
     family: Family,
     sources: &mut Sources,
 ) -> Vec<Addresses> {
-    let (mut parts, mut listed) = (BTreeSet::new(), Vec::new());
-    for term in any_of {
-        match term {
-            PeerTerm::Endpoints(expr) => drop(parts.insert(expr.clone())),
-            PeerTerm::Block(block) if block.cidr.family() == family => listed.push(block),
-            PeerTerm::Block(_) => {}
-        }
-    }
-    if !any_of.is_empty() && parts.is_empty() && listed.is_empty() {
+    let blocks = any_of.iter().filter_map(|term| match term {
+        PeerTerm::Endpoints(_) => None,
+        PeerTerm::Block(block) => Some(block),
+    });
+    let listed: Vec<&IpBlock> = blocks.filter(|block| block.cidr.family() == family).collect();
+    if !any_of.is_empty() && expr.is_none() && listed.is_empty() {
         return Vec::new(); // blocks of the other family only (policy-semantics 3.5)
     }
     let prefixes = blocks::union(listed);
@@ -137,11 +134,7 @@ fn peer(
         let set = sets::note(sources, source, family);
         Addresses { sets: vec![Match::InSet { side, set, negated }], ..Addresses::default() }
     };
-    let whole = Expr::or(parts.iter().map(|expr| Expr::clone(expr)));
-    let selected = match whole {
-        Expr::Nothing => None,
-        whole => Some(Source::Peers { whole: Arc::new(whole), parts }),
-    };
+    let selected = expr.filter(|expr| **expr != Expr::Nothing).map(Source::Peers);
     if negated {
         if is_everything {
             return Vec::new();

@@ -57,15 +57,16 @@ pub(super) fn chain(
         Direction::Ingress => Side::Destination,
         Direction::Egress => Side::Source,
     };
-    let rules = parts(owners, block.unwrap_or_else(|| everything(family))).into_iter().map(|part| {
-        let (within, target) = match part {
-            Part::Endpoint(address, key) => {
-                (Cidr::host(address), Target::Goto(ChainName::endpoint(key, direction)))
-            }
-            Part::Block(inner) => (inner, Target::Jump(ChainName::dispatch(direction, inner))),
-        };
-        Rule { matches: vec![Match::In(side, within)], target, comment: None }
-    });
+    let rules =
+        parts(owners, block.unwrap_or_else(|| everything(family))).into_iter().map(|part| {
+            let (within, target) = match part {
+                Part::Endpoint(address, key) => {
+                    (Cidr::host(address), Target::Goto(ChainName::endpoint(key, direction)))
+                }
+                Part::Block(inner) => (inner, Target::Jump(ChainName::dispatch(direction, inner))),
+            };
+            Rule { matches: vec![Match::In(side, within)], target, comment: None }
+        });
     let purpose = if block.is_some() { Purpose::Dispatch } else { Purpose::Fixed };
     Chain { purpose, rules: rules.collect() }
 }

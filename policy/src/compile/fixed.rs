@@ -158,8 +158,7 @@ pub(super) fn drop_rules(
     deny_log: Option<DenyLog>,
     comment: Option<&Comment>,
 ) -> Vec<Rule> {
-    let drop =
-        Rule { matches: matches.to_vec(), target: Target::Drop, comment: comment.cloned() };
+    let drop = Rule { matches: matches.to_vec(), target: Target::Drop, comment: comment.cloned() };
     log_rule(matches, "deny", chain, deny_log, comment).into_iter().chain([drop]).collect()
 }
 

@@ -8,10 +8,7 @@ use super::places::{Moves, Places};
 use super::sets::{self, Source, Sources};
 use crate::address::{Cidr, Family};
 use crate::names::{ChainName, SetName};
-use crate::ruleset::{
-    ChainOp, Hook, Member, Members, Plan, Ruleset, Set, SetOp, Table,
-};
-use crate::selector::Expr;
+use crate::ruleset::{ChainOp, Hook, Member, Members, Plan, Ruleset, Set, SetOp, Table};
 use crate::world::{Touched, World};
 
 /// A ruleset under change.
@@ -20,8 +17,6 @@ pub(super) struct Ledger {
     ruleset: Ruleset,
     /// What each set that chains use stands for, and how many chains do.
     used: BTreeMap<SetName, (Source, usize)>,
-    /// The sets that an expression is part of.
-    by_part: BTreeMap<Arc<Expr>, BTreeSet<SetName>>,
     /// What the chains written since the last plan ask for.
     chains: BTreeMap<Table, BTreeMap<ChainName, ChainOp>>,
     /// Sets that came into use or out of it since.
@@ -41,7 +36,6 @@ impl Ledger {
         Self {
             ruleset: Ruleset::new(family),
             used: BTreeMap::new(),
-            by_part: BTreeMap::new(),
             chains: BTreeMap::new(),
             unsettled: BTreeSet::new(),
         }
@@ -102,7 +96,7 @@ impl Ledger {
         for name in std::mem::take(&mut self.unsettled) {
             match self.used.get(&name) {
                 Some((_, 0)) | None => {
-                    self.forget(&name);
+                    self.used.remove(&name);
                     if self.ruleset.sets.remove(&name).is_some() {
                         plan.destroy.push(name);
                     }
@@ -122,16 +116,8 @@ impl Ledger {
     /// Learns what the sets of a chain stand for.
     fn take_up(&mut self, sources: Sources) {
         for (name, source) in sources {
-            if let Source::Peers { parts, .. } = &source {
-                for part in parts {
-                    self.by_part.entry(part.clone()).or_default().insert(name.clone());
-                }
-            }
             self.unsettled.insert(name.clone());
-            match self.used.get_mut(&name) {
-                Some((known, _)) => sets::absorb(known, source),
-                None => drop(self.used.insert(name, (source, 0))),
-            }
+            self.used.entry(name).or_insert((source, 0));
         }
     }
 
@@ -143,24 +129,12 @@ impl Ledger {
         }
     }
 
-    fn forget(&mut self, name: &SetName) {
-        let Some((Source::Peers { parts, .. }, _)) = self.used.remove(name) else { return };
-        for part in parts {
-            if let Some(names) = self.by_part.get_mut(&part) {
-                names.remove(name);
-                if names.is_empty() {
-                    self.by_part.remove(&part);
-                }
-            }
-        }
-    }
-
     /// Who is in a set.
     fn members(&self, source: &Source, content: &Content<'_>) -> Members {
         let Content { world, places, ranges } = content;
         let family = self.ruleset.family;
         match source {
-            Source::Peers { whole, .. } => Members::Addresses(world.peer_addresses(whole, family)),
+            Source::Peers(expr) => Members::Addresses(world.peer_addresses(expr, family)),
             Source::Blocks(blocks) => Members::Blocks(blocks.clone()),
             Source::Port(port) => {
                 let found = world.port_addresses(port, family);
@@ -182,10 +156,9 @@ impl Ledger {
         let mut doubtful: BTreeMap<SetName, BTreeSet<Member>> = BTreeMap::new();
         let family = self.ruleset.family;
         for (expr, delta) in &touched.peers {
-            for name in self.by_part.get(expr).into_iter().flatten() {
-                let members = delta.added.union(&delta.removed).copied().map(Member::Address);
-                doubtful.entry(name.clone()).or_default().extend(members);
-            }
+            let members = delta.added.union(&delta.removed).copied().map(Member::Address);
+            let name = Source::Peers(expr.clone()).name(family);
+            doubtful.entry(name).or_default().extend(members);
         }
         for (port, delta) in &touched.named_ports {
             let members = delta.added.union(&delta.removed);
@@ -219,8 +192,8 @@ impl Ledger {
         let set = self.ruleset.sets.get_mut(&name)?;
         let (source, count) = self.used.get(&name)?;
         let belongs = |member: &Member| match (source, *member) {
-            (Source::Peers { whole, .. }, Member::Address(address)) => {
-                Family::of(address) == family && sets::is_peer(content.world, whole, address)
+            (Source::Peers(expr), Member::Address(address)) => {
+                Family::of(address) == family && sets::is_peer(content.world, expr, address)
             }
             (Source::Port(port), Member::Port(address, protocol, number)) => {
                 Family::of(address) == family

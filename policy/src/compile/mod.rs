@@ -77,6 +77,8 @@ pub struct Compiler {
     quarantined: BTreeSet<PolicyId>,
     ground: Ground,
     places: Places,
+    /// The ranges of all nodes' pods.
+    ranges: BTreeSet<Cidr>,
     endpoints: BTreeMap<PodKey, Endpoint>,
     governed: BTreeMap<PolicyId, Governed>,
     ledger: Ledger,
@@ -172,6 +174,7 @@ impl Compiler {
             quarantined,
             ground: Ground::none(family),
             places: Places::default(),
+            ranges: BTreeSet::new(),
             endpoints: BTreeMap::new(),
             governed: BTreeMap::new(),
             ledger: Ledger::new(family),
@@ -224,8 +227,10 @@ impl Compiler {
         for id in &policies {
             self.write_policy(world, id);
         }
-        let ranges = ranges::of_all(world, &self.settings, family);
-        let content = Content { world, places: &self.places, ranges: &ranges };
+        if touched.nodes {
+            self.ranges = ranges::of_all(world, &self.settings, family);
+        }
+        let content = Content { world, places: &self.places, ranges: &self.ranges };
         self.ledger.plan(&content, touched, &moves, fixed::hooks(&self.ground))
     }
 
@@ -267,7 +272,9 @@ impl Compiler {
     fn reshaped(&self, world: &World, id: &PolicyId) -> BTreeSet<PodKey> {
         let Some(governed) = self.governed.get(id) else { return BTreeSet::new() };
         let shape = world.policy(id).map(|policy| Shape::of(&self.context(world), policy));
-        if shape.is_some_and(|shape| governed.shape.as_ref() == Some(&shape) && shape.inline.is_empty()) {
+        if shape
+            .is_some_and(|shape| governed.shape.as_ref() == Some(&shape) && shape.inline.is_empty())
+        {
             return BTreeSet::new();
         }
         governed.endpoints.values().flatten().cloned().collect()

@@ -94,8 +94,7 @@ impl Place<'_> {
                         return drop_rules(&matches, self.chain, deny_log, comment.as_ref());
                     }
                     Action::Log => {
-                        let log =
-                            log_rule(&matches, "log", self.chain, deny_log, comment.as_ref());
+                        let log = log_rule(&matches, "log", self.chain, deny_log, comment.as_ref());
                         return log.into_iter().collect();
                     }
                 };

@@ -11,7 +11,8 @@ use crate::world::World;
 /// left out: it says nothing about who has an address.
 pub(super) fn of_node(world: &World, settings: &Settings, family: Family) -> BTreeSet<Cidr> {
     let of_object = || world.node(&settings.node).map(|node| &node.pod_cidrs);
-    let ranges = if settings.pod_cidrs.is_empty() { of_object() } else { Some(&settings.pod_cidrs) };
+    let ranges =
+        if settings.pod_cidrs.is_empty() { of_object() } else { Some(&settings.pod_cidrs) };
     fewest(ranges.into_iter().flatten().copied(), family)
 }
 

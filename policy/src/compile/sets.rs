@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::address::{Cidr, Family};
+use crate::model::PortName;
 use crate::names::SetName;
 use crate::ruleset::{Match, Member, Members, Rule};
 use crate::selector::Expr;
-use crate::world::{PortName, World};
+use crate::world::World;
 
 /// How many blocks of a set its description lists.
 const LISTED: usize = 4;
@@ -17,13 +18,7 @@ const LISTED: usize = 4;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     /// The addresses of the endpoints that an expression holds for.
-    Peers {
-        /// The expression.
-        whole: Arc<Expr>,
-        /// The expressions of the terms that it was made of, which are those that policies
-        /// have and that the world tells changes of.
-        parts: BTreeSet<Arc<Expr>>,
-    },
+    Peers(Arc<Expr>),
     /// Blocks that a rule lists; they never change, for they are the name.
     Blocks(BTreeSet<Cidr>),
     /// Addresses and numbers of a named port.
@@ -41,7 +36,7 @@ impl Source {
     /// The name of the set. Sets that mean the same have the same name.
     pub(super) fn name(&self, family: Family) -> SetName {
         match self {
-            Source::Peers { whole, .. } => SetName::of('s', family, &[&whole.to_string()]),
+            Source::Peers(expr) => SetName::of('s', family, &[&expr.to_string()]),
             Source::Blocks(blocks) => {
                 let blocks: Vec<String> = blocks.iter().map(Cidr::to_string).collect();
                 let blocks: Vec<&str> = blocks.iter().map(String::as_str).collect();
@@ -59,7 +54,7 @@ impl Source {
     /// What it stands for, as operators read it.
     pub(super) fn about(&self) -> Arc<str> {
         match self {
-            Source::Peers { whole, .. } => whole.to_string().into(),
+            Source::Peers(expr) => expr.to_string().into(),
             Source::Blocks(blocks) => {
                 let listed: Vec<String> = blocks.iter().take(LISTED).map(Cidr::to_string).collect();
                 match blocks.len().saturating_sub(LISTED) {
@@ -81,18 +76,8 @@ pub(super) type Sources = BTreeMap<SetName, Source>;
 /// Notes that a rule uses the set of `source`, and gives its name.
 pub(super) fn note(sources: &mut Sources, source: Source, family: Family) -> SetName {
     let name = source.name(family);
-    match sources.get_mut(&name) {
-        Some(noted) => absorb(noted, source),
-        None => drop(sources.insert(name.clone(), source)),
-    }
+    sources.insert(name.clone(), source);
     name
-}
-
-/// Adds the parts of another source of the same set.
-pub(super) fn absorb(source: &mut Source, other: Source) {
-    if let (Source::Peers { parts, .. }, Source::Peers { parts: more, .. }) = (source, other) {
-        parts.extend(more);
-    }
 }
 
 /// The sets that `rules` name.
