@@ -50,6 +50,7 @@ pub(super) fn compare(
         state: State::New,
         is_from_loopback: false,
         is_from_this_host: false,
+        is_for_this_host: is_own(flow.destination),
     };
     let held = Kernel { world, installed };
     let directions = [Direction::Egress, Direction::Ingress];

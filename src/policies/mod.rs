@@ -17,6 +17,7 @@ use crate::control::{Answer, Failure, PolicyQuery, view};
 use crate::enforce::EnforceStatus;
 
 mod endpoints;
+mod expect;
 mod explain;
 mod find;
 mod kernel;
@@ -26,6 +27,7 @@ mod matrix;
 mod services;
 mod words;
 
+pub use expect::run as run_tests;
 pub use find::at;
 pub use words::rule_text;
 
