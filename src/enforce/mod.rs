@@ -19,8 +19,11 @@ use arc_swap::ArcSwap;
 use brindle_policy::{Change, Cidr, Family, Ruleset, World};
 use tokio::sync::{mpsc, oneshot};
 
+pub mod audit;
 pub mod conntrack;
+pub mod dataplane;
 pub mod flows;
+pub mod monitor;
 pub mod packet;
 pub mod status;
 

@@ -71,6 +71,14 @@ impl CommandError {
     }
 }
 
+impl CommandError {
+    /// Whether the program took objection to what it was given, so that something else might
+    /// please it.
+    pub(super) fn is_about_content(&self) -> bool {
+        matches!(self, CommandError::Refused { code: Some(_), .. }) && !self.is_lock_held()
+    }
+}
+
 /// Runs programs in the network namespace of the thread, and keeps count.
 #[derive(Clone, Debug)]
 pub(super) struct Runner {
@@ -84,7 +92,7 @@ pub(super) struct Runner {
 
 impl Runner {
     /// Runs a program that changes nothing, and returns what it printed.
-    pub async fn read(
+    pub(super) async fn read(
         &self,
         op: Op,
         program: &Path,
@@ -95,7 +103,7 @@ impl Runner {
     }
 
     /// Runs a program that writes to the kernel what it is given.
-    pub async fn write(
+    pub(super) async fn write(
         &self,
         op: Op,
         program: &Path,

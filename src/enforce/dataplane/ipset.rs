@@ -46,7 +46,7 @@ pub(super) enum Cause {
 
 impl Ipset {
     /// Carries out commands, one a line.
-    pub async fn restore(&self, text: &str) -> Result<(), Broke> {
+    pub(super) async fn restore(&self, text: &str) -> Result<(), Broke> {
         let written = self.runner.write(Op::Fill, &self.program, &["restore"], text).await;
         written.map_err(|error| {
             let complaint = error.complaint();
@@ -55,13 +55,13 @@ impl Ipset {
     }
 
     /// Our sets with their members, as `ipset save` prints them.
-    pub async fn save(&self) -> Result<String, CommandError> {
+    pub(super) async fn save(&self) -> Result<String, CommandError> {
         let printed = self.runner.read(Op::List, &self.program, &["save"]).await?;
         Ok(printed.lines().filter(|line| is_ours(line)).map(|line| format!("{line}\n")).collect())
     }
 
     /// Name, type and number of members of each of our sets, a line each, in order of names.
-    pub async fn headers(&self) -> Result<String, CommandError> {
+    pub(super) async fn headers(&self) -> Result<String, CommandError> {
         let printed = self.runner.read(Op::List, &self.program, &["list", "-terse"]).await?;
         Ok(headers(&printed))
     }

@@ -30,7 +30,7 @@ use std::time::Duration;
 use brindle_policy::names::{ChainName, SetName};
 use brindle_policy::readback::{self, Installed};
 use brindle_policy::render;
-use brindle_policy::ruleset::{ChainOp, Plan, Purpose, Table};
+use brindle_policy::ruleset::{ChainOp, Plan, Purpose, SetOp, Table};
 use brindle_policy::{Family, Ruleset};
 
 use super::{Backend, BackendChoice};
@@ -227,6 +227,16 @@ impl Dataplane {
         self.tables.keys().copied().collect()
     }
 
+    /// What a [`Monitor`](super::monitor::Monitor) needs.
+    pub fn watched(&self) -> Watched {
+        Watched {
+            backend: self.backend,
+            tables: self.tables.clone(),
+            ipset: self.ipset.clone(),
+            own: self.own.clone(),
+        }
+    }
+
     /// What programs were run, and for how long.
     pub fn figures(&self) -> &Figures {
         &self.figures
@@ -283,7 +293,7 @@ impl Dataplane {
     async fn destroy(&mut self, plan: &Plan) -> Result<(), ApplyError> {
         let doomed = self.doomed.entry(plan.family).or_default();
         for op in &plan.sets {
-            doomed.remove(op.set());
+            doomed.remove(set_of(op));
         }
         doomed.extend(plan.destroy.iter().cloned());
         for pause in [0, 5, 20, 50].map(Duration::from_millis) {
@@ -327,6 +337,51 @@ impl Dataplane {
     }
 }
 
+/// What is needed to notice changes by others; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    backend: Backend,
+    tables: BTreeMap<Family, Iptables>,
+    ipset: Ipset,
+    own: OwnWrites,
+}
+
+impl Watched {
+    /// The backend in use.
+    pub fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    /// The families that the kernel has.
+    pub fn families(&self) -> Vec<Family> {
+        self.tables.keys().copied().collect()
+    }
+
+    /// Which changes are our own.
+    pub fn own_writes(&self) -> OwnWrites {
+        self.own.clone()
+    }
+
+    /// All tables of a family that are in use, as `iptables-save` prints them.
+    ///
+    /// # Errors
+    /// If that program fails.
+    pub async fn chains(&self, family: Family) -> Result<BTreeMap<String, String>, CommandError> {
+        match self.tables.get(&family) {
+            Some(iptables) => iptables.save().await,
+            None => Ok(BTreeMap::new()),
+        }
+    }
+
+    /// Name, type and size of all our sets.
+    ///
+    /// # Errors
+    /// If `ipset` fails.
+    pub async fn sets(&self) -> Result<String, CommandError> {
+        self.ipset.headers().await
+    }
+}
+
 fn tables(
     programs: &Programs,
     backend: Backend,
@@ -335,7 +390,7 @@ fn tables(
     let Ok(found) = programs.of(backend) else { return BTreeMap::new() };
     let iptables = |(family, programs): (&Family, &iptables::Programs)| {
         let (programs, runner) = (programs.clone(), runner.clone());
-        (*family, Iptables { backend, family: *family, programs, runner })
+        (*family, Iptables { family: *family, programs, runner })
     };
     found.iter().map(iptables).collect()
 }
@@ -351,7 +406,7 @@ async fn write(
     plan.chains.insert(table, ops.clone());
     let Some(text) = render::tables(&plan).remove(&table) else { return Ok(Vec::new()) };
     let Err(refused) = iptables.restore(&text).await else { return Ok(Vec::new()) };
-    if !refused.is_about_content() {
+    if !refused.error.is_about_content() {
         return Err(refused.error);
     }
     let broken = trial::broken(iptables, table, ops, &refused, &text).await?;
@@ -369,6 +424,15 @@ async fn write(
         iptables.restore(text).await.map_err(|refused| refused.error)?;
     }
     Ok(broken)
+}
+
+fn set_of(op: &SetOp) -> &SetName {
+    match op {
+        SetOp::Create(set, _)
+        | SetOp::Replace(set, _)
+        | SetOp::Recreate(set, _)
+        | SetOp::Change { set, .. } => set,
+    }
 }
 
 fn behind(family: Family, hook: &brindle_policy::ruleset::Hook, rule: &str) -> String {

@@ -67,7 +67,7 @@ pub(super) async fn broken(
         let rules = group.iter().flat_map(|(_, chain)| &chain.rules);
         match accepts(iptables, table, rules).await {
             Ok(()) => {}
-            Err(refused) if !is_about_rules(&refused.error) => return Err(refused.error),
+            Err(refused) if !refused.error.is_about_content() => return Err(refused.error),
             Err(refused) => match group[..] {
                 [] => return Err(refused.error),
                 [(name, chain)] => {
@@ -121,10 +121,6 @@ async fn why(iptables: &Iptables, table: Table, chain: &Chain, refused: Refused)
 fn said(error: &CommandError) -> String {
     let line = error.complaint().lines().map(str::trim).find(|line| !line.is_empty());
     line.map_or_else(|| error.to_string(), str::to_owned)
-}
-
-fn is_about_rules(error: &CommandError) -> bool {
-    matches!(error, CommandError::Refused { .. }) && !error.is_lock_held()
 }
 
 async fn restore(
