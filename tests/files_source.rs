@@ -1,5 +1,6 @@
 //! The `files` source on real folders.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use brindle::cluster::Change;
-use brindle::cluster::files::{FilesStatus, watch};
+use brindle::cluster::files::{Batch, FilesStatus, watch};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -28,32 +29,28 @@ fn node(name: &str, number: u8) -> String {
 
 /// A watched folder and what it says.
 struct Watched {
-    changes: mpsc::Receiver<Change>,
+    batches: mpsc::Receiver<Batch>,
+    /// What was delivered and not looked at yet.
+    changes: VecDeque<String>,
     status: Arc<ArcSwap<FilesStatus>>,
 }
 
 impl Watched {
     fn new(path: &Path) -> Self {
-        let (changes, status) = watch(path.to_owned());
-        Self { changes, status }
+        let (batches, status) = watch(path.to_owned());
+        Self { batches, changes: VecDeque::new(), status }
     }
 
-    /// The next `count` changes, as text.
+    /// The next `count` changes, as text; of a node what routing hears.
     async fn next(&mut self, count: usize) -> Vec<String> {
-        let mut got = Vec::new();
-        while got.len() < count {
-            match timeout(DEADLINE, self.changes.recv()).await {
-                Ok(Some(Change::NodeApplied(node))) => {
-                    got.push(format!("+{} {}", node.name, node.pod_cidrs[0]));
-                }
-                Ok(Some(Change::NodeDeleted(name))) => got.push(format!("-{name}")),
-                Ok(Some(Change::Policy(change))) => got.push(format!("{change:?}")),
-                Ok(Some(Change::InSync)) => got.push("in sync".to_owned()),
-                Ok(None) => panic!("the source stopped after {got:?}"),
-                Err(_) => panic!("nothing after {got:?}: {:#?}", self.status.load()),
+        while self.changes.len() < count {
+            match timeout(DEADLINE, self.batches.recv()).await {
+                Ok(Some(batch)) => self.changes.extend(batch.into_iter().filter_map(shown)),
+                Ok(None) => panic!("the source stopped after {:?}", self.changes),
+                Err(_) => panic!("nothing after {:?}: {:#?}", self.changes, self.status.load()),
             }
         }
-        got
+        self.changes.drain(..count).collect()
     }
 
     /// Waits until the status is as `wanted`.
@@ -65,6 +62,28 @@ impl Watched {
         });
         assert!(waited.await.is_ok(), "not {what}: {:#?}", self.status.load());
     }
+}
+
+/// A change as text; `None` for what is told of a node a second time, for policy.
+fn shown(change: Change) -> Option<String> {
+    use brindle_policy::Change as Policy;
+    Some(match change {
+        Change::NodeApplied(node) => format!("+{} {}", node.name, node.pod_cidrs[0]),
+        Change::NodeDeleted(name) => format!("-{name}"),
+        Change::InSync => "in sync".to_owned(),
+        Change::Policy(Policy::NamespaceApplied(namespace)) => {
+            format!("+Namespace {} {:?}", namespace.name, namespace.labels)
+        }
+        Change::Policy(Policy::NamespaceDeleted(name)) => format!("-Namespace {name}"),
+        Change::Policy(Policy::PodApplied(pod)) => format!("+{} {:?}", pod.key, pod.addresses),
+        Change::Policy(Policy::PodDeleted(key)) => format!("-{key}"),
+        Change::Policy(Policy::PolicyApplied(policy)) => {
+            format!("+{} {} problems", policy.id, policy.problems.len())
+        }
+        Change::Policy(Policy::PolicyDeleted(id)) => format!("-{id}"),
+        Change::Policy(Policy::NodeApplied(_) | Policy::NodeDeleted(_)) => return None,
+        Change::Policy(Policy::InSync) => panic!("only Change::InSync says so"),
+    })
 }
 
 /// An empty folder and the path of a file in it.
@@ -90,7 +109,7 @@ async fn each_change_of_a_file_is_told_as_exactly_that() {
     let mut source = Watched::new(folder.path());
     let all = ["+n1 10.244.1.0/24", "+n2 10.244.2.0/24", "+n3 10.244.3.0/24", "in sync"];
     assert_eq!(source.next(4).await, all);
-    source.until("in sync", |s| s.in_sync && s.files == 2 && s.nodes == 3).await;
+    source.until("in sync", |s| s.in_sync && s.files == 2 && s.objects.nodes == 3).await;
 
     write(
         &file("c.json"),
@@ -140,7 +159,7 @@ async fn a_broken_file_is_reported_and_keeps_its_content_until_it_is_good_again(
     let problem = source.status.load().problems[0].clone();
     assert_eq!((problem.file.as_str(), problem.document), ("a.yaml", Some(2)));
     assert_eq!(problem.line, Some(9));
-    assert_eq!(source.status.load().nodes, 2);
+    assert_eq!(source.status.load().objects.nodes, 2);
     write(&file("a.yaml"), node("n1", 9) + &node("n2", 2));
     assert_eq!(source.next(1).await, ["+n1 10.244.9.0/24"]);
     source.until("well", |s| s.problems.is_empty()).await;
@@ -152,7 +171,7 @@ async fn a_folder_that_is_not_there_yet_is_waited_for() {
     let late = file("etc/brindle/manifests");
     let mut source = Watched::new(&late);
     source.until("reported", |s| s.folder_problem.is_some() && !s.in_sync).await;
-    assert!(source.changes.try_recv().is_err(), "nothing is known yet");
+    assert!(source.batches.try_recv().is_err(), "nothing is known yet");
     fs::create_dir_all(&late).expect("new folders");
     assert_eq!(source.next(1).await, ["in sync"]);
     write(&late.join("a.yaml"), node("n1", 1));
@@ -170,7 +189,7 @@ async fn a_folder_that_goes_away_takes_nothing_with_it() {
     let mut source = Watched::new(&manifests);
     source.next(3).await;
     fs::rename(&manifests, file("elsewhere")).expect("one file system");
-    source.until("reported", |s| s.folder_problem.is_some() && s.nodes == 2).await;
+    source.until("reported", |s| s.folder_problem.is_some() && s.objects.nodes == 2).await;
     // Another folder of that name, not the one that was watched.
     let fresh = file("fresh");
     fs::create_dir(&fresh).expect("a new folder");
@@ -234,8 +253,8 @@ async fn the_source_stops_when_nobody_listens() {
     let (folder, _) = folder();
     let mut source = Watched::new(folder.path());
     source.next(1).await;
-    let Watched { changes, status } = source;
-    drop(changes);
+    let Watched { batches, status, .. } = source;
+    drop(batches);
     let stopped = timeout(DEADLINE, async {
         while Arc::strong_count(&status) > 1 {
             sleep(Duration::from_millis(5)).await;

@@ -25,6 +25,9 @@ mod yaml;
 
 pub use error::{Errors, Place, Problem, printable};
 pub use load::Loaded;
-pub use meaning::{Bgp, Config, Control, Node, Peer, Routes, Source};
+pub use meaning::{
+    Backend, Bgp, Config, Control, EstablishedFlows, FlowLog, Node, Peer, Policy, Routes, Source,
+    Telemetry,
+};
 pub use schema::json_schema;
 pub use value::is_dns_subdomain;

@@ -1,6 +1,6 @@
 //! What a checked configuration means: the values that the rest of brindle reads.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +19,22 @@ pub struct Config {
     pub bgp: Bgp,
     /// What goes into the kernel.
     pub routes: Routes,
+    /// Network policies.
+    pub policy: Policy,
     /// Where the cluster's state comes from; `None` if there is no cluster.
     pub source: Option<Source>,
     /// The control socket.
     pub control: Control,
+    /// Health and metrics.
+    pub telemetry: Telemetry,
+}
+
+impl Config {
+    /// Whether what pods send outside the pod ranges gets the node's address:
+    /// `policy.masquerade`, by default only where this agent routes as well.
+    pub fn masquerade(&self) -> bool {
+        self.policy.masquerade.unwrap_or(self.bgp.enabled)
+    }
 }
 
 /// `node:` what the node is, as far as it is not detected or told by the source.
@@ -39,6 +51,8 @@ pub struct Node {
 /// `bgp:` the speaker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bgp {
+    /// `bgp.enabled`, true by default. False leaves routes, and what forwards, to others.
+    pub enabled: bool,
     /// `bgp.asNumber`, 64512 by default.
     pub asn: Asn,
     /// `bgp.routerID`; `None` takes the node's IPv4 address.
@@ -104,7 +118,57 @@ pub struct Routes {
     pub startup_hold: Duration,
 }
 
-/// `source:` where nodes come from.
+/// `policy:` network policies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// `policy.enabled`, false by default.
+    pub enabled: bool,
+    /// `policy.backend`.
+    pub backend: Backend,
+    /// `policy.establishedFlows`.
+    pub established: EstablishedFlows,
+    /// `policy.masquerade`; `None` takes that of [`Config::masquerade`].
+    pub masquerade: Option<bool>,
+    /// `policy.flowLog`.
+    pub flow_log: FlowLog,
+    /// `policy.auditInterval`: how often the kernel is compared with what is wanted without an
+    /// event, 30 s by default.
+    pub audit_interval: Duration,
+}
+
+/// `policy.backend`: which iptables is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// `auto`, the default: the one that the host uses already, nft if none.
+    Auto,
+    /// `nft`: iptables-nft.
+    Nft,
+    /// `legacy`: iptables-legacy.
+    Legacy,
+}
+
+/// `policy.establishedFlows`: what becomes of connections that a changed policy would not let
+/// begin any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EstablishedFlows {
+    /// `keep`, the default: they live on.
+    Keep,
+    /// `recheck`: they are cut.
+    Recheck,
+}
+
+/// `policy.flowLog`: how the kernel tells of denied packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowLog {
+    /// `enabled`, true by default.
+    pub enabled: bool,
+    /// `group`: the NFLOG group, 98 by default.
+    pub group: u16,
+    /// `perSecond`: most packets told a second for each endpoint and direction, 10 by default.
+    pub per_second: u16,
+}
+
+/// `source:` where nodes, namespaces, pods and policies come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// `kind: files`: a folder of manifests.
@@ -119,4 +183,12 @@ pub enum Source {
 pub struct Control {
     /// `control.socket`, `/run/brindle/brindle.sock` by default.
     pub socket: PathBuf,
+}
+
+/// `telemetry:` health and metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Telemetry {
+    /// `telemetry.listen`: where health and metrics are answered, 127.0.0.1:9798 by default;
+    /// empty answers nowhere.
+    pub listen: Vec<SocketAddr>,
 }

@@ -10,11 +10,12 @@ use brindle_bgp::net::{Asn, Prefix};
 use brindle_bgp::rib::NextHopMode;
 use serde_json::Value;
 
-use crate::meaning::{Bgp, Config, Peer, Source};
+use crate::meaning::{self, Bgp, Config, Peer, Source};
 use crate::schema::{
-    Action, Address, AsNumber, BgpSection, Cidr, ControlSection, Document, FilterSection, Lengths,
-    ListenSection, MeshSection, NextHop, NodeSection, PeerSection, RoutesSection, RuleSection,
-    SourceSection, Time,
+    Action, Address, AsNumber, Backend, BgpSection, Cidr, ControlSection, Document,
+    EstablishedFlows, FilterSection, FlowLogSection, Lengths, ListenSection, MeshSection, NextHop,
+    NodeSection, PeerSection, PolicySection, RoutesSection, RuleSection, SocketAddress,
+    SourceSection, TelemetrySection, Time,
 };
 use crate::value::Shown;
 
@@ -47,16 +48,48 @@ impl From<&Config> for Document {
                 forwarding: config.routes.forwarding,
                 startup_hold: time(config.routes.startup_hold),
             },
+            policy: policy(&config.policy),
             source: config.source.as_ref().map(|source| match source {
                 Source::Files { path } => SourceSection::Files { path: path.display().to_string() },
             }),
             control: ControlSection { socket: config.control.socket.display().to_string() },
+            telemetry: TelemetrySection {
+                listen: config
+                    .telemetry
+                    .listen
+                    .iter()
+                    .map(|address| SocketAddress(address.to_string()))
+                    .collect(),
+            },
         }
+    }
+}
+
+fn policy(policy: &meaning::Policy) -> PolicySection {
+    PolicySection {
+        enabled: policy.enabled,
+        backend: match policy.backend {
+            meaning::Backend::Auto => Backend::Auto,
+            meaning::Backend::Nft => Backend::Nft,
+            meaning::Backend::Legacy => Backend::Legacy,
+        },
+        established_flows: match policy.established {
+            meaning::EstablishedFlows::Keep => EstablishedFlows::Keep,
+            meaning::EstablishedFlows::Recheck => EstablishedFlows::Recheck,
+        },
+        masquerade: policy.masquerade,
+        flow_log: FlowLogSection {
+            enabled: policy.flow_log.enabled,
+            group: policy.flow_log.group,
+            per_second: policy.flow_log.per_second,
+        },
+        audit_interval: time(policy.audit_interval),
     }
 }
 
 fn bgp(bgp: &Bgp) -> BgpSection {
     BgpSection {
+        enabled: bgp.enabled,
         as_number: as_number(bgp.asn),
         router_id: bgp.router_id.map(|id| id.to_string()),
         listen: ListenSection {

@@ -27,11 +27,16 @@ pub(crate) struct Document {
     pub(crate) bgp: BgpSection,
     /// What goes into the kernel.
     pub(crate) routes: RoutesSection,
-    /// Where the cluster's nodes come from. Left out if there is no cluster.
+    /// Network policies.
+    pub(crate) policy: PolicySection,
+    /// Where the cluster's nodes, namespaces, pods and policies come from. Left out if there is
+    /// no cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) source: Option<SourceSection>,
     /// The control socket.
     pub(crate) control: ControlSection,
+    /// Health and metrics.
+    pub(crate) telemetry: TelemetrySection,
 }
 
 impl Default for Document {
@@ -60,6 +65,9 @@ pub(crate) struct NodeSection {
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct BgpSection {
+    /// Whether this agent speaks BGP and routes. If not, it leaves routes and forwarding to
+    /// others and only enforces policies.
+    pub(crate) enabled: bool,
     /// Our autonomous system.
     pub(crate) as_number: AsNumber,
     /// Our BGP identifier. Default: the node's IPv4 address.
@@ -233,7 +241,75 @@ impl Default for RoutesSection {
     }
 }
 
-/// Where nodes come from.
+/// Network policies: which are enforced, and how.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct PolicySection {
+    /// Whether the source's NetworkPolicies are enforced for this node's pods.
+    pub(crate) enabled: bool,
+    /// Which iptables is used.
+    pub(crate) backend: Backend,
+    /// What becomes of connections that a changed policy would not let begin any more.
+    pub(crate) established_flows: EstablishedFlows,
+    /// Whether what pods send outside the pod ranges of all nodes gets the node's address.
+    /// Default: as bgp.enabled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) masquerade: Option<bool>,
+    /// How denied packets are told to whoever asks for flows.
+    pub(crate) flow_log: FlowLogSection,
+    /// How often the kernel is compared with what is wanted even if nothing seems to have
+    /// changed: 1s to 1h.
+    pub(crate) audit_interval: Time,
+}
+
+impl Default for PolicySection {
+    fn default() -> Self {
+        Document::default().policy
+    }
+}
+
+/// Which iptables is used.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Backend {
+    /// The one that the host uses already, nft if none.
+    Auto,
+    /// iptables-nft.
+    Nft,
+    /// iptables-legacy.
+    Legacy,
+}
+
+/// What becomes of connections that a changed policy would not let begin any more.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum EstablishedFlows {
+    /// They live on.
+    Keep,
+    /// They are cut.
+    Recheck,
+}
+
+/// How denied packets are told.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct FlowLogSection {
+    /// Whether they are told at all.
+    pub(crate) enabled: bool,
+    /// The NFLOG group; no other program may listen to it.
+    pub(crate) group: u16,
+    /// Most packets told a second for each endpoint and direction.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub(crate) per_second: u16,
+}
+
+impl Default for FlowLogSection {
+    fn default() -> Self {
+        Document::default().policy.flow_log
+    }
+}
+
+/// Where nodes, namespaces, pods and policies come from.
 #[derive(Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) enum SourceSection {
@@ -258,6 +334,25 @@ impl Default for ControlSection {
         Document::default().control
     }
 }
+
+/// Health and metrics over HTTP: /livez, /readyz, /healthz, /metrics.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct TelemetrySection {
+    /// Addresses with ports; empty answers nowhere.
+    pub(crate) listen: Vec<SocketAddress>,
+}
+
+impl Default for TelemetrySection {
+    fn default() -> Self {
+        Document::default().telemetry
+    }
+}
+
+/// An address with a TCP port: 127.0.0.1:9798, [::1]:9798.
+#[derive(Serialize, JsonSchema)]
+#[schemars(extend("pattern" = "^([0-9.]+|\\[[0-9a-fA-F:.]+\\]):[0-9]{1,5}$"))]
+pub(crate) struct SocketAddress(pub(crate) String);
 
 /// An IPv4 or IPv6 address.
 #[derive(Serialize, JsonSchema)]

@@ -40,7 +40,7 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
         ("nodes: {}", "f:1:1  unknown field \"nodes\"; did you mean \"node\"?"),
         (
             "xyzzy: {}",
-            "f:1:1  unknown field \"xyzzy\"; accepted here: node, bgp, routes, source, control",
+            "f:1:1  unknown field \"xyzzy\"; accepted here: node, bgp, routes, policy, source, control, telemetry",
         ),
         ("bgp: {asNumbr: 1}", "f:1:7  bgp: unknown field \"asNumbr\"; did you mean \"asNumber\"?"),
         (
@@ -356,6 +356,42 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
             "f:1:29  source.path: \"manifests\" is not a path from the root, such as /etc/brindle",
         ),
         (
+            "policy: {enabled: true}",
+            "f:1:19  policy.enabled: policies and the pods that they are about come from the source, and there is none; write for instance \"source: {kind: files, path: /etc/brindle/manifests}\"",
+        ),
+        (
+            "policy: {backend: nftables}",
+            "f:1:19  policy.backend: \"nftables\" is not accepted here; accepted: auto, nft, legacy",
+        ),
+        (
+            "policy: {establishedFlows: keepp}",
+            "f:1:28  policy.establishedFlows: \"keepp\" is not accepted here; accepted: keep, recheck; did you mean \"keep\"?",
+        ),
+        (
+            "policy: {flowLog: {group: 65536}}",
+            "f:1:27  policy.flowLog.group: \"65536\" is not a whole number from 0 to 65535",
+        ),
+        (
+            "policy: {flowLog: {perSecond: 0}}",
+            "f:1:31  policy.flowLog.perSecond: \"0\" is not a whole number from 1 to 10000",
+        ),
+        (
+            "policy: {auditInterval: 0}",
+            "f:1:25  policy.auditInterval: \"0\" is out of range; accepted are 1s to 1h",
+        ),
+        (
+            "telemetry: {listen: [9798]}",
+            "f:1:22  telemetry.listen[0]: \"9798\" is not an address with a port; accepted is for instance 127.0.0.1:9798 or [::1]:9798",
+        ),
+        (
+            "telemetry: {listen: ['127.0.0.1:0']}",
+            "f:1:22  telemetry.listen[0]: \"127.0.0.1:0\" has no port that anybody could know",
+        ),
+        (
+            "telemetry: {listen: ['[::1]:80', '[0::1]:80']}",
+            "f:1:34  telemetry.listen[1]: [::1]:80 stands here already, at f:1:22",
+        ),
+        (
             "control: {socket: x.sock}",
             "f:1:19  control.socket: \"x.sock\" is not a path from the root, such as /etc/brindle",
         ),
@@ -366,7 +402,7 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
         // What a file holds never reaches the terminal as it is.
         (
             "\"a\\e[2Jb\": 1",
-            "f:1:1  unknown field \"a\\u{1b}[2Jb\"; accepted here: node, bgp, routes, source, control",
+            "f:1:1  unknown field \"a\\u{1b}[2Jb\"; accepted here: node, bgp, routes, policy, source, control, telemetry",
         ),
     ] {
         let got = errors(text);
@@ -418,6 +454,17 @@ fn what_is_allowed_but_doubtful_is_a_warning() {
             ],
         ),
         ("bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 64512}]}", vec![]),
+        (
+            "bgp: {enabled: false, networks: [192.0.2.0/24]}",
+            vec!["f:1:6  bgp: peers and networks say nothing while bgp.enabled is false"],
+        ),
+        ("telemetry: {listen: ['127.0.0.2:80', '[::1]:80']}", vec![]),
+        (
+            "telemetry: {listen: ['0.0.0.0:9798']}",
+            vec![
+                "f:1:22  telemetry.listen[0]: 0.0.0.0:9798 can be reached from other hosts; whoever can reach it can read the metrics",
+            ],
+        ),
         (
             "bgp: {filters: [{name: f, rules: [{action: reject}, {action: accept}]}]}",
             vec![

@@ -8,7 +8,10 @@ use brindle_bgp::filter::{Filter, FilterAction, FilterRule};
 use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Prefix, RouterId};
 use brindle_bgp::rib::NextHopMode;
-use brindle_config::{Bgp, Config, Control, Node, Peer, Routes, Source};
+use brindle_config::{
+    Backend, Bgp, Config, Control, EstablishedFlows, FlowLog, Node, Peer, Policy, Routes, Source,
+    Telemetry,
+};
 
 /// The example that the documentation promises to be understood for ever.
 const CONTRACT: &str = r#"
@@ -75,6 +78,7 @@ fn the_contract_example_means_what_it_says() {
             pod_cidrs: vec![prefix("10.244.1.0/24"), prefix("fd00:10:244:1::/64")],
         },
         bgp: Bgp {
+            enabled: true,
             asn: asn(64512),
             router_id: Some("10.0.0.1".parse::<RouterId>().expect("a good id")),
             listen_addresses: vec![ip("10.0.0.1"), ip("fd00::1")],
@@ -104,8 +108,17 @@ fn the_contract_example_means_what_it_says() {
             forwarding: true,
             startup_hold: Duration::from_secs(60),
         },
+        policy: Policy {
+            enabled: false,
+            backend: Backend::Auto,
+            established: EstablishedFlows::Keep,
+            masquerade: None,
+            flow_log: FlowLog { enabled: true, group: 98, per_second: 10 },
+            audit_interval: Duration::from_secs(30),
+        },
         source: Some(Source::Files { path: PathBuf::from("/etc/brindle/manifests") }),
         control: Control { socket: PathBuf::from("/run/brindle/brindle.sock") },
+        telemetry: Telemetry { listen: vec!["127.0.0.1:9798".parse().expect("an address")] },
     };
     let (got, warnings) = Config::from_yaml_with_warnings("f", CONTRACT).expect("the contract");
     assert_eq!(got, want);
@@ -143,6 +156,25 @@ fn keys_of_each_kind_are_read() {
     let want =
         Routes { install: false, metric: 20, forwarding: false, startup_hold: Duration::ZERO };
     assert_eq!(routes.routes, want);
+
+    let policy = read(
+        "{source: {kind: files, path: /m}, policy: {enabled: true, backend: legacy, \
+         establishedFlows: recheck, masquerade: false, auditInterval: 1m, \
+         flowLog: {enabled: false, group: 0, perSecond: 1}}}",
+    );
+    let want = Policy {
+        enabled: true,
+        backend: Backend::Legacy,
+        established: EstablishedFlows::Recheck,
+        masquerade: Some(false),
+        flow_log: FlowLog { enabled: false, group: 0, per_second: 1 },
+        audit_interval: Duration::from_secs(60),
+    };
+    assert_eq!(policy.policy, want);
+    assert_eq!(read("policy: {backend: nft}").policy.backend, Backend::Nft);
+    assert_eq!(read("telemetry: {listen: []}").telemetry.listen, []);
+    let listen = read("telemetry: {listen: ['[::1]:80']}").telemetry.listen;
+    assert_eq!(listen, ["[::1]:80".parse().expect("an address")]);
 
     let peer = "
 bgp:
@@ -195,6 +227,26 @@ bgp:
 }
 
 #[test]
+fn who_does_not_route_does_not_masquerade_unless_told_to() {
+    for (text, want) in [
+        ("", true),
+        ("bgp: {enabled: false}", false),
+        ("{bgp: {enabled: false}, policy: {masquerade: true}}", true),
+        ("policy: {masquerade: false}", false),
+    ] {
+        assert_eq!(read(text).masquerade(), want, "{text}");
+    }
+}
+
+#[test]
+fn without_bgp_nobody_asks_for_what_only_bgp_needs() {
+    let text = "{node: {addresses: ['fd00::1']}, bgp: {enabled: false}}";
+    let (config, warnings) = Config::from_yaml_with_warnings("f", text).expect("it is right");
+    assert!(!config.bgp.enabled && config.bgp.router_id.is_none());
+    assert_eq!(warnings, []);
+}
+
+#[test]
 fn what_yaml_takes_for_something_else_is_still_read_as_the_key_wants_it() {
     for (name, want) in
         [("no", "no"), ("y", "y"), ("123", "123"), ("1e3", "1e3"), ("017", "017"), ("'~'", "~")]
@@ -238,6 +290,10 @@ fn what_is_shown_reads_back_as_the_same_configuration() {
         "bgp: {asNumber: 4294967295, holdTime: 0, connectRetryTime: 1500ms, networks: ['::/0']}",
         "bgp: {peers: [{name: 'yes', peerIP: 'fd00::9', asNumber: 64512, importFilters: []}]}",
         "source: {kind: files, path: '/a b: #c'}",
+        "{bgp: {enabled: false}, telemetry: {listen: ['[::1]:9798', 127.0.0.1:9798]}}",
+        "telemetry: {listen: []}",
+        "policy: {backend: nft, masquerade: true, flowLog: {enabled: false}, auditInterval: 90s}",
+        "policy: {backend: legacy, establishedFlows: recheck, masquerade: false}",
     ] {
         let config = read(text);
         let shown = config.to_yaml();

@@ -37,8 +37,11 @@ fn the_schema_and_the_reader_know_the_same_keys() {
         ("/$defs/FilterSection", "bgp: {filters: [{xyzzyxyzzy: 1}]}"),
         ("/$defs/RuleSection", "bgp: {filters: [{name: f, rules: [{xyzzyxyzzy: 1}]}]}"),
         ("/$defs/RoutesSection", "routes: {xyzzyxyzzy: 1}"),
+        ("/$defs/PolicySection", "policy: {xyzzyxyzzy: 1}"),
+        ("/$defs/FlowLogSection", "policy: {flowLog: {xyzzyxyzzy: 1}}"),
         ("/$defs/SourceSection", "source: {xyzzyxyzzy: 1}"),
         ("/$defs/ControlSection", "control: {xyzzyxyzzy: 1}"),
+        ("/$defs/TelemetrySection", "telemetry: {xyzzyxyzzy: 1}"),
     ] {
         assert_eq!(described(&schema, at), accepted(text), "{at} and {text}");
     }
@@ -72,7 +75,10 @@ fn the_schema_names_the_defaults_that_hold() {
         ("/$defs/BgpSection/properties/holdTime/default", "/bgp/holdTime"),
         ("/$defs/ListenSection/properties/port/default", "/bgp/listen/port"),
         ("/$defs/RoutesSection/properties/metric/default", "/routes/metric"),
+        ("/$defs/PolicySection/properties/auditInterval/default", "/policy/auditInterval"),
+        ("/$defs/FlowLogSection/properties/group/default", "/policy/flowLog/group"),
         ("/$defs/ControlSection/properties/socket/default", "/control/socket"),
+        ("/$defs/TelemetrySection/properties/listen/default", "/telemetry/listen"),
     ] {
         let (default, holds) = (schema.pointer(at), shown.pointer(shown_at));
         assert!(default.is_some() && default == holds, "{at}: {default:?} and {holds:?}");

@@ -285,7 +285,7 @@ pub fn binary() -> &'static Path {
             panic!("{} is not built: run `cargo build`, or use `make test`", binary.display())
         });
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
-        for part in ["src", "bgp/src", "config/src"] {
+        for part in ["src", "bgp/src", "config/src", "policy/src"] {
             if let Some(newer) = newer(&root.join(part), built) {
                 panic!(
                     "{} is older than {}: run `cargo build`, or use `make test`",

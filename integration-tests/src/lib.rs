@@ -16,6 +16,7 @@ pub mod bird;
 pub mod frr;
 pub mod gobgp;
 pub mod kernel;
+pub mod lab;
 pub mod load;
 pub mod netns;
 pub mod octets;
@@ -26,6 +27,7 @@ pub mod skip;
 pub mod wait;
 
 pub use agent::Agent;
+pub use lab::TestLab;
 pub use netns::{Host, Lan, Netns};
 pub use process::Process;
 pub use wait::until;

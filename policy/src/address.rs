@@ -63,6 +63,14 @@ impl Cidr {
         self.0.ip()
     }
 
+    /// The last address.
+    pub fn last(self) -> IpAddr {
+        match self.0 {
+            IpNetwork::V4(network) => network.broadcast().into(),
+            IpNetwork::V6(network) => network.broadcast().into(),
+        }
+    }
+
     /// How many leading bits count.
     pub fn length(self) -> u8 {
         self.0.prefix()

@@ -27,6 +27,7 @@ pub mod render;
 pub mod ruleset;
 pub mod selector;
 pub mod verdict;
+pub mod walk;
 pub mod world;
 
 pub use address::{Cidr, Family};

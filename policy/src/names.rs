@@ -122,6 +122,15 @@ impl SetName {
         Self(format!("{SET_MARK}{kind}{digit}-{}", hash(parts)).into())
     }
 
+    /// The family of its members; `None` for what only looks like a set of ours.
+    pub fn family(&self) -> Option<Family> {
+        match self.0.as_bytes().get(SET_MARK.len() + 1)? {
+            b'4' => Some(Family::V4),
+            b'6' => Some(Family::V6),
+            _ => None,
+        }
+    }
+
     /// The set that stands in for this one while it is filled, to be swapped then.
     pub fn stand_in(&self) -> Self {
         let digit = if self.0.as_bytes().get(5) == Some(&b'6') { '6' } else { '4' };

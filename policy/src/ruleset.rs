@@ -114,14 +114,29 @@ pub enum Purpose {
 }
 
 /// A rule: what it does with packets that all of its matches hold for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq)]
 pub struct Rule {
-    /// What must hold.
+    /// What must hold, in any order: the text of a rule has its own, and two rules are equal
+    /// whatever theirs is.
     pub matches: Vec<Match>,
     /// What it does then.
     pub target: Target,
     /// What it is there for.
     pub comment: Option<Comment>,
+}
+
+impl PartialEq for Rule {
+    fn eq(&self, other: &Self) -> bool {
+        fn sorted(rule: &Rule) -> Vec<&Match> {
+            let mut matches: Vec<_> = rule.matches.iter().collect();
+            matches.sort();
+            matches
+        }
+        self.target == other.target
+            && self.comment == other.comment
+            && self.matches.len() == other.matches.len()
+            && (self.matches == other.matches || sorted(self) == sorted(other))
+    }
 }
 
 /// A condition of a rule. At most one of each kind and side in a rule, those that can be
@@ -130,7 +145,7 @@ pub struct Rule {
 pub enum Match {
     /// Comes in through the loopback interface.
     FromLoopback,
-    /// One end's address is in the block (`-s`, `-d`).
+    /// One end's address is in the block (`-s`, `-d`), which is not of length zero.
     In(Side, Cidr),
     /// One end's address is in the set, or is not.
     InSet {
@@ -143,9 +158,10 @@ pub enum Match {
     },
     /// One end's address and port, with the protocol, are in the set.
     PortIn(Side, SetName),
-    /// The protocol, or not that one (`-p`).
+    /// The protocol, or not that one (`-p`). Not together with [`Match::Ports`] and
+    /// [`Match::Icmp6`], which say it too.
     Protocol {
-        /// Its number.
+        /// Its number, from 1.
         number: u8,
         /// Turns it round.
         negated: bool,
@@ -161,13 +177,25 @@ pub enum Match {
     Invalid,
     /// The source is an address of this host.
     SourceIsLocal,
-    /// Not more often than so many times a second, after a first burst.
+    /// The destination is an address of this host.
+    DestinationIsLocal,
+    /// Not more often than so many times a second, after a first burst; [`Match::limit`]
+    /// makes it. Packets count that all other matches hold for.
     Limit {
-        /// Times a second, from 1.
+        /// Times a second, from 1 to 10 000, as the kernel counts it.
         per_second: u16,
         /// Packets before it limits.
         burst: u16,
     },
+}
+
+impl Match {
+    /// At most `per_second` packets a second after a first `burst`: the nearest that the
+    /// kernel can count, which divides a second into ten thousand steps. Exact up to 100.
+    pub fn limit(per_second: u16, burst: u16) -> Self {
+        let steps = 10_000 / per_second.clamp(1, 10_000);
+        Match::Limit { per_second: 10_000 / steps, burst: burst.clamp(1, 10_000) }
+    }
 }
 
 /// What a rule does.
@@ -227,6 +255,54 @@ impl Members {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Each of them, in order.
+    pub fn iter(&self) -> Box<dyn Iterator<Item = Member> + '_> {
+        match self {
+            Members::Addresses(members) => Box::new(members.iter().copied().map(Member::Address)),
+            Members::Blocks(members) => Box::new(members.iter().copied().map(Member::Block)),
+            Members::Ports(members) => {
+                Box::new(members.iter().map(|(ip, protocol, n)| Member::Port(*ip, *protocol, *n)))
+            }
+        }
+    }
+
+    /// Whether `member` is there.
+    pub fn contains(&self, member: Member) -> bool {
+        match (self, member) {
+            (Members::Addresses(members), Member::Address(address)) => members.contains(&address),
+            (Members::Blocks(members), Member::Block(block)) => members.contains(&block),
+            (Members::Ports(members), Member::Port(address, protocol, number)) => {
+                members.contains(&(address, protocol, number))
+            }
+            (Members::Addresses(_) | Members::Blocks(_) | Members::Ports(_), _) => false,
+        }
+    }
+
+    /// Puts a member in; whether it was not there. One of another type than the others' is
+    /// left out.
+    pub fn insert(&mut self, member: Member) -> bool {
+        match (self, member) {
+            (Members::Addresses(members), Member::Address(address)) => members.insert(address),
+            (Members::Blocks(members), Member::Block(block)) => members.insert(block),
+            (Members::Ports(members), Member::Port(address, protocol, number)) => {
+                members.insert((address, protocol, number))
+            }
+            (Members::Addresses(_) | Members::Blocks(_) | Members::Ports(_), _) => false,
+        }
+    }
+
+    /// Takes a member out; whether it was there.
+    pub fn remove(&mut self, member: Member) -> bool {
+        match (self, member) {
+            (Members::Addresses(members), Member::Address(address)) => members.remove(&address),
+            (Members::Blocks(members), Member::Block(block)) => members.remove(&block),
+            (Members::Ports(members), Member::Port(address, protocol, number)) => {
+                members.remove(&(address, protocol, number))
+            }
+            (Members::Addresses(_) | Members::Blocks(_) | Members::Ports(_), _) => false,
+        }
     }
 
     /// The type that the kernel has for them.
@@ -309,8 +385,10 @@ impl Plan {
 pub enum SetOp {
     /// Makes it, with all its members.
     Create(SetName, Members),
-    /// Puts other members (perhaps of another type) in place of all that it has, at once.
+    /// Puts other members of the same type in place of all that it has, at once.
     Replace(SetName, Members),
+    /// Destroys it, as it is none that we make, and makes it anew. Fails while a rule uses it.
+    Recreate(SetName, Members),
     /// Takes members out and puts some in.
     Change {
         /// The set.

@@ -1,7 +1,6 @@
 //! Which fields of an object are to blame, where the types themselves do not say it.
 
-use k8s_openapi::api::core::v1::Node as Object;
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_yaml::Value;
 
 /// The fields in `typed` that are not in `known`, which is the same object after it was read
@@ -33,10 +32,10 @@ fn compare(typed: &Value, known: &Value, path: &str, found: &mut Vec<String>) {
     }
 }
 
-/// The path of the value for which `object` is no Node: the deepest one without which it would
+/// The path of the value for which `object` is no `T`: the deepest one without which it would
 /// be. Empty if there is no single one. (Errors of values do not say it, and reading the text
 /// itself would take numbers for text, which the API server does not.)
-pub(super) fn culprit(object: &Value) -> String {
+pub(super) fn culprit<T: DeserializeOwned>(object: &Value) -> String {
     /// An honest list that is longer need not be searched.
     const MOST: usize = 1_000;
     let mut path = String::new();
@@ -50,7 +49,7 @@ pub(super) fn culprit(object: &Value) -> String {
         let guilty = suspects.into_iter().take(MOST).find(|suspect| {
             let mut without = object.clone();
             remove(&mut without, &steps, suspect);
-            Object::deserialize(&without).is_ok()
+            T::deserialize(&without).is_ok()
         });
         let Some(guilty) = guilty else { return path };
         match &guilty {

@@ -9,8 +9,7 @@
 //! that no event that was missed, merged or misunderstood can lead to a wrong state.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,8 +22,9 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Change;
-pub use super::folder::FileProblem;
-use super::folder::{FileText, Folder};
+use super::folder::Folder;
+pub use super::folder::{Counts, FileProblem};
+use super::texts::{is_manifest, read_file, read_folder};
 
 /// How long the folder must be quiet before it is read: an editor's save is several events.
 const QUIET: Duration = Duration::from_millis(75);
@@ -34,10 +34,8 @@ const IMPATIENT: Duration = Duration::from_secs(1);
 const RESCAN: Duration = Duration::from_secs(30);
 /// The same while there is nothing to watch.
 const RETRY: Duration = Duration::from_secs(1);
-/// Changes that may wait for the listener.
-const QUEUE: usize = 256;
-/// The largest file that is read: some ten thousand nodes as `kubectl get -o yaml` has them.
-const MAX_FILE_BYTES: u64 = 64 << 20;
+/// Looks at the folder whose changes may wait for the listener.
+const QUEUE: usize = 4;
 
 /// How a `files` source is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,8 +50,8 @@ pub struct FilesStatus {
     pub watch_problem: Option<String>,
     /// Manifest files in the folder.
     pub files: usize,
-    /// Nodes in force.
-    pub nodes: usize,
+    /// Objects in force.
+    pub objects: Counts,
     /// Objects of kinds that are known and not used, by `apiVersion/kind`.
     pub ignored: BTreeMap<String, usize>,
     /// Objects of kinds that are not known, likewise.
@@ -66,11 +64,16 @@ pub struct FilesStatus {
     pub last_change: Option<SystemTime>,
 }
 
+/// The changes that one look at the folder found, at least one: deletions, then nodes,
+/// namespaces, pods and policies. They belong together: a policy that is only given another
+/// name must not be missing in between.
+pub type Batch = Vec<Change>;
+
 /// Starts a task that watches the folder at `path` until the receiver is dropped. It need not
-/// exist yet. Every node that is there is told first, then [`Change::InSync`], then what
-/// changes; objects that stay the same are never told again. Must be called within a tokio
-/// runtime.
-pub fn watch(path: PathBuf) -> (mpsc::Receiver<Change>, Arc<ArcSwap<FilesStatus>>) {
+/// exist yet. Every object that is there is told first, then [`Change::InSync`], both in one
+/// batch, then what changes; objects that stay the same are never told again. Must be called
+/// within a tokio runtime.
+pub fn watch(path: PathBuf) -> (mpsc::Receiver<Batch>, Arc<ArcSwap<FilesStatus>>) {
     // Events name absolute paths. It fails only for an empty path, which cannot be read either.
     let path = std::path::absolute(&path).unwrap_or(path);
     let (changes, receiver) = mpsc::channel(QUEUE);
@@ -81,10 +84,29 @@ pub fn watch(path: PathBuf) -> (mpsc::Receiver<Change>, Arc<ArcSwap<FilesStatus>
     (receiver, status)
 }
 
+/// Reads the folder or file at `path` once: every object that is there, ending in
+/// [`Change::InSync`], and everything that needs a look. A file may have any name.
+pub fn read_once(path: &Path) -> (Batch, Vec<FileProblem>) {
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    let texts = if path.is_dir() {
+        read_folder(path)
+    } else {
+        let text = read_file(path).and_then(|text| text.ok_or("there is no such file".to_owned()));
+        Ok([(name.clone().into_owned(), text)].into())
+    };
+    let mut folder = Folder::default();
+    let (mut changes, problems) = match texts {
+        Ok(texts) => (folder.update(texts), folder.problems()),
+        Err(problem) => (Vec::new(), vec![FileProblem::of_file(&name, problem)]),
+    };
+    changes.push(Change::InSync);
+    (changes, problems)
+}
+
 struct Source {
     path: PathBuf,
     folder: Folder,
-    changes: mpsc::Sender<Change>,
+    changes: mpsc::Sender<Batch>,
     status: Arc<ArcSwap<FilesStatus>>,
 }
 
@@ -142,16 +164,16 @@ impl Source {
         Ok(())
     }
 
-    async fn tell(&self, changes: Vec<Change>, status: &mut FilesStatus) -> Result<(), Closed> {
-        for change in changes {
-            self.changes.send(change).await.map_err(|_| Closed)?;
-        }
+    async fn tell(&self, mut changes: Batch, status: &mut FilesStatus) -> Result<(), Closed> {
         if !status.in_sync {
-            self.changes.send(Change::InSync).await.map_err(|_| Closed)?;
+            changes.push(Change::InSync);
+        }
+        if !changes.is_empty() {
+            self.changes.send(changes).await.map_err(|_| Closed)?;
         }
         status.in_sync = true;
         status.files = self.folder.files();
-        status.nodes = self.folder.nodes();
+        status.objects = self.folder.counts();
         status.ignored = self.folder.ignored();
         status.unknown = self.folder.unknown();
         status.problems = self.folder.problems();
@@ -191,7 +213,10 @@ fn log(before: &FilesStatus, now: &FilesStatus) {
         tracing::warn!(%folder, %problem, "manifest refused");
     }
     if now.in_sync && !before.in_sync {
-        tracing::info!(%folder, files = now.files, nodes = now.nodes, "manifests read");
+        let Counts { nodes, namespaces, pods, policies } = now.objects;
+        tracing::info!(
+            %folder, files = now.files, nodes, namespaces, pods, policies, "manifests read"
+        );
     }
 }
 
@@ -301,89 +326,9 @@ fn meaning(event: &notify::Event, folder: &Path) -> Meaning {
     }
 }
 
-/// Whether a file of this name holds manifests: YAML or JSON, and no editor's temporary.
-fn is_manifest(name: &str) -> bool {
-    let temporary = name.starts_with(['.', '#']) || name.ends_with(['~', '#']);
-    let extension = Path::new(name).extension().and_then(|extension| extension.to_str());
-    !temporary && matches!(extension, Some("yaml" | "yml" | "json"))
-}
-
-/// The texts of all manifest files in the folder, by name; why there are none, if it cannot
-/// be listed.
-fn read_folder(folder: &Path) -> Result<BTreeMap<String, FileText>, String> {
-    let cannot = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => "there is no such folder yet".to_owned(),
-        _ => format!("cannot be listed: {error}"),
-    };
-    let mut texts = BTreeMap::new();
-    for entry in fs::read_dir(folder).map_err(cannot)? {
-        let path = entry.map_err(cannot)?.path();
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-        let Some(name) = name.filter(|name| is_manifest(name)) else { continue };
-        match read_file(&path) {
-            // Removed since it was listed, or no file at all.
-            Ok(None) => {}
-            Ok(Some(text)) => drop(texts.insert(name, Ok(text))),
-            Err(problem) => drop(texts.insert(name, Err(problem))),
-        }
-    }
-    Ok(texts)
-}
-
-/// The text of a file; `None` if there is no file of that name.
-fn read_file(path: &Path) -> Result<Option<String>, String> {
-    let metadata = match fs::metadata(path) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(format!("cannot be read: {error}")),
-    };
-    if !metadata.is_file() {
-        return Ok(None);
-    }
-    let mut bytes = Vec::new();
-    let read =
-        File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes));
-    match read {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(format!("cannot be read: {error}")),
-        Ok(_) => {}
-    }
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(format!("has {} bytes; accepted are at most {MAX_FILE_BYTES}", metadata.len()));
-    }
-    String::from_utf8(bytes).map(Some).map_err(|_| "is not UTF-8 text".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn editors_temporaries_are_no_manifests() {
-        for (name, want) in [
-            ("n1.yaml", true),
-            ("n1.yml", true),
-            ("n1.json", true),
-            ("all nodes.yaml", true),
-            ("a.b.yaml", true),
-            ("n1.yaml~", false),
-            ("n1.yaml.swp", false),
-            (".n1.yaml.swp", false),
-            (".n1.yaml", false),
-            (".#n1.yaml", false),
-            ("#n1.yaml#", false),
-            ("4913", false),
-            ("n1.yaml.tmp", false),
-            ("n1.yaml.bak", false),
-            ("n1.YAML", false),
-            ("yaml", false),
-            (".yaml", false),
-            ("README.md", false),
-            ("..data", false),
-        ] {
-            assert_eq!(is_manifest(name), want, "{name}");
-        }
-    }
 
     #[test]
     fn events_mean_what_they_are_about() {

@@ -1,15 +1,16 @@
 //! What a folder of manifests says, from one reading of it to the next: pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use brindle_config::printable;
 
-use super::manifest::{self, Manifest, Refused, Spot};
+use super::Change;
+use super::manifest::{self, Chunk, Document, Spot};
 use super::node::unreachable_families;
-use super::{Change, Node};
+use super::object::{Key, Object};
 
 /// Something in the folder that needs a look.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -56,17 +57,36 @@ pub(super) struct Folder {
     hasher: RandomState,
     files: BTreeMap<String, File>,
     /// What was said last, and still holds for those who listened.
-    told: BTreeMap<Arc<str>, Arc<Node>>,
+    told: BTreeMap<Key, Object>,
     problems: Vec<FileProblem>,
 }
+
+/// How many objects of each kind are in force.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Nodes.
+    pub nodes: usize,
+    /// Namespaces.
+    pub namespaces: usize,
+    /// Pods, endpoints or not.
+    pub pods: usize,
+    /// Policies of all kinds.
+    pub policies: usize,
+}
+
+/// Length and hash of a text: tells whether it is one that was read before.
+type Seen = (usize, u64);
 
 /// A file of the folder.
 #[derive(Default)]
 struct File {
-    /// Length and hash of the text that was read last; `None` if there was none.
-    seen: Option<(usize, u64)>,
-    /// The nodes in force: of the last good text, and last good versions of refused ones.
-    nodes: Vec<(Spot, Arc<Node>)>,
+    /// The text that was read last; `None` if there was none.
+    seen: Option<Seen>,
+    /// What the chunks of the last good text say: most of a large file stays as it is when it
+    /// is written again.
+    known: HashMap<Seen, Vec<Arc<Document>>>,
+    /// The objects in force: of the last good text, and last good versions of refused ones.
+    objects: Vec<(Spot, Key, Object)>,
     ignored: BTreeMap<String, usize>,
     unknown: BTreeMap<String, usize>,
     problems: Vec<FileProblem>,
@@ -74,24 +94,32 @@ struct File {
 
 impl Folder {
     /// Takes a reading of all files by name; answers what changed since the last one:
-    /// deletions first, so that a range moves from one node to another in that order.
+    /// deletions first, so that a range moves from one node to another in that order; then
+    /// nodes, namespaces, pods, policies.
     pub(super) fn update(&mut self, reading: BTreeMap<String, FileText>) -> Vec<Change> {
+        let files = self.files.len();
         self.files.retain(|name, _| reading.contains_key(name));
+        let mut is_same = self.files.len() == files;
         for (name, text) in reading {
             let file = self.files.entry(name.clone()).or_default();
             match text {
                 Ok(text) => {
                     let seen = Some((text.len(), self.hasher.hash_one(&text)));
                     if file.seen != seen {
-                        file.read(&name, &text);
+                        is_same = false;
+                        file.read(&name, &text, &self.hasher);
                         file.seen = seen;
                     }
                 }
                 Err(message) => {
                     file.seen = None;
-                    file.problems = vec![whole_file(&name, kept(&message, !file.nodes.is_empty()))];
+                    let message = kept(&message, !file.objects.is_empty());
+                    file.problems = vec![FileProblem::of_file(&name, message)];
                 }
             }
+        }
+        if is_same {
+            return Vec::new();
         }
         let want = self.wanted();
         let changes = changes(&self.told, &want);
@@ -99,9 +127,18 @@ impl Folder {
         changes
     }
 
-    /// The nodes that there are.
-    pub(super) fn nodes(&self) -> usize {
-        self.told.len()
+    /// How many objects there are.
+    pub(super) fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for key in self.told.keys() {
+            *match key {
+                Key::Node(_) => &mut counts.nodes,
+                Key::Namespace(_) => &mut counts.namespaces,
+                Key::Pod(_) => &mut counts.pods,
+                Key::Policy(_) => &mut counts.policies,
+            } += 1;
+        }
+        counts
     }
 
     /// The files that there are.
@@ -128,20 +165,20 @@ impl Folder {
         sum(self.files.values().map(|file| &file.unknown))
     }
 
-    /// The nodes of all files: of two of one name the first file's, within a file the first.
-    fn wanted(&mut self) -> BTreeMap<Arc<str>, Arc<Node>> {
-        let mut want: BTreeMap<Arc<str>, Arc<Node>> = BTreeMap::new();
-        let mut from: BTreeMap<Arc<str>, (&str, usize)> = BTreeMap::new();
+    /// The objects of all files: of two of one key the first file's, within a file the first.
+    fn wanted(&mut self) -> BTreeMap<Key, Object> {
+        let mut want: BTreeMap<Key, Object> = BTreeMap::new();
+        let mut from: HashMap<&Key, (&str, usize)> = HashMap::new();
         self.problems.clear();
         for (name, file) in &self.files {
-            for (at, node) in &file.nodes {
-                if let Some((first, line)) = from.get(&node.name) {
+            for (at, key, object) in &file.objects {
+                if let Some((first, line)) = from.get(key) {
                     let message = format!("is in {first}:{line} already, which counts");
-                    self.problems.push(of_node(name, at, &node.name, message));
+                    self.problems.push(FileProblem::of(name, at, Some(key), message));
                     continue;
                 }
-                from.insert(node.name.clone(), (name, at.line));
-                want.insert(node.name.clone(), node.clone());
+                from.insert(key, (name, at.line));
+                want.insert(key.clone(), object.clone());
             }
         }
         want
@@ -150,95 +187,109 @@ impl Folder {
 
 impl File {
     /// Takes a new text. One that is not YAML changes nothing but the problems.
-    fn read(&mut self, name: &str, text: &str) {
-        match manifest::read(text) {
-            Ok(manifest) => self.take(name, manifest),
-            Err(error) => {
-                let message =
-                    kept(&format!("not valid YAML: {}", error.message), !self.nodes.is_empty());
-                self.problems = vec![FileProblem {
-                    document: Some(error.at.document),
-                    line: Some(error.at.line),
-                    ..whole_file(name, message)
-                }];
-            }
+    fn read(&mut self, name: &str, text: &str, hasher: &RandomState) {
+        let mut known = HashMap::new();
+        let mut documents: Vec<(Spot, Arc<Document>)> = Vec::new();
+        for Chunk { line, text } in manifest::chunks(text) {
+            let seen = (text.len(), hasher.hash_one(text));
+            let number = documents.len() + 1;
+            let read = match self.known.get(&seen) {
+                Some(read) => read.clone(),
+                None => match manifest::read(text) {
+                    Ok(read) => read.into_iter().map(Arc::new).collect(),
+                    Err(error) => {
+                        let line = line + error.line.map_or(0, |line| line.saturating_sub(1));
+                        let at = Spot { document: number + error.before, line };
+                        let message = format!("not valid YAML: {}", error.message);
+                        let message = kept(&message, !self.objects.is_empty());
+                        self.problems = vec![FileProblem::of(name, &at, None, message)];
+                        return;
+                    }
+                },
+            };
+            let spots = (number..).map(|document| Spot { document, line });
+            documents.extend(spots.zip(read.iter().cloned()));
+            known.insert(seen, read);
         }
+        self.known = known;
+        self.take(name, &documents);
     }
 
-    fn take(&mut self, name: &str, manifest: Manifest) {
-        let before = std::mem::replace(&mut self.nodes, manifest.nodes);
-        self.ignored = manifest.ignored;
-        self.unknown = manifest.unknown;
-        self.problems = self
-            .nodes
-            .iter()
-            .filter_map(|(at, node)| doubt(node).map(|doubt| of_node(name, at, &node.name, doubt)))
-            .collect();
-        self.problems.extend(manifest.doubts.into_iter().map(|doubt| {
-            let message = "a Node has no such field; it says nothing".to_owned();
-            let problem = of_node(name, &doubt.at, &doubt.node, message);
-            FileProblem { field: Some(doubt.field), ..problem }
-        }));
-        let mut stays: BTreeSet<Arc<str>> = BTreeSet::new();
-        for refused in manifest.refused {
-            let good_here = |node: &Node| Some(&*node.name) == refused.node.as_deref();
-            if !self.nodes.iter().any(|(_, node)| good_here(node))
-                && let Some((_, node)) = before.iter().find(|(_, node)| good_here(node))
-            {
-                stays.insert(node.name.clone());
-                self.nodes.push((refused.at.clone(), node.clone()));
+    fn take(&mut self, name: &str, documents: &[(Spot, Arc<Document>)]) {
+        let objects = documents.iter().flat_map(|(at, document)| {
+            let objects = document.objects.iter();
+            objects.map(|object| (at.clone(), object.key(), object.clone()))
+        });
+        let before = std::mem::replace(&mut self.objects, objects.collect());
+        // Of two of one key the first counts, which comes last here.
+        let before: HashMap<Key, Object> =
+            before.into_iter().rev().map(|(_, key, object)| (key, object)).collect();
+        self.ignored = sum(documents.iter().map(|(_, document)| &document.ignored));
+        self.unknown = sum(documents.iter().map(|(_, document)| &document.unknown));
+        self.problems.clear();
+        for (at, key, object) in &self.objects {
+            if let Some(doubt) = doubt(object) {
+                self.problems.push(FileProblem::of(name, at, Some(key), doubt));
             }
-            let stays = refused.node.as_deref().is_some_and(|node| stays.contains(node));
-            self.problems.push(refusal(name, refused, stays));
+        }
+        let good: BTreeSet<Key> = self.objects.iter().map(|(_, key, _)| key.clone()).collect();
+        let mut stays: BTreeSet<Key> = BTreeSet::new();
+        for (at, document) in documents {
+            for doubt in &document.doubts {
+                let problem = FileProblem::of(name, at, Some(&doubt.key), doubt.message.clone());
+                self.problems.push(FileProblem { field: doubt.field.clone(), ..problem });
+            }
+            for refused in &document.refused {
+                let is_here = |key: &Key| good.contains(key) || stays.contains(key);
+                if let Some(key) = refused.key.as_ref().filter(|key| !is_here(key))
+                    && let Some(object) = before.get(key)
+                {
+                    stays.insert(key.clone());
+                    self.objects.push((at.clone(), key.clone(), object.clone()));
+                }
+                let mut message = refused.message.clone();
+                if refused.key.as_ref().is_some_and(|key| stays.contains(key)) {
+                    message.push_str("; its last good version stays in force");
+                }
+                let problem = FileProblem::of(name, at, refused.key.as_ref(), message);
+                self.problems.push(FileProblem { field: refused.field.clone(), ..problem });
+            }
         }
     }
 }
 
-/// What is allowed and yet keeps traffic from reaching `node`.
-fn doubt(node: &Node) -> Option<String> {
+impl FileProblem {
+    /// Something in a document.
+    fn of(file: &str, at: &Spot, key: Option<&Key>, message: String) -> Self {
+        Self {
+            document: Some(at.document),
+            line: Some(at.line),
+            object: key.map(ToString::to_string),
+            ..Self::of_file(file, message)
+        }
+    }
+
+    /// Something about a file as a whole.
+    pub(super) fn of_file(file: &str, message: String) -> Self {
+        Self {
+            file: file.to_owned(),
+            document: None,
+            line: None,
+            object: None,
+            field: None,
+            message,
+        }
+    }
+}
+
+/// What is allowed and yet keeps traffic from reaching a node.
+fn doubt(object: &Object) -> Option<String> {
+    let Object::Node { routing: node, .. } = object else { return None };
     if node.addresses.is_empty() {
         return Some("has no InternalIP in status.addresses: no peer for it".to_owned());
     }
     let family = unreachable_families(node).into_iter().next()?;
     Some(format!("has an {family} pod range and no {family} InternalIP to reach it by"))
-}
-
-fn refusal(file: &str, refused: Refused, stays: bool) -> FileProblem {
-    let message = if stays {
-        format!("{}; its last good version stays in force", refused.message)
-    } else {
-        refused.message
-    };
-    FileProblem {
-        file: file.to_owned(),
-        document: Some(refused.at.document),
-        line: Some(refused.at.line),
-        object: refused.node.map(|node| format!("Node/{node}")),
-        field: refused.field,
-        message,
-    }
-}
-
-fn of_node(file: &str, at: &Spot, node: &str, message: String) -> FileProblem {
-    FileProblem {
-        file: file.to_owned(),
-        document: Some(at.document),
-        line: Some(at.line),
-        object: Some(format!("Node/{node}")),
-        field: None,
-        message,
-    }
-}
-
-fn whole_file(file: &str, message: String) -> FileProblem {
-    FileProblem {
-        file: file.to_owned(),
-        document: None,
-        line: None,
-        object: None,
-        field: None,
-        message,
-    }
 }
 
 fn kept(message: &str, has_content: bool) -> String {
@@ -250,15 +301,10 @@ fn kept(message: &str, has_content: bool) -> String {
 }
 
 /// What turns `old` into `new`.
-fn changes(
-    old: &BTreeMap<Arc<str>, Arc<Node>>,
-    new: &BTreeMap<Arc<str>, Arc<Node>>,
-) -> Vec<Change> {
-    let gone = old.keys().filter(|name| !new.contains_key(*name));
-    let fresh = new.iter().filter(|(name, node)| old.get(*name) != Some(node));
-    gone.map(|name| Change::NodeDeleted(name.clone()))
-        .chain(fresh.map(|(_, node)| Change::NodeApplied(node.clone())))
-        .collect()
+fn changes(old: &BTreeMap<Key, Object>, new: &BTreeMap<Key, Object>) -> Vec<Change> {
+    let gone = old.keys().filter(|key| !new.contains_key(*key)).flat_map(Key::deleted);
+    let fresh = new.iter().flat_map(|(key, object)| object.applied(old.get(key)));
+    gone.chain(fresh).collect()
 }
 
 fn sum<'a>(counts: impl Iterator<Item = &'a BTreeMap<String, usize>>) -> BTreeMap<String, usize> {
@@ -270,162 +316,4 @@ fn sum<'a>(counts: impl Iterator<Item = &'a BTreeMap<String, usize>>) -> BTreeMa
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A Node with an address and a pod range that end in `number`.
-    fn node(name: &str, number: u8) -> String {
-        format!(
-            "apiVersion: v1\nkind: Node\nmetadata: {{name: {name}}}\nspec: {{podCIDRs: \
-             [10.244.{number}.0/24]}}\nstatus: {{addresses: [{{type: InternalIP, address: \
-             10.0.0.{number}}}]}}\n"
-        )
-    }
-
-    fn text(documents: &[String]) -> FileText {
-        Ok(documents.join("---\n"))
-    }
-
-    /// `+n1/24` for a node applied with that many pod ranges, `-n1` for one deleted.
-    fn update<const N: usize>(folder: &mut Folder, files: [(&str, FileText); N]) -> Vec<String> {
-        let reading = files.into_iter().map(|(name, text)| (name.to_owned(), text)).collect();
-        let changes = folder.update(reading);
-        let show = |change: Change| match change {
-            Change::NodeApplied(node) => format!("+{} {}", node.name, node.pod_cidrs[0]),
-            Change::NodeDeleted(name) => format!("-{name}"),
-            Change::Policy(change) => format!("{change:?}"),
-            Change::InSync => "in sync".to_owned(),
-        };
-        changes.into_iter().map(show).collect()
-    }
-
-    fn problems(folder: &Folder) -> Vec<String> {
-        folder.problems().iter().map(ToString::to_string).collect()
-    }
-
-    const NONE: [&str; 0] = [];
-
-    #[test]
-    fn only_what_changed_is_told() {
-        let folder = &mut Folder::default();
-        let a = || text(&[node("n1", 1), node("n2", 2)]);
-        assert_eq!(update(folder, [("a", a())]), ["+n1 10.244.1.0/24", "+n2 10.244.2.0/24"]);
-        assert_eq!(update(folder, [("a", a())]), NONE);
-        // The same nodes, written differently and elsewhere.
-        let b = Ok(format!("# moved\n{}", node("n2", 2)));
-        assert_eq!(update(folder, [("a", text(&[node("n1", 1)])), ("b", b)]), NONE);
-        assert_eq!(update(folder, [("a", text(&[node("n1", 7)]))]), ["-n2", "+n1 10.244.7.0/24"]);
-        assert_eq!(update(folder, []), ["-n1"]);
-        assert_eq!(problems(folder), NONE);
-        assert_eq!((folder.files(), folder.nodes()), (0, 0));
-    }
-
-    #[test]
-    fn a_range_leaves_one_node_before_it_comes_to_another() {
-        let folder = &mut Folder::default();
-        update(folder, [("a", text(&[node("z", 1)]))]);
-        assert_eq!(update(folder, [("a", text(&[node("b", 1)]))]), ["-z", "+b 10.244.1.0/24"]);
-    }
-
-    #[test]
-    fn a_file_that_is_not_yaml_keeps_its_last_good_content() {
-        let folder = &mut Folder::default();
-        let good = || text(&[node("n1", 1), node("n2", 2)]);
-        let bad = || Ok(format!("{}---\nkind: [\n", node("n1", 9)));
-        update(folder, [("a", good())]);
-        assert_eq!(update(folder, [("a", bad())]), NONE);
-        let want = [
-            "a:8: document 2: not valid YAML: did not find expected node content; the file's last good content stays in force",
-        ];
-        assert_eq!(problems(folder), want);
-        assert_eq!(update(folder, [("a", bad())]), NONE);
-        assert_eq!(problems(folder), want, "still wrong when read again");
-        assert_eq!(update(folder, [("a", good())]), NONE);
-        assert_eq!(problems(folder), NONE);
-        update(folder, [("a", bad())]);
-        assert_eq!(update(folder, []), ["-n1", "-n2"], "a file that is gone says nothing any more");
-    }
-
-    #[test]
-    fn a_file_that_cannot_be_read_keeps_its_last_good_content() {
-        let folder = &mut Folder::default();
-        update(folder, [("a", text(&[node("n1", 1)]))]);
-        assert_eq!(update(folder, [("a", Err("cannot be read: why".to_owned()))]), NONE);
-        assert_eq!(
-            problems(folder),
-            ["a: cannot be read: why; the file's last good content stays in force"]
-        );
-        assert_eq!(update(folder, [("a", text(&[node("n1", 1)]))]), NONE);
-        assert_eq!(problems(folder), NONE, "readable again with the same text");
-    }
-
-    #[test]
-    fn a_refused_node_keeps_its_last_good_version_and_touches_no_other() {
-        let folder = &mut Folder::default();
-        update(folder, [("a", text(&[node("n1", 1), node("n2", 2)]))]);
-        let bad = node("n1", 1).replace("10.244.1.0/24", "10.244.1.7/24");
-        let got = update(folder, [("a", text(&[bad.clone(), node("n2", 7)]))]);
-        assert_eq!(got, ["+n2 10.244.7.0/24"]);
-        assert_eq!(
-            problems(folder),
-            [
-                "a:1: document 1: Node/n1: spec.podCIDRs[0]: \"10.244.1.7/24\" has host bits set; its \
-              network is 10.244.1.0/24; its last good version stays in force"
-            ]
-        );
-        // It stays for as long as its document is there, however often the file changes.
-        assert_eq!(update(folder, [("a", text(std::slice::from_ref(&bad)))]), ["-n2"]);
-        assert_eq!(update(folder, [("a", text(&[node("n3", 3)]))]), ["-n1", "+n3 10.244.3.0/24"]);
-        // One that was never good is not there.
-        assert_eq!(update(folder, [("a", text(&[bad]))]), ["-n3"]);
-        assert!(
-            problems(folder)[0].ends_with("its network is 10.244.1.0/24"),
-            "{folder:?}",
-            folder = problems(folder)
-        );
-    }
-
-    #[test]
-    fn of_two_nodes_of_one_name_the_first_file_counts() {
-        let folder = &mut Folder::default();
-        let (first, second) = (|| text(&[node("n1", 1)]), || text(&[node("n2", 2), node("n1", 9)]));
-        let got = update(folder, [("a", first()), ("b", second())]);
-        assert_eq!(got, ["+n1 10.244.1.0/24", "+n2 10.244.2.0/24"]);
-        assert_eq!(problems(folder), ["b:6: document 2: Node/n1: is in a:1 already, which counts"]);
-        assert_eq!(update(folder, [("b", second())]), ["+n1 10.244.9.0/24"]);
-        assert_eq!(problems(folder), NONE);
-        let twice = text(&[node("n1", 9), node("n1", 8)]);
-        assert_eq!(update(folder, [("b", twice)]), ["-n2"]);
-        assert_eq!(problems(folder), ["b:6: document 2: Node/n1: is in b:1 already, which counts"]);
-    }
-
-    #[test]
-    fn a_node_that_no_peer_can_reach_is_told_and_doubted() {
-        let folder = &mut Folder::default();
-        let none = node("n1", 1).replace("InternalIP", "Hostname");
-        let other = node("n2", 2).replace("10.244.2.0/24", "\"fd00:2::/64\"");
-        let got = update(folder, [("a", text(&[none, other]))]);
-        assert_eq!(got, ["+n1 10.244.1.0/24", "+n2 fd00:2::/64"]);
-        assert_eq!(
-            problems(folder),
-            [
-                "a:1: document 1: Node/n1: has no InternalIP in status.addresses: no peer for it",
-                "a:6: document 2: Node/n2: has an ipv6 pod range and no ipv6 InternalIP to reach it by",
-            ]
-        );
-    }
-
-    #[test]
-    fn what_a_file_holds_does_not_reach_the_terminal_as_it_is() {
-        let folder = &mut Folder::default();
-        update(
-            folder,
-            [(
-                "a\n.yaml",
-                Ok("apiVersion: v1\nkind: Node\nmetadata: {name: \"\\e[2J\"}".to_owned()),
-            )],
-        );
-        let got = problems(folder);
-        assert!(got.len() == 1 && !got[0].chars().any(char::is_control), "{got:?}");
-    }
-}
+mod tests;

@@ -1,11 +1,16 @@
-//! The cluster's state: what nodes there are and what they own.
+//! The cluster's state: what nodes, namespaces, pods and policies there are.
 
 mod fields;
 pub mod files;
 mod folder;
+mod kind;
 mod manifest;
 pub mod node;
+mod object;
 pub mod peers;
+mod policy;
+mod texts;
+mod typed;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

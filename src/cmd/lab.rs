@@ -1,5 +1,7 @@
 //! `brindle lab`.
 
+mod objects;
+
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -7,13 +9,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::output::{Format, yaml};
 use super::{Exit, complain};
 use crate::lab::fault::{self, Fault};
-use crate::lab::plan::{LabName, Options, Plan, TorKind};
+use crate::lab::objects::read;
+use crate::lab::plan::{LabName, Options, Plan, PolicyBackend, TorKind};
 use crate::lab::state::{Lab, Phase, Place};
 use crate::lab::{build, converge, down, exec, list, process, rootless, traffic};
+
+/// Pods on each node of a lab that was not told.
+const DEFAULT_PODS: u8 = 2;
 
 /// Arguments of `brindle lab`.
 #[derive(Debug, clap::Args)]
@@ -45,6 +52,16 @@ enum Command {
         #[arg(last = true, required = true, value_name = "CMD")]
         command: Vec<OsString>,
     },
+    /// Create or change namespaces, pods and policies, as kubectl apply does
+    Apply {
+        /// Files or folders of manifests
+        #[arg(short, long = "file", required = true, value_name = "PATH")]
+        file: Vec<PathBuf>,
+    },
+    /// Delete namespaces, pods and policies
+    Delete(objects::Delete),
+    /// Change the labels of a pod or a namespace
+    Label(objects::Label),
     /// Break something, or mend it
     #[command(subcommand)]
     Fault(Fault),
@@ -76,9 +93,15 @@ struct Up {
     /// How many racks, each with a top-of-rack router
     #[arg(long, default_value_t = 1, value_name = "N")]
     tors: u8,
-    /// How many pods on each node
-    #[arg(long, default_value_t = 2, value_name = "N")]
-    pods: u8,
+    /// How many pods on each node; default: 2, or none if --policies has pods
+    #[arg(long, value_name = "N")]
+    pods: Option<u8>,
+    /// Enforce policies, and begin with the namespaces, pods and policies of this file or folder
+    #[arg(long, value_name = "PATH")]
+    policies: Option<PathBuf>,
+    /// Which iptables enforces policies
+    #[arg(long, value_enum, value_name = "BACKEND", default_value_t, requires = "policies")]
+    backend: PolicyBackend,
     /// IPv6 beside IPv4
     #[arg(long)]
     dual_stack: bool,
@@ -102,6 +125,9 @@ pub fn run(args: Args) -> Exit {
         Command::Down => run_down(&place, &name),
         Command::Ls { output } => run_ls(&place, &name, output),
         Command::Exec { target, command } => run_exec(&place, &name, &target, &command),
+        Command::Apply { file } => change(&place, &name, |lab| objects::run_apply(lab, &file)),
+        Command::Delete(what) => change(&place, &name, |lab| objects::run_delete(lab, &what)),
+        Command::Label(what) => change(&place, &name, |lab| objects::run_label(lab, &what)),
         Command::Fault(fault) => run_fault(&place, &name, &fault),
         Command::Test { output } => run_test(&place, &name, output),
         Command::Hold { keep } => rootless::run_holder(&keep).map(|()| Exit::Fine),
@@ -123,13 +149,19 @@ pub fn run(args: Args) -> Exit {
 
 fn run_up(place: &Place, name: &LabName, up: &Up) -> anyhow::Result<Exit> {
     let program = std::env::current_exe().context("cannot find this program")?;
+    let given = match &up.policies {
+        Some(path) => read(path)?,
+        None => Vec::new(),
+    };
+    let has_pods = given.iter().any(|object| object["kind"] == "Pod");
     let options = Options {
         name: name.clone(),
         nodes: up.nodes,
         tors: up.tors,
-        pods: up.pods,
+        pods: up.pods.unwrap_or(if has_pods { 0 } else { DEFAULT_PODS }),
         dual_stack: up.dual_stack,
         tor: up.tor,
+        policy: up.policies.as_ref().map(|_| up.backend),
     };
     // what cannot be built is refused before the old one is removed
     Plan::new(&options)?;
@@ -141,7 +173,7 @@ fn run_up(place: &Place, name: &LabName, up: &Up) -> anyhow::Result<Exit> {
     }
     let start = Instant::now();
     let mut lab = Lab::create(place, options, program)?;
-    if let Err(error) = build_up(place, &mut lab) {
+    if let Err(error) = build_up(place, &mut lab, given) {
         let context = format!("lab \"{name}\" could not be built and was removed again");
         drop(lab);
         // from inside a user namespace `down` is of no use; its processes end by their mark
@@ -195,7 +227,7 @@ fn run_up(place: &Place, name: &LabName, up: &Up) -> anyhow::Result<Exit> {
 }
 
 /// Everything between the empty folder and running speakers.
-fn build_up(place: &Place, lab: &mut Lab) -> anyhow::Result<()> {
+fn build_up(place: &Place, lab: &mut Lab, given: Vec<Value>) -> anyhow::Result<()> {
     if place.rootless {
         let log = lab.dir.join("holder.log");
         let holder = rootless::hold(&lab.state.program, &place.base, &log, &lab.state.id)?;
@@ -208,6 +240,7 @@ fn build_up(place: &Place, lab: &mut Lab) -> anyhow::Result<()> {
     line.show("building namespaces and cables");
     build::network(lab)?;
     build::files(lab)?;
+    objects::apply_all(lab, given, |_, _| {})?;
     line.show("starting speakers");
     let tors = lab.state.plan.tors.iter().map(|t| t.name.clone());
     let names: Vec<_> = tors.chain(lab.state.plan.nodes.iter().map(|n| n.name.clone())).collect();
@@ -250,11 +283,22 @@ fn run_exec(
     Err(exec::exec(&lab, target, command))
 }
 
-fn run_fault(place: &Place, name: &LabName, fault: &Fault) -> anyhow::Result<Exit> {
+/// Opens the lab for a deed that changes it.
+fn change(
+    place: &Place,
+    name: &LabName,
+    deed: impl FnOnce(&mut Lab) -> anyhow::Result<Exit>,
+) -> anyhow::Result<Exit> {
     let mut lab = Lab::open_to_change(place, name)?;
     lab.enter()?;
-    println!("{}", fault::apply(&mut lab, fault)?);
-    Ok(Exit::Fine)
+    deed(&mut lab)
+}
+
+fn run_fault(place: &Place, name: &LabName, fault: &Fault) -> anyhow::Result<Exit> {
+    change(place, name, |lab| {
+        println!("{}", fault::apply(lab, fault)?);
+        Ok(Exit::Fine)
+    })
 }
 
 fn run_test(place: &Place, name: &LabName, output: Format) -> anyhow::Result<Exit> {

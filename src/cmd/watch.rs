@@ -10,7 +10,7 @@ use super::ask::{Show, lost};
 use super::output::{Format, Printer, Style};
 use super::{Exit, complain, note};
 use crate::control::client::{AskError, Client};
-use crate::control::view::{API_VERSION, Time};
+use crate::control::view::{self, API_VERSION, Time};
 use crate::control::wire::Kind;
 use crate::control::{Answer, Page, Query};
 use crate::visible::visible;
@@ -123,7 +123,7 @@ impl Seen {
         }
         for page in pages {
             kind = kind_of(page);
-            is_screen = matches!(page, Answer::Status(_) | Answer::Config(_));
+            is_screen = is_a_screen(page);
             let changed = self.changed(page, &mut now)?;
             self.printer.print(&changed)?;
         }
@@ -214,6 +214,26 @@ impl Seen {
             Answer::Config(view) => return self.single(page, &**view, now),
             Answer::Reload(view) => return self.single(page, &**view, now),
             Answer::Done(view) => return self.single(page, view, now),
+            Answer::Policies(Page { items, .. }) => {
+                self.keep(items, now, view::Policy::full_name)?;
+            }
+            Answer::Policy(view) => return self.single(page, &**view, now),
+            Answer::PodPolicies(view) => return self.single(page, &**view, now),
+            Answer::Matrix(view) => return self.single(page, &**view, now),
+            Answer::Findings(items) => {
+                self.keep(items, now, |finding| {
+                    format!("{} {} {}", finding.object, finding.check, finding.field)
+                })?;
+            }
+            Answer::Hits(items) => self.keep(items, now, |hits| {
+                format!("{} {} {}", hits.policy, hits.direction, hits.rule)
+            })?,
+            Answer::Endpoints(items) => self.keep(items, now, |endpoint| endpoint.pod.clone())?,
+            Answer::Explanation(view) => return self.single(page, &**view, now),
+            Answer::Flows(Page { items, .. }) => {
+                self.keep(items, now, |flow| flow.sequence.to_string())?;
+            }
+            Answer::TestReport(view) => return self.single(page, &**view, now),
         }
         Ok(changed)
     }
@@ -254,8 +274,33 @@ impl Seen {
     }
 }
 
+/// Whether it is shown as a screen of its own, under the time.
+fn is_a_screen(answer: &Answer) -> bool {
+    match answer {
+        Answer::Status(_)
+        | Answer::Config(_)
+        | Answer::Policy(_)
+        | Answer::PodPolicies(_)
+        | Answer::Matrix(_)
+        | Answer::Explanation(_)
+        | Answer::TestReport(_) => true,
+        Answer::Peers(_)
+        | Answer::Peer(_)
+        | Answer::Routes(_)
+        | Answer::Paths(_)
+        | Answer::Rejected(_)
+        | Answer::Kernel(_)
+        | Answer::Reload(_)
+        | Answer::Done(_)
+        | Answer::Policies(_)
+        | Answer::Findings(_)
+        | Answer::Hits(_)
+        | Answer::Endpoints(_)
+        | Answer::Flows(_) => false,
+    }
+}
+
 fn kind_of(answer: &Answer) -> &'static str {
-    use crate::control::view;
     match answer {
         Answer::Status(_) => view::Status::KIND,
         Answer::Peers(_) | Answer::Peer(_) => view::Peer::KIND,
@@ -266,6 +311,15 @@ fn kind_of(answer: &Answer) -> &'static str {
         Answer::Config(_) => view::Config::KIND,
         Answer::Reload(_) => view::Reload::KIND,
         Answer::Done(_) => view::Done::KIND,
+        Answer::Policies(_) | Answer::Policy(_) => view::Policy::KIND,
+        Answer::PodPolicies(_) => view::PodPolicies::KIND,
+        Answer::Matrix(_) => view::Matrix::KIND,
+        Answer::Findings(_) => view::Finding::KIND,
+        Answer::Hits(_) => view::RuleHits::KIND,
+        Answer::Endpoints(_) => view::Endpoint::KIND,
+        Answer::Explanation(_) => view::Explanation::KIND,
+        Answer::Flows(_) => view::DeniedFlow::KIND,
+        Answer::TestReport(_) => view::PolicyTestReport::KIND,
     }
 }
 

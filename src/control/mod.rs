@@ -14,11 +14,14 @@ use brindle_bgp::net::{Family, Prefix};
 use tokio::sync::oneshot;
 
 pub mod client;
+mod policy;
 mod requests;
 pub mod server;
 mod socket;
 pub mod view;
 pub mod wire;
+
+pub use policy::{FlowQuestion, PolicyQuery};
 
 /// Where the socket is unless somebody says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/brindle/brindle.sock";
@@ -50,6 +53,8 @@ pub enum Query {
     },
     /// The configuration in force; answered by [`Answer::Config`].
     ConfigShow,
+    /// About policies.
+    Policy(PolicyQuery),
     /// Reads the configuration again; answered by [`Answer::Reload`], also when refused.
     Reload,
     /// Ends the session and lets it come up again, or with either flag only asks the peer for
@@ -86,7 +91,8 @@ impl Query {
             | Query::RoutesOut(..)
             | Query::Rejected(..)
             | Query::Kernel { .. }
-            | Query::ConfigShow => false,
+            | Query::ConfigShow
+            | Query::Policy(_) => false,
             Query::Reload
             | Query::PeerReset { .. }
             | Query::PeerEnable(_)
@@ -102,6 +108,7 @@ impl Query {
             | Query::RoutesOut(_, page)
             | Query::Rejected(_, page)
             | Query::Kernel { page, .. } => Some(page),
+            Query::Policy(query) => query.page_mut(),
             Query::Status
             | Query::Peers
             | Query::Peer(_)
@@ -179,6 +186,26 @@ pub enum Answer {
     Reload(Box<view::Reload>),
     /// To the changes of a peer.
     Done(view::Done),
+    /// To [`PolicyQuery::List`].
+    Policies(Page<view::Policy>),
+    /// To [`PolicyQuery::Show`].
+    Policy(Box<view::Policy>),
+    /// To [`PolicyQuery::For`].
+    PodPolicies(Box<view::PodPolicies>),
+    /// To [`PolicyQuery::Matrix`].
+    Matrix(Box<view::Matrix>),
+    /// To [`PolicyQuery::Lint`].
+    Findings(Vec<view::Finding>),
+    /// To [`PolicyQuery::Hits`].
+    Hits(Vec<view::RuleHits>),
+    /// To [`PolicyQuery::Endpoints`].
+    Endpoints(Vec<view::Endpoint>),
+    /// To [`PolicyQuery::Explain`].
+    Explanation(Box<view::Explanation>),
+    /// To [`PolicyQuery::Flows`].
+    Flows(Page<view::DeniedFlow>),
+    /// What became of tests; no agent is asked for it.
+    TestReport(Box<view::PolicyTestReport>),
 }
 
 impl Answer {
@@ -189,12 +216,22 @@ impl Answer {
             Answer::Paths(page) => page.next.take(),
             Answer::Rejected(page) => page.next.take(),
             Answer::Kernel(page) => page.next.take(),
+            Answer::Policies(page) => page.next.take(),
+            Answer::Flows(page) => page.next.take(),
             Answer::Status(_)
             | Answer::Peers(_)
             | Answer::Peer(_)
             | Answer::Config(_)
             | Answer::Reload(_)
-            | Answer::Done(_) => None,
+            | Answer::Done(_)
+            | Answer::Policy(_)
+            | Answer::PodPolicies(_)
+            | Answer::Matrix(_)
+            | Answer::Findings(_)
+            | Answer::Hits(_)
+            | Answer::Endpoints(_)
+            | Answer::Explanation(_)
+            | Answer::TestReport(_) => None,
         }
     }
 }
@@ -202,7 +239,7 @@ impl Answer {
 /// Why there is no answer; the text is a sentence for the operator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// There is no such peer. Names what there is.
+    /// There is no such thing, for instance no such peer. Names what there is.
     #[error("{0}")]
     NotFound(String),
     /// The question makes no sense.

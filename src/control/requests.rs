@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use serde::Deserialize;
 
-use super::{MAX_PAGE, PageRequest, Query, RouteFilter, view};
+use super::{FlowQuestion, MAX_PAGE, PageRequest, PolicyQuery, Query, RouteFilter, view};
+use crate::flow::Service;
 
 /// Longest text to a peer whose session is shut down (RFC 9003 §2), in octets.
 const MAX_SHUTDOWN_TEXT: usize = 255;
@@ -21,6 +22,11 @@ pub(super) struct Given {
     soft_in: Option<bool>,
     soft_out: Option<bool>,
     message: Option<String>,
+    namespace: Option<String>,
+    pod: Option<String>,
+    source: Option<String>,
+    destination: Option<String>,
+    port: Option<String>,
     after: Option<String>,
     limit: Option<usize>,
 }
@@ -46,6 +52,24 @@ impl Given {
         }
     }
 
+    fn flow(&mut self) -> Result<FlowQuestion, String> {
+        let end = |name: &str, given: &mut Option<String>| match given.take() {
+            Some(text) => text.parse().map_err(|bad| format!("{name}: {bad}")),
+            None => Err(format!("{name} is missing: the pod, node or address")),
+        };
+        Ok(FlowQuestion {
+            source: end("source", &mut self.source)?,
+            destination: end("destination", &mut self.destination)?,
+            service: self.service()?.unwrap_or_default(),
+            family: self.family.take(),
+        })
+    }
+
+    fn service(&mut self) -> Result<Option<Service>, String> {
+        let text = self.port.take();
+        text.map(|text| text.parse().map_err(|bad| format!("port: {bad}"))).transpose()
+    }
+
     fn message(&mut self) -> Result<Option<String>, String> {
         match self.message.take() {
             Some(text) if text.len() > MAX_SHUTDOWN_TEXT => Err(format!(
@@ -57,8 +81,8 @@ impl Given {
     }
 }
 
-/// Makes the question of an address out of the peer that its path names (else empty) and its
-/// parameters, taking those that it understands.
+/// Makes the question of an address out of the peer, policy or pod that its path names (else
+/// empty) and its parameters, taking those that it understands.
 pub(super) type Read = fn(String, &mut Given) -> Result<Query, String>;
 
 /// One address that can be asked.
@@ -109,6 +133,40 @@ pub(super) const ENTRIES: &[Entry] = &[
     },
     Entry { path: "/v1/config", read: |_, _| Ok(Query::ConfigShow) },
     Entry { path: "/v1/config/reload", read: |_, _| Ok(Query::Reload) },
+    Entry {
+        path: "/v1/policies",
+        read: |_, given| Ok(Query::Policy(PolicyQuery::List(given.namespace.take(), given.page()))),
+    },
+    // What stands for a peer elsewhere is here the policy's or the pod's `namespace/name`.
+    Entry {
+        path: "/v1/policies/{policy}",
+        read: |name, _| Ok(Query::Policy(PolicyQuery::Show(name))),
+    },
+    Entry {
+        path: "/v1/pods/{pod}/policies",
+        read: |pod, _| Ok(Query::Policy(PolicyQuery::For(pod))),
+    },
+    Entry {
+        path: "/v1/policy/matrix",
+        read: |_, given| {
+            let (namespace, service) = (given.namespace.take(), given.service()?);
+            Ok(Query::Policy(PolicyQuery::Matrix { namespace, service }))
+        },
+    },
+    Entry { path: "/v1/policy/lint", read: |_, _| Ok(Query::Policy(PolicyQuery::Lint)) },
+    Entry { path: "/v1/policy/hits", read: |_, _| Ok(Query::Policy(PolicyQuery::Hits)) },
+    Entry {
+        path: "/v1/endpoints",
+        read: |_, given| Ok(Query::Policy(PolicyQuery::Endpoints(given.pod.take()))),
+    },
+    Entry {
+        path: "/v1/explain",
+        read: |_, given| Ok(Query::Policy(PolicyQuery::Explain(given.flow()?))),
+    },
+    Entry {
+        path: "/v1/flows",
+        read: |_, given| Ok(Query::Policy(PolicyQuery::Flows(given.pod.take(), given.page()))),
+    },
 ];
 
 impl Entry {
@@ -167,6 +225,7 @@ pub(super) fn address(query: &Query) -> String {
             }
             address.page(page);
         }
+        Query::Policy(query) => address.policy(query),
         Query::ConfigShow => address.path(&["config"]),
         Query::Reload => address.path(&["config", "reload"]),
         Query::PeerReset { peer, soft_in, soft_out } => {
@@ -206,6 +265,47 @@ impl Address {
         self.0.push_str(name);
         self.0.push('=');
         self.escaped(value);
+    }
+
+    fn policy(&mut self, query: &PolicyQuery) {
+        match query {
+            PolicyQuery::List(namespace, page) => {
+                self.path(&["policies"]);
+                self.give_some("namespace", namespace.as_deref());
+                self.page(page);
+            }
+            PolicyQuery::Show(name) => self.path(&["policies", name]),
+            PolicyQuery::For(pod) => self.path(&["pods", pod, "policies"]),
+            PolicyQuery::Matrix { namespace, service } => {
+                self.path(&["policy", "matrix"]);
+                self.give_some("namespace", namespace.as_deref());
+                self.give_some("port", service.map(Service::written).as_deref());
+            }
+            PolicyQuery::Lint => self.path(&["policy", "lint"]),
+            PolicyQuery::Hits => self.path(&["policy", "hits"]),
+            PolicyQuery::Endpoints(pod) => {
+                self.path(&["endpoints"]);
+                self.give_some("pod", pod.as_deref());
+            }
+            PolicyQuery::Explain(flow) => {
+                self.path(&["explain"]);
+                self.give("source", &flow.source.to_string());
+                self.give("destination", &flow.destination.to_string());
+                self.give("port", &flow.service.written());
+                self.give_some("family", flow.family.map(|f| f.to_string()).as_deref());
+            }
+            PolicyQuery::Flows(pod, page) => {
+                self.path(&["flows"]);
+                self.give_some("pod", pod.as_deref());
+                self.page(page);
+            }
+        }
+    }
+
+    fn give_some(&mut self, name: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.give(name, value);
+        }
     }
 
     fn page(&mut self, page: &PageRequest) {

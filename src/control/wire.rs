@@ -59,6 +59,15 @@ kinds! {
     view::Config: "Config", "ConfigList";
     view::Reload: "ConfigReload", "ConfigReloadList";
     view::Done: "Done", "DoneList";
+    view::Policy: "Policy", "PolicyList";
+    view::PodPolicies: "PodPolicies", "PodPoliciesList";
+    view::Matrix: "PolicyMatrix", "PolicyMatrixList";
+    view::Finding: "PolicyFinding", "PolicyFindingList";
+    view::RuleHits: "PolicyRuleHits", "PolicyRuleHitsList";
+    view::Endpoint: "Endpoint", "EndpointList";
+    view::Explanation: "Explanation", "ExplanationList";
+    view::DeniedFlow: "DeniedFlow", "DeniedFlowList";
+    view::PolicyTestReport: "PolicyTestReport", "PolicyTestReportList";
 }
 
 /// Writes an answer in JSON.
@@ -83,6 +92,16 @@ pub fn encode(answer: &Answer) -> serde_json::Result<Vec<u8>> {
         Answer::Config(view) => serde_json::to_vec(&view.object()),
         Answer::Reload(view) => serde_json::to_vec(&view.object()),
         Answer::Done(view) => serde_json::to_vec(&view.object()),
+        Answer::Policies(items) => page(items),
+        Answer::Policy(view) => serde_json::to_vec(&view.object()),
+        Answer::PodPolicies(view) => serde_json::to_vec(&view.object()),
+        Answer::Matrix(view) => serde_json::to_vec(&view.object()),
+        Answer::Findings(items) => list(items, None),
+        Answer::Hits(items) => list(items, None),
+        Answer::Endpoints(items) => list(items, None),
+        Answer::Explanation(view) => serde_json::to_vec(&view.object()),
+        Answer::Flows(items) => page(items),
+        Answer::TestReport(view) => serde_json::to_vec(&view.object()),
     }
 }
 
@@ -127,6 +146,18 @@ pub fn decode(json: &[u8]) -> Result<Answer, BadAnswer> {
         kind if is::<view::Config>(kind) => Answer::Config(serde_json::from_slice(json)?),
         kind if is::<view::Reload>(kind) => Answer::Reload(serde_json::from_slice(json)?),
         kind if is::<view::Done>(kind) => Answer::Done(serde_json::from_slice(json)?),
+        kind if lists::<view::Policy>(kind) => Answer::Policies(page(json)?),
+        kind if is::<view::Policy>(kind) => Answer::Policy(serde_json::from_slice(json)?),
+        kind if is::<view::PodPolicies>(kind) => Answer::PodPolicies(serde_json::from_slice(json)?),
+        kind if is::<view::Matrix>(kind) => Answer::Matrix(serde_json::from_slice(json)?),
+        kind if lists::<view::Finding>(kind) => Answer::Findings(page(json)?.items),
+        kind if lists::<view::RuleHits>(kind) => Answer::Hits(page(json)?.items),
+        kind if lists::<view::Endpoint>(kind) => Answer::Endpoints(page(json)?.items),
+        kind if is::<view::Explanation>(kind) => Answer::Explanation(serde_json::from_slice(json)?),
+        kind if lists::<view::DeniedFlow>(kind) => Answer::Flows(page(json)?),
+        kind if is::<view::PolicyTestReport>(kind) => {
+            Answer::TestReport(serde_json::from_slice(json)?)
+        }
         _ => return Err(BadAnswer::Kind(head.kind)),
     })
 }

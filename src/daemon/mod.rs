@@ -36,7 +36,7 @@ use tracing::{error, info, warn};
 use self::answer::{Facts, Known};
 use self::identity::Chosen;
 use self::supervisor::Supervisor;
-use crate::cluster::files::{self, FilesStatus};
+use crate::cluster::files::{self, Batch, FilesStatus};
 use crate::cluster::peers::wanted_peers;
 use crate::cluster::{Change, Node};
 use crate::control::{self, Query};
@@ -152,7 +152,7 @@ struct Daemon {
     /// Handed to the speaker when it starts.
     fib_events: Option<mpsc::Receiver<fib::Event>>,
     nodes: BTreeMap<Arc<str>, Arc<Node>>,
-    changes: Option<mpsc::Receiver<Change>>,
+    changes: Option<mpsc::Receiver<Batch>>,
     source_in_sync: bool,
     running: Option<Running>,
     /// When starting is tried again.
@@ -188,7 +188,7 @@ impl Daemon {
                 _ = signals.reload.recv() => {
                     self.reload().await?;
                 }
-                Some(change) = next_change(&mut self.changes) => self.take_change(change).await?,
+                Some(batch) = next_batch(&mut self.changes) => self.take_batch(batch).await?,
                 Some((query, reply)) = asked.recv() => match query {
                     Query::Reload => {
                         let outcome = self.reload().await?;
@@ -300,11 +300,9 @@ impl Daemon {
         Ok(())
     }
 
-    async fn take_change(&mut self, change: Change) -> anyhow::Result<()> {
-        self.note(change);
-        // Whatever else is waiting belongs to the same look at the cluster.
-        while let Some(Ok(more)) = self.changes.as_mut().map(mpsc::Receiver::try_recv) {
-            self.note(more);
+    async fn take_batch(&mut self, batch: Batch) -> anyhow::Result<()> {
+        for change in batch {
+            self.note(change);
         }
         if self.source_in_sync { self.apply().await } else { Ok(()) }
     }
@@ -405,14 +403,14 @@ async fn all_synced(speaker: &SpeakerHandle) -> Result<bool, speaker::Gone> {
     speaker.read(look).await
 }
 
-async fn next_change(changes: &mut Option<mpsc::Receiver<Change>>) -> Option<Change> {
+async fn next_batch(changes: &mut Option<mpsc::Receiver<Batch>>) -> Option<Batch> {
     match changes {
         Some(receiver) => {
-            let change = receiver.recv().await;
-            if change.is_none() {
+            let batch = receiver.recv().await;
+            if batch.is_none() {
                 *changes = None;
             }
-            change
+            batch
         }
         None => std::future::pending().await,
     }

@@ -11,10 +11,24 @@
 //! what the kernel holds. Neither knows where objects come from, or BGP.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant};
 
-use brindle_policy::{Cidr, Family, PodKey, PolicyId};
+use arc_swap::ArcSwap;
+use brindle_policy::{Change, Cidr, Family, Ruleset, World};
+use tokio::sync::{mpsc, oneshot};
+
+pub mod audit;
+pub mod conntrack;
+pub mod dataplane;
+pub mod flows;
+pub mod monitor;
+pub mod packet;
+pub mod status;
+
+pub use flows::{Flow, FlowEnd, FlowPage, Flows};
+pub use status::{EnforceStatus, Flushed, Timings, Trigger};
 
 /// What the policy half is to do; from the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,32 +92,147 @@ pub struct FlowLog {
     pub per_second: u16,
 }
 
-/// How the policy half is doing; replaced as a whole whenever something changes.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct EnforceStatus {
-    /// Which iptables is in use; `None` before it is known.
-    pub backend: Option<Backend>,
-    /// Why nothing is programmed, if so: a program or a kernel module is missing.
-    pub unavailable: Option<String>,
-    /// Every source has told all it has, and it is in the kernel.
-    pub ready: bool,
-    /// Local endpoints whose chains are in the kernel.
-    pub programmed: usize,
-    /// Local endpoints that wait for theirs; they are closed.
-    pub pending: Vec<PodKey>,
-    /// Since when writing fails, and why.
-    pub failing: Option<(SystemTime, String)>,
-    /// Policies that could not be installed whole; the pods that they govern are closed as far
-    /// as these would have opened them.
-    pub broken: Vec<(PolicyId, String)>,
-    /// What was found changed by others and was put right again.
-    pub repairs: u64,
-    /// The last repair: when, and what was found, with the process where the kernel told it.
-    pub last_repair: Option<(SystemTime, String)>,
-    /// What others do that may open what we close, such as a rule before ours; told once each.
-    pub warnings: Vec<String>,
-    /// Time from a change's arrival to the kernel's acknowledgement, latest thousand, sorted.
-    pub latencies: Vec<Duration>,
-    /// Sizes by family: chains, rules, sets, set members.
-    pub sizes: Vec<(Family, [usize; 4])>,
+/// The way to the policy half. Cheap to clone; while one is left the task runs on.
+#[derive(Clone, Debug)]
+pub struct EnforceHandle {
+    /// How it is doing; never waits.
+    pub status: Arc<ArcSwap<EnforceStatus>>,
+    /// The latest denied flows; never waits for the task.
+    pub flows: Arc<Flows>,
+    commands: mpsc::Sender<Command>,
+}
+
+/// What questions are answered from: the world as told so far, and what the kernel is to hold.
+#[derive(Clone, Copy, Debug)]
+pub struct EnforceView<'a> {
+    /// All objects.
+    pub world: &'a World,
+    /// What is wanted, by [`Family::ALL`]'s order; changes that are not compiled yet are not in
+    /// it. Empty before the sources are in sync.
+    pub rulesets: [&'a Ruleset; 2],
+    /// How the policy half is doing.
+    pub status: &'a EnforceStatus,
+}
+
+impl<'a> EnforceView<'a> {
+    /// What is wanted for one family.
+    pub fn ruleset(&self, family: Family) -> &'a Ruleset {
+        match family {
+            Family::V4 => self.rulesets[0],
+            Family::V6 => self.rulesets[1],
+        }
+    }
+}
+
+/// The policy half has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the policy half has ended")]
+pub struct Gone;
+
+impl EnforceHandle {
+    /// Hands over changes, in their order. Returns when they are taken, not when they are in
+    /// the kernel: [`EnforceHandle::status`] tells what is. Nothing is written before
+    /// [`Change::InSync`].
+    ///
+    /// # Errors
+    /// [`Gone`] if the task has ended.
+    pub async fn apply(&self, changes: Vec<Change>) -> Result<(), Gone> {
+        let arrived = Instant::now();
+        self.send(Command::Apply(changes, arrived)).await
+    }
+
+    /// Answers a question from the task's state; changes that were handed over before are in
+    /// it. `ask` runs on the task's thread and holds up enforcement for as long as it takes: it
+    /// is to take some milliseconds at most, so who asks about many flows asks in pieces.
+    ///
+    /// # Errors
+    /// [`Gone`] if the task has ended.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&EnforceView<'_>) -> T + Send + 'static,
+    ) -> Result<T, Gone> {
+        let (answer, answered) = oneshot::channel();
+        // Whoever asked may have gone meanwhile.
+        let question = Question(Box::new(move |view| _ = answer.send(ask(view))));
+        self.send(Command::Read(question)).await?;
+        answered.await.map_err(|_| Gone)
+    }
+
+    /// Other settings from now on. `node` cannot change: it is ignored.
+    ///
+    /// # Errors
+    /// [`Gone`] if the task has ended.
+    pub async fn set_settings(&self, settings: EnforceSettings) -> Result<(), Gone> {
+        self.send(Command::Configure(Box::new(settings))).await
+    }
+
+    /// Ends the task, after what it is writing; everything stays in the kernel. Returns when
+    /// it has ended.
+    pub async fn stop(&self) {
+        if self.send(Command::Stop).await.is_ok() {
+            self.commands.closed().await;
+        }
+    }
+
+    async fn send(&self, command: Command) -> Result<(), Gone> {
+        self.commands.send(command).await.map_err(|_| Gone)
+    }
+}
+
+/// What the task is told.
+#[derive(Debug)]
+enum Command {
+    /// Changes, and when they came.
+    Apply(Vec<Change>, Instant),
+    /// A question.
+    Read(Question),
+    /// Other settings.
+    Configure(Box<EnforceSettings>),
+    /// The end.
+    Stop,
+}
+
+/// A question with the way for its answer.
+struct Question(Box<dyn FnOnce(&EnforceView<'_>) + Send>);
+
+impl fmt::Debug for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Question")
+    }
+}
+
+/// Commands that wait before a sender has to.
+const COMMANDS: usize = 256;
+
+/// Starts the policy half in the network namespace of the calling thread; the thread that it
+/// runs on stays there. It always starts: what is missing is told by
+/// [`EnforceStatus::unavailable`] and looked for again now and then.
+///
+/// # Panics
+/// If no thread can be started.
+pub fn start(settings: EnforceSettings) -> EnforceHandle {
+    let (commands, inbox) = mpsc::channel(COMMANDS);
+    let status = Arc::new(ArcSwap::from_pointee(EnforceStatus::default()));
+    let flows = Arc::new(Flows::default());
+    // Takes what it is told and writes nothing yet.
+    drop(std::thread::spawn(move || {
+        let mut inbox = inbox;
+        let mut world = World::default();
+        let rulesets = Family::ALL.map(Ruleset::new);
+        let status = EnforceStatus::default();
+        let _ = settings;
+        while let Some(command) = inbox.blocking_recv() {
+            match command {
+                Command::Apply(changes, _) => changes.into_iter().for_each(|c| world.apply(c)),
+                Command::Read(question) => (question.0)(&EnforceView {
+                    world: &world,
+                    rulesets: rulesets.each_ref(),
+                    status: &status,
+                }),
+                Command::Configure(_) => {}
+                Command::Stop => break,
+            }
+        }
+    }));
+    EnforceHandle { status, flows, commands }
 }

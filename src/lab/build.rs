@@ -7,6 +7,7 @@ use std::fs;
 use anyhow::Context;
 
 use super::netns;
+use super::objects;
 use super::plan::{Node, POD_GATEWAY_V4, POD_GATEWAY_V6, Plan, Pod, RACK_BRIDGE, TorKind, UPLINK};
 use super::process::{self, ProcessId, Start};
 use super::speakers;
@@ -45,12 +46,7 @@ pub fn network(lab: &Lab) -> anyhow::Result<()> {
     let add = |script: String, name: &str| script + "netns add " + name + "\n";
     netns::ip_batch(None, &plan.namespaces().fold(String::new(), add))?;
     for name in plan.namespaces() {
-        netns::sysctl(name, EVERYWHERE)?;
-        netns::sysctl(name, FORWARDING_OFF)?;
-        if !lab.state.options.dual_stack {
-            netns::sysctl(name, NO_IPV6)?;
-        }
-        netns::ip_batch(Some(name), "link set lo up\n")?;
+        prepare(lab, name)?;
     }
     for (index, tor) in plan.tors.iter().enumerate() {
         netns::ip_batch(Some(&tor.namespace), &tor_script(plan, index))?;
@@ -106,20 +102,58 @@ fn node_script(plan: &Plan, node: &Node) -> String {
         line(&mut script, format_args!("route add local {POD_GATEWAY_V4} dev lo proto static"));
     }
     for pod in &node.pods {
-        let port = &pod.interface;
-        cable(&mut script, port, UPLINK, &pod.namespace);
-        line(&mut script, format_args!("link set {port} up"));
-        for address in &pod.addresses {
-            let host = if address.is_ipv6() {
-                line(&mut script, format_args!("addr add {POD_GATEWAY_V6}/64 dev {port} nodad"));
-                format!("{address}/128 dev {port} proto static")
-            } else {
-                format!("{address}/32 dev {port} proto static scope link")
-            };
-            line(&mut script, format_args!("route add {host}"));
-        }
+        port_script(&mut script, pod);
     }
     script
+}
+
+/// The node's end of a pod's cable, and the route to it.
+fn port_script(script: &mut String, pod: &Pod) {
+    let port = &pod.interface;
+    cable(script, port, UPLINK, &pod.namespace);
+    line(script, format_args!("link set {port} up"));
+    for address in &pod.addresses {
+        let host = if address.is_ipv6() {
+            line(script, format_args!("addr add {POD_GATEWAY_V6}/64 dev {port} nodad"));
+            format!("{address}/128 dev {port} proto static")
+        } else {
+            format!("{address}/32 dev {port} proto static scope link")
+        };
+        line(script, format_args!("route add {host}"));
+    }
+}
+
+/// Makes one more pod's namespace and connects it to its node.
+///
+/// # Errors
+/// No privilege, or something of that name is there already.
+pub fn connect(lab: &Lab, node: &Node, pod: &Pod) -> anyhow::Result<()> {
+    netns::ip_batch(None, &format!("netns add {}\n", pod.namespace))?;
+    prepare(lab, &pod.namespace)?;
+    let mut script = String::new();
+    line(&mut script, format_args!("route replace local {POD_GATEWAY_V4} dev lo proto static"));
+    port_script(&mut script, pod);
+    netns::ip_batch(Some(&node.namespace), &script)?;
+    netns::ip_batch(Some(&pod.namespace), &pod_script(pod))
+}
+
+/// Removes a pod's namespace, and with it its cable.
+///
+/// # Errors
+/// No privilege.
+pub fn disconnect(node: &Node, pod: &Pod) -> anyhow::Result<()> {
+    netns::ip_batch(Some(&node.namespace), &format!("link del {}\n", pod.interface))?;
+    netns::ip_batch(None, &format!("netns del {}\n", pod.namespace))
+}
+
+/// What every new namespace gets.
+fn prepare(lab: &Lab, namespace: &str) -> anyhow::Result<()> {
+    netns::sysctl(namespace, EVERYWHERE)?;
+    netns::sysctl(namespace, FORWARDING_OFF)?;
+    if !lab.state.options.dual_stack {
+        netns::sysctl(namespace, NO_IPV6)?;
+    }
+    netns::ip_batch(Some(namespace), "link set lo up\n")
 }
 
 /// What the administrator of `node` configures on its uplink; may be carried out again.
@@ -161,7 +195,8 @@ fn line(script: &mut String, text: std::fmt::Arguments<'_>) {
     writeln!(script, "{text}").expect("writing to a String cannot fail");
 }
 
-/// Writes the configuration of every speaker and the folder of Node manifests.
+/// Writes the configuration of every speaker and the manifests of its nodes and
+/// pods.
 ///
 /// # Errors
 /// A file cannot be written.
@@ -173,13 +208,18 @@ pub fn files(lab: &Lab) -> anyhow::Result<()> {
         }
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
     };
+    let folder = lab.manifests();
     for node in &plan.nodes {
-        let manifest = lab.dir.join("manifests").join(format!("{}.yaml", node.name));
-        write(manifest, speakers::manifest(node))?;
+        write(folder.join(format!("{}.yaml", node.name)), speakers::manifest(node))?;
+        for pod in &node.pods {
+            let object = objects::running(objects::plain_pod(node, pod), node, pod);
+            objects::write(&folder, &objects::Key::of(&object)?, &object)?;
+        }
     }
     for node in &plan.nodes {
         let dir = lab.speaker_dir(&node.name);
-        write(dir.join("brindle.yaml"), speakers::node_config(plan, node, &lab.dir))?;
+        let policy = lab.state.options.policy;
+        write(dir.join("brindle.yaml"), speakers::node_config(plan, node, &lab.dir, policy))?;
     }
     for (index, tor) in plan.tors.iter().enumerate() {
         let dir = lab.speaker_dir(&tor.name);

@@ -23,7 +23,8 @@ pub struct Found<'a> {
     pub speaker: &'a str,
 }
 
-/// Finds the node, pod or router `name`.
+/// Finds the node, pod or router `name`; a pod may be written `default/n1-p1` too, and what is
+/// no pod `node/n1`.
 ///
 /// # Errors
 /// There is none; the message lists what there is.
@@ -31,10 +32,13 @@ pub fn find<'a>(plan: &'a Plan, name: &str) -> anyhow::Result<Found<'a>> {
     let nodes = plan.nodes.iter().map(|n| (&n.name, &n.namespace, &n.name));
     let tors = plan.tors.iter().map(|t| (&t.name, &t.namespace, &t.name));
     let pods = plan.pods().map(|(n, p)| (&p.name, &p.namespace, &n.name));
-    nodes
-        .chain(tors)
-        .chain(pods)
-        .find(|(own, ..)| *own == name)
+    let in_default = name.strip_prefix("default/");
+    let no_pod = name.strip_prefix("node/");
+    let is_pod = |own: &str| own == name || Some(own) == in_default;
+    let is_router = |own: &str| own == name || Some(own) == no_pod;
+    pods.filter(|(own, ..)| is_pod(own))
+        .chain(nodes.chain(tors).filter(|(own, ..)| is_router(own)))
+        .next()
         .map(|(_, namespace, speaker)| Found { namespace, speaker })
         .with_context(|| {
             let nodes = plan.nodes.iter().map(|n| n.name.as_str());

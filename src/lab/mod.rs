@@ -22,6 +22,7 @@
 //! everything after a crash. [`converge`] waits, [`traffic`] proves, [`fault`] breaks things.
 //! Without root all of it happens in a user namespace that [`rootless`] keeps open.
 
+pub mod apply;
 pub mod build;
 pub mod converge;
 pub mod down;
@@ -29,6 +30,7 @@ pub mod exec;
 pub mod fault;
 pub mod list;
 pub mod netns;
+pub mod objects;
 pub mod plan;
 pub mod process;
 pub mod rootless;

@@ -23,6 +23,12 @@ pub const RACK_BRIDGE: &str = "rack";
 const TOR_HOST: u8 = 250;
 /// A pod's address is this much above its number.
 const POD_OFFSET: u8 = 10;
+/// The highest number of a pod.
+const MAX_PODS: u8 = 240;
+
+fn default_namespace() -> String {
+    "default".to_owned()
+}
 
 /// Name of a lab: part of directory and namespace names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -104,6 +110,33 @@ pub struct Options {
     pub dual_stack: bool,
     /// What the top-of-rack routers run.
     pub tor: TorKind,
+    /// Whether the nodes enforce policies, and with which iptables.
+    #[serde(default)]
+    pub policy: Option<PolicyBackend>,
+}
+
+/// Which iptables enforces policies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "camelCase")]
+pub enum PolicyBackend {
+    /// What the machine uses.
+    #[default]
+    Auto,
+    /// iptables-nft.
+    Nft,
+    /// iptables-legacy.
+    Legacy,
+}
+
+impl PolicyBackend {
+    /// As `policy.backend` has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PolicyBackend::Auto => "auto",
+            PolicyBackend::Nft => "nft",
+            PolicyBackend::Legacy => "legacy",
+        }
+    }
 }
 
 /// A lab that cannot be planned.
@@ -123,6 +156,17 @@ pub enum BadOptions {
     /// Too many pods.
     #[error("--pods {0}: 0 to 100 on each node are possible")]
     Pods(u8),
+}
+
+/// A pod that cannot be placed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoPlace {
+    /// `spec.nodeName` names no node.
+    #[error("there is no node {0} in this lab")]
+    NoNode(String),
+    /// The node has handed out all numbers.
+    #[error("node {0} has no address left for another pod")]
+    Full(String),
 }
 
 /// A whole lab.
@@ -153,16 +197,23 @@ pub struct Node {
     pub pod_cidrs: Vec<IpNetwork>,
     /// Its pods.
     pub pods: Vec<Pod>,
+    /// The number of the last pod that it was given; numbers are not used again.
+    #[serde(default)]
+    pub last_pod: u8,
 }
 
 /// A pod: a namespace of its own, cabled to its node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Pod {
-    /// `n1-p1`, `n1-p2`, ...
+    /// `n1-p1`, `n1-p2`, ...; a pod of a manifest has its own name, with that of its Kubernetes
+    /// namespace before it unless that is `default`: `shop/db`.
     pub name: String,
     /// Its network namespace.
     pub namespace: String,
+    /// The namespace that Kubernetes has it in.
+    #[serde(default = "default_namespace")]
+    pub kube_namespace: String,
     /// The node's end of its cable.
     pub interface: String,
     /// Its addresses, one a family.
@@ -234,6 +285,7 @@ impl Plan {
             let pod = |p: u8| Pod {
                 name: format!("{name}-p{p}"),
                 namespace: format!("{prefix}{name}-p{p}"),
+                kube_namespace: default_namespace(),
                 interface: format!("pod{p}"),
                 addresses: pod_addresses(index + 1, POD_OFFSET + p, dual_stack),
             };
@@ -243,6 +295,7 @@ impl Plan {
                 addresses: rack_addresses(rack, index + 1, dual_stack),
                 pod_cidrs: pod_cidrs(index + 1, dual_stack),
                 pods: (1..=pods).map(pod).collect(),
+                last_pod: pods,
                 name,
             }
         };
@@ -259,6 +312,50 @@ impl Plan {
             tors: (0..tors).map(tor).collect(),
             trunks: (0..).zip(pairs).map(trunk).collect(),
         })
+    }
+
+    /// Gives the pod `object` of Kubernetes namespace `kube_namespace` a place: on `node`, or on
+    /// the node with the fewest pods.
+    ///
+    /// # Errors
+    /// There is no such node, or it has no address left.
+    pub fn add_pod(
+        &mut self,
+        options: &Options,
+        kube_namespace: &str,
+        object: &str,
+        node: Option<&str>,
+    ) -> Result<(usize, Pod), NoPlace> {
+        let known = |name: &str| self.nodes.iter().position(|n| n.name == name);
+        let emptiest = || (0..self.nodes.len()).min_by_key(|index| self.nodes[*index].pods.len());
+        let index = match node {
+            Some(name) => known(name).ok_or_else(|| NoPlace::NoNode(name.to_owned()))?,
+            None => emptiest().expect("a plan has nodes"),
+        };
+        let node = &mut self.nodes[index];
+        let number = node.last_pod + 1;
+        if number > MAX_PODS {
+            return Err(NoPlace::Full(node.name.clone()));
+        }
+        node.last_pod = number;
+        let in_default = kube_namespace == default_namespace();
+        // no name of Kubernetes has a `_`
+        let prefix = options.name.namespace_prefix();
+        let (name, namespace) = if in_default {
+            (object.to_owned(), format!("{prefix}{object}"))
+        } else {
+            let name = format!("{kube_namespace}/{object}");
+            (name, format!("{prefix}{kube_namespace}_{object}"))
+        };
+        let pod = Pod {
+            name,
+            namespace,
+            kube_namespace: kube_namespace.to_owned(),
+            interface: format!("pod{number}"),
+            addresses: pod_addresses(index as u8 + 1, POD_OFFSET + number, options.dual_stack),
+        };
+        node.pods.push(pod.clone());
+        Ok((index, pod))
     }
 
     /// Everything with a network namespace: routers, nodes, pods.
@@ -364,7 +461,7 @@ mod tests {
 
     fn options(nodes: u8, tors: u8, pods: u8, dual_stack: bool) -> Options {
         let name = "demo".parse().expect("a good name");
-        Options { name, nodes, tors, pods, dual_stack, tor: TorKind::Brindle }
+        Options { name, nodes, tors, pods, dual_stack, tor: TorKind::Brindle, policy: None }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use ipnetwork::IpNetwork;
 
-use super::plan::{NODE_ASN, Node, Plan, RACK_BRIDGE, Tor, TrunkEnd};
+use super::plan::{NODE_ASN, Node, Plan, PolicyBackend, RACK_BRIDGE, Tor, TrunkEnd};
 
 /// The `v1` Node object of `node`, as the API server would hand it out.
 pub fn manifest(node: &Node) -> String {
@@ -28,7 +28,7 @@ pub fn manifest(node: &Node) -> String {
 ///
 /// The router is told of the node's own pods alone. If it heard of the mesh's routes, too, it
 /// would take the way through any node of its rack for a short one to another rack.
-pub fn node_config(plan: &Plan, node: &Node, dir: &Path) -> String {
+pub fn node_config(plan: &Plan, node: &Node, dir: &Path, policy: Option<PolicyBackend>) -> String {
     let tor = &plan.tors[node.rack];
     let peer = tor.ips().next().map(|ip| Peer {
         name: tor.name.clone(),
@@ -54,6 +54,10 @@ pub fn node_config(plan: &Plan, node: &Node, dir: &Path) -> String {
     push_filter(&mut text, "own-pods", exact(node.pod_cidrs.iter().copied()));
     push_filter(&mut text, "other-racks", exact(other_racks(plan, node.rack)));
     push(&mut text, format_args!("source: {{kind: files, path: {}}}", quoted(dir, "manifests")));
+    if let Some(backend) = policy {
+        let backend = backend.as_str();
+        push(&mut text, format_args!("policy: {{enabled: true, backend: {backend}}}"));
+    }
     push_control(&mut text, dir, &node.name);
     text
 }
@@ -280,7 +284,8 @@ mod tests {
 
     fn plan(nodes: u8, tors: u8, dual_stack: bool) -> Plan {
         let name = "demo".parse().expect("a good name");
-        let options = Options { name, nodes, tors, pods: 1, dual_stack, tor: TorKind::Brindle };
+        let options =
+            Options { name, nodes, tors, pods: 1, dual_stack, tor: TorKind::Brindle, policy: None };
         Plan::new(&options).expect("within limits")
     }
 
@@ -295,7 +300,7 @@ mod tests {
             };
             let families = if dual_stack { 2 } else { 1 };
             for node in &plan.nodes {
-                let config = read(node_config(&plan, node, dir));
+                let config = read(node_config(&plan, node, dir, None));
                 assert_eq!(config["node"]["name"], node.name.as_str(), "{row}");
                 assert_eq!(config["bgp"]["peers"].as_array().map(Vec::len), Some(1));
                 assert_eq!(config["source"]["path"], "/run/brindle-lab/demo/manifests");

@@ -221,6 +221,11 @@ impl Lab {
         self.dir.join(name)
     }
 
+    /// The folder of manifests that all agents watch.
+    pub fn manifests(&self) -> PathBuf {
+        self.dir.join("manifests")
+    }
+
     /// The control socket of the agent on node or router `name`.
     pub fn socket(&self, name: &str) -> PathBuf {
         self.speaker_dir(name).join("brindle.sock")

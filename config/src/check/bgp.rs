@@ -20,8 +20,9 @@ pub(super) fn read(item: &Item, node: &NodeRead, complete: bool) -> Bgp {
     let mut bgp = Config::default().bgp;
     let Some(mut section) = item.section() else { return bgp };
 
+    set(&mut bgp.enabled, section.get("enabled").and_then(|item| item.boolean()));
     set(&mut bgp.asn, section.get("asNumber").and_then(|item| value::as_number(&item)));
-    bgp.router_id = router_id(&mut section, node);
+    bgp.router_id = router_id(&mut section, node, bgp.enabled);
     let listen = section.get("listen").map(|item| listen(&item)).unwrap_or_default();
     bgp.listen_addresses = values(&listen.addresses);
     set(&mut bgp.listen_port, listen.port);
@@ -51,17 +52,21 @@ pub(super) fn read(item: &Item, node: &NodeRead, complete: bool) -> Bgp {
         bgp.peers = peer::read(&item, &around);
     }
     filters.warn_of_unused();
+    let has_routes = !bgp.peers.is_empty() || !bgp.networks.is_empty();
+    if has_routes && !bgp.enabled {
+        section.item.warn("peers and networks say nothing while bgp.enabled is false");
+    }
     section.finish();
     bgp
 }
 
 /// The router id, which may be missing only where an IPv4 address can stand in for it.
-fn router_id(section: &mut Section, node: &NodeRead) -> Option<RouterId> {
+fn router_id(section: &mut Section, node: &NodeRead, is_used: bool) -> Option<RouterId> {
     if let Some(item) = section.get("routerID") {
         return item.parse();
     }
     let only_ipv6 = !node.addresses.is_empty() && node.addresses.iter().all(|a| a.value.is_ipv6());
-    if only_ipv6 {
+    if only_ipv6 && is_used {
         section.item.refuse(
             "routerID is missing, and node.addresses has no IPv4 address to take it from; write \
              four octets that no other router of yours has, for instance \"routerID: 10.0.0.1\"",

@@ -4,20 +4,28 @@ mod bgp;
 mod filter;
 mod node;
 mod peer;
+pub(crate) mod policy;
+mod telemetry;
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Prefix};
 
-use crate::meaning::{Bgp, Config, Control, Node, Routes, Source};
+use crate::meaning::{
+    Backend, Bgp, Config, Control, EstablishedFlows, FlowLog, Node, Policy, Routes, Source,
+    Telemetry,
+};
 use crate::section::{Good, Item, Report};
 use crate::value;
 use crate::yaml;
 
 /// The BGP port (RFC 4271 §8.1).
 pub(crate) const BGP_PORT: u16 = 179;
+/// Where health and metrics are answered; no other program's (that IANA knows of).
+const TELEMETRY_PORT: u16 = 9798;
 const MAX_STARTUP_HOLD: Duration = Duration::from_secs(3600);
 /// `sun_path` has 108 octets, the last of them zero (unix(7)).
 const MAX_SOCKET_PATH: usize = 107;
@@ -28,6 +36,7 @@ impl Default for Config {
         Config {
             node: Node { name: None, addresses: Vec::new(), pod_cidrs: Vec::new() },
             bgp: Bgp {
+                enabled: true,
                 asn: Asn::new(64512).expect("64512 is not zero"),
                 router_id: None,
                 listen_addresses: Vec::new(),
@@ -45,8 +54,19 @@ impl Default for Config {
                 forwarding: true,
                 startup_hold: Duration::from_secs(60),
             },
+            policy: Policy {
+                enabled: false,
+                backend: Backend::Auto,
+                established: EstablishedFlows::Keep,
+                masquerade: None,
+                flow_log: FlowLog { enabled: true, group: 98, per_second: 10 },
+                audit_interval: Duration::from_secs(30),
+            },
             source: None,
             control: Control { socket: PathBuf::from("/run/brindle/brindle.sock") },
+            telemetry: Telemetry {
+                listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, TELEMETRY_PORT))],
+            },
         }
     }
 }
@@ -71,9 +91,17 @@ pub(crate) fn config(tree: &yaml::Node, report: &Report, complete: bool) -> Conf
     if let Some(item) = root.get("routes") {
         config.routes = routes(&item);
     }
-    config.source = root.get("source").and_then(|item| source(&item));
+    let policy = root.get("policy");
+    let source_item = root.get("source");
+    config.source = source_item.as_ref().and_then(source);
+    if let Some(item) = policy {
+        config.policy = policy::read(&item, source_item.is_some() || !complete);
+    }
     if let Some(item) = root.get("control") {
         config.control = control(&item);
+    }
+    if let Some(item) = root.get("telemetry") {
+        config.telemetry = telemetry::read(&item);
     }
     root.finish();
     config

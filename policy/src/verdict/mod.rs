@@ -1,1 +1,135 @@
-//! What happens to a packet, and why.
+//! What happens to the first packet of a connection, and why (policy-semantics 4).
+//!
+//! [`verdict`] is the quick answer, made for matrices of thousands of pods; [`explain`] is the
+//! same evaluation watched: every policy and rule that was looked at, why each did not match,
+//! and the nearest change that would turn the answer round. Both judge a packet as a node's
+//! kernel sees it: after destination translation, with replies of accepted connections,
+//! related ICMP errors and IPv6 neighbour discovery not judged at all (policy-semantics 2.7, 7).
+//!
+//! Beyond the rules of policies:
+//!
+//! - From a pod's own node everything is allowed, to it ordinary egress rules hold.
+//! - Pods with the network of their host, nodes, finished pods and addresses from outside have
+//!   no policy: the direction of that end is allowed.
+//! - An address in a node's pod ranges that no endpoint is known to have, and that is not the
+//!   node's own, is closed there in both directions, except for packets from that node.
+//! - A pod that reaches its own address directly does so without leaving its network, and
+//!   always can (K36). A [`Flow`] from a pod to itself is the other case: a packet that went
+//!   out and was turned round by a Service; both directions are judged (K37).
+//! - Protocols without ports, such as ICMP, match only rules without ports.
+//! - A port that is not known matches only where all ports of the protocol do.
+
+mod describe;
+mod evaluate;
+mod explain;
+mod judgement;
+mod nearest;
+mod reasons;
+mod view;
+
+use std::fmt;
+use std::net::IpAddr;
+
+pub use explain::{
+    CriterionTrace, DirectionTrace, Explanation, Party, PartyKind, PolicyTrace, RuleTrace,
+    StageEnd, StageTrace, TermTrace, explain,
+};
+pub use judgement::{Judgement, Outcome, Reason};
+pub use nearest::{Nearest, Opening, Step};
+
+use crate::model::{Direction, Protocol};
+use crate::world::World;
+use evaluate::{Packet, Quick, judge};
+use view::View;
+
+/// The first packet of a connection, as a node's kernel sees it after destination translation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Flow {
+    /// Where it comes from.
+    pub source: IpAddr,
+    /// Where it goes; of the same family.
+    pub destination: IpAddr,
+    /// The number of the IP protocol, for instance 6 for TCP and 1 for ICMP.
+    pub protocol: u8,
+    /// `None` if the protocol has none, or if it is not known.
+    pub source_port: Option<u16>,
+    /// Likewise.
+    pub destination_port: Option<u16>,
+}
+
+impl Flow {
+    /// A connection to a port, from a port that is not known.
+    pub fn to_port(
+        source: IpAddr,
+        destination: IpAddr,
+        protocol: Protocol,
+        destination_port: u16,
+    ) -> Self {
+        Self {
+            source,
+            destination,
+            protocol: protocol.number(),
+            source_port: None,
+            destination_port: Some(destination_port),
+        }
+    }
+}
+
+impl fmt::Display for Flow {
+    /// `10.1.0.7 -> 10.1.1.8 TCP/80`, `... protocol 1`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} -> {} ", self.source, self.destination)?;
+        f.write_str(&describe::protocol(self.protocol))?;
+        match self.destination_port {
+            Some(port) => write!(f, "/{port}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What happens to a flow. Each direction is judged, whatever the other says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// What the policies of the source say.
+    pub egress: Judgement,
+    /// What the policies of the destination say.
+    pub ingress: Judgement,
+}
+
+impl Verdict {
+    /// Whether the packet arrives.
+    pub fn is_allowed(&self) -> bool {
+        self.egress.is_allowed() && self.ingress.is_allowed()
+    }
+
+    /// What was said of one direction.
+    pub fn of(&self, direction: Direction) -> &Judgement {
+        match direction {
+            Direction::Ingress => &self.ingress,
+            Direction::Egress => &self.egress,
+        }
+    }
+
+    /// What decided: the first direction that denies, egress before ingress as the packet
+    /// meets them; `None` if both allow.
+    pub fn denied_by(&self) -> Option<(Direction, &Judgement)> {
+        let directions = [Direction::Egress, Direction::Ingress];
+        directions
+            .map(|direction| (direction, self.of(direction)))
+            .into_iter()
+            .find(|(_, judgement)| !judgement.is_allowed())
+    }
+}
+
+/// What happens to `flow`.
+pub fn verdict(world: &World, flow: &Flow) -> Verdict {
+    let view = View::of(world);
+    let packet = Packet::new(world, flow);
+    Verdict {
+        egress: judge(&view, &packet, Direction::Egress, &mut Quick),
+        ingress: judge(&view, &packet, Direction::Ingress, &mut Quick),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,34 +2,46 @@
 
 use super::*;
 
-/// What is in `text`: nodes as `2:n1` with their document, what is refused in full.
+/// What is in `text`: objects as `2:4 Node/n1` with document and line, what is refused in full.
 fn outline(text: &str) -> Vec<String> {
-    match read(text) {
-        Err(NotYaml { at, message }) => {
-            vec![format!("not YAML {}:{} {message}", at.document, at.line)]
-        }
-        Ok(manifest) => {
-            let nodes = manifest.nodes.iter();
-            let nodes =
-                nodes.map(|(at, node)| format!("{}:{} {}", at.document, at.line, node.name));
-            let refused = manifest.refused.iter().map(|refused| {
-                let Refused { at, node, field, message } = refused;
-                let name = node.as_deref().unwrap_or("?");
-                let field = field.as_deref().unwrap_or("?");
-                format!("refused {}:{} {name} {field}: {message}", at.document, at.line)
-            });
-            let doubts = manifest.doubts.iter().map(|doubt| {
-                let Doubt { at, node, field } = doubt;
-                format!("unknown field {}:{} {node} {field}", at.document, at.line)
-            });
-            let count = |(word, counts): (&str, BTreeMap<String, usize>)| {
-                let line = move |(kind, count)| format!("{word} {count} {kind}");
-                counts.into_iter().map(line).collect::<Vec<_>>()
-            };
-            let others = [("ignored", manifest.ignored), ("unknown", manifest.unknown)];
-            nodes.chain(refused).chain(doubts).chain(others.into_iter().flat_map(count)).collect()
+    let mut lines: [Vec<String>; 3] = Default::default();
+    let [objects, refused, doubts] = &mut lines;
+    let (mut ignored, mut unknown) = (BTreeMap::new(), BTreeMap::new());
+    let mut number = 1;
+    for chunk in chunks(text) {
+        let documents = match read(chunk.text) {
+            Err(NotYaml { before, line, message }) => {
+                let line = chunk.line + line.map_or(0, |line| line - 1);
+                return vec![format!("not YAML {}:{line} {message}", number + before)];
+            }
+            Ok(documents) => documents,
+        };
+        for document in documents {
+            let at = format!("{number}:{}", chunk.line);
+            number += 1;
+            objects.extend(document.objects.iter().map(|o| format!("{at} {}", o.key())));
+            refused.extend(document.refused.into_iter().map(|Refused { key, field, message }| {
+                let key = key.map_or("?".to_owned(), |key| key.to_string());
+                format!("refused {at} {key} {}: {message}", field.as_deref().unwrap_or("?"))
+            }));
+            doubts.extend(document.doubts.into_iter().map(|Doubt { key, field, message }| {
+                format!("doubt {at} {key} {}: {message}", field.as_deref().unwrap_or("?"))
+            }));
+            for (counts, more) in
+                [(&mut ignored, document.ignored), (&mut unknown, document.unknown)]
+            {
+                for (kind, count) in more {
+                    *counts.entry(kind).or_insert(0) += count;
+                }
+            }
         }
     }
+    let count = |(word, counts): (&str, BTreeMap<String, usize>)| {
+        let line = move |(kind, count)| format!("{word} {count} {kind}");
+        counts.into_iter().map(line).collect::<Vec<_>>()
+    };
+    let others = [("ignored", ignored), ("unknown", unknown)].into_iter().flat_map(count);
+    lines.into_iter().flatten().chain(others).collect()
 }
 
 const NODE: &str = "apiVersion: v1\nkind: Node\nmetadata: {name: n1}\n";
@@ -42,17 +54,24 @@ fn documents_are_found_and_named_by_number_and_line() {
         ("", vec![]),
         ("# nothing\n", vec![]),
         ("---\n---\n", vec![]),
-        (NODE, vec!["1:1 n1"]),
-        (two.as_str(), vec!["1:1 n1", "2:4 n2"]),
-        (commented.as_str(), vec!["1:3 n1", "3:10 n1"]),
+        (NODE, vec!["1:1 Node/n1"]),
+        (two.as_str(), vec!["1:1 Node/n1", "2:4 Node/n2"]),
+        (commented.as_str(), vec!["1:3 Node/n1", "3:10 Node/n1"]),
         (
             "{\n\t\"apiVersion\": \"v1\",\n\t\"kind\": \"Node\", \"metadata\": {\"name\": \"j\"}\n}",
-            vec!["1:1 j"],
+            vec!["1:1 Node/j"],
         ),
-        ("a: 1\n", vec!["refused 1:1 ? apiVersion: is missing; a Node has v1"]),
+        (
+            "a: 1\n",
+            vec![
+                "refused 1:1 ? apiVersion: is missing; accepted are for instance v1 and networking.k8s.io/v1",
+            ],
+        ),
         (
             "apiVersion: v1\n",
-            vec!["refused 1:1 ? kind: is missing; accepted are Node and other kinds of Kubernetes"],
+            vec![
+                "refused 1:1 ? kind: is missing; accepted are Node, Namespace, Pod, NetworkPolicy, lists of them, and other kinds of Kubernetes",
+            ],
         ),
         (
             "- 1\n",
@@ -71,9 +90,9 @@ fn documents_are_found_and_named_by_number_and_line() {
 fn other_kinds_are_counted() {
     let of = |version: &str, kind: &str| format!("---\napiVersion: {version}\nkind: {kind}\n");
     let text = [
-        of("v1", "Pod"),
-        of("v1", "Pod"),
-        of("networking.k8s.io/v1", "NetworkPolicy"),
+        of("v1", "Service"),
+        of("v1", "Service"),
+        of("networking.k8s.io/v1", "Ingress"),
         of("projectcalico.org/v3", "BGPPeer"),
         of("v1", "Nod"),
         of("example.org/v1", "Thing"),
@@ -81,9 +100,9 @@ fn other_kinds_are_counted() {
     assert_eq!(
         outline(&text.concat()),
         [
-            "ignored 1 networking.k8s.io/v1/NetworkPolicy",
+            "ignored 1 networking.k8s.io/v1/Ingress",
             "ignored 1 projectcalico.org/v3/BGPPeer",
-            "ignored 2 v1/Pod",
+            "ignored 2 v1/Service",
             "unknown 1 example.org/v1/Thing",
             "unknown 1 v1/Nod",
         ]
@@ -100,7 +119,7 @@ items:
 - {apiVersion: v1, kind: Node, metadata: {name: N2}}
 - {apiVersion: v1, kind: Node, metadata: {name: n3}, spec: {podCIDRs: 7}}
 - 4
-- {apiVersion: v1, kind: Pod}
+- {apiVersion: v1, kind: Service}
 - apiVersion: v1
   kind: NodeList
   items: [{metadata: {name: n5}}]
@@ -108,12 +127,12 @@ items:
     assert_eq!(
         outline(text),
         [
-            "1:2 n1",
-            "1:2 n5",
-            "refused 1:2 N2 items[1].metadata.name: \"N2\" is not a name; accepted are up to 253 lower-case letters, digits, \"-\" and \".\", each part between dots with a letter or digit first and last",
-            "refused 1:2 n3 items[2].spec.podCIDRs: invalid type: integer `7`, expected a sequence",
+            "1:2 Node/n1",
+            "1:2 Node/n5",
+            "refused 1:2 Node/N2 items[1].metadata.name: \"N2\" is not a name; accepted are up to 253 lower-case letters, digits, \"-\" and \".\", each part between dots with a letter or digit first and last",
+            "refused 1:2 Node/n3 items[2].spec.podCIDRs: invalid type: integer `7`, expected a sequence",
             "refused 1:2 ? items[3]: is not an object",
-            "ignored 1 v1/Pod",
+            "ignored 1 v1/Service",
         ]
     );
 }
@@ -132,11 +151,11 @@ status:
     assert_eq!(
         outline(text),
         [
-            "1:2 n1",
-            "unknown field 1:2 n1 metadata.label",
-            "unknown field 1:2 n1 spec.podCIDRS",
-            "unknown field 1:2 n1 spec.taints[0].valeu",
-            "unknown field 1:2 n1 status.addresses[0].adress",
+            "1:2 Node/n1",
+            "doubt 1:2 Node/n1 metadata.label: a Node has no such field; it says nothing",
+            "doubt 1:2 Node/n1 spec.podCIDRS: a Node has no such field; it says nothing",
+            "doubt 1:2 Node/n1 spec.taints[0].valeu: a Node has no such field; it says nothing",
+            "doubt 1:2 Node/n1 status.addresses[0].adress: a Node has no such field; it says nothing",
         ]
     );
 }
@@ -191,7 +210,7 @@ status:
     systemUUID: s
   runtimeHandlers: [{features: {recursiveReadOnlyMounts: true, userNamespaces: false}, name: ""}]
 "#;
-    assert_eq!(outline(text), ["1:2 n1"]);
+    assert_eq!(outline(text), ["1:2 Node/n1"]);
 }
 
 #[test]
@@ -203,9 +222,9 @@ fn a_value_of_the_wrong_type_is_refused_by_field_and_leaves_other_documents_alon
     assert_eq!(
         outline(&text),
         [
-            "1:1 n1",
-            "3:12 n1",
-            "refused 2:4 n2 spec.podCIDRs[1]: invalid type: integer `7`, expected a string",
+            "1:1 Node/n1",
+            "3:12 Node/n1",
+            "refused 2:4 Node/n2 spec.podCIDRs[1]: invalid type: integer `7`, expected a string",
         ]
     );
 }

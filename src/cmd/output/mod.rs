@@ -10,7 +10,10 @@ use crate::control::wire::Kind;
 use crate::control::{Answer, Page};
 use crate::visible::{visible, visible_json, visible_lines};
 
+mod explain;
+mod matrix;
 mod peers;
+mod policy;
 mod routes;
 mod status;
 mod table;
@@ -85,6 +88,28 @@ impl<W: Write> Printer<W> {
             Answer::Paths(Page { items, .. }) => self.list(items),
             Answer::Rejected(Page { items, .. }) => self.list(items),
             Answer::Kernel(Page { items, .. }) => self.list(items),
+            Answer::Policies(Page { items, .. }) => self.list(items),
+            Answer::Policy(view) => {
+                self.single(&**view, &view.full_name(), || policy::screen(view, color))
+            }
+            Answer::PodPolicies(view) => {
+                self.single(&**view, &view.pod, || policy::pod_screen(view, color))
+            }
+            Answer::Matrix(view) => {
+                let name = view.namespace.as_deref().unwrap_or("all");
+                self.single(&**view, name, || matrix::screen(view, color))
+            }
+            Answer::Findings(items) => self.list(items),
+            Answer::Hits(items) => self.list(items),
+            Answer::Endpoints(items) => self.list(items),
+            Answer::Explanation(view) => {
+                let name = view.verdict.to_string();
+                self.single(&**view, &name, || explain::screen(view, color))
+            }
+            Answer::Flows(Page { items, .. }) => self.list(items),
+            Answer::TestReport(view) => {
+                self.single(&**view, &view.file, || matrix::report_screen(view, color))
+            }
         }
     }
 

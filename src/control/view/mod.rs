@@ -8,15 +8,29 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+mod expect;
+mod explain;
 mod from_bgp;
+mod matrix;
 mod peers;
+mod policy;
 mod routes;
 mod status;
 
+pub use expect::{PolicyTestReport, RuleName, TestFailure};
+pub use explain::{
+    DeniedFlow, Explanation, FlowEnd, Judgement, KernelVerdict, Outcome, PolicyAsked, RouteTaken,
+    RuleAsked,
+};
 pub use from_bgp::refusal_words;
+pub use matrix::{Cell, CellVerdict, Group, Matrix};
 pub use peers::{
     FamilyCounts, FamilyTotals, MessageCounts, MessageTypes, Negotiated, NotificationSeen, Peer,
     PeerKind, SessionState, Timers,
+};
+pub use policy::{
+    Direction, Endpoint, EndpointState, FieldProblem, Finding, Level, PodPolicies, Policy,
+    PolicyRule, RuleHits,
 };
 pub use routes::{
     Attributes, Hop, KernelRoute, KernelState, Path, PathStatus, Rejected, Route, Target,

@@ -156,7 +156,7 @@ fn source_status(files: &FilesStatus) -> SourceStatus {
         kind: "files".to_owned(),
         path: files.path.display().to_string(),
         in_sync: files.in_sync,
-        nodes: files.nodes,
+        nodes: files.objects.nodes,
         changed: files.last_change.map(Into::into),
         changed_seconds: files.last_change.map(ago),
         errors: folder.chain(problems).collect(),

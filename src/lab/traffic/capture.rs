@@ -291,8 +291,15 @@ mod tests {
     #[test]
     fn only_what_crosses_both_uplinks_as_itself_is_plain() {
         let name = "demo".parse().expect("a good name");
-        let options =
-            Options { name, nodes: 2, tors: 1, pods: 1, dual_stack: false, tor: TorKind::Brindle };
+        let options = Options {
+            name,
+            nodes: 2,
+            tors: 1,
+            pods: 1,
+            dual_stack: false,
+            tor: TorKind::Brindle,
+            policy: None,
+        };
         let plan = Plan::new(&options).expect("within limits");
         let services = [(6, 7000), (17, 7001), (1, 8)];
         let of = |from| services.map(|(p, service)| (flow(from, "10.244.2.11", p, service), 1));

@@ -17,6 +17,7 @@ use super::plan::{Node, Plan, Pod};
 use super::state::Lab;
 
 pub mod capture;
+pub mod checks;
 pub mod icmp;
 pub mod probe;
 pub mod reason;

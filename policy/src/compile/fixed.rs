@@ -1,0 +1,190 @@
+//! The chains that every node has, whatever its endpoints: where packets come in, what is
+//! done with addresses that nobody has, and masquerading.
+
+use std::collections::BTreeSet;
+
+use super::sets::{self, Source, Sources};
+use super::{Built, DenyLog};
+use crate::address::{Cidr, Family};
+use crate::model::Side;
+use crate::names::{ChainName, Comment, Fixed};
+use crate::ruleset::{BuiltIn, Chain, Hook, Match, Purpose, Rule, Table, Target};
+
+/// ICMPv6 types that are always open: neighbour discovery and multicast listeners
+/// (policy-semantics 2.7; RFC 4861 §4, RFC 2710 §3, RFC 3810 §5).
+const ALWAYS_OPEN: [u8; 8] = [130, 131, 132, 133, 134, 135, 136, 143];
+
+/// Where a chain's hash is cut in the prefix of log messages.
+const SHOWN_OF_HASH: usize = 12;
+
+/// What the fixed chains depend on.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Ground {
+    /// The family.
+    pub(super) family: Family,
+    /// The ranges of this node's pods, apart from each other.
+    pub(super) local: BTreeSet<Cidr>,
+    /// Whether what leaves them for outside all ranges gets the node's address.
+    pub(super) masquerade: bool,
+    /// Whether other nodes' endpoints have addresses in them.
+    pub(super) is_shared: bool,
+    /// Who wants to know of dropped packets.
+    pub(super) deny_log: Option<DenyLog>,
+}
+
+impl Ground {
+    /// That of a node of which nothing is known.
+    pub(super) fn none(family: Family) -> Self {
+        let local = BTreeSet::new();
+        Self { family, local, masquerade: false, is_shared: false, deny_log: None }
+    }
+}
+
+/// The fixed chains, those of the dispatch apart.
+pub(super) fn chains(ground: &Ground) -> Vec<((Table, ChainName), Built)> {
+    let mut chains = vec![
+        ((Table::Filter, ChainName::fixed(Fixed::Forward)), forward(ground)),
+        ((Table::Filter, ChainName::fixed(Fixed::Input)), input(ground)),
+        ((Table::Filter, ChainName::fixed(Fixed::Sent)), sent(ground)),
+    ];
+    if has_masquerade(ground) {
+        let name = ChainName::fixed(Fixed::Postrouting);
+        chains.push(((Table::Nat, name), postrouting(ground)));
+    }
+    chains
+}
+
+/// The jumps to them. OUTPUT has none: a node's own packets to its pods always pass
+/// (policy-semantics 2.6).
+pub(super) fn hooks(ground: &Ground) -> BTreeSet<Hook> {
+    let hook = |table, from, to| Hook { table, from, to: ChainName::fixed(to) };
+    let mut hooks = BTreeSet::from([
+        hook(Table::Filter, BuiltIn::Forward, Fixed::Forward),
+        hook(Table::Filter, BuiltIn::Input, Fixed::Input),
+    ]);
+    if has_masquerade(ground) {
+        hooks.insert(hook(Table::Nat, BuiltIn::Postrouting, Fixed::Postrouting));
+    }
+    hooks
+}
+
+fn has_masquerade(ground: &Ground) -> bool {
+    ground.masquerade && !ground.local.is_empty()
+}
+
+/// Each end that is a local endpoint judges; an end that nobody has is closed.
+fn forward(ground: &Ground) -> Built {
+    let mut sources = Sources::new();
+    let mut rules = vec![rule(vec![Match::Established], Target::Accept)];
+    rules.extend(neighbours(ground.family));
+    rules.push(rule(Vec::new(), Target::Jump(ChainName::fixed(Fixed::From))));
+    rules.extend(unknown(ground, Fixed::Forward, Side::Source, &mut sources));
+    rules.push(rule(Vec::new(), Target::Jump(ChainName::fixed(Fixed::To))));
+    rules.extend(unknown(ground, Fixed::Forward, Side::Destination, &mut sources));
+    Built { chain: Chain { purpose: Purpose::Fixed, rules }, sources }
+}
+
+/// Packets for this host: those of its endpoints are judged by their egress, all others are
+/// left to the host's own rules.
+fn input(ground: &Ground) -> Built {
+    let mut sources = Sources::new();
+    let local = sets::note(&mut sources, Source::Local, ground.family);
+    let from_local = Match::InSet { side: Side::Source, set: local, negated: false };
+    let mut rules = neighbours(ground.family);
+    rules.extend([
+        rule(vec![Match::FromLoopback], Target::Return),
+        rule(vec![Match::Established, from_local], Target::Accept),
+        rule(vec![Match::Established], Target::Return),
+        rule(vec![Match::SourceIsLocal], Target::Return),
+        rule(Vec::new(), Target::Jump(ChainName::fixed(Fixed::From))),
+    ]);
+    rules.extend(unknown(ground, Fixed::Input, Side::Source, &mut sources));
+    Built { chain: Chain { purpose: Purpose::Fixed, rules }, sources }
+}
+
+/// What may leave its endpoint: now the other end judges, if it is here. An address of the
+/// host may lie among those of its pods (the gateway of a bridge) and is not closed.
+fn sent(ground: &Ground) -> Built {
+    let mut sources = Sources::new();
+    let mut rules = vec![rule(Vec::new(), Target::Jump(ChainName::fixed(Fixed::To)))];
+    for &cidr in &ground.local {
+        let to_host = vec![Match::In(Side::Destination, cidr), Match::DestinationIsLocal];
+        rules.push(rule(to_host, Target::Accept));
+    }
+    rules.extend(unknown(ground, Fixed::Sent, Side::Destination, &mut sources));
+    rules.push(rule(Vec::new(), Target::Accept));
+    Built { chain: Chain { purpose: Purpose::Fixed, rules }, sources }
+}
+
+fn postrouting(ground: &Ground) -> Built {
+    let mut sources = Sources::new();
+    let ranges = sets::note(&mut sources, Source::Ranges, ground.family);
+    let outside = Match::InSet { side: Side::Destination, set: ranges, negated: true };
+    let masquerade =
+        |cidr| rule(vec![Match::In(Side::Source, cidr), outside.clone()], Target::Masquerade);
+    let rules = ground.local.iter().copied().map(masquerade).collect();
+    Built { chain: Chain { purpose: Purpose::Fixed, rules }, sources }
+}
+
+/// Drops what has an address of this node's ranges that no endpoint owns.
+fn unknown(ground: &Ground, chain: Fixed, side: Side, sources: &mut Sources) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    for &cidr in &ground.local {
+        let mut matches = vec![Match::In(side, cidr)];
+        if ground.is_shared {
+            let set = sets::note(sources, Source::Elsewhere, ground.family);
+            matches.push(Match::InSet { side, set, negated: true });
+        }
+        let name = ChainName::fixed(chain);
+        let comment = Some(Comment::new(&["unknown"]));
+        rules.extend(drop_rules(&matches, &name, ground.deny_log, comment.as_ref()));
+    }
+    rules
+}
+
+fn neighbours(family: Family) -> Vec<Rule> {
+    match family {
+        Family::V4 => Vec::new(),
+        Family::V6 => {
+            ALWAYS_OPEN.iter().map(|kind| rule(vec![Match::Icmp6(*kind)], Target::Accept)).collect()
+        }
+    }
+}
+
+/// Tells of what `matches` hold for, not too often, and drops it.
+pub(super) fn drop_rules(
+    matches: &[Match],
+    chain: &ChainName,
+    deny_log: Option<DenyLog>,
+    comment: Option<&Comment>,
+) -> Vec<Rule> {
+    let drop = Rule { matches: matches.to_vec(), target: Target::Drop, comment: comment.cloned() };
+    log_rule(matches, "deny", chain, deny_log, comment).into_iter().chain([drop]).collect()
+}
+
+/// Tells of what `matches` hold for, not too often; `word` is what happens to it. `None` if
+/// nobody listens.
+pub(super) fn log_rule(
+    matches: &[Match],
+    word: &str,
+    chain: &ChainName,
+    deny_log: Option<DenyLog>,
+    comment: Option<&Comment>,
+) -> Option<Rule> {
+    let DenyLog { group, per_second } = deny_log?;
+    let place = chain.as_str().trim_start_matches(crate::names::CHAIN_MARK);
+    let prefix = match place.rsplit_once('-') {
+        Some((kind, hash)) => {
+            let shown: String = hash.chars().take(SHOWN_OF_HASH).collect();
+            Comment::new(&[word, kind, &shown])
+        }
+        None => Comment::new(&[word, place]),
+    };
+    let limit = Match::limit(per_second, per_second);
+    let matches = matches.iter().cloned().chain([limit]).collect();
+    Some(Rule { matches, target: Target::Log { group, prefix }, comment: comment.cloned() })
+}
+
+pub(super) fn rule(matches: Vec<Match>, target: Target) -> Rule {
+    Rule { matches, target, comment: None }
+}

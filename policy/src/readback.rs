@@ -1,1 +1,0 @@
-//! From what `iptables-save` and `ipset save` print to values.

@@ -1,1 +1,0 @@
-//! From values to the text that `iptables-restore` and `ipset restore` read.

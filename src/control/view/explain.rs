@@ -1,0 +1,198 @@
+//! What becomes of a flow, and why.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::Time;
+use super::policy::Direction;
+
+/// What becomes of the first packet of a connection, and why.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    /// What becomes of it.
+    pub verdict: Outcome,
+    /// Where it comes from.
+    pub source: FlowEnd,
+    /// Where it goes.
+    pub destination: FlowEnd,
+    /// `tcp`, `udp`, `sctp`, `icmp`.
+    pub protocol: String,
+    /// The destination port; absent where there is none, or where it was not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// The way from here to the destination, as this node's routing has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<RouteTaken>,
+    /// What the source's policies say.
+    pub egress: Judgement,
+    /// What the destination's policies say.
+    pub ingress: Judgement,
+    /// The nearest change that would turn the verdict round.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nearest: Option<String>,
+    /// Where the kernel would do something else than the policies say, which must not be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disagreements: Vec<String>,
+}
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Outcome {
+    /// It passes.
+    Allowed,
+    /// It is dropped.
+    Denied,
+}
+
+impl Outcome {
+    /// Whether it passes, as an outcome.
+    pub fn of(is_allowed: bool) -> Self {
+        if is_allowed { Outcome::Allowed } else { Outcome::Denied }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Outcome::Allowed => "allowed",
+            Outcome::Denied => "denied",
+        })
+    }
+}
+
+/// One end of a flow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FlowEnd {
+    /// The pod (`shop/cart-7d9`) or node (`node/n2`) that has the address; absent if nobody
+    /// known has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The address.
+    pub address: IpAddr,
+    /// The node that it is on, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+}
+
+/// The route that a packet takes from this node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RouteTaken {
+    /// This node.
+    pub node: String,
+    /// `10.244.3.0/24 via 10.0.0.3 dev eth0, learned from n3`.
+    pub text: String,
+    /// Whether there is one.
+    pub found: bool,
+}
+
+/// What the policies of one end say.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Judgement {
+    /// What becomes of it here.
+    pub verdict: Outcome,
+    /// The node where it is judged, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// Why, in a sentence.
+    pub reason: String,
+    /// The policy that decided, if one did: `NetworkPolicy shop/db-clients`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// The rule of it that decided, from zero; absent if none matched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<usize>,
+    /// Every policy that was asked, in order.
+    pub policies: Vec<PolicyAsked>,
+    /// What the kernel of this node would do, if the endpoint is here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<KernelVerdict>,
+}
+
+/// A policy that was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyAsked {
+    /// `NetworkPolicy shop/db-clients`.
+    pub policy: String,
+    /// The rules that were looked at, in order.
+    pub rules: Vec<RuleAsked>,
+}
+
+/// A rule that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RuleAsked {
+    /// Its place among the policy's rules of that direction, from zero.
+    pub rule: usize,
+    /// What it matches.
+    pub text: String,
+    /// Whether it matched.
+    pub matched: bool,
+    /// Why it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why_not: Option<String>,
+}
+
+/// What the kernel of this node would do, by the rules that it holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KernelVerdict {
+    /// What becomes of the packet; absent if its way could not be followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Outcome>,
+    /// The chain whose rule decided, or that the way was lost in.
+    pub chain: String,
+    /// The place of the rule in it, from one as `iptables -L --line-numbers` counts; absent if
+    /// no rule decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<usize>,
+    /// What it does, or why the way was lost.
+    pub target: String,
+    /// Packets that it matched since its chain was last written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packets: Option<u64>,
+    /// Their octets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+}
+
+/// A flow that this node denied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeniedFlow {
+    /// Which it is; each later one has a greater number.
+    pub sequence: u64,
+    /// When it was last denied.
+    pub at: Time,
+    /// Which side's policies denied it.
+    pub direction: Direction,
+    /// Where it came from.
+    pub source: FlowEnd,
+    /// From which port, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_port: Option<u16>,
+    /// Where it went.
+    pub destination: FlowEnd,
+    /// To which port, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination_port: Option<u16>,
+    /// `tcp`, `udp`, `sctp`, `icmp`, or a number.
+    pub protocol: String,
+    /// The policy that denied it: `NetworkPolicy shop/db-clients`; absent if it was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// The rule of it, from zero; absent if none matched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<usize>,
+    /// Why, in a sentence.
+    pub reason: String,
+    /// How many packets of it were told.
+    pub count: u64,
+}

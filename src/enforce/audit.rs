@@ -1,0 +1,140 @@
+//! What others changed of ours, told in words.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use brindle_policy::diff::diff;
+use brindle_policy::readback::Installed;
+use brindle_policy::ruleset::{ChainOp, Hook, Plan, Ruleset, SetOp};
+
+use crate::visible::visible;
+
+/// How many things of a kind are named; of more, only their number is told.
+const MOST_NAMED: usize = 3;
+
+/// What has to change so that the kernel holds what is wanted; empty if it does.
+pub fn drift(want: &Ruleset, have: &Installed) -> Plan {
+    diff(want, have)
+}
+
+/// Something of ours that somebody else changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tampering {
+    /// What kind of thing it is.
+    pub kind: Kind,
+    /// What was found, in words for operators.
+    pub what: String,
+    /// The processes that changed rules just before, where the kernel told: `nft (4711)`.
+    pub culprit: Option<String>,
+}
+
+/// What was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Our chains, some of them.
+    Chain,
+    /// Our jump from a chain of the kernel.
+    Jump,
+    /// Our sets.
+    Set,
+    /// All of our chains are gone.
+    Ruleset,
+}
+
+impl Kind {
+    /// As metrics call it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Chain => "chain",
+            Kind::Jump => "jump",
+            Kind::Set => "set",
+            Kind::Ruleset => "ruleset_replaced",
+        }
+    }
+}
+
+impl fmt::Display for Tampering {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        match &self.culprit {
+            Some(culprit) => write!(f, "; changed by {}", visible(culprit)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What `plan`, made by [`drift`], puts right in `have`. `culprits` are the processes that
+/// were heard of.
+pub fn tampering(plan: &Plan, have: &Installed, culprits: &BTreeSet<String>) -> Vec<Tampering> {
+    let culprit = culprits.iter().cloned().collect::<Vec<_>>().join(", ");
+    let culprit = (!culprit.is_empty()).then_some(culprit);
+    let mut found = Vec::new();
+    let mut tell = |kind, what| found.push(Tampering { kind, what, culprit: culprit.clone() });
+    let chains = plan.chains.iter().flat_map(|(table, ops)| ops.iter().map(move |op| (*table, op)));
+    let all_gone = have.chains.is_empty();
+    let chains: Vec<String> = chains
+        .map(|(table, (name, op))| {
+            let is_there = have.chains.contains_key(&(table, name.clone()));
+            let how = match (op, is_there) {
+                (ChainOp::Write(_), true) => "was changed",
+                (ChainOp::Write(_), false) => "is gone",
+                (ChainOp::Remove, _) => "is not wanted",
+            };
+            format!("{table} {name} {how}")
+        })
+        .collect();
+    if all_gone && !chains.is_empty() {
+        tell(Kind::Ruleset, format!("all our {} chains are gone", plan.family));
+    } else if !chains.is_empty() {
+        tell(Kind::Chain, listed(plan, "chains", &chains));
+    }
+    let jumps = plan.hook.iter().map(|hook| jump(hook, have));
+    let unwanted = plan.unhook.iter().map(|hook| format!("{} is not wanted", name(hook)));
+    let jumps: Vec<String> = jumps.chain(unwanted).collect();
+    if !jumps.is_empty() {
+        tell(Kind::Jump, listed(plan, "jumps", &jumps));
+    }
+    let sets = plan.sets.iter().map(set);
+    let sets: Vec<String> =
+        sets.chain(plan.destroy.iter().map(|name| format!("{name} is not wanted"))).collect();
+    if !sets.is_empty() {
+        tell(Kind::Set, listed(plan, "sets", &sets));
+    }
+    found
+}
+
+fn listed(plan: &Plan, things: &str, all: &[String]) -> String {
+    let named = all.iter().take(MOST_NAMED).cloned().collect::<Vec<_>>().join(", ");
+    let more = match all.len().saturating_sub(MOST_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{} {things}: {named}{more}", plan.family)
+}
+
+fn name(hook: &Hook) -> String {
+    format!("{} {}", hook.table, hook.from.as_str())
+}
+
+fn jump(hook: &Hook, have: &Installed) -> String {
+    let there: Vec<_> = have.hooks.iter().filter(|one| one.hook == *hook).collect();
+    match there[..] {
+        [] => format!("{} has lost its jump", name(hook)),
+        [one] => match one.before.first() {
+            Some(rule) => format!("{} has a rule before our jump: {}", name(hook), visible(rule)),
+            None => format!("{} has another jump of ours before ours", name(hook)),
+        },
+        [_, _, ..] => format!("{} has {} jumps of ours", name(hook), there.len()),
+    }
+}
+
+fn set(op: &SetOp) -> String {
+    match op {
+        SetOp::Create(set, _) => format!("{set} is gone"),
+        SetOp::Recreate(set, _) => format!("{set} is of another type"),
+        SetOp::Replace(set, _) => format!("{set} holds something else"),
+        SetOp::Change { set, remove, add } => {
+            format!("{set} lacks {} members and has {} too many", add.len(), remove.len())
+        }
+    }
+}

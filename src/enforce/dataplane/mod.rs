@@ -1,0 +1,445 @@
+//! Carries plans out in the kernel, and reads what it holds.
+//!
+//! ```text
+//!  Plan ─► jumps that go ─► sets that come ─► chains ─► jumps that come ─► sets that go
+//!             iptables       ipset restore   iptables-   iptables          ipset restore
+//!                                            restore
+//! ```
+//!
+//! Each step needs the one before; what a step could not do is told, and the steps after it
+//! are done only if nothing is open then that should be closed.
+
+mod backend;
+mod command;
+mod figures;
+mod hooks;
+mod ipset;
+mod iptables;
+mod leftovers;
+mod own;
+mod probe;
+mod sets;
+mod trial;
+mod words;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use brindle_policy::names::{ChainName, SetName};
+use brindle_policy::readback::{self, Installed};
+use brindle_policy::render;
+use brindle_policy::ruleset::{ChainOp, Plan, Purpose, SetOp, Table};
+use brindle_policy::{Family, Ruleset};
+
+use super::{Backend, BackendChoice};
+use backend::Installed as Programs;
+use command::Runner;
+use hooks::{Hooks, Placed};
+use ipset::Ipset;
+use iptables::Iptables;
+
+pub use backend::Unavailable;
+pub use command::CommandError;
+pub use figures::{Figures, Op, Tally};
+pub use own::OwnWrites;
+
+/// What can be set otherwise than usual, for tests.
+#[derive(Clone, Debug)]
+pub struct Tuning {
+    /// The folders that programs are looked for in.
+    pub search: Vec<PathBuf>,
+    /// How long a program may take before it is killed; five sixths of it are spent waiting
+    /// for the xtables lock.
+    pub limit: Duration,
+}
+
+impl Default for Tuning {
+    /// PATH and the places of system programs; thirty seconds.
+    fn default() -> Self {
+        Self { search: backend::search_path(), limit: Duration::from_secs(30) }
+    }
+}
+
+/// The iptables and ipset programs of this host, and which backend is used. It works in the
+/// network namespace of the thread that calls it.
+#[derive(Debug)]
+pub struct Dataplane {
+    backend: Backend,
+    why: &'static str,
+    tables: BTreeMap<Family, Iptables>,
+    /// The same of the backend that is not used; nothing if it is not installed.
+    elsewhere: BTreeMap<Family, Iptables>,
+    ipset: Ipset,
+    hooks: Hooks,
+    /// Sets that go as soon as no rule uses them.
+    doomed: BTreeMap<Family, BTreeSet<SetName>>,
+    own: OwnWrites,
+    figures: Figures,
+}
+
+/// What became of a plan.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Applied {
+    /// Chains that the kernel refused; what closes stands in their place.
+    pub broken_chains: Vec<BrokenChain>,
+    /// Sets that the kernel refused; they hold less than they should.
+    pub broken_sets: Vec<BrokenSet>,
+    /// What may open what we close, and is left alone.
+    pub warnings: Vec<String>,
+    /// The kernel held something else than the plan took for granted: it is to be read, and
+    /// compared with what is wanted.
+    pub is_astray: bool,
+}
+
+/// A chain that the kernel refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokenChain {
+    /// Its table.
+    pub table: Table,
+    /// Its name.
+    pub chain: ChainName,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Which rule was refused, and how.
+    pub why: String,
+}
+
+/// A set that the kernel refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokenSet {
+    /// Its name.
+    pub set: SetName,
+    /// How.
+    pub why: String,
+}
+
+/// Why a plan was not carried out. What was done of it before stands; no table is half
+/// written. What the kernel holds is to be read again.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// A set operation could not be done.
+    #[error("cannot write sets: {0}")]
+    Sets(#[source] CommandError),
+    /// A table could not be written.
+    #[error("cannot write the {family} {table} table: {error}")]
+    Chains {
+        /// The family.
+        family: Family,
+        /// The table.
+        table: Table,
+        /// Why.
+        #[source]
+        error: CommandError,
+    },
+    /// A jump of ours could not be placed or removed.
+    #[error("{0}")]
+    Hook(String),
+    /// The kernel has not got the family.
+    #[error("the kernel has no {0}")]
+    NoFamily(Family),
+}
+
+impl ApplyError {
+    /// Whether only the xtables lock, held by another program, is in the way.
+    pub fn is_lock_held(&self) -> bool {
+        match self {
+            ApplyError::Chains { error, .. } => error.is_lock_held(),
+            ApplyError::Sets(_) | ApplyError::Hook(_) | ApplyError::NoFamily(_) => false,
+        }
+    }
+}
+
+impl Dataplane {
+    /// Finds the programs, the backend that this host uses, and whether the kernel has what
+    /// rules need; to be called once.
+    ///
+    /// # Errors
+    /// With the name of what is missing: a program, or a module of the kernel.
+    pub async fn detect(choice: BackendChoice) -> Result<Self, Unavailable> {
+        Self::detect_tuned(choice, Tuning::default()).await
+    }
+
+    /// The same with other than usual settings.
+    ///
+    /// # Errors
+    /// As [`Dataplane::detect`].
+    pub async fn detect_tuned(choice: BackendChoice, tuning: Tuning) -> Result<Self, Unavailable> {
+        let Tuning { search, limit } = tuning;
+        let (own, figures) = (OwnWrites::default(), Figures::default());
+        let runner = Runner { limit, own: own.clone(), figures: figures.clone() };
+        let families = backend::families();
+        let programs = Programs::find(&search, &families, &runner).await;
+        let tables = |backend| tables(&programs, backend, &runner);
+        let all = |backend| tables(backend).into_values().collect();
+        let ipset = backend::find(&search, "ipset");
+        let chosen = backend::choose(choice, &programs, all).await;
+        let missing = || "ipset".to_owned();
+        let (chosen, program) = match (chosen, ipset) {
+            (Ok(chosen), Some(program)) => (chosen, program),
+            (Ok(_), None) => return Err(Unavailable::Programs([missing()].into())),
+            (Err(Unavailable::Programs(mut names)), None) => {
+                names.insert(missing());
+                return Err(Unavailable::Programs(names));
+            }
+            (Err(error), _) => return Err(error),
+        };
+        let (backend, why) = chosen;
+        let other = match backend {
+            Backend::Nft => Backend::Legacy,
+            Backend::Legacy => Backend::Nft,
+        };
+        let (tables, elsewhere) = (tables(backend), tables(other));
+        let commands = tables.iter().map(|(family, iptables)| {
+            // Once in the life of a process, for each family.
+            let path = iptables.programs.command.to_string_lossy().into_owned();
+            (*family, &*path.leak())
+        });
+        let dataplane = Self {
+            backend,
+            why,
+            hooks: Hooks::new(commands.collect(), own.clone(), figures.clone(), limit),
+            tables,
+            elsewhere,
+            ipset: Ipset { program, runner },
+            doomed: BTreeMap::new(),
+            own,
+            figures,
+        };
+        probe::probe(&dataplane.tables, &dataplane.ipset).await?;
+        tracing::info!(%backend, why, "found iptables");
+        Ok(dataplane)
+    }
+
+    /// The backend in use.
+    pub fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    /// Why it is that one, for operators.
+    pub fn why(&self) -> &'static str {
+        self.why
+    }
+
+    /// The families that the kernel has.
+    pub fn families(&self) -> Vec<Family> {
+        self.tables.keys().copied().collect()
+    }
+
+    /// What a [`Monitor`](super::monitor::Monitor) needs.
+    pub fn watched(&self) -> Watched {
+        Watched {
+            backend: self.backend,
+            tables: self.tables.clone(),
+            ipset: self.ipset.clone(),
+            own: self.own.clone(),
+        }
+    }
+
+    /// What programs were run, and for how long.
+    pub fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    /// What the kernel holds of ours for one family, with counters.
+    ///
+    /// # Errors
+    /// If a program fails, or the kernel has not got the family.
+    pub async fn read(&self, family: Family) -> Result<Installed, ApplyError> {
+        let iptables = self.tables.get(&family).ok_or(ApplyError::NoFamily(family))?;
+        let failed = |error| ApplyError::Chains { family, table: Table::Filter, error };
+        let saved = iptables.save().await.map_err(failed)?;
+        let sets = self.ipset.save().await.map_err(ApplyError::Sets)?;
+        let mut installed = Installed::new(family);
+        for table in Table::ALL {
+            readback::read_tables(&mut installed, table, iptables::table(&saved, table));
+        }
+        readback::read_sets(&mut installed, &sets);
+        Ok(installed)
+    }
+
+    /// Carries out a plan; an empty one costs nothing.
+    ///
+    /// # Errors
+    /// If a step fails as a whole. The steps after it are not done.
+    pub async fn apply(&mut self, plan: &Plan) -> Result<Applied, ApplyError> {
+        let family = plan.family;
+        let iptables = self.tables.get(&family).ok_or(ApplyError::NoFamily(family))?;
+        let mut applied = Applied::default();
+        for hook in &plan.unhook {
+            self.hooks.remove(family, hook).await.map_err(ApplyError::Hook)?;
+        }
+        let filled = sets::fill(&self.ipset, family, &plan.sets).await.map_err(ApplyError::Sets)?;
+        applied.broken_sets = filled.broken;
+        applied.is_astray = filled.is_astray;
+        for (table, ops) in &plan.chains {
+            let broken = write(iptables, *table, ops).await;
+            let failed = |error| ApplyError::Chains { family, table: *table, error };
+            applied.broken_chains.extend(broken.map_err(failed)?);
+        }
+        for hook in &plan.hook {
+            match self.hooks.place(family, hook).await.map_err(ApplyError::Hook)? {
+                Placed::First => {}
+                Placed::Behind(rule) => applied.warnings.push(behind(plan.family, hook, &rule)),
+            }
+        }
+        self.destroy(plan).await?;
+        Ok(applied)
+    }
+
+    /// Removes the sets that a plan does not want any more, and those of earlier plans that
+    /// were still in use then.
+    async fn destroy(&mut self, plan: &Plan) -> Result<(), ApplyError> {
+        let doomed = self.doomed.entry(plan.family).or_default();
+        for op in &plan.sets {
+            doomed.remove(set_of(op));
+        }
+        doomed.extend(plan.destroy.iter().cloned());
+        for pause in [0, 5, 20, 50].map(Duration::from_millis) {
+            if doomed.is_empty() {
+                break;
+            }
+            tokio::time::sleep(pause).await;
+            *doomed = sets::destroy(&self.ipset, doomed).await.map_err(ApplyError::Sets)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the backend that is not used holds something of ours, from before.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn has_leftovers_elsewhere(&self) -> Result<bool, CommandError> {
+        Ok(backend::Evidence::gather(self.elsewhere.values()).await?.own > 0)
+    }
+
+    /// Takes everything of ours out of the backend that is not used; to be called when all
+    /// that is wanted is in the one that is. Returns how many chains and jumps there were.
+    ///
+    /// # Errors
+    /// If it cannot be read or written.
+    pub async fn remove_leftovers_elsewhere(&mut self) -> Result<usize, CommandError> {
+        let mut removed = 0;
+        for iptables in self.elsewhere.values() {
+            removed += leftovers::remove(iptables).await.map_err(|refused| refused.error)?;
+        }
+        Ok(removed)
+    }
+
+    /// What the kernel would have to change to hold what is wanted.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn drift(&self, want: &Ruleset) -> Result<(Plan, Installed), ApplyError> {
+        let have = self.read(want.family).await?;
+        Ok((super::audit::drift(want, &have), have))
+    }
+}
+
+/// What is needed to notice changes by others; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    backend: Backend,
+    tables: BTreeMap<Family, Iptables>,
+    ipset: Ipset,
+    own: OwnWrites,
+}
+
+impl Watched {
+    /// The backend in use.
+    pub fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    /// The families that the kernel has.
+    pub fn families(&self) -> Vec<Family> {
+        self.tables.keys().copied().collect()
+    }
+
+    /// Which changes are our own.
+    pub fn own_writes(&self) -> OwnWrites {
+        self.own.clone()
+    }
+
+    /// All tables of a family that are in use, as `iptables-save` prints them.
+    ///
+    /// # Errors
+    /// If that program fails.
+    pub async fn chains(&self, family: Family) -> Result<BTreeMap<String, String>, CommandError> {
+        match self.tables.get(&family) {
+            Some(iptables) => iptables.save().await,
+            None => Ok(BTreeMap::new()),
+        }
+    }
+
+    /// Name, type and size of all our sets.
+    ///
+    /// # Errors
+    /// If `ipset` fails.
+    pub async fn sets(&self) -> Result<String, CommandError> {
+        self.ipset.headers().await
+    }
+}
+
+fn tables(
+    programs: &Programs,
+    backend: Backend,
+    runner: &Runner,
+) -> BTreeMap<Family, Iptables> {
+    let Ok(found) = programs.of(backend) else { return BTreeMap::new() };
+    let iptables = |(family, programs): (&Family, &iptables::Programs)| {
+        let (programs, runner) = (programs.clone(), runner.clone());
+        (*family, Iptables { backend, family: *family, programs, runner })
+    };
+    found.iter().map(iptables).collect()
+}
+
+/// Writes the chains of one table. If the kernel refuses some of them, they are written again
+/// with what closes in their place; those are returned.
+async fn write(
+    iptables: &Iptables,
+    table: Table,
+    ops: &BTreeMap<ChainName, ChainOp>,
+) -> Result<Vec<BrokenChain>, CommandError> {
+    let mut plan = Plan::new(iptables.family);
+    plan.chains.insert(table, ops.clone());
+    let Some(text) = render::tables(&plan).remove(&table) else { return Ok(Vec::new()) };
+    let Err(refused) = iptables.restore(&text).await else { return Ok(Vec::new()) };
+    if !refused.error.is_about_content() {
+        return Err(refused.error);
+    }
+    let broken = trial::broken(iptables, table, ops, &refused, &text).await?;
+    if broken.is_empty() {
+        return Err(refused.error);
+    }
+    let mut ops = ops.clone();
+    for bad in &broken {
+        let Some(ChainOp::Write(chain)) = ops.get(&bad.chain) else { continue };
+        let Some(closed) = trial::closed(chain) else { return Err(refused.error) };
+        ops.insert(bad.chain.clone(), ChainOp::Write(Arc::new(closed)));
+    }
+    plan.chains.insert(table, ops);
+    for text in render::tables(&plan).values() {
+        iptables.restore(text).await.map_err(|refused| refused.error)?;
+    }
+    Ok(broken)
+}
+
+fn set_of(op: &SetOp) -> &SetName {
+    match op {
+        SetOp::Create(set, _)
+        | SetOp::Replace(set, _)
+        | SetOp::Recreate(set, _)
+        | SetOp::Change { set, .. } => set,
+    }
+}
+
+fn behind(family: Family, hook: &brindle_policy::ruleset::Hook, rule: &str) -> String {
+    let rule = crate::visible::visible(rule);
+    format!(
+        "in {family} {} {}, another program keeps this rule before our jump: {rule}",
+        hook.table,
+        hook.from.as_str()
+    )
+}

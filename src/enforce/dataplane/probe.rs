@@ -1,0 +1,113 @@
+//! Whether the kernel has what our rules and sets need, found out by trying: what a module
+//! brings may as well be built in, or be there and not for us.
+
+use std::collections::BTreeMap;
+
+use brindle_policy::Family;
+use brindle_policy::model::{Protocol, Side};
+use brindle_policy::names::{Comment, SetName};
+use brindle_policy::render;
+use brindle_policy::ruleset::{Match, Members, Rule, SetOp, Table, Target};
+
+use super::backend::{Evidence, Unavailable};
+use super::ipset::Ipset;
+use super::iptables::Iptables;
+use super::{sets, trial};
+
+/// Tries every kind of rule and set. Where rules of ours are in use already it tries nothing,
+/// and so changes nothing.
+///
+/// # Errors
+/// With the module that is missing.
+pub(super) async fn probe(
+    tables: &BTreeMap<Family, Iptables>,
+    ipset: &Ipset,
+) -> Result<(), Unavailable> {
+    for (family, iptables) in tables {
+        // Sets can be read where ip_set is there; this needs nothing else.
+        ipset.headers().await.map_err(|error| kernel("ip_set", error.complaint(), error))?;
+        if Evidence::gather([iptables]).await?.own > 0 {
+            continue;
+        }
+        let names = kinds(*family).map(|(_, name, _)| name);
+        let tried = try_all(*family, iptables, ipset).await;
+        let gone = sets::destroy(ipset, &names.into_iter().collect()).await;
+        tried?;
+        gone?;
+    }
+    Ok(())
+}
+
+async fn try_all(family: Family, iptables: &Iptables, ipset: &Ipset) -> Result<(), Unavailable> {
+    let kinds = kinds(family);
+    for (module, name, members) in kinds.clone() {
+        // One may be left from a try that was cut short.
+        sets::destroy(ipset, &[name.clone()].into()).await?;
+        let create = render::sets_up(&[SetOp::Create(name, members)], family);
+        let created = ipset.restore(&create).await;
+        created.map_err(|broke| kernel(module, broke.error.complaint(), broke.error))?;
+    }
+    let rules = rules(family, &kinds[0].1, &kinds[2].1);
+    let of = |table| rules.iter().filter(move |(of, ..)| *of == table);
+    for table in [Table::Filter] {
+        let all = of(table).map(|(_, _, rule)| rule);
+        if trial::accepts(iptables, table, all).await.is_ok() {
+            continue;
+        }
+        for (_, module, rule) in of(table) {
+            let tried = trial::accepts(iptables, table, [rule]).await;
+            tried.map_err(|refused| kernel(module, refused.error.complaint(), refused.error))?;
+        }
+    }
+    Ok(())
+}
+
+/// A set of each type, and the module that brings it.
+fn kinds(family: Family) -> [(&'static str, SetName, Members); 3] {
+    let name = |kind| SetName::of(kind, family, &["probe"]);
+    [
+        ("ip_set_hash_ip", name('p'), Members::Addresses([].into())),
+        ("ip_set_hash_net", name('q'), Members::Blocks([].into())),
+        ("ip_set_hash_ipport", name('r'), Members::Ports([].into())),
+    ]
+}
+
+/// A rule of each kind, and the module that brings it.
+fn rules(family: Family, set: &SetName, ports: &SetName) -> Vec<(Table, &'static str, Rule)> {
+    let comment = Comment::new(&["probe"]);
+    let rule = |table, module, matches, target| {
+        (table, module, Rule { matches, target, comment: Some(comment.clone()) })
+    };
+    let drop = |module, matches| rule(Table::Filter, module, matches, Target::Drop);
+    let set = Match::InSet { side: Side::Source, set: set.clone(), negated: false };
+    let mut rules = vec![
+        // Its comment is that of every rule.
+        drop("xt_comment", Vec::new()),
+        drop("xt_set", vec![set]),
+        drop("xt_set", vec![Match::PortIn(Side::Destination, ports.clone())]),
+        drop("xt_conntrack", vec![Match::Established]),
+        drop("xt_addrtype", vec![Match::SourceIsLocal]),
+        drop(
+            "xt_multiport",
+            vec![Match::Ports(Side::Destination, Protocol::Tcp, vec![(1, 1), (3, 5)])],
+        ),
+        rule(
+            Table::Filter,
+            "xt_limit or nfnetlink_log",
+            vec![Match::Limit { per_second: 1, burst: 1 }],
+            Target::Log { group: 98, prefix: comment.clone() },
+        ),
+    ];
+    if family == Family::V6 {
+        rules.push(drop("ip6_tables", vec![Match::Icmp6(135)]));
+    }
+    rules
+}
+
+fn kernel(module: &'static str, why: &str, error: super::CommandError) -> Unavailable {
+    let why = why.lines().map(str::trim).find(|line| !line.is_empty());
+    match why {
+        Some(why) => Unavailable::Kernel { module, why: why.to_owned() },
+        None => Unavailable::Program(error),
+    }
+}

@@ -1,0 +1,192 @@
+//! What others see of the policy half: how it is doing, and how long things took.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use brindle_policy::{Change, Family, PodKey, PolicyId};
+
+use super::Backend;
+
+/// How the policy half is doing; replaced as a whole whenever something changes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EnforceStatus {
+    /// Which iptables is in use; `None` before it is known.
+    pub backend: Option<Backend>,
+    /// Why nothing is programmed, if so: a program or a kernel module is missing.
+    pub unavailable: Option<String>,
+    /// Every source has told all it has, and it is in the kernel.
+    pub ready: bool,
+    /// Local endpoints whose chains are in the kernel.
+    pub programmed: usize,
+    /// Local endpoints that wait for theirs; they are closed.
+    pub pending: Vec<PodKey>,
+    /// Since when writing fails, and why.
+    pub failing: Option<(SystemTime, String)>,
+    /// Policies that could not be installed whole; the pods that they govern are closed as far
+    /// as these would have opened them.
+    pub broken: Vec<(PolicyId, String)>,
+    /// What was found changed by others and was put right again.
+    pub repairs: u64,
+    /// The last repair: when, and what was found, with the process where the kernel told it.
+    pub last_repair: Option<(SystemTime, String)>,
+    /// What others do that may open what we close, such as a rule before ours; told once each.
+    pub warnings: Vec<String>,
+    /// Time from a change's arrival to the kernel's acknowledgement, latest thousand, sorted.
+    pub latencies: Vec<Duration>,
+    /// Sizes by family: chains, rules, sets, set members.
+    pub sizes: Vec<(Family, [usize; 4])>,
+    /// The same times since the start, by what changed (`policy_latency_seconds`).
+    pub latency: BTreeMap<Trigger, Timings>,
+    /// How long carrying out a plan took, by family (`policy_apply_seconds`).
+    pub applying: BTreeMap<Family, Timings>,
+    /// Plans that the kernel took, and that failed.
+    pub applied: [u64; 2],
+    /// Repaired things, by what they are: chain, jump, set (`policy_repairs_total`).
+    pub repaired: BTreeMap<&'static str, u64>,
+    /// Connections cut (`conntrack_flushed_total`).
+    pub flushed: Flushed,
+    /// Denied packets that the kernel told (`nflog_messages_total`), and times that it had
+    /// more to tell than there was room for (`nflog_lost_total`).
+    pub denied: [u64; 2],
+}
+
+impl EnforceStatus {
+    /// How long writing may fail before we are not ready any more (operations 5).
+    pub const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// Whether what is wanted is enforced: told once, and since then not failing for longer
+    /// than [`EnforceStatus::PATIENCE`] before `now`. For `/readyz`.
+    pub fn is_ready(&self, now: SystemTime) -> bool {
+        let patience_is_over = self.failing.as_ref().is_some_and(|(since, _)| {
+            now.duration_since(*since).is_ok_and(|failed| failed >= Self::PATIENCE)
+        });
+        self.ready && self.unavailable.is_none() && !patience_is_over
+    }
+
+    /// The time that of a hundred changes so many took at most, of the latest thousand; `None`
+    /// before the first.
+    pub fn percentile(&self, of_hundred: usize) -> Option<Duration> {
+        let last = self.latencies.len().checked_sub(1)?;
+        self.latencies.get((last * of_hundred).div_ceil(100)).copied()
+    }
+}
+
+/// Connections that were cut: conntrack entries deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flushed {
+    /// What the policies would not let begin any more (`policy.establishedFlows: recheck`).
+    pub denied: u64,
+    /// Their address was given to another pod.
+    pub reused: u64,
+}
+
+/// What kind of change it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Trigger {
+    /// A pod.
+    Pod,
+    /// A namespace.
+    Namespace,
+    /// A node.
+    Node,
+    /// A policy.
+    Policy,
+    /// The first time that everything was told.
+    InSync,
+}
+
+impl Trigger {
+    /// What `change` is about.
+    pub fn of(change: &Change) -> Self {
+        match change {
+            Change::PodApplied(_) | Change::PodDeleted(_) => Trigger::Pod,
+            Change::NamespaceApplied(_) | Change::NamespaceDeleted(_) => Trigger::Namespace,
+            Change::NodeApplied(_) | Change::NodeDeleted(_) => Trigger::Node,
+            Change::PolicyApplied(_) | Change::PolicyDeleted(_) => Trigger::Policy,
+            Change::InSync => Trigger::InSync,
+        }
+    }
+
+    /// As metrics call it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Trigger::Pod => "pod",
+            Trigger::Namespace => "namespace",
+            Trigger::Node => "node",
+            Trigger::Policy => "policy",
+            Trigger::InSync => "in_sync",
+        }
+    }
+}
+
+impl fmt::Display for Trigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How often something took how long: a histogram as Prometheus has them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timings {
+    /// How often it took at most [`Timings::BOUNDS`] of the same index and longer than that
+    /// before; the last counts what took longer than all.
+    pub counts: [u64; Timings::BOUNDS.len() + 1],
+    /// All together.
+    pub total: Duration,
+}
+
+impl Timings {
+    /// Where the buckets end, in milliseconds.
+    pub const BOUNDS: [u64; 12] = [2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 30_000];
+
+    /// It took so long once more.
+    pub fn add(&mut self, took: Duration) {
+        let bucket = Self::BOUNDS.partition_point(|bound| Duration::from_millis(*bound) < took);
+        self.counts[bucket] += 1;
+        self.total += took;
+    }
+
+    /// How often it was.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_falls_into_the_bucket_that_ends_at_or_after_it() {
+        for (millis, bucket) in [(0, 0), (2, 0), (3, 1), (30_000, 11), (30_001, 12)] {
+            let mut timings = Timings::default();
+            timings.add(Duration::from_millis(millis));
+            assert_eq!(timings.counts.iter().position(|count| *count == 1), Some(bucket));
+            assert_eq!((timings.count(), timings.total), (1, Duration::from_millis(millis)));
+        }
+    }
+
+    #[test]
+    fn failing_for_thirty_seconds_is_not_ready() {
+        let start = SystemTime::UNIX_EPOCH;
+        let mut status = EnforceStatus { ready: true, ..EnforceStatus::default() };
+        assert!(status.is_ready(start));
+        status.failing = Some((start, "no lock".to_owned()));
+        for (seconds, ready) in [(0, true), (29, true), (30, false), (90, false)] {
+            assert_eq!(status.is_ready(start + Duration::from_secs(seconds)), ready, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn a_percentile_is_one_of_the_times() {
+        let status = EnforceStatus {
+            latencies: (1..=200).map(Duration::from_millis).collect(),
+            ..EnforceStatus::default()
+        };
+        assert_eq!(status.percentile(0), Some(Duration::from_millis(1)));
+        assert_eq!(status.percentile(50), Some(Duration::from_millis(101)));
+        assert_eq!(status.percentile(100), Some(Duration::from_millis(200)));
+        assert_eq!(EnforceStatus::default().percentile(99), None);
+    }
+}

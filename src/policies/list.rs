@@ -1,0 +1,115 @@
+//! Policies: all, one, those of a pod.
+
+use brindle_policy::model::{Pod, Policy};
+use brindle_policy::{Direction, World};
+
+use super::words::{policy_name, rules};
+use super::{Known, find};
+use crate::control::{Failure, Page, PageRequest, view};
+
+/// The policies of a namespace or of all, by name.
+pub(super) fn list(
+    known: &Known<'_>,
+    namespace: Option<&str>,
+    page: &PageRequest,
+) -> Result<Page<view::Policy>, Failure> {
+    if let Some(name) = namespace {
+        known_namespace(known.world, name)?;
+    }
+    let mut named: Vec<(String, &Policy)> = known
+        .world
+        .policies()
+        .filter(|policy| namespace.is_none_or(|only| policy.namespace() == Some(only)))
+        .map(|policy| (policy_name(&policy.id), &**policy))
+        .filter(|(name, _)| page.after.as_ref().is_none_or(|after| name > after))
+        .collect();
+    named.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let next = named.get(page.limit).and_then(|_| named.get(page.limit.checked_sub(1)?));
+    let next = next.map(|(name, _)| name.clone());
+    let items = named.iter().take(page.limit).map(|(_, policy)| shown(known, policy)).collect();
+    Ok(Page { items, next })
+}
+
+/// Fails for a namespace in which there is nothing at all: its name is mistyped.
+pub(super) fn known_namespace(world: &World, name: &str) -> Result<(), Failure> {
+    let is_known = world.namespace(name).is_some()
+        || world.pods().any(|pod| *pod.key.namespace == *name)
+        || world.policies().any(|policy| policy.namespace() == Some(name));
+    if is_known {
+        return Ok(());
+    }
+    let mut names: Vec<&str> = world.namespaces().map(|namespace| &*namespace.name).collect();
+    names.sort_unstable();
+    let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    Err(Failure::NotFound(format!("there is no namespace {name}; there are: {names}")))
+}
+
+/// One policy, with the endpoints that it governs.
+pub(super) fn show(known: &Known<'_>, name: &str) -> Result<view::Policy, Failure> {
+    let policy = find::policy(known.world, name)?;
+    let endpoints = known.world.members(&policy.subject).map(|pod| pod.key.to_string()).collect();
+    Ok(view::Policy { endpoints, ..shown(known, policy) })
+}
+
+/// The policies that govern a pod.
+pub(super) fn of_pod(known: &Known<'_>, name: &str) -> Result<view::PodPolicies, Failure> {
+    let pod = find::pod(known.world, name)?;
+    let governing = |direction| {
+        let stages = known.world.governing(pod, direction);
+        let policies = stages.into_iter().flat_map(|(_, policies)| policies);
+        policies.map(|policy| shown(known, policy)).collect()
+    };
+    Ok(view::PodPolicies {
+        pod: pod.key.to_string(),
+        node: pod.node.as_ref().map(ToString::to_string),
+        addresses: match pod.is_endpoint() {
+            true => known.world.owned_addresses(pod),
+            false => pod.addresses.clone(),
+        },
+        no_endpoint: no_endpoint(pod).map(str::to_owned),
+        ingress: governing(Direction::Ingress),
+        egress: governing(Direction::Egress),
+    })
+}
+
+/// Why no policy can govern a pod.
+fn no_endpoint(pod: &Pod) -> Option<&'static str> {
+    if pod.is_endpoint() {
+        None
+    } else if pod.host_network {
+        Some("it has its node's network (hostNetwork)")
+    } else if pod.finished {
+        Some("it has finished")
+    } else {
+        Some("it has no address yet; until then nothing reaches it")
+    }
+}
+
+fn shown(known: &Known<'_>, policy: &Policy) -> view::Policy {
+    let governs = |direction: &Direction| policy.rules(*direction).is_some();
+    let broken = known.here.as_ref().and_then(|here| {
+        let broken = here.status.broken.iter().find(|(id, _)| *id == policy.id);
+        broken.map(|(_, why)| why.clone())
+    });
+    view::Policy {
+        kind: policy.id.kind.as_str().to_owned(),
+        namespace: policy.namespace().map(str::to_owned),
+        name: policy.id.name.to_string(),
+        tier: policy.tier.to_string(),
+        order: policy.order.get(),
+        subject: policy.subject.to_string(),
+        directions: Direction::ALL.into_iter().filter(governs).map(Into::into).collect(),
+        governs: known.world.members(&policy.subject).count(),
+        rules: rules(policy),
+        problems: policy
+            .problems
+            .iter()
+            .map(|problem| view::FieldProblem {
+                field: problem.field.clone(),
+                message: problem.message.clone(),
+            })
+            .collect(),
+        broken,
+        endpoints: Vec::new(),
+    }
+}
