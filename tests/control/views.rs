@@ -360,6 +360,7 @@ pub(crate) fn answer(query: Query) -> Reply {
             status: status().config,
             yaml: "node:\n  name: n2\n".to_owned(),
         }))),
+        Query::Policy(_) => Err(Failure::Conflict("policies are not enforced".to_owned())),
         Query::Reload => Ok(Answer::Reload(Box::new(Reload {
             result: ReloadResult::Applied,
             files: vec!["/etc/brindle/brindle.yaml".to_owned()],
