@@ -2,9 +2,13 @@
 
 mod support_enforce;
 
-use brindle_policy::{Change, Family};
+use brindle::enforce::{EnforceSettings, EstablishedFlows};
+use brindle_policy::{Change, Direction, Family};
+use integration_tests::until;
+use integration_tests::wait::SOON;
 use support_enforce::{
-    Outcome, TestNode, applied, clients_only, namespace, node, on_both, pod, settings, v4, v6,
+    Outcome, TestNode, applied, clients_only, is_alive, namespace, node, on_both, pod, policy_id,
+    settings, v4, v6,
 };
 
 #[test]
@@ -48,5 +52,192 @@ fn a_policy_closes_and_a_label_opens() {
         task.stop();
         assert!(host.rules(word).contains("BRN-FORWARD"), "all stays when it stops");
         assert_eq!(client.reach(v4(10)), Outcome::TimedOut);
+    });
+}
+
+/// The world of most tests: a server that only clients reach, and a client.
+fn world() -> Vec<Change> {
+    vec![
+        namespace(),
+        node(),
+        applied(pod("server", 10, "server")),
+        applied(pod("client", 11, "client")),
+        clients_only(),
+        Change::InSync,
+    ]
+}
+
+#[test]
+fn a_restart_with_the_same_world_writes_nothing() {
+    on_both("a_restart_with_the_same_world_writes_nothing", |backend, word| {
+        let host = TestNode::new();
+        let task = host.start(settings(backend));
+        task.apply(world());
+        task.until("it is ready", |status| status.ready);
+        let client = host.pod("client", 11);
+        let _server = host.pod("server", 10);
+        assert_eq!(client.reach(v4(10)), Outcome::Open);
+        task.stop();
+        // Counters would be zero again in a chain that is written anew.
+        let (rules, sets) = (host.rules(word), host.sets());
+
+        let task = host.start(settings(backend));
+        let mut reversed = world();
+        reversed[..5].reverse();
+        task.apply(reversed[..5].to_vec());
+        task.until("programs are found", |status| status.backend.is_some());
+        assert_eq!(host.rules(word), rules, "not in sync: nothing is touched");
+        task.apply(vec![Change::InSync]);
+        let status = task.until("it is ready", |status| status.ready);
+        assert_eq!(host.rules(word), rules);
+        assert_eq!(host.sets(), sets);
+        assert_eq!((status.applied, status.repairs), ([0, 0], 0));
+        assert_eq!(status.programmed, 2);
+
+        // What is not wanted any more goes, once all is known.
+        task.apply(vec![Change::PolicyDeleted(policy_id("clients-only"))]);
+        task.settle();
+        assert!(!host.rules(word).contains("BRN-PI-"));
+    });
+}
+
+#[test]
+fn a_connection_that_is_denied_now_is_cut_only_in_strict_mode() {
+    on_both("a_connection_that_is_denied_now_is_cut_only_in_strict_mode", |backend, word| {
+        for established in [EstablishedFlows::Keep, EstablishedFlows::Recheck] {
+            let host = TestNode::new();
+            let task = host.start(EnforceSettings { established, ..settings(backend) });
+            let _server = host.pod("server", 10);
+            let (client, other) = (host.pod("client", 11), host.pod("other", 12));
+            let mut all = world();
+            all.insert(0, applied(pod("other", 12, "client")));
+            task.apply(all);
+            task.until("it is ready", |status| status.ready);
+            for address in [v4, v6] {
+                task.apply(vec![applied(pod("client", 11, "client"))]);
+                task.settle();
+                let mut streams = [&client, &client, &other]
+                    .map(|pod| pod.connect(address(10)).expect("it is allowed"));
+                assert!(streams.iter_mut().all(is_alive));
+                let cut = task.status().flushed.denied;
+                task.apply(vec![applied(pod("client", 11, "stranger"))]);
+                task.settle();
+                if established == EstablishedFlows::Recheck {
+                    task.until("they are cut", |status| status.flushed.denied == cut + 2);
+                }
+                let alive = streams.each_mut().map(is_alive);
+                let lives = established == EstablishedFlows::Keep;
+                assert_eq!(alive, [lives, lives, true], "{word} {established:?}");
+                assert_eq!(client.reach(address(10)), Outcome::TimedOut);
+            }
+        }
+    });
+}
+
+#[test]
+fn an_address_that_passes_to_another_pod_takes_no_connection_along() {
+    on_both("an_address_that_passes_to_another_pod_takes_no_connection_along", |backend, word| {
+        let host = TestNode::new();
+        let task = host.start(settings(backend));
+        let _server = host.pod("server", 10);
+        let (client, other) = (host.pod("client", 11), host.pod("other", 12));
+        let mut all = world();
+        all.insert(0, applied(pod("other", 12, "client")));
+        task.apply(all);
+        task.until("it is ready", |status| status.ready);
+        let mut streams = [&client, &other].map(|pod| pod.connect(v4(10)).expect("allowed"));
+        assert!(streams.iter_mut().all(is_alive));
+
+        // The next pod at the client's address is none; that the old one is gone comes later.
+        let mut next = pod("next", 11, "stranger");
+        next.created = "2026-01-02T00:00:00Z".into();
+        task.apply(vec![applied(next.clone())]);
+        task.until("the entry is gone", |status| status.flushed.reused > 0);
+        task.settle();
+        assert_eq!(streams.each_mut().map(is_alive), [false, true], "{word}");
+        assert_eq!(task.status().flushed.reused, 1, "no others");
+        assert_eq!(client.reach(v4(10)), Outcome::TimedOut);
+        task.apply(vec![Change::PodDeleted(client.key())]);
+        next.labels = support_enforce::labels(&[("app", "client")]);
+        task.apply(vec![applied(next.clone())]);
+        task.settle();
+        assert_eq!(client.reach(v4(10)), Outcome::Open);
+        task.stop();
+
+        // Passed on while nobody looked: the kernel still knows to whom it belonged.
+        let mut stream = client.connect(v4(10)).expect("it is allowed");
+        let task = host.start(settings(backend));
+        let mut heir = pod("heir", 11, "stranger");
+        heir.created = "2026-01-03T00:00:00Z".into();
+        let mut all = world();
+        all[3] = applied(heir);
+        task.apply(all);
+        task.until("the entry is gone", |status| status.flushed.reused > 0);
+        task.settle();
+        assert!(!is_alive(&mut stream), "{word}");
+    });
+}
+
+#[test]
+fn a_denied_flow_names_pods_and_policy() {
+    on_both("a_denied_flow_names_pods_and_policy", |backend, word| {
+        let host = TestNode::new();
+        let task = host.start(settings(backend));
+        let (server, client) = (host.pod("server", 10), host.pod("client", 11));
+        task.apply(world());
+        task.apply(vec![applied(pod("client", 11, "stranger"))]);
+        task.until("it is ready", |status| status.ready);
+        for address in [v4, v6] {
+            let newest = task.handle.flows.after(0, usize::MAX).last;
+            assert_eq!(client.reach(address(10)), Outcome::TimedOut);
+            let flow = until("the flow is told", SOON, || {
+                let page = task.handle.flows.after(newest, 1);
+                page.flows.first().cloned().ok_or_else(|| "nothing".to_owned())
+            });
+            assert_eq!(flow.source.pod, Some(client.key()), "{word}");
+            assert_eq!(flow.destination.pod, Some(server.key()));
+            assert_eq!((flow.source.address, flow.destination.address), (address(11), address(10)));
+            assert_eq!((flow.destination.port, flow.protocol), (Some(80), 6));
+            assert_eq!(flow.tcp_flags, Some(2), "a SYN");
+            assert_eq!(flow.direction, Direction::Ingress);
+            assert_eq!(flow.policy, Some(policy_id("clients-only")));
+            assert_eq!((flow.tier.as_deref(), flow.rule), (Some("default"), None));
+        }
+        assert!(task.status().denied[0] >= 2);
+    });
+}
+
+#[test]
+fn what_others_break_is_put_right() {
+    on_both("what_others_break_is_put_right", |backend, word| {
+        let host = TestNode::new();
+        let task = host.start(settings(backend));
+        task.apply(world());
+        task.until("it is ready", |status| status.ready);
+        // Its own writes may be looked at once more; the world does not change from here on.
+        let rules = |host: &TestNode| {
+            let text = host.netns.run(&format!("iptables-{word}-save"), &[]).expect("it is read");
+            let lines = text.lines().filter(|l| l.starts_with("-A"));
+            lines.map(|l| format!("{l}\n")).collect::<String>()
+        };
+        let before = rules(&host);
+        let iptables = format!("iptables-{word}");
+        let set = host.sets().lines().next().and_then(|l| l.split(' ').nth(1)).map(str::to_owned);
+        let set = set.expect("there is a set");
+        for (kind, program, words) in [
+            ("jump", &*iptables, vec!["-w", "-F", "FORWARD"]),
+            ("chain", &*iptables, vec!["-w", "-I", "BRN-FORWARD", "-j", "ACCEPT"]),
+            ("set", "ipset", vec!["flush", &set]),
+        ] {
+            let repairs = task.status().repairs;
+            host.netns.run(program, &words).expect("root may");
+            let status = task.until("it is repaired", |status| status.repairs > repairs);
+            assert_eq!(rules(&host), before, "{word}: {kind}");
+            assert!(status.repaired.contains_key(kind), "{:?}", status.repaired);
+            let (_, what) = status.last_repair.expect("there was one");
+            if word == "nft" && program != "ipset" {
+                assert!(what.contains("; changed by iptables-nft ("), "{what}");
+            }
+        }
     });
 }
