@@ -2,7 +2,9 @@
 
 mod support_enforce;
 
-use brindle::enforce::{EnforceSettings, EstablishedFlows};
+use std::net::IpAddr;
+
+use brindle::enforce::{EnforceSettings, EstablishedFlows, Timings, Trigger};
 use brindle_policy::{Change, Direction, Family};
 use integration_tests::until;
 use integration_tests::wait::SOON;
@@ -239,5 +241,54 @@ fn what_others_break_is_put_right() {
                 assert!(what.contains("; changed by iptables-nft ("), "{what}");
             }
         }
+    });
+}
+
+#[test]
+fn a_label_flip_among_a_thousand_pods_is_in_the_kernel_soon() {
+    const FLIPS: u64 = 1000;
+    on_both("a_label_flip_among_a_thousand_pods_is_in_the_kernel_soon", |backend, word| {
+        let host = TestNode::new();
+        let task = host.start(settings(backend));
+        let far = |number: u16, app: &str| {
+            let [high, low] = number.to_be_bytes();
+            let mut far = pod(&format!("far-{number}"), 0, app);
+            far.node = Some("n2".into());
+            far.addresses = vec![
+                IpAddr::from([10, 245, high, low]),
+                IpAddr::from([0xfd00, 0x10, 0x245, 0, 0, 0, 0, number]),
+            ];
+            applied(far)
+        };
+        let mut all = vec![namespace(), node(), clients_only()];
+        all.extend(
+            (0..100).map(|number| applied(pod(&format!("near-{number}"), number, "server"))),
+        );
+        all.extend((0..900).map(|number| far(number, "client")));
+        all.push(Change::InSync);
+        task.apply(all);
+        task.until("it is ready", |status| status.ready);
+        for flip in 0..FLIPS {
+            let app = if flip < FLIPS / 2 { "stranger" } else { "client" };
+            let settled = task.status().latency.get(&Trigger::Pod).map_or(0, Timings::count);
+            task.apply(vec![far(u16::try_from(flip % (FLIPS / 2)).unwrap(), app)]);
+            task.until("it is settled", |status| {
+                status.latency.get(&Trigger::Pod).map_or(0, Timings::count) > settled
+            });
+        }
+        let status = task.status();
+        assert_eq!(status.applied[1], 0);
+        let of_hundred = |n| status.percentile(n).expect("there were flips");
+        println!(
+            "{word}: {FLIPS} label flips among 1000 pods: half within {:?}, 90 % {:?}, 99 % {:?}, \
+             all {:?}",
+            of_hundred(50),
+            of_hundred(90),
+            of_hundred(99),
+            of_hundred(100)
+        );
+        // What was flipped there and back is as it was.
+        let members = host.sets().lines().filter(|line| line.contains(" 10.245.")).count();
+        assert_eq!(members, 900);
     });
 }

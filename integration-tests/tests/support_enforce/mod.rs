@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use brindle::enforce::dataplane::Tuning;
 use brindle::enforce::{
@@ -117,12 +117,14 @@ impl TestNode {
         TestPod { netns, name: name.to_owned(), number, _listeners: listeners.into() }
     }
 
-    /// The text of everything in the kernel, counters and all.
+    /// The text of everything in the kernel, counters and all, but not the time of day.
     pub fn rules(&self, word: &str) -> String {
         ["iptables", "ip6tables"]
             .map(|program| {
                 let program = format!("{program}-{word}-save");
-                self.netns.run(&program, &["-c"]).expect("it can be read")
+                let text = self.netns.run(&program, &["-c"]).expect("it can be read");
+                let lines = text.lines().filter(|line| !line.starts_with('#'));
+                lines.map(|line| format!("{line}\n")).collect::<String>()
             })
             .concat()
     }
@@ -214,13 +216,18 @@ impl Task<'_> {
         EnforceStatus::clone(&self.handle.status.load())
     }
 
+    /// Waits until the status says so; looks often, as some tests wait a thousand times.
     #[track_caller]
     pub fn until(&self, what: &str, condition: impl Fn(&EnforceStatus) -> bool) -> EnforceStatus {
-        until(what, SOON, || {
+        let begin = Instant::now();
+        loop {
             let status = self.status();
-            met(condition(&status), || format!("{status:#?}"))
-        });
-        self.status()
+            if condition(&status) {
+                return status;
+            }
+            assert!(begin.elapsed() < SOON, "not within {SOON:?}: {what}; last seen: {status:#?}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Waits until all that was handed over is in the kernel.
