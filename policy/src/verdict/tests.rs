@@ -17,7 +17,7 @@ use crate::world::World;
 
 /// Two nodes of 10.1.0.0/24 and 10.2.0.0/24 with both families, and some pods of namespaces
 /// `shop` (team=web) and `lab` (team=dba); then `policies`, as YAML documents.
-pub(super) fn world(policies: &str) -> World {
+pub(crate) fn world(policies: &str) -> World {
     let base = "
 {kind: Node, metadata: {name: n1}, spec: {podCIDRs: [10.1.0.0/24, 'fd00:1::/64']},
  status: {addresses: [{type: InternalIP, address: 10.0.0.1}, {type: InternalIP, address: 'fd00::1'}]}}
@@ -83,7 +83,7 @@ fn change(value: Value) -> Change {
 }
 
 /// A policy of `shop` with this spec.
-pub(super) fn policy(name: &str, spec: &str) -> String {
+pub(crate) fn policy(name: &str, spec: &str) -> String {
     format!("{{kind: NetworkPolicy, metadata: {{name: {name}, namespace: shop}}, spec: {spec}}}\n")
 }
 
@@ -103,7 +103,7 @@ fn address(text: &str) -> IpAddr {
 }
 
 /// `cart -> db tcp/5432`, `api -> db icmp`.
-pub(super) fn flow(text: &str) -> Flow {
+pub(crate) fn flow(text: &str) -> Flow {
     let words: Vec<_> = text.split(' ').collect();
     let [source, "->", destination, port] = &words[..] else { panic!("{text}") };
     let (protocol, port) = port.split_once('/').unwrap_or((port, ""));
