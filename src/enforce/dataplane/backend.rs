@@ -76,7 +76,7 @@ pub(super) struct Installed {
 
 impl Installed {
     /// Looks for the programs.
-    pub async fn find(search: &[PathBuf], families: &[Family], runner: &Runner) -> Self {
+    pub(super) async fn find(search: &[PathBuf], families: &[Family], runner: &Runner) -> Self {
         let default = match find(search, "iptables") {
             Some(program) => kind_of(&program, runner).await,
             None => None,
@@ -89,7 +89,10 @@ impl Installed {
     }
 
     /// Those of one backend.
-    pub fn of(&self, backend: Backend) -> Result<&BTreeMap<Family, Programs>, &BTreeSet<String>> {
+    pub(super) fn of(
+        &self,
+        backend: Backend,
+    ) -> Result<&BTreeMap<Family, Programs>, &BTreeSet<String>> {
         match backend {
             Backend::Nft => self.nft.as_ref(),
             Backend::Legacy => self.legacy.as_ref(),
@@ -169,7 +172,7 @@ pub(super) struct Evidence {
 
 impl Evidence {
     /// Reads what a backend holds.
-    pub async fn gather<'a>(
+    pub(super) async fn gather<'a>(
         all: impl IntoIterator<Item = &'a Iptables>,
     ) -> Result<Self, CommandError> {
         let mut evidence = Self::default();

@@ -92,7 +92,7 @@ pub(super) struct Runner {
 
 impl Runner {
     /// Runs a program that changes nothing, and returns what it printed.
-    pub async fn read(
+    pub(super) async fn read(
         &self,
         op: Op,
         program: &Path,
@@ -103,7 +103,7 @@ impl Runner {
     }
 
     /// Runs a program that writes to the kernel what it is given.
-    pub async fn write(
+    pub(super) async fn write(
         &self,
         op: Op,
         program: &Path,
@@ -175,10 +175,7 @@ fn start(program: &Path, args: &[&str]) -> Result<Child, CommandError> {
 }
 
 /// Success, exit code, what it printed and what it complained of.
-async fn talk(
-    child: &mut Child,
-    input: &str,
-) -> io::Result<(bool, Option<i32>, String, String)> {
+async fn talk(child: &mut Child, input: &str) -> io::Result<(bool, Option<i32>, String, String)> {
     let mut stdin = child.stdin.take().expect("asked for a pipe");
     let mut stdout = child.stdout.take().expect("asked for a pipe");
     let mut stderr = child.stderr.take().expect("asked for a pipe");

@@ -57,7 +57,7 @@ enum Aim {
 
 impl Hooks {
     /// Of these programs, one a family.
-    pub fn new(
+    pub(super) fn new(
         commands: BTreeMap<Family, &'static str>,
         own: OwnWrites,
         figures: Figures,
@@ -67,7 +67,7 @@ impl Hooks {
     }
 
     /// Puts a jump first in its chain, once, at no time leaving the chain without it.
-    pub async fn place(&mut self, family: Family, hook: &Hook) -> Result<Placed, String> {
+    pub(super) async fn place(&mut self, family: Family, hook: &Hook) -> Result<Placed, String> {
         let now = Instant::now();
         let moves = self.moves.entry((family, hook.clone())).or_default();
         moves.retain(|at| now.duration_since(*at) < MOVES_WITHIN);
@@ -80,7 +80,7 @@ impl Hooks {
     }
 
     /// Removes a jump.
-    pub async fn remove(&mut self, family: Family, hook: &Hook) -> Result<(), String> {
+    pub(super) async fn remove(&mut self, family: Family, hook: &Hook) -> Result<(), String> {
         self.run(family, hook, Aim::Gone).await.map(drop)
     }
 

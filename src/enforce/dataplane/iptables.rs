@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use brindle_policy::Family;
 use brindle_policy::ruleset::Table;
 
-use super::super::Backend;
 use super::command::{CommandError, Runner};
 use super::figures::Op;
 
@@ -22,11 +21,9 @@ pub(super) struct Programs {
     pub command: PathBuf,
 }
 
-/// How to read and write the chains of one family.
+/// How to read and write the chains of one backend and family.
 #[derive(Clone, Debug)]
 pub(super) struct Iptables {
-    /// The backend.
-    pub backend: Backend,
     /// The family.
     pub family: Family,
     /// Its programs.
@@ -47,7 +44,7 @@ pub(super) struct Refused {
 
 impl Iptables {
     /// Does what `text` says in one transaction; foreign rules stay as they are.
-    pub async fn restore(&self, text: &str) -> Result<(), Refused> {
+    pub(super) async fn restore(&self, text: &str) -> Result<(), Refused> {
         // The program is to give up before we do: then it can say that it waits for the lock.
         let wait = (self.runner.limit.as_secs() * 5 / 6).max(1).to_string();
         // iptables-nft takes the words too; the kernel serves one transaction after another.
@@ -58,7 +55,7 @@ impl Iptables {
 
     /// What all tables hold that are in use, with counters, each as `iptables-save` prints it.
     /// It does not bring tables into use, as asking for one by name can.
-    pub async fn save(&self) -> Result<BTreeMap<String, String>, CommandError> {
+    pub(super) async fn save(&self) -> Result<BTreeMap<String, String>, CommandError> {
         let printed = self.runner.read(Op::Save, &self.programs.save, &["--counters"]).await?;
         Ok(by_table(&printed))
     }
@@ -93,12 +90,12 @@ pub(super) fn table(saved: &BTreeMap<String, String>, table: Table) -> &str {
 /// `iptables-restore: line 7 failed`.
 fn failing_line(complaint: &str) -> Option<usize> {
     let after = complaint.match_indices("line").map(|(at, word)| &complaint[at + word.len()..]);
-    after
-        .filter_map(|rest| rest.strip_prefix(": ").or_else(|| rest.strip_prefix(' ')))
-        .find_map(|rest| {
+    after.filter_map(|rest| rest.strip_prefix(": ").or_else(|| rest.strip_prefix(' '))).find_map(
+        |rest| {
             let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
             rest[..digits].parse().ok()
-        })
+        },
+    )
 }
 
 /// The chain that a line of such a text is about: `-A CHAIN ...` or `:CHAIN - [0:0]`.
@@ -119,7 +116,10 @@ mod tests {
                 Some(4),
             ),
             ("iptables-restore: line 17 failed", Some(17)),
-            ("iptables-nft-restore v1.8.9 (nf_tables): \nline 6: RULE_APPEND failed (Too many links): rule in chain FORWARD", Some(6)),
+            (
+                "iptables-nft-restore v1.8.9 (nf_tables): \nline 6: RULE_APPEND failed (Too many links): rule in chain FORWARD",
+                Some(6),
+            ),
             ("Another app is currently holding the xtables lock. Stopped waiting after 2s.", None),
             ("outline 12 and line x", None),
         ] {

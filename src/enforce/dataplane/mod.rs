@@ -382,15 +382,11 @@ impl Watched {
     }
 }
 
-fn tables(
-    programs: &Programs,
-    backend: Backend,
-    runner: &Runner,
-) -> BTreeMap<Family, Iptables> {
+fn tables(programs: &Programs, backend: Backend, runner: &Runner) -> BTreeMap<Family, Iptables> {
     let Ok(found) = programs.of(backend) else { return BTreeMap::new() };
     let iptables = |(family, programs): (&Family, &iptables::Programs)| {
         let (programs, runner) = (programs.clone(), runner.clone());
-        (*family, Iptables { backend, family: *family, programs, runner })
+        (*family, Iptables { family: *family, programs, runner })
     };
     found.iter().map(iptables).collect()
 }

@@ -10,6 +10,7 @@ use brindle_policy::render;
 use brindle_policy::ruleset::{Match, Members, Rule, SetOp, Table, Target};
 
 use super::backend::{Evidence, Unavailable};
+use super::command::CommandError;
 use super::ipset::Ipset;
 use super::iptables::Iptables;
 use super::{sets, trial};
@@ -25,7 +26,7 @@ pub(super) async fn probe(
 ) -> Result<(), Unavailable> {
     for (family, iptables) in tables {
         // Sets can be read where ip_set is there; this needs nothing else.
-        ipset.headers().await.map_err(|error| kernel("ip_set", error.complaint(), error))?;
+        ipset.headers().await.map_err(|error| kernel("ip_set", error))?;
         if Evidence::gather([iptables]).await?.own > 0 {
             continue;
         }
@@ -45,19 +46,16 @@ async fn try_all(family: Family, iptables: &Iptables, ipset: &Ipset) -> Result<(
         sets::destroy(ipset, &[name.clone()].into()).await?;
         let create = render::sets_up(&[SetOp::Create(name, members)], family);
         let created = ipset.restore(&create).await;
-        created.map_err(|broke| kernel(module, broke.error.complaint(), broke.error))?;
+        created.map_err(|broke| kernel(module, broke.error))?;
     }
     let rules = rules(family, &kinds[0].1, &kinds[2].1);
-    let of = |table| rules.iter().filter(move |(of, ..)| *of == table);
-    for table in [Table::Filter] {
-        let all = of(table).map(|(_, _, rule)| rule);
-        if trial::accepts(iptables, table, all).await.is_ok() {
-            continue;
-        }
-        for (_, module, rule) in of(table) {
-            let tried = trial::accepts(iptables, table, [rule]).await;
-            tried.map_err(|refused| kernel(module, refused.error.complaint(), refused.error))?;
-        }
+    let all = rules.iter().map(|(_, rule)| rule);
+    if trial::accepts(iptables, Table::Filter, all).await.is_ok() {
+        return Ok(());
+    }
+    for (module, rule) in &rules {
+        let tried = trial::accepts(iptables, Table::Filter, [rule]).await;
+        tried.map_err(|refused| kernel(module, refused.error))?;
     }
     Ok(())
 }
@@ -73,12 +71,12 @@ fn kinds(family: Family) -> [(&'static str, SetName, Members); 3] {
 }
 
 /// A rule of each kind, and the module that brings it.
-fn rules(family: Family, set: &SetName, ports: &SetName) -> Vec<(Table, &'static str, Rule)> {
+fn rules(family: Family, set: &SetName, ports: &SetName) -> Vec<(&'static str, Rule)> {
     let comment = Comment::new(&["probe"]);
-    let rule = |table, module, matches, target| {
-        (table, module, Rule { matches, target, comment: Some(comment.clone()) })
+    let rule = |module, matches, target| {
+        (module, Rule { matches, target, comment: Some(comment.clone()) })
     };
-    let drop = |module, matches| rule(Table::Filter, module, matches, Target::Drop);
+    let drop = |module, matches| rule(module, matches, Target::Drop);
     let set = Match::InSet { side: Side::Source, set: set.clone(), negated: false };
     let mut rules = vec![
         // Its comment is that of every rule.
@@ -92,7 +90,6 @@ fn rules(family: Family, set: &SetName, ports: &SetName) -> Vec<(Table, &'static
             vec![Match::Ports(Side::Destination, Protocol::Tcp, vec![(1, 1), (3, 5)])],
         ),
         rule(
-            Table::Filter,
             "xt_limit or nfnetlink_log",
             vec![Match::Limit { per_second: 1, burst: 1 }],
             Target::Log { group: 98, prefix: comment.clone() },
@@ -104,9 +101,9 @@ fn rules(family: Family, set: &SetName, ports: &SetName) -> Vec<(Table, &'static
     rules
 }
 
-fn kernel(module: &'static str, why: &str, error: super::CommandError) -> Unavailable {
-    let why = why.lines().map(str::trim).find(|line| !line.is_empty());
-    match why {
+fn kernel(module: &'static str, error: CommandError) -> Unavailable {
+    let mut lines = error.complaint().lines().map(str::trim);
+    match lines.find(|line| !line.is_empty()) {
         Some(why) => Unavailable::Kernel { module, why: why.to_owned() },
         None => Unavailable::Program(error),
     }

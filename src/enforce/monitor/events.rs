@@ -9,9 +9,8 @@ use brindle_policy::names::CHAIN_MARK;
 use brindle_policy::ruleset::{BuiltIn, Table};
 use netlink_packet_core::{NetlinkBuffer, NlaBuffer, NlasIterator};
 use netlink_sys::protocols::NETLINK_NETFILTER;
-use netlink_sys::{Socket, SocketAddr};
+use netlink_sys::{AsyncSocket as _, AsyncSocketExt as _, SocketAddr, TokioSocket};
 use nix::sys::socket::{setsockopt, sockopt};
-use tokio::io::unix::AsyncFd;
 
 /// Room for events, in octets; when it is not enough, the kernel says so.
 const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
@@ -53,9 +52,8 @@ pub(super) enum Heard {
 }
 
 /// A socket that hears all changes in the network namespace of the thread that opened it.
-#[derive(Debug)]
 pub(super) struct Events {
-    socket: AsyncFd<Socket>,
+    socket: TokioSocket,
     reader: Reader,
 }
 
@@ -65,13 +63,13 @@ impl Events {
     /// # Errors
     /// If the kernel refuses the socket.
     pub fn open() -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_NETFILTER)?;
-        socket.set_non_blocking(true)?;
-        setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER)
-            .or_else(|_| setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_BUFFER))?;
-        socket.bind(&SocketAddr::new(0, 0))?;
-        socket.add_membership(GROUP)?;
-        Ok(Self { socket: AsyncFd::new(socket)?, reader: Reader::default() })
+        let mut socket = TokioSocket::new(NETLINK_NETFILTER)?;
+        let inner = socket.socket_mut();
+        setsockopt(inner, sockopt::RcvBufForce, &RECEIVE_BUFFER)
+            .or_else(|_| setsockopt(inner, sockopt::RcvBuf, &RECEIVE_BUFFER))?;
+        inner.bind(&SocketAddr::new(0, 0))?;
+        inner.add_membership(GROUP)?;
+        Ok(Self { socket, reader: Reader::default() })
     }
 
     /// The next thing of interest. Nothing is lost if it is not waited for to the end.
@@ -83,17 +81,15 @@ impl Events {
             if let Some(heard) = self.reader.heard.pop_front() {
                 return Ok(heard);
             }
-            let mut ready = self.socket.readable().await?;
             let mut datagram = Vec::with_capacity(DATAGRAM);
-            match ready.try_io(|socket| socket.get_ref().recv(&mut datagram, 0)) {
-                Err(_would_block) => {}
-                Ok(Ok(_)) => self.reader.read(&datagram),
-                Ok(Err(error)) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+            match self.socket.recv(&mut datagram).await {
+                Ok(()) => self.reader.read(&datagram),
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
                     self.reader = Reader::default();
                     return Ok(Heard::Lost);
                 }
-                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(Err(error)) => return Err(error),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
         }
     }
@@ -160,7 +156,8 @@ impl Reader {
         if touched.is_empty() {
             return;
         }
-        let number = attribute(attributes, GENERATION_PID).and_then(|octets| octets.try_into().ok());
+        let number =
+            attribute(attributes, GENERATION_PID).and_then(|octets| octets.try_into().ok());
         let process = Process {
             pid: number.map_or(0, u32::from_be_bytes),
             name: text(attributes, GENERATION_NAME).unwrap_or_default(),
