@@ -127,7 +127,7 @@ impl World {
         let indexed = number.map(|number| &self.pods[number]);
         // One that is not, or no longer, what is in the world is judged as it is given.
         let indexed =
-            indexed.filter(|entry| *entry.pod == *pod).map(|entry| entry.exprs().to_vec());
+            indexed.filter(|entry| is_same(&entry.pod, pod)).map(|entry| entry.exprs().to_vec());
         let exprs = indexed
             .unwrap_or_else(|| self.expressions.holding(pod, &self.namespace_of(pod).labels));
         let policies = exprs.iter().flat_map(|number| &self.expressions.get(*number).governs);
@@ -175,4 +175,9 @@ impl World {
             Family::of(*address) == family && self.addresses.owner(*address) == Some(number)
         })
     }
+}
+
+/// Equal, which is seen at once where it is the very same.
+fn is_same(a: &Pod, b: &Pod) -> bool {
+    std::ptr::eq(a, b) || a == b
 }
