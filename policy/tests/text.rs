@@ -157,7 +157,7 @@ fn what_we_do_not_write_is_told_apart() {
         "-m conntrack --ctstate ESTABLISHED -j ACCEPT",
         "-m conntrack --ctstate NEW,RELATED,ESTABLISHED -j ACCEPT",
         "-m conntrack ! --ctstate INVALID -j ACCEPT",
-        "-m addrtype --dst-type LOCAL -j RETURN",
+        "-m addrtype --dst-type UNICAST -j RETURN",
         "-m limit --limit 10/min -j ACCEPT",
         "-m comment --comment \"no mark\" -j ACCEPT",
         "-m comment --comment \"brindle:a b\" -j ACCEPT",
