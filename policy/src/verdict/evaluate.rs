@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::view::View;
 use super::{Flow, Judgement, Reason};
+use crate::address::Family;
 use crate::model::{
     Action, Criterion, Direction, PeerTerm, Pod, Policy, PortMatch, PortTerm, Protocol, Rule, Side,
     Tier, TierAction,
@@ -177,7 +178,9 @@ pub(super) fn rule_matches(view: &View<'_>, packet: &Packet<'_>, rule: &Rule) ->
 pub(super) fn holds(view: &View<'_>, packet: &Packet<'_>, criterion: &Criterion) -> bool {
     match criterion {
         Criterion::Peer { side, any_of, negated } => {
-            any_of.iter().any(|term| peer_holds(view, packet.end(*side), term)) != *negated
+            let end = packet.end(*side);
+            criterion.is_of(Family::of(end.address))
+                && any_of.iter().any(|term| peer_holds(view, end, term)) != *negated
         }
         Criterion::Ports { side, any_of } => {
             any_of.iter().any(|term| port_holds(packet.protocol, packet.end(*side), term))
