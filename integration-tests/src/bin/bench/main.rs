@@ -40,7 +40,8 @@ fn main() -> ExitCode {
     }
     let mut table = Table::default();
     let does = |work: &str| options.work.iter().any(|wanted| wanted == work);
-    for program in &options.programs {
+    let compares = ["million", "kernel", "peers", "churn"].into_iter().any(does);
+    for program in options.programs.iter().filter(|_| compares) {
         if let Err(missing) = program.is_there() {
             eprintln!("{program} is left out: {missing}");
             continue;
@@ -67,7 +68,9 @@ fn main() -> ExitCode {
             }
         }
     }
-    print!("{table}");
+    if compares {
+        print!("{table}");
+    }
     if does("packets") {
         match packets::measure() {
             Ok(report) => print!("{report}"),
