@@ -6,6 +6,7 @@ pub mod cmd;
 pub mod control;
 pub mod daemon;
 pub mod enforce;
+pub mod expect;
 pub mod fib;
 pub mod flow;
 pub mod lab;

@@ -368,6 +368,17 @@ impl Criterion {
         })
     }
 
+    /// Whether a rule with it exists in a family. A peer that lists blocks of the other family
+    /// and nothing else leaves no rule, not even where it is negated (policy-semantics 3.5).
+    pub fn is_of(&self, family: Family) -> bool {
+        let Criterion::Peer { any_of, .. } = self else { return true };
+        let is_of = |term: &PeerTerm| match term {
+            PeerTerm::Endpoints(_) => true,
+            PeerTerm::Block(block) => block.cidr.family() == family,
+        };
+        any_of.is_empty() || any_of.iter().any(is_of)
+    }
+
     /// The named ports of its terms.
     pub fn port_names(&self) -> impl Iterator<Item = PortName> {
         let terms: &[PortTerm] = match self {

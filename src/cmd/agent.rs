@@ -20,6 +20,10 @@ pub struct Args {
     /// The name of this node; overrides `node.name` of the configuration.
     #[arg(long, value_name = "NAME", env = "BRINDLE_NODE_NAME")]
     node_name: Option<String>,
+    /// Only enforce policies: no BGP, no routes, no forwarding; overrides `bgp.enabled` and
+    /// `policy.enabled` of the configuration.
+    #[arg(long)]
+    policy_only: bool,
     #[command(flatten)]
     log: telemetry::LogArgs,
 }
@@ -34,7 +38,8 @@ pub fn run(args: Args) -> Exit {
         eprintln!("brindle: {error:#}");
         return Exit::Usage;
     }
-    let options = Options { config: args.config, node_name: args.node_name };
+    let options =
+        Options { config: args.config, node_name: args.node_name, policy_only: args.policy_only };
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads.min(MOST_THREADS))

@@ -16,7 +16,7 @@ use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -130,8 +130,8 @@ pub async fn serve_on(
 }
 
 /// Answers the one request of a connection.
-async fn connection(
-    stream: UnixStream,
+pub(crate) async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
     router: Router,
     shutdown: CancellationToken,
     limits: Limits,
@@ -150,7 +150,7 @@ async fn connection(
         tokio::select! {
             ended = &mut connection => {
                 if let Err(error) = ended {
-                    tracing::debug!(%error, "control connection");
+                    tracing::debug!(%error, "connection");
                 }
                 return;
             }

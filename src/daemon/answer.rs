@@ -17,17 +17,33 @@ use crate::cluster::Node;
 use crate::cluster::peers::Skipped;
 use crate::control::view::{self, Clock, KernelRoute};
 use crate::control::{Answer, Failure, Page, PageRequest, Query, RouteFilter};
+use crate::enforce::EnforceHandle;
 use crate::fib::{self, FibHandle, ListRequest};
 use crate::speaker::{Deed, DeedError, SpeakerHandle, View};
+use crate::telemetry::Beats;
 
 /// What answers are made of, shared by all who answer.
 pub(super) struct Known {
     pub(super) options: Options,
     pub(super) started: Instant,
     pub(super) name: Arc<str>,
-    pub(super) fib: FibHandle,
+    /// `None` without BGP.
+    pub(super) fib: Option<FibHandle>,
+    /// `None` without policies.
+    pub(super) enforce: Option<EnforceHandle>,
     pub(super) source: Option<Arc<ArcSwap<FilesStatus>>>,
     pub(super) facts: ArcSwap<Facts>,
+    /// Signs of life of the parts.
+    pub(super) beats: Beats,
+}
+
+/// How often the configuration was loaded again.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Reloads {
+    /// And it was right.
+    pub(super) taken: u64,
+    /// And it was wrong.
+    pub(super) refused: u64,
 }
 
 /// What the daemon decided last.
@@ -38,11 +54,14 @@ pub(super) struct Facts {
     pub(super) config_loaded: Instant,
     pub(super) config_stale: bool,
     pub(super) config_errors: Vec<String>,
+    pub(super) reloads: Reloads,
     /// `None` until it is clear who we are.
     pub(super) speaker: Option<SpeakerHandle>,
     pub(super) addresses: Vec<ChosenAddress>,
     pub(super) router_id: Option<RouterId>,
     pub(super) listen: Vec<SocketAddr>,
+    /// Where health and metrics are answered.
+    pub(super) telemetry: view::TelemetryStatus,
     pub(super) pod_cidrs: Vec<Prefix>,
     pub(super) nodes: BTreeMap<Arc<str>, Arc<Node>>,
     pub(super) skipped: Vec<Skipped>,
@@ -62,10 +81,12 @@ impl Facts {
             config_loaded: Instant::now(),
             config_stale: false,
             config_errors: Vec::new(),
+            reloads: Reloads::default(),
             speaker: None,
             addresses: Vec::new(),
             router_id: None,
             listen: Vec::new(),
+            telemetry: view::TelemetryStatus::default(),
             pod_cidrs: Vec::new(),
             nodes: BTreeMap::new(),
             skipped: Vec::new(),
@@ -196,7 +217,13 @@ fn one_route(route: Option<view::Route>) -> Answer {
     Answer::Routes(Page { items: route.into_iter().collect(), next: None })
 }
 
-fn starting() -> Failure {
+/// Why there is no speaker to ask.
+fn no_speaker(facts: &Facts) -> Failure {
+    if !facts.config.bgp.enabled {
+        return Failure::Unavailable(
+            "this agent does not speak BGP (bgp.enabled: false)".to_owned(),
+        );
+    }
     Failure::Unavailable(
         "BGP has not started: the node's addresses are not known yet; see `brindle status`"
             .to_owned(),
@@ -211,12 +238,12 @@ async fn read(
     facts: &Facts,
     look: impl FnOnce(&View<'_>) -> Result<Answer, Failure> + Send + 'static,
 ) -> Result<Answer, Failure> {
-    let speaker = facts.speaker.as_ref().ok_or_else(starting)?;
+    let speaker = facts.speaker.as_ref().ok_or_else(|| no_speaker(facts))?;
     speaker.read(look).await.map_err(|_| stopping())?
 }
 
 async fn act(facts: &Facts, peer: &str, deed: Deed) -> Result<(), Failure> {
-    let speaker = facts.speaker.as_ref().ok_or_else(starting)?;
+    let speaker = facts.speaker.as_ref().ok_or_else(|| no_speaker(facts))?;
     let done = speaker.act(peer.to_owned(), deed).await.map_err(|_| stopping())?;
     done.map_err(|error| match error {
         DeedError::NoSuchPeer(_) => Failure::NotFound(error.to_string()),
@@ -243,7 +270,8 @@ async fn kernel(known: &Known, only_diff: bool, page: &PageRequest) -> Result<An
     let (reply, answered) = oneshot::channel();
     let request = ListRequest { only_diff, after, limit: page.limit };
     let command = fib::Command::List(request, reply);
-    known.fib.commands.send(command).await.map_err(|_| stopping())?;
+    let fib = known.fib.as_ref().ok_or_else(|| no_speaker(&known.facts.load()))?;
+    fib.commands.send(command).await.map_err(|_| stopping())?;
     let routes = answered.await.map_err(|_| stopping())?;
     let next = (routes.len() >= page.limit).then(|| routes.last()).flatten();
     let next = next.map(|route| route.prefix.to_string());

@@ -37,18 +37,27 @@ pub(super) fn name(commanded: Option<&str>, config: &Config) -> anyhow::Result<A
 
 /// The addresses: as configured, else as the node's own Node object has them, else as the
 /// host would use them to reach the world.
-pub(super) fn choose(
+pub(super) fn addresses(
     name: &Arc<str>,
     config: &Config,
     own_node: Option<&Node>,
-) -> anyhow::Result<Chosen> {
-    let addresses = if !config.node.addresses.is_empty() {
+) -> Vec<ChosenAddress> {
+    if !config.node.addresses.is_empty() {
         with_reason(&config.node.addresses, "node.addresses")
     } else if let Some(node) = own_node.filter(|node| !node.addresses.is_empty()) {
         with_reason(&node.addresses, &format!("InternalIP of Node/{name}"))
     } else {
         detect()
-    };
+    }
+}
+
+/// Who the speaker is: addresses, and a router id.
+pub(super) fn choose(
+    name: &Arc<str>,
+    config: &Config,
+    own_node: Option<&Node>,
+) -> anyhow::Result<Chosen> {
+    let addresses = addresses(name, config, own_node);
     if addresses.is_empty() && config.bgp.listen_addresses.is_empty() {
         anyhow::bail!(
             "this node has no address to speak BGP from: node.addresses is not set, Node/{name} \

@@ -3,17 +3,22 @@
 //! ```text
 //!  brindle.yaml ─┐                    ┌─ speaker ◄──► peers
 //!                ├─► daemon ──wants──►│     │ ▲
-//!  cluster ──────┘      ▲             │     ▼ │ next hops, addresses
-//!                       │             └─── fib ◄──► kernel
-//!  control socket ──────┘
+//!  cluster ──────┘   ▲  ▲  │          │     ▼ │ next hops, addresses
+//!                    │  │  │          └─── fib ◄──► kernel
+//!  control socket ───┘  │  └─changes──► enforce ◄──► iptables, ipset
+//!  telemetry ───────────┘
 //! ```
 //!
 //! The daemon decides what is wanted (peers, own prefixes) from configuration and cluster,
-//! hands it to the speaker, and answers questions. It holds no routing state.
+//! hands it to the speaker, passes on to the policy half what policies are about, and answers
+//! questions. It holds no routing state and no policies. Either half runs without the other.
 
 mod answer;
+mod health;
 mod identity;
+mod policy;
 mod reload;
+mod routing;
 mod supervisor;
 mod views;
 
@@ -22,33 +27,26 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use brindle_bgp::fsm::State;
-use brindle_bgp::msg::{Attributes, CeaseReason, Origin};
-use brindle_bgp::net::Prefix;
-use brindle_bgp::rib::RibSettings;
 use brindle_config::{Config, Source};
+use brindle_policy::Change as PolicyChange;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use self::answer::{Facts, Known};
-use self::identity::Chosen;
+use self::policy::PolicyHalf;
+use self::routing::Routing;
 use self::supervisor::Supervisor;
 use crate::cluster::files::{self, Batch, FilesStatus};
-use crate::cluster::peers::wanted_peers;
 use crate::cluster::{Change, Node};
 use crate::control::{self, Query};
-use crate::fib::{self, FibHandle, FibSettings};
-use crate::speaker::{self, Listeners, SpeakerHandle};
+use crate::enforce::Gone;
+use crate::telemetry::{Beat, Beats};
 
 /// How often the daemon looks whether leftover routes may go and what the service manager is
 /// to be told.
 const TICK: Duration = Duration::from_millis(200);
-
-/// How often it looks for the node's addresses while there are none.
-const START_AGAIN: Duration = Duration::from_secs(1);
 
 /// How long the parts may take to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(4);
@@ -60,14 +58,17 @@ pub struct Options {
     pub config: PathBuf,
     /// Overrides `node.name`.
     pub node_name: Option<String>,
+    /// Only enforce policies, whatever `bgp.enabled` and `policy.enabled` say.
+    pub policy_only: bool,
 }
 
-/// Runs the daemon until it is told to stop (SIGTERM, SIGINT). Routes stay in the kernel.
+/// Runs the daemon until it is told to stop (SIGTERM, SIGINT). Routes and policies stay in the
+/// kernel.
 ///
 /// # Errors
 /// What keeps it from starting: a bad configuration, a port in use, missing rights.
 pub async fn run(options: Options) -> anyhow::Result<()> {
-    let loaded = reload::load(&options.config).await?;
+    let loaded = reload::load(&options).await?;
     let name = identity::name(options.node_name.as_deref(), &loaded.config)?;
     let config = Arc::new(loaded.config);
     info!(node = %name, version = env!("CARGO_PKG_VERSION"), "starting");
@@ -75,8 +76,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     // First of all: where another agent runs, nothing is touched.
     let control = control::server::bind(&config.control.socket)?;
-    let (fib, fib_events) =
-        fib::start(fib_settings(&config)).context("cannot reach the kernel's routing table")?;
+    let routing = config.bgp.enabled.then(|| Routing::start(&config)).transpose()?;
+    let policy = config.policy.enabled.then(|| PolicyHalf::start(policy::settings(&name, &config)));
     let (changes, source) = match &config.source {
         Some(Source::Files { path }) => {
             let (changes, status) = files::watch(path.clone());
@@ -84,29 +85,31 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         }
         None => (None, None),
     };
+    let beats = Beats::default();
     let known = Known {
         options,
         started: Instant::now(),
-        name: Arc::clone(&name),
-        fib: fib.clone(),
+        name,
+        fib: routing.as_ref().map(|routing| routing.fib().clone()),
+        enforce: policy.as_ref().map(|policy| policy.handle().clone()),
         source,
         facts: ArcSwap::from_pointee(Facts::new(Arc::clone(&config), loaded.files)),
+        beats: beats.clone(),
     };
+    let known = Arc::new(known);
     let (requests, asked) = mpsc::channel(64);
     let daemon = Daemon {
-        name,
         config,
-        known: Arc::new(known),
-        fib,
-        fib_events: Some(fib_events),
         nodes: BTreeMap::new(),
         source_in_sync: changes.is_none(),
         changes,
-        running: None,
-        start_after: Instant::now(),
-        swept: false,
         supervisor: Supervisor::new(),
+        beat: beats.add("daemon", health::DAEMON_DEADLINE),
+        known: Arc::clone(&known),
+        routing,
+        policy,
     };
+    health::watch_parts(&known);
     let stop_serving = tokio_util::sync::CancellationToken::new();
     let serving = tokio::spawn(control::server::serve_on(
         control,
@@ -114,18 +117,12 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         stop_serving.clone(),
         control::server::Limits::default(),
     ));
+    let telling = health::serve(&known, stop_serving.clone()).await;
     let outcome = daemon.run(asked, &mut signals).await;
     stop_serving.cancel();
     let _ = serving.await;
+    let _ = telling.await;
     outcome
-}
-
-fn fib_settings(config: &Config) -> FibSettings {
-    FibSettings {
-        install: config.routes.install,
-        metric: config.routes.metric,
-        forwarding: config.routes.forwarding,
-    }
 }
 
 struct Signals {
@@ -145,29 +142,17 @@ impl Signals {
 }
 
 struct Daemon {
-    name: Arc<str>,
     config: Arc<Config>,
     known: Arc<Known>,
-    fib: FibHandle,
-    /// Handed to the speaker when it starts.
-    fib_events: Option<mpsc::Receiver<fib::Event>>,
+    /// `None` without BGP.
+    routing: Option<Routing>,
+    /// `None` without policies.
+    policy: Option<PolicyHalf>,
     nodes: BTreeMap<Arc<str>, Arc<Node>>,
     changes: Option<mpsc::Receiver<Batch>>,
     source_in_sync: bool,
-    running: Option<Running>,
-    /// When starting is tried again.
-    start_after: Instant,
-    /// Leftovers of an earlier run were given free.
-    swept: bool,
     supervisor: Supervisor,
-}
-
-/// The speaker, once it is clear who we are.
-struct Running {
-    speaker: SpeakerHandle,
-    chosen: Chosen,
-    /// Since when it knows everything that the source has.
-    complete: Option<Instant>,
+    beat: Beat,
 }
 
 impl Daemon {
@@ -179,16 +164,21 @@ impl Daemon {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            if self.running.is_none() && self.may_start() && self.start()? {
+            self.beat.beat();
+            if self.may_speak() && self.speak()? {
                 self.apply().await?;
             }
+            let is_busy = self.policy.as_ref().is_some_and(PolicyHalf::is_busy);
             tokio::select! {
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,
                 _ = signals.reload.recv() => {
                     self.reload().await?;
                 }
-                Some(batch) = next_batch(&mut self.changes) => self.take_batch(batch).await?,
+                Some(batch) = next_batch(&mut self.changes), if !is_busy => {
+                    self.take_batch(batch).await?;
+                }
+                told = told(&mut self.policy) => told?,
                 Some((query, reply)) = asked.recv() => match query {
                     Query::Reload => {
                         let outcome = self.reload().await?;
@@ -210,114 +200,65 @@ impl Daemon {
     }
 
     /// Who we are is known if it is configured, or the source has told what it knows.
-    fn may_start(&self) -> bool {
+    fn may_speak(&self) -> bool {
         (self.source_in_sync || !self.config.node.addresses.is_empty())
-            && Instant::now() >= self.start_after
+            && self.routing.as_ref().is_some_and(Routing::may_start)
     }
 
     fn own_node(&self) -> Option<&Node> {
-        self.nodes.get(&self.name).map(|node| &**node)
+        self.nodes.get(&self.known.name).map(|node| &**node)
     }
 
-    /// Starts the speaker. Answers whether it did: a host that has no address yet may get one.
-    fn start(&mut self) -> anyhow::Result<bool> {
-        let chosen = match identity::choose(&self.name, &self.config, self.own_node()) {
-            Ok(chosen) => chosen,
-            Err(error) => {
-                let why = error.to_string();
-                self.start_after = Instant::now() + START_AGAIN;
-                self.known.update(|facts| {
-                    if facts.start_problem.as_ref() != Some(&why) {
-                        warn!(why, "BGP cannot start yet");
-                        facts.start_problem = Some(why);
-                    }
-                });
-                return Ok(false);
-            }
-        };
-        let bgp = &self.config.bgp;
-        let listen = match &bgp.listen_addresses[..] {
-            [] => &chosen.identity.addresses[..],
-            addresses => addresses,
-        };
-        let listeners = Listeners::bind(listen, bgp.listen_port)?;
-        for chosen in &chosen.addresses {
-            info!(address = %chosen.address, reason = %chosen.reason, "node address");
+    /// Starts the speaker. Answers whether it did.
+    fn speak(&mut self) -> anyhow::Result<bool> {
+        let own_node = self.nodes.get(&self.known.name).map(|node| &**node);
+        let Some(routing) = &mut self.routing else { return Ok(false) };
+        let spoke = routing.speak(&self.known, &self.config, own_node)?;
+        if spoke {
+            health::watch_speaker(&self.known);
         }
-        let settings = RibSettings {
-            asn: bgp.asn,
-            router_id: chosen.identity.router_id,
-            cluster_id: chosen.identity.router_id.into(),
-            multipath: bgp.max_paths,
-            track_next_hops: self.config.routes.install,
-        };
-        let addresses = listeners.addresses().to_vec();
-        info!(asn = %bgp.asn, router_id = %chosen.identity.router_id, listen = ?addresses, "BGP starts");
-        let events = self.fib_events.take().context("the speaker was started before")?;
-        let speaker = speaker::start(settings, listeners, Some((self.fib.clone(), events)));
-        self.known.update(|facts| {
-            facts.speaker = Some(speaker.clone());
-            facts.addresses.clone_from(&chosen.addresses);
-            facts.router_id = Some(chosen.identity.router_id);
-            facts.listen = addresses;
-            facts.start_problem = None;
-        });
-        self.running = Some(Running { speaker, chosen, complete: None });
-        Ok(true)
+        Ok(spoke)
     }
 
-    /// Hands the speaker what configuration and cluster ask for; what is the same already
-    /// is left alone.
+    /// Takes over what configuration and cluster say.
     async fn apply(&mut self) -> anyhow::Result<()> {
-        let Some(running) = &mut self.running else { return Ok(()) };
-        let own_node = self.nodes.get(&self.name).map(|node| &**node);
-        let (peers, skipped) =
-            wanted_peers(&self.config.bgp, &running.chosen.identity, &self.nodes);
+        let own_node = self.own_node();
         let pod_cidrs = identity::pod_cidrs(&self.config, own_node);
-        let moved = identity::moved(&running.chosen, &self.config, own_node);
-        let mut originated: Vec<Prefix> = pod_cidrs.clone();
-        originated.extend(&self.config.bgp.networks);
+        let addresses = identity::addresses(&self.known.name, &self.config, own_node);
         self.known.update(|facts| {
-            for skip in &skipped {
-                if !facts.skipped.contains(skip) {
-                    warn!(node = %skip.name, why = %skip.why, "no peering with this node");
-                }
+            // The speaker keeps those that it started with.
+            if !self.config.bgp.enabled {
+                facts.addresses = addresses;
             }
-            if let (Some(moved), true) = (&moved, facts.moved != moved) {
-                warn!("{moved}");
-            }
-            facts.moved = moved;
-            facts.skipped = skipped;
-            facts.pod_cidrs = pod_cidrs;
-            facts.nodes = self.nodes.clone();
+            facts.pod_cidrs.clone_from(&pod_cidrs);
+            facts.nodes.clone_from(&self.nodes);
         });
-        let attributes = Attributes { origin: Origin::Igp, ..Attributes::default() };
-        running.speaker.set_originated(originated, attributes).await?;
-        running.speaker.set_peers(peers).await?;
-        if self.source_in_sync && running.complete.is_none() {
-            running.complete = Some(Instant::now());
-        }
-        Ok(())
+        let Some(routing) = &mut self.routing else { return Ok(()) };
+        let in_sync = self.source_in_sync;
+        routing.apply(&self.known, &self.config, &self.nodes, &pod_cidrs, in_sync).await
     }
 
     async fn take_batch(&mut self, batch: Batch) -> anyhow::Result<()> {
-        for change in batch {
-            self.note(change);
+        let policy = batch.into_iter().filter_map(|change| self.note(change)).collect();
+        if let Some(half) = &mut self.policy {
+            half.tell(policy);
         }
         if self.source_in_sync { self.apply().await } else { Ok(()) }
     }
 
-    fn note(&mut self, change: Change) {
+    /// Takes a change over, or answers it if it is for the policy half.
+    fn note(&mut self, change: Change) -> Option<PolicyChange> {
         match change {
+            Change::Policy(change) => return Some(change),
             Change::NodeApplied(node) => {
-                if node.name == self.name {
+                if node.name == self.known.name {
                     self.known.update(|facts| facts.own_node_gone = false);
                 }
                 self.nodes.insert(Arc::clone(&node.name), node);
             }
             // Others end their sessions with us if we are to leave the cluster. If somebody
             // only moves files about, our pods shall not be without a network meanwhile.
-            Change::NodeDeleted(name) if name == self.name => {
+            Change::NodeDeleted(name) if name == self.known.name => {
                 warn!(
                     node = %name,
                     "our own Node object is gone; what it said stays in force until it is back \
@@ -328,48 +269,30 @@ impl Daemon {
             Change::NodeDeleted(name) => {
                 self.nodes.remove(&name);
             }
-            // The policy half is not joined yet.
-            Change::Policy(_) => {}
             Change::InSync => {
                 self.source_in_sync = true;
                 info!(nodes = self.nodes.len(), "the cluster's state is in sync");
                 if self.own_node().is_none() && self.config.node.pod_cidrs.is_empty() {
                     warn!(
-                        node = %self.name,
-                        "there is no Node object of this name, so this node announces no pod \
-                         CIDRs; is node.name right?"
+                        node = %self.known.name,
+                        "there is no Node object of this name, so this node's pod CIDRs are not \
+                         known; is node.name right?"
                     );
                 }
+                return Some(PolicyChange::InSync);
             }
         }
+        None
     }
 
     /// What is due from time to time: leftovers of an earlier run, the service manager.
     async fn look_around(&mut self) -> anyhow::Result<()> {
-        if self.fib.commands.is_closed() {
-            // Forwarding goes on; a service manager starts us again, and we adopt what is there.
-            anyhow::bail!("the fib task has ended");
-        }
         self.supervisor.look(&self.known);
-        let Some(Running { speaker, complete: Some(complete), .. }) = &self.running else {
-            // Before the source has told what it knows, anything may still be wanted.
-            return Ok(());
+        let routes = match &mut self.routing {
+            Some(routing) => routing.look_around(&self.config).await?,
+            None => true,
         };
-        if !self.swept {
-            let waited = complete.elapsed();
-            let synced = all_synced(speaker).await?;
-            if synced || waited >= self.config.routes.startup_hold {
-                if !synced {
-                    warn!(
-                        seconds = waited.as_secs(),
-                        "some peers are not in sync yet; leftover routes go now"
-                    );
-                }
-                speaker.sweep().await?;
-                self.swept = true;
-            }
-        }
-        if !self.supervisor.is_ready() && self.fib.status.load().ready {
+        if routes && !self.supervisor.is_ready() && health::is_enforcing(&self.known) {
             info!("ready");
             self.supervisor.ready();
         }
@@ -377,30 +300,30 @@ impl Daemon {
     }
 
     async fn stop(self) {
-        info!("stopping; routes stay in the kernel");
+        info!("stopping; routes and policies stay in the kernel");
         self.supervisor.stopping();
-        let all = async {
-            if let Some(running) = self.running {
-                let text = Some("brindle is stopping".to_owned());
-                running.speaker.stop(CeaseReason::AdministrativeShutdown, text).await;
+        let routing = async {
+            if let Some(routing) = self.routing {
+                routing.stop().await;
             }
-            let _ = self.fib.commands.send(fib::Command::Stop).await;
         };
+        let policy = async {
+            if let Some(policy) = self.policy {
+                policy.stop().await;
+            }
+        };
+        let all = async { tokio::join!(routing, policy) };
         if tokio::time::timeout(STOP_LIMIT, all).await.is_err() {
             error!("some part does not stop; ending without it");
         }
     }
 }
 
-/// Whether every peer has told us everything, or is not wanted.
-async fn all_synced(speaker: &SpeakerHandle) -> Result<bool, speaker::Gone> {
-    let look = |view: &speaker::View<'_>| {
-        view.peers.iter().all(|(id, entry)| {
-            entry.disabled
-                || (entry.status().state == State::Established && view.rib.is_synced(*id))
-        })
-    };
-    speaker.read(look).await
+async fn told(policy: &mut Option<PolicyHalf>) -> Result<(), Gone> {
+    match policy {
+        Some(half) => half.told().await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn next_batch(changes: &mut Option<mpsc::Receiver<Batch>>) -> Option<Batch> {

@@ -1,12 +1,12 @@
 //! Reading the configuration again, without touching what did not change.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use brindle_config::{Config, Loaded};
 use tracing::{info, warn};
 
-use super::{Daemon, fib_settings};
+use super::routing::{Routing, fib_settings};
+use super::{Daemon, Options, policy};
 use crate::control::view::{Reload, ReloadResult};
 use crate::fib;
 
@@ -14,10 +14,20 @@ use crate::fib;
 ///
 /// # Errors
 /// Every problem, one a line, as `file:line:column  path: what is wrong`.
-pub(super) async fn load(path: &Path) -> anyhow::Result<Loaded> {
-    let path = path.to_owned();
+pub(super) async fn load(options: &Options) -> anyhow::Result<Loaded> {
+    let path = options.config.clone();
     let loaded = tokio::task::spawn_blocking(move || Config::load(&path)).await?;
-    let loaded = loaded?;
+    let mut loaded = loaded?;
+    if options.policy_only {
+        anyhow::ensure!(
+            loaded.config.source.is_some(),
+            "--policy-only needs a source of pods and policies; write for instance \
+             \"source: {{kind: files, path: /etc/brindle/manifests}}\" into {}",
+            options.config.display()
+        );
+        loaded.config.bgp.enabled = false;
+        loaded.config.policy.enabled = true;
+    }
     for warning in &loaded.warnings {
         warn!("{warning}");
     }
@@ -35,8 +45,7 @@ impl Daemon {
     }
 
     async fn load_again(&mut self) -> anyhow::Result<Reload> {
-        let path = self.known.options.config.clone();
-        let loaded = match load(&path).await {
+        let loaded = match load(&self.known.options).await {
             Ok(loaded) => loaded,
             Err(error) => {
                 let errors: Vec<String> = error.to_string().lines().map(str::to_owned).collect();
@@ -47,13 +56,14 @@ impl Daemon {
                 self.known.update(|facts| {
                     facts.config_stale = true;
                     facts.config_errors.clone_from(&errors);
+                    facts.reloads.refused += 1;
                 });
                 return Ok(outcome(ReloadResult::Refused, Vec::new(), Vec::new(), errors));
             }
         };
         let files: Vec<String> =
             loaded.files.iter().map(|file| file.display().to_string()).collect();
-        let is_running = self.running.is_some();
+        let is_running = self.routing.as_ref().is_some_and(Routing::is_running);
         let needs_restart = needs_restart(&self.config, &loaded.config, is_running);
         let new = keep_what_needs_restart(&self.config, loaded.config, is_running);
         let same = new == *self.config;
@@ -61,13 +71,19 @@ impl Daemon {
         self.config = Arc::new(new);
         self.known.update(|facts| {
             facts.take_config(Arc::clone(&self.config), loaded.files);
+            facts.reloads.taken += 1;
         });
         for key in &needs_restart {
             warn!(key, "changed, but takes effect only when the agent starts again");
         }
         if !same {
-            let settings = fib_settings(&self.config);
-            let _ = self.fib.commands.send(fib::Command::Configure(settings)).await;
+            if let Some(routing) = &self.routing {
+                let settings = fib_settings(&self.config);
+                let _ = routing.fib().commands.send(fib::Command::Configure(settings)).await;
+            }
+            if let Some(half) = &self.policy {
+                half.configure(policy::settings(&self.known.name, &self.config)).await;
+            }
             self.apply().await?;
         }
         info!(changed = !same, "configuration loaded");
@@ -94,14 +110,17 @@ fn needs_restart(old: &Config, new: &Config, is_running: bool) -> Vec<String> {
     let keys = [
         ("node.name", old.node.name != new.node.name),
         ("node.addresses", bgp(old.node.addresses != new.node.addresses)),
+        ("bgp.enabled", old.bgp.enabled != new.bgp.enabled),
         ("bgp.asNumber", bgp(old.bgp.asn != new.bgp.asn)),
         ("bgp.routerID", bgp(old.bgp.router_id != new.bgp.router_id)),
         ("bgp.listen.addresses", bgp(old.bgp.listen_addresses != new.bgp.listen_addresses)),
         ("bgp.listen.port", bgp(old.bgp.listen_port != new.bgp.listen_port)),
         ("bgp.maxPaths", bgp(old.bgp.max_paths != new.bgp.max_paths)),
         ("routes.install", old.routes.install != new.routes.install),
+        ("policy.enabled", old.policy.enabled != new.policy.enabled),
         ("source", old.source != new.source),
         ("control.socket", old.control != new.control),
+        ("telemetry.listen", old.telemetry != new.telemetry),
     ];
     keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key.to_owned()).collect()
 }
@@ -109,6 +128,7 @@ fn needs_restart(old: &Config, new: &Config, is_running: bool) -> Vec<String> {
 /// The new configuration with the old values of what [`needs_restart`] names.
 fn keep_what_needs_restart(old: &Config, mut new: Config, is_running: bool) -> Config {
     new.node.name.clone_from(&old.node.name);
+    new.bgp.enabled = old.bgp.enabled;
     if is_running {
         new.node.addresses.clone_from(&old.node.addresses);
         new.bgp.asn = old.bgp.asn;
@@ -118,8 +138,10 @@ fn keep_what_needs_restart(old: &Config, mut new: Config, is_running: bool) -> C
         new.bgp.max_paths = old.bgp.max_paths;
     }
     new.routes.install = old.routes.install;
+    new.policy.enabled = old.policy.enabled;
     new.source.clone_from(&old.source);
     new.control.clone_from(&old.control);
+    new.telemetry.clone_from(&old.telemetry);
     new
 }
 
@@ -150,6 +172,11 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
         ("routes.metric", old.routes.metric != new.routes.metric),
         ("routes.forwarding", old.routes.forwarding != new.routes.forwarding),
         ("routes.startupHold", old.routes.startup_hold != new.routes.startup_hold),
+        ("policy.backend", old.policy.backend != new.policy.backend),
+        ("policy.establishedFlows", old.policy.established != new.policy.established),
+        ("policy.masquerade", old.masquerade() != new.masquerade()),
+        ("policy.flowLog", old.policy.flow_log != new.policy.flow_log),
+        ("policy.auditInterval", old.policy.audit_interval != new.policy.audit_interval),
     ] {
         if differs {
             changes.push(format!("{key} changed"));

@@ -104,10 +104,17 @@ fn tell(states: &[NotifyState<'_>]) {
 async fn look_at(known: Arc<Known>, watchdog: bool) {
     let facts = known.facts.load_full();
     let Ok(status) = views::status(&known, &facts).await else { return };
-    let (reply, answered) = oneshot::channel();
-    let request = ListRequest { only_diff: false, after: None, limit: 1 };
-    let asked = known.fib.commands.send(fib::Command::List(request, reply)).await;
-    if asked.is_err() || answered.await.is_err() {
+    if let Some(fib) = &known.fib {
+        let (reply, answered) = oneshot::channel();
+        let request = ListRequest { only_diff: false, after: None, limit: 1 };
+        let asked = fib.commands.send(fib::Command::List(request, reply)).await;
+        if asked.is_err() || answered.await.is_err() {
+            return;
+        }
+    }
+    // The policy half may be in the kernel for longer than the manager would wait; how long is
+    // too long, its own deadline says.
+    if !known.beats.late().is_empty() {
         return;
     }
     let line = in_a_line(&status);
@@ -118,8 +125,13 @@ async fn look_at(known: Arc<Known>, watchdog: bool) {
 
 fn in_a_line(status: &Status) -> String {
     let routes: usize = status.routes.iter().map(|family| family.installed).sum();
-    let (up, all) = (status.bgp.established, status.bgp.peers);
-    let figures = format!("{up} of {all} peers established, {routes} routes installed");
+    let figures = match &status.bgp {
+        Some(bgp) => format!(
+            "{} of {} peers established, {routes} routes installed",
+            bgp.established, bgp.peers
+        ),
+        None => "no BGP".to_owned(),
+    };
     let line = match &status.problems[..] {
         [] => figures,
         [first] => format!("{} ({figures})", first.what),

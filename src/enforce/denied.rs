@@ -6,16 +6,14 @@ use std::time::Duration;
 
 use brindle_policy::Direction;
 use brindle_policy::names::COMMENT_MARK;
-use bytes::BytesMut;
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_netfilter::nflog::{
     ConfigCmd, ConfigMode, PacketNla, Timeout, ULogMessage, config_request,
 };
 use netlink_packet_netfilter::{NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily};
-use netlink_sys::Socket;
 use netlink_sys::protocols::NETLINK_NETFILTER;
+use netlink_sys::{AsyncSocket as _, AsyncSocketExt as _, TokioSocket};
 use socket2::SockRef;
-use tokio::io::unix::AsyncFd;
 
 use super::packet::Packet;
 
@@ -27,10 +25,6 @@ const COLLECT: Duration = Duration::from_millis(100);
 const DATAGRAM: usize = 64 * 1024;
 /// Room for what the kernel tells, in octets.
 const RECEIVE_BUFFER: usize = 1024 * 1024;
-/// Datagrams that are read before others get their turn.
-const DATAGRAMS_A_TURN: usize = 16;
-/// How long the kernel may take to answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// A packet that was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,11 +35,18 @@ pub(super) struct DeniedPacket {
     pub direction: Option<Direction>,
 }
 
+/// What was heard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// These were dropped.
+    Packets(Vec<DeniedPacket>),
+    /// There was more to be heard than there was room for.
+    Lost,
+}
+
 /// Hears of the packets of a group.
-#[derive(Debug)]
 pub(super) struct Listener {
-    socket: AsyncFd<Socket>,
-    buffer: BytesMut,
+    socket: TokioSocket,
 }
 
 impl Listener {
@@ -54,12 +55,11 @@ impl Listener {
     ///
     /// # Errors
     /// If the kernel refuses, for instance because another program listens to the group.
-    pub fn open(group: u16) -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_NETFILTER)?;
-        socket.bind_auto()?;
-        let settings = SockRef::from(&socket);
-        settings.set_recv_buffer_size(RECEIVE_BUFFER)?;
-        settings.set_read_timeout(Some(ANSWER_WITHIN))?;
+    pub(super) fn open(group: u16) -> io::Result<Self> {
+        let mut socket = TokioSocket::new(NETLINK_NETFILTER)?;
+        let inner = socket.socket_mut();
+        inner.bind_auto()?;
+        SockRef::from(&*inner).set_recv_buffer_size(RECEIVE_BUFFER)?;
         let wanted = vec![
             ConfigCmd::Bind.into(),
             ConfigMode::new_packet(COPIED).into(),
@@ -68,53 +68,39 @@ impl Listener {
         let request = config_request(NetfilterProtoFamily::Unspec, group, wanted);
         let mut octets = vec![0; request.buffer_len()];
         request.serialize(&mut octets);
-        socket.send(&octets, 0)?;
-        let mut buffer = BytesMut::with_capacity(DATAGRAM);
-        socket.recv(&mut buffer, 0)?;
-        let answer = NetlinkMessage::<NetfilterMessage>::deserialize(&buffer);
+        inner.send(&octets, 0)?;
+        // The answer is there when sending returns.
+        let mut answer = Vec::with_capacity(DATAGRAM);
+        inner.recv(&mut answer, 0)?;
+        let answer = NetlinkMessage::<NetfilterMessage>::deserialize(&answer);
         match answer.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?.payload {
-            NetlinkPayload::Error(error) if error.code.is_some() => return Err(error.to_io()),
-            _ => {}
-        }
-        socket.set_non_blocking(true)?;
-        Ok(Self { socket: AsyncFd::new(socket)?, buffer })
-    }
-
-    /// Waits until there is something to hear. Nothing is lost if it is not waited for to the
-    /// end.
-    pub async fn ready(&self) {
-        // An error is met again, and told, when it is read.
-        if let Ok(mut guard) = self.socket.readable().await {
-            guard.retain_ready();
+            NetlinkPayload::Error(error) if error.code.is_some() => Err(error.to_io()),
+            _ => Ok(Self { socket }),
         }
     }
 
-    /// Hands over what there is, or as much of it as fits in a turn; how many times the kernel
-    /// had more to tell than there was room for.
+    /// What comes next. Nothing is lost if it is not waited for to the end.
     ///
     /// # Errors
     /// If the socket fails.
-    pub fn drain(&mut self, mut take: impl FnMut(DeniedPacket)) -> io::Result<u64> {
-        let Self { socket, buffer } = self;
-        let mut lost = 0;
-        for _ in 0..DATAGRAMS_A_TURN {
-            buffer.clear();
-            buffer.reserve(DATAGRAM);
-            let read = socket.try_io(tokio::io::Interest::READABLE, |socket| socket.recv(buffer, 0));
-            match read {
-                Ok(_) => read_all(buffer, &mut take),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+    pub(super) async fn next(&mut self) -> io::Result<Heard> {
+        loop {
+            let mut datagram = Vec::with_capacity(DATAGRAM);
+            match self.socket.recv(&mut datagram).await {
+                Ok(()) => return Ok(Heard::Packets(read_all(&datagram))),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => lost += 1,
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                    return Ok(Heard::Lost);
+                }
                 Err(error) => return Err(error),
             }
         }
-        Ok(lost)
     }
 }
 
 /// Reads a datagram; what makes no sense is passed over.
-fn read_all(datagram: &[u8], take: &mut impl FnMut(DeniedPacket)) {
+fn read_all(datagram: &[u8]) -> Vec<DeniedPacket> {
+    let mut packets = Vec::new();
     let mut rest = datagram;
     while let Ok(message) = NetlinkMessage::<NetfilterMessage>::deserialize(rest) {
         let length = (message.header.length as usize).next_multiple_of(4);
@@ -122,10 +108,11 @@ fn read_all(datagram: &[u8], take: &mut impl FnMut(DeniedPacket)) {
             && let NetfilterMessageInner::ULog(ULogMessage::Packet(attributes)) = message.inner
             && let Some(denied) = read_packet(&attributes)
         {
-            take(denied);
+            packets.push(denied);
         }
         rest = rest.get(length..).unwrap_or_default();
     }
+    packets
 }
 
 fn read_packet(attributes: &[PacketNla]) -> Option<DeniedPacket> {
@@ -144,8 +131,8 @@ fn read_packet(attributes: &[PacketNla]) -> Option<DeniedPacket> {
 fn direction_of(prefix: &[u8]) -> Option<Direction> {
     let text = std::str::from_utf8(prefix).ok()?.strip_prefix(COMMENT_MARK)?;
     match text.split('/').nth(1)? {
-        "I" => Some(Direction::Ingress),
-        "E" => Some(Direction::Egress),
+        "I" | "PI" => Some(Direction::Ingress),
+        "E" | "PE" => Some(Direction::Egress),
         _ => None,
     }
 }
@@ -171,11 +158,9 @@ mod tests {
 
     #[test]
     fn a_datagram_of_nonsense_is_passed_over() {
-        let mut told = 0;
         for length in 0..64 {
-            read_all(&vec![7; length], &mut |_| told += 1);
-            read_all(&vec![0; length], &mut |_| told += 1);
+            assert_eq!(read_all(&vec![7; length]), []);
+            assert_eq!(read_all(&vec![0; length]), []);
         }
-        assert_eq!(told, 0);
     }
 }

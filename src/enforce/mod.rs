@@ -16,17 +16,28 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use brindle_policy::readback::Installed;
 use brindle_policy::{Change, Cidr, Family, Ruleset, World};
 use tokio::sync::{mpsc, oneshot};
 
+mod attribution;
 pub mod audit;
 pub mod conntrack;
 pub mod dataplane;
+mod denied;
 pub mod flows;
+mod hands;
 pub mod monitor;
 pub mod packet;
+mod quarantine;
+mod recheck;
+mod roster;
+mod schedule;
 pub mod status;
+mod task;
+mod tenants;
 
+pub use dataplane::Tuning;
 pub use flows::{Flow, FlowEnd, FlowPage, Flows};
 pub use status::{EnforceStatus, Flushed, Timings, Trigger};
 
@@ -129,6 +140,17 @@ impl<'a> EnforceView<'a> {
 #[error("the policy half has ended")]
 pub struct Gone;
 
+/// Why it cannot be told what the kernel holds.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CountersError {
+    /// The policy half has ended.
+    #[error(transparent)]
+    Gone(#[from] Gone),
+    /// Reading failed; why.
+    #[error("cannot read what the kernel holds: {0}")]
+    Unread(String),
+}
+
 impl EnforceHandle {
     /// Hands over changes, in their order. Returns when they are taken, not when they are in
     /// the kernel: [`EnforceHandle::status`] tells what is. Nothing is written before
@@ -156,6 +178,17 @@ impl EnforceHandle {
         let question = Question(Box::new(move |view| _ = answer.send(ask(view))));
         self.send(Command::Read(question)).await?;
         answered.await.map_err(|_| Gone)
+    }
+
+    /// What the kernel holds of ours for one family right now, with counters. It waits for
+    /// what is being written.
+    ///
+    /// # Errors
+    /// If the task has ended, or the kernel cannot be read.
+    pub async fn counters(&self, family: Family) -> Result<Installed, CountersError> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Command::Counters(family, answer)).await?;
+        answered.await.map_err(|_| Gone)?
     }
 
     /// Other settings from now on. `node` cannot change: it is ignored.
@@ -186,6 +219,8 @@ enum Command {
     Apply(Vec<Change>, Instant),
     /// A question.
     Read(Question),
+    /// Asks for what the kernel holds.
+    Counters(Family, oneshot::Sender<Result<Installed, CountersError>>),
     /// Other settings.
     Configure(Box<EnforceSettings>),
     /// The end.
@@ -211,28 +246,29 @@ const COMMANDS: usize = 256;
 /// # Panics
 /// If no thread can be started.
 pub fn start(settings: EnforceSettings) -> EnforceHandle {
+    start_tuned(settings, Tuning::default())
+}
+
+/// As [`start`], with other programs or limits.
+///
+/// # Panics
+/// As [`start`].
+pub fn start_tuned(settings: EnforceSettings, tuning: Tuning) -> EnforceHandle {
     let (commands, inbox) = mpsc::channel(COMMANDS);
     let status = Arc::new(ArcSwap::from_pointee(EnforceStatus::default()));
     let flows = Arc::new(Flows::default());
-    // Takes what it is told and writes nothing yet.
-    drop(std::thread::spawn(move || {
-        let mut inbox = inbox;
-        let mut world = World::default();
-        let rulesets = Family::ALL.map(Ruleset::new);
-        let status = EnforceStatus::default();
-        let _ = settings;
-        while let Some(command) = inbox.blocking_recv() {
-            match command {
-                Command::Apply(changes, _) => changes.into_iter().for_each(|c| world.apply(c)),
-                Command::Read(question) => (question.0)(&EnforceView {
-                    world: &world,
-                    rulesets: rulesets.each_ref(),
-                    status: &status,
-                }),
-                Command::Configure(_) => {}
-                Command::Stop => break,
-            }
-        }
-    }));
-    EnforceHandle { status, flows, commands }
+    let handle = EnforceHandle { status: status.clone(), flows: flows.clone(), commands };
+    let run = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a process that has threads can have an event loop");
+        // The task is no child of it: what it does not finish in time is not waited for.
+        let task = task::Enforcer::new(settings, tuning, status, flows);
+        runtime.block_on(task.run(inbox));
+        runtime.shutdown_background();
+    };
+    let thread = std::thread::Builder::new().name("enforce".to_owned());
+    drop(thread.spawn(run).expect("a process can have one thread more"));
+    handle
 }

@@ -3,9 +3,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
+use brindle_policy::World;
 use brindle_policy::verdict::verdict;
 use brindle_policy::world::Touched;
-use brindle_policy::World;
 
 use super::conntrack::{Entry, Tuple};
 
@@ -20,12 +20,12 @@ pub(super) enum Affected {
 
 impl Affected {
     /// None.
-    pub fn none() -> Self {
+    pub(super) fn none() -> Self {
         Affected::Some(BTreeSet::new())
     }
 
     /// Those that `touched` is about.
-    pub fn of(world: &World, touched: &Touched) -> Self {
+    pub(super) fn of(world: &World, touched: &Touched) -> Self {
         if touched.nodes {
             return Affected::All;
         }
@@ -48,7 +48,7 @@ impl Affected {
     }
 
     /// These too.
-    pub fn add(&mut self, other: Affected) {
+    pub(super) fn add(&mut self, other: Affected) {
         match (self, other) {
             (Affected::All, _) => {}
             (all, Affected::All) => *all = Affected::All,
@@ -57,12 +57,12 @@ impl Affected {
     }
 
     /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         matches!(self, Affected::Some(addresses) if addresses.is_empty())
     }
 
     /// Whether `entry` is about one of them.
-    pub fn concerns(&self, entry: &Entry) -> bool {
+    pub(super) fn concerns(&self, entry: &Entry) -> bool {
         match self {
             Affected::All => true,
             Affected::Some(addresses) => {
@@ -84,7 +84,7 @@ pub(super) struct Trial {
 
 impl Trial {
     /// Of these entries.
-    pub fn new(mut entries: Vec<Entry>) -> Self {
+    pub(super) fn new(mut entries: Vec<Entry>) -> Self {
         // Those that belong to another are judged as that is, after it.
         entries.sort_by_key(|entry| entry.master.is_some());
         let masters = entries.iter().filter_map(|entry| entry.master);
@@ -93,7 +93,7 @@ impl Trial {
     }
 
     /// Judges up to `count` more; those that are to be cut once all are judged.
-    pub fn go_on(&mut self, world: &World, node: &str, count: usize) -> Option<Vec<Entry>> {
+    pub(super) fn go_on(&mut self, world: &World, node: &str, count: usize) -> Option<Vec<Entry>> {
         let end = self.next.saturating_add(count).min(self.entries.len());
         for entry in &self.entries[self.next..end] {
             let is_guilty = match entry.master {

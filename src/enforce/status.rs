@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use brindle_policy::{Change, Family, PodKey, PolicyId};
 
 use super::Backend;
+use super::dataplane::{Op, Tally};
 
 /// How the policy half is doing; replaced as a whole whenever something changes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -49,6 +50,9 @@ pub struct EnforceStatus {
     /// Denied packets that the kernel told (`nflog_messages_total`), and times that it had
     /// more to tell than there was room for (`nflog_lost_total`).
     pub denied: [u64; 2],
+    /// Runs of iptables and ipset, by what for and whether they went well
+    /// (`iptables_calls_total`, `ipset_calls_total`).
+    pub programs: BTreeMap<(Op, bool), Tally>,
 }
 
 impl EnforceStatus {

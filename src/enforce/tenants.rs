@@ -43,7 +43,7 @@ struct Held {
 impl Tenants {
     /// Applies a change to the world, less the addresses that pass to another pod by it.
     /// Whether all of it was applied.
-    pub fn apply(&mut self, world: &mut World, change: Change, arrived: Instant) -> bool {
+    pub(super) fn apply(&mut self, world: &mut World, change: Change, arrived: Instant) -> bool {
         let key = match &change {
             Change::PodApplied(pod) => &pod.key,
             Change::PodDeleted(key) => key,
@@ -75,7 +75,7 @@ impl Tenants {
 
     /// The world is complete: from now on it is known who passes an address to whom.
     /// `installed` tells the chains that the kernel has for addresses from an earlier run.
-    pub fn settle(&mut self, world: &mut World, installed: HashMap<IpAddr, ChainName>) {
+    pub(super) fn settle(&mut self, world: &mut World, installed: HashMap<IpAddr, ChainName>) {
         let now = Instant::now();
         let told = world.pods().flat_map(|pod| pod.addresses.iter().copied());
         let addresses: BTreeSet<IpAddr> = told.chain(installed.keys().copied()).collect();
@@ -111,23 +111,23 @@ impl Tenants {
     }
 
     /// The pods that are kept back, by name.
-    pub fn held(&self) -> impl Iterator<Item = &PodKey> {
+    pub(super) fn held(&self) -> impl Iterator<Item = &PodKey> {
         self.held.keys()
     }
 
     /// What is to be written now closes the addresses that pass on.
-    pub fn closing(&self) -> BTreeSet<IpAddr> {
+    pub(super) fn closing(&self) -> BTreeSet<IpAddr> {
         self.closing.clone()
     }
 
     /// It was written: these are closed in the kernel.
-    pub fn close(&mut self, addresses: &BTreeSet<IpAddr>) {
+    pub(super) fn close(&mut self, addresses: &BTreeSet<IpAddr>) {
         self.closing.retain(|address| !addresses.contains(address));
         self.closed.extend(addresses);
     }
 
     /// The addresses whose entries are to be removed now; empty if none are.
-    pub fn to_flush(&self) -> BTreeSet<IpAddr> {
+    pub(super) fn to_flush(&self) -> BTreeSet<IpAddr> {
         let mut addresses = self.closed.clone();
         if self.vacant.len() > VACANT_KEPT {
             addresses.extend(&self.vacant);
@@ -137,7 +137,11 @@ impl Tenants {
 
     /// The entries of these addresses are removed: those that passed on are given to their new
     /// owners in `world`. When the changes came that did not fully count until now.
-    pub fn flushed(&mut self, world: &mut World, addresses: &BTreeSet<IpAddr>) -> Vec<Instant> {
+    pub(super) fn flushed(
+        &mut self,
+        world: &mut World,
+        addresses: &BTreeSet<IpAddr>,
+    ) -> Vec<Instant> {
         let last = self.last.get_or_insert_default();
         for address in addresses {
             last.remove(address);

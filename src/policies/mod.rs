@@ -7,15 +7,27 @@
 //!  manifests: World ────────────────────┘
 //! ```
 
-use brindle_policy::World;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-use crate::control::{Answer, Failure, PolicyQuery};
+use brindle_policy::World;
+use brindle_policy::readback::Installed;
+
+use crate::control::{Answer, Failure, PolicyQuery, view};
 use crate::enforce::EnforceStatus;
 
+mod endpoints;
+mod expect;
+mod explain;
 mod find;
+mod kernel;
+mod lint;
 mod list;
+mod matrix;
+mod services;
 mod words;
 
+pub use expect::run as run_tests;
 pub use find::at;
 pub use words::rule_text;
 
@@ -35,12 +47,18 @@ pub struct Here<'a> {
     pub node: &'a str,
     /// How enforcement is doing.
     pub status: &'a EnforceStatus,
+    /// What the kernel holds, with counters; of the families that could be read.
+    pub installed: &'a [Installed],
+    /// The interfaces that addresses of local pods are reached through, as far as known.
+    pub interfaces: &'a BTreeMap<IpAddr, String>,
+    /// The route to where the flow goes that is asked about.
+    pub route: Option<&'a view::RouteTaken>,
 }
 
 /// Answers a question.
 ///
 /// # Errors
-/// If it asks for what is not there.
+/// If it asks for what is not there, or for what only an agent knows.
 pub fn answer(known: &Known<'_>, query: &PolicyQuery) -> Result<Answer, Failure> {
     match query {
         PolicyQuery::List(namespace, page) => {
@@ -48,6 +66,26 @@ pub fn answer(known: &Known<'_>, query: &PolicyQuery) -> Result<Answer, Failure>
         }
         PolicyQuery::Show(name) => Ok(Answer::Policy(Box::new(list::show(known, name)?))),
         PolicyQuery::For(pod) => Ok(Answer::PodPolicies(Box::new(list::of_pod(known, pod)?))),
-        _ => todo!(),
+        PolicyQuery::Matrix { namespace, service } => {
+            let matrix = matrix::matrix(known, namespace.as_deref(), *service)?;
+            Ok(Answer::Matrix(Box::new(matrix)))
+        }
+        PolicyQuery::Lint => Ok(Answer::Findings(lint::findings(known.world))),
+        PolicyQuery::Hits => Ok(Answer::Hits(endpoints::hits(known, &here(known)?))),
+        PolicyQuery::Endpoints(pod) => {
+            let endpoints = endpoints::endpoints(known, &here(known)?, pod.as_deref())?;
+            Ok(Answer::Endpoints(endpoints))
+        }
+        PolicyQuery::Explain(flow) => {
+            Ok(Answer::Explanation(Box::new(explain::explain(known, flow)?)))
+        }
+        PolicyQuery::Flows(..) => {
+            Err(Failure::Invalid("denied flows are not answered from objects".to_owned()))
+        }
     }
+}
+
+fn here<'a>(known: &Known<'a>) -> Result<Here<'a>, Failure> {
+    let what = "only an agent knows what its kernel holds: ask one, without --manifests";
+    known.here.ok_or_else(|| Failure::Invalid(what.to_owned()))
 }

@@ -22,6 +22,9 @@ pub(super) fn alternatives(
     family: Family,
     sources: &mut Sources,
 ) -> Vec<Vec<Match>> {
+    if !criteria.iter().all(|criterion| criterion.is_of(family)) {
+        return Vec::new();
+    }
     // Notes go to the sources only when it is known that the rule is there at all.
     let mut noted = Sources::new();
     let mut addresses = vec![Addresses::default()];
@@ -125,9 +128,6 @@ fn peer(
         PeerTerm::Block(block) => Some(block),
     });
     let listed: Vec<&IpBlock> = blocks.filter(|block| block.cidr.family() == family).collect();
-    if !any_of.is_empty() && expr.is_none() && listed.is_empty() {
-        return Vec::new(); // blocks of the other family only (policy-semantics 3.5)
-    }
     let prefixes = blocks::union(listed);
     let is_everything = prefixes.first().is_some_and(|first| first.length() == 0);
     let mut in_set = |source: Source| {

@@ -64,8 +64,8 @@ impl Source {
             }
             Source::Port(port) => format!("port {}/{}", port.name, port.protocol).into(),
             Source::Local => "endpoints of this node".into(),
-            Source::Ranges => "ranges of all nodes' pods".into(),
-            Source::Elsewhere => "other nodes' endpoints in this node's ranges".into(),
+            Source::Ranges => "ranges of pods of all nodes".into(),
+            Source::Elsewhere => "endpoints of other nodes in ranges of this one".into(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Rules and selectors in words.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::model::{
@@ -150,7 +151,7 @@ pub(super) fn endpoints(expr: &Expr, implied: Option<&str>) -> String {
 
 /// A condition on one label, without whose it is: `app=api`, `tier!=db`, `has x`, `no x`.
 fn atom(expr: &Expr) -> Option<(Scope, String)> {
-    let listed = |values: &std::collections::BTreeSet<Arc<str>>| {
+    let listed = |values: &BTreeSet<Arc<str>>| {
         values.iter().map(|value| quoted(value)).collect::<Vec<_>>().join(", ")
     };
     let named = |key: &Key, text: String| Some((key.scope, text));

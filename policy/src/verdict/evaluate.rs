@@ -1,11 +1,13 @@
 //! The one evaluation: tiers in order, in each the policies that govern the endpoint in order,
 //! in each its rules in order (policy-semantics 4).
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::view::View;
 use super::{Flow, Judgement, Reason};
+use crate::address::Family;
 use crate::model::{
     Action, Criterion, Direction, PeerTerm, Pod, Policy, PortMatch, PortTerm, Protocol, Rule, Side,
     Tier, TierAction,
@@ -13,6 +15,7 @@ use crate::model::{
 use crate::world::World;
 
 /// A flow, and whose its addresses are.
+#[derive(Clone)]
 pub(super) struct Packet<'w> {
     pub(super) protocol: u8,
     pub(super) source: End<'w>,
@@ -20,6 +23,7 @@ pub(super) struct Packet<'w> {
 }
 
 /// One end of a packet.
+#[derive(Clone)]
 pub(super) struct End<'w> {
     pub(super) address: IpAddr,
     pub(super) port: Option<u16>,
@@ -130,6 +134,7 @@ fn decide(
     for policy in policies {
         watch.policy(policy);
         for (index, rule) in policy.rules(direction).unwrap_or_default().iter().enumerate() {
+            let rule = &*view.rule(&policy.id, direction, index, rule);
             let is_match = rule_matches(view, packet, rule);
             watch.rule(index, rule, is_match);
             if !is_match {
@@ -151,7 +156,7 @@ fn of_no_endpoint(world: &World, address: IpAddr, peer: IpAddr, direction: Direc
     let mut within =
         world.nodes().filter(|node| node.pod_cidrs.iter().any(|cidr| cidr.contains(address)));
     // Packets that a node itself sends are not looked at on it.
-    let sent_by_node = |peer: &IpAddr, addresses: &std::collections::BTreeSet<IpAddr>| {
+    let sent_by_node = |peer: &IpAddr, addresses: &BTreeSet<IpAddr>| {
         direction == Direction::Ingress && addresses.contains(peer)
     };
     let closed = within.find(|node| !node.addresses.contains(&address));
@@ -173,7 +178,9 @@ pub(super) fn rule_matches(view: &View<'_>, packet: &Packet<'_>, rule: &Rule) ->
 pub(super) fn holds(view: &View<'_>, packet: &Packet<'_>, criterion: &Criterion) -> bool {
     match criterion {
         Criterion::Peer { side, any_of, negated } => {
-            any_of.iter().any(|term| peer_holds(view, packet.end(*side), term)) != *negated
+            let end = packet.end(*side);
+            criterion.is_of(Family::of(end.address))
+                && any_of.iter().any(|term| peer_holds(view, end, term)) != *negated
         }
         Criterion::Ports { side, any_of } => {
             any_of.iter().any(|term| port_holds(packet.protocol, packet.end(*side), term))

@@ -1,218 +1,18 @@
-//! The evaluation with everything that it looked at.
+//! The evaluation, watched.
 
-use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::evaluate::{End, Packet, Watch, holds, judge, peer_holds, port_holds, sides};
-use super::nearest::{self, Nearest, Opening};
+use super::trace::{
+    CriterionTrace, DirectionTrace, Explanation, Party, PartyKind, PolicyTrace, RuleTrace,
+    StageEnd, StageTrace, TermTrace,
+};
 use super::view::View;
-use super::{Flow, Judgement, Verdict, describe, reasons};
+use super::{Flow, Judgement, Reason, Verdict, describe, nearest, openings, reasons};
 use crate::model::{
-    Action, Criterion, Direction, PodKey, Policy, PolicyId, Problem, Rule, Side, Tier, TierAction,
+    Action, Criterion, Direction, Node, PodKey, Policy, PolicyId, Rule, Side, Tier,
 };
 use crate::world::World;
-
-/// A verdict, and everything that was looked at to get it.
-///
-/// `verdict` is always what [`verdict`](super::verdict()) says of the same flow.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Explanation {
-    /// What was asked.
-    pub flow: Flow,
-    /// Whose the source address is.
-    pub source: Party,
-    /// Whose the destination address is.
-    pub destination: Party,
-    /// The answer.
-    pub verdict: Verdict,
-    /// How the answer for the source came about.
-    pub egress: DirectionTrace,
-    /// How the answer for the destination came about.
-    pub ingress: DirectionTrace,
-    /// The smallest change that would allow the flow, if it is denied and there is one.
-    pub nearest: Option<Nearest>,
-    /// What keeps the flow open, if it is allowed: all of it has to go for the flow to be
-    /// denied in that direction. Egress first. Empty if it is denied.
-    pub openings: Vec<Opening>,
-    /// What else is good to know, as sentences.
-    pub notes: Vec<String>,
-}
-
-impl Explanation {
-    /// How the answer for one direction came about.
-    pub fn of(&self, direction: Direction) -> &DirectionTrace {
-        match direction {
-            Direction::Ingress => &self.ingress,
-            Direction::Egress => &self.egress,
-        }
-    }
-}
-
-/// Who has an address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Party {
-    /// The address.
-    pub address: IpAddr,
-    /// Whose it is.
-    pub kind: PartyKind,
-    /// Pods that have this address too without being its endpoint: they have the network of
-    /// their host, have finished, or another pod was given the address after them. By name.
-    pub others: Vec<PodKey>,
-}
-
-/// What has an address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PartyKind {
-    /// A pod that policies apply to.
-    Endpoint {
-        /// Its name.
-        pod: PodKey,
-        /// Where it runs; `None` if that is not known.
-        node: Option<Arc<str>>,
-    },
-    /// A node itself, or a pod with its network.
-    Node {
-        /// Its name.
-        node: Arc<str>,
-    },
-    /// Nobody known, in the pod ranges of a node.
-    Unknown {
-        /// The node.
-        node: Arc<str>,
-    },
-    /// Nobody of the cluster, as far as is known.
-    Outside,
-}
-
-impl fmt::Display for Party {
-    /// `shop/db-0`, `node n1`, or the address.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.kind {
-            PartyKind::Endpoint { pod, .. } => write!(f, "{pod}"),
-            PartyKind::Node { node } => write!(f, "node {node}"),
-            PartyKind::Unknown { .. } | PartyKind::Outside => write!(f, "{}", self.address),
-        }
-    }
-}
-
-/// One direction of an explanation.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DirectionTrace {
-    /// Which.
-    pub direction: Direction,
-    /// The answer.
-    pub judgement: Judgement,
-    /// The answer as a sentence: `no policy selects shop/db-0 for ingress`.
-    pub summary: String,
-    /// The tiers that were looked at: those with policies that govern the endpoint, up to the
-    /// one that decided. Empty if no policy was looked at.
-    pub stages: Vec<StageTrace>,
-}
-
-/// A tier that was looked at.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StageTrace {
-    /// Its name.
-    pub tier: Arc<str>,
-    /// Its policies that govern the endpoint, up to the one that decided.
-    pub policies: Vec<PolicyTrace>,
-    /// How it ended.
-    pub end: StageEnd,
-}
-
-/// How a tier ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StageEnd {
-    /// A rule allowed or denied.
-    Decided,
-    /// A rule passed on to the next tier.
-    Passed,
-    /// No rule decided, and the tier's default was taken.
-    Default(TierAction),
-}
-
-/// A policy that was looked at.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PolicyTrace {
-    /// Which.
-    pub id: PolicyId,
-    /// Whom it governs, in words: `app=db in namespace shop`.
-    pub subject: String,
-    /// Its rules of the direction, up to the one that decided.
-    pub rules: Vec<RuleTrace>,
-    /// What is wrong with the object, as far as that might matter here.
-    pub problems: Vec<Problem>,
-}
-
-/// A rule that was looked at.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RuleTrace {
-    /// Where it stands in its list (`spec.ingress`, `spec.egress`), from 0.
-    pub index: usize,
-    /// What it does with what it matches.
-    pub action: Action,
-    /// Whom it is about, in words: `from app=api in namespaces team=dba`.
-    pub peer: String,
-    /// Which ports it is about, in words: `port TCP 5432`, `any port`.
-    pub ports: String,
-    /// Whether it matched, which is whether all criteria hold.
-    pub is_match: bool,
-    /// Its criteria; none if it matches everything.
-    pub criteria: Vec<CriterionTrace>,
-}
-
-impl RuleTrace {
-    /// The rule in words: `from app=api in namespaces team=dba, port TCP 5432`.
-    pub fn description(&self) -> String {
-        format!("{}, {}", self.peer, self.ports)
-    }
-
-    /// Why it did not match: a reason for each term of each criterion that does not hold, none
-    /// twice. Empty if it matched.
-    pub fn reasons(&self) -> Vec<&str> {
-        let mut reasons: Vec<&str> = Vec::new();
-        let failed = self.criteria.iter().filter(|criterion| !criterion.holds);
-        for reason in failed.flat_map(CriterionTrace::reasons) {
-            if !reasons.contains(&reason) {
-                reasons.push(reason);
-            }
-        }
-        reasons
-    }
-}
-
-/// A criterion of a rule that was looked at.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CriterionTrace {
-    /// In words: `from app=api`, `port TCP 80 or port TCP named http`.
-    pub description: String,
-    /// Whether it holds.
-    pub holds: bool,
-    /// What it needs one of.
-    pub terms: Vec<TermTrace>,
-    /// Why it does not hold where no single term is to blame; `None` if one is, or if it holds.
-    pub reason: Option<String>,
-}
-
-impl CriterionTrace {
-    /// Why it does not hold.
-    pub fn reasons(&self) -> impl Iterator<Item = &str> {
-        let of_terms = self.terms.iter().filter_map(|term| term.reason.as_deref());
-        self.reason.as_deref().into_iter().chain(of_terms).filter(|_| !self.holds)
-    }
-}
-
-/// A term of a criterion.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TermTrace {
-    /// In words: `app=api in namespaces team=dba`, `port TCP 80`.
-    pub description: String,
-    /// Whether it holds.
-    pub holds: bool,
-    /// Why not: `cart-7d9 has app=cart`; `None` if it holds.
-    pub reason: Option<String>,
-}
 
 /// What happens to `flow`, with everything that was looked at. Costs far more than
 /// [`verdict`](super::verdict()): for one flow at a time.
@@ -230,7 +30,7 @@ pub fn explain(world: &World, flow: &Flow) -> Explanation {
     Explanation {
         flow: *flow,
         nearest: if allowed { None } else { nearest::nearest(&view, &packet, &verdict) },
-        openings: if allowed { nearest::openings(&view, &packet, &verdict) } else { Vec::new() },
+        openings: if allowed { openings::openings(&view, &packet, &verdict) } else { Vec::new() },
         notes: notes(&parties),
         source: parties.source,
         destination: parties.destination,
@@ -255,9 +55,7 @@ impl Parties {
 }
 
 fn party(end: &End<'_>, world: &World) -> Party {
-    let within = |node: &&Arc<crate::model::Node>| {
-        node.pod_cidrs.iter().any(|cidr| cidr.contains(end.address))
-    };
+    let within = |node: &&Arc<Node>| node.pod_cidrs.iter().any(|cidr| cidr.contains(end.address));
     let of_node = world.nodes().find(|node| node.addresses.contains(&end.address));
     let kind = match (end.endpoint, of_node, world.nodes().find(within)) {
         (Some(pod), _, _) => PartyKind::Endpoint { pod: pod.key.clone(), node: pod.node.clone() },
@@ -289,7 +87,7 @@ fn notes(parties: &Parties) -> Vec<String> {
                 PartyKind::Endpoint { pod, .. } => format!("belongs to {pod} now"),
                 PartyKind::Node { node } => format!("is an address of node {node}"),
                 PartyKind::Unknown { .. } | PartyKind::Outside => {
-                    "is not the pod's any more, which has finished".to_owned()
+                    "is not the pod's any more".to_owned()
                 }
             };
             notes.push(format!(
@@ -310,7 +108,7 @@ fn trace(
     let mut tracer = Tracer { view, packet, parties, direction, stages: Vec::new() };
     let judgement = judge(view, packet, direction, &mut tracer);
     let mut stages = tracer.stages;
-    if let (Some(last), super::Reason::Rule { .. }) = (stages.last_mut(), &judgement.reason) {
+    if let (Some(last), Reason::Rule { .. }) = (stages.last_mut(), &judgement.reason) {
         last.end = StageEnd::Decided;
     }
     let (own, _) = sides(direction);
@@ -319,7 +117,6 @@ fn trace(
 }
 
 fn summary(judgement: &Judgement, own: &Party, direction: Direction) -> String {
-    use super::Reason;
     let names = |policies: &[PolicyId]| {
         policies.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     };

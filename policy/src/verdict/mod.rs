@@ -24,18 +24,23 @@ mod evaluate;
 mod explain;
 mod judgement;
 mod nearest;
+mod openings;
 mod reasons;
+mod satisfy;
+mod trace;
 mod view;
 
 use std::fmt;
 use std::net::IpAddr;
 
-pub use explain::{
-    CriterionTrace, DirectionTrace, Explanation, Party, PartyKind, PolicyTrace, RuleTrace,
-    StageEnd, StageTrace, TermTrace, explain,
-};
+pub use explain::explain;
 pub use judgement::{Judgement, Outcome, Reason};
-pub use nearest::{Nearest, Opening, Step};
+pub use nearest::{Nearest, Step};
+pub use openings::Opening;
+pub use trace::{
+    CriterionTrace, DirectionTrace, Explanation, Party, PartyKind, PolicyTrace, RuleTrace,
+    StageEnd, StageTrace, TermTrace,
+};
 
 use crate::model::{Direction, Protocol};
 use crate::world::World;

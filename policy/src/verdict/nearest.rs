@@ -4,10 +4,12 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::evaluate::Packet;
+use super::evaluate::{Packet, Quick, judge, sides};
+use super::satisfy::{self, Steps, cost, together};
 use super::view::View;
-use super::{Reason, Verdict};
-use crate::model::{Direction, PodKey, PolicyId, Protocol};
+use super::{Outcome, Reason, Verdict};
+use crate::model::{Action, Direction, Labels, PodKey, PolicyId, Protocol};
+use crate::world::World;
 
 /// The smallest change found that would allow a flow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,24 +92,86 @@ impl fmt::Display for Step {
     }
 }
 
-/// Something that keeps a flow open.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Opening {
-    /// In which direction.
-    pub direction: Direction,
-    /// What it is: never a reason to deny.
-    pub reason: Reason,
+/// How many ways to open a direction are followed, and how many changes are tried out.
+const MOST_WAYS: usize = 32;
+const MOST_TRIED: usize = 256;
+
+/// The smallest change that would allow a packet that is denied. Each is tried out before it
+/// is named: what opens one direction may close the other.
+pub(super) fn nearest(view: &View<'_>, packet: &Packet<'_>, verdict: &Verdict) -> Option<Nearest> {
+    let ways = |direction| match verdict.of(direction).is_allowed() {
+        true => vec![Steps::new()],
+        false => ways(view, packet, direction),
+    };
+    let (egress, ingress) = (ways(Direction::Egress), ways(Direction::Ingress));
+    let pairs = egress.iter().flat_map(|a| ingress.iter().filter_map(|b| together(a, b)));
+    let mut changes: Vec<Steps> = pairs.collect();
+    changes.sort_by(|a, b| cost(a).cmp(&cost(b)).then_with(|| a.cmp(b)));
+    changes.dedup();
+    changes.into_iter().take(MOST_TRIED).find_map(|steps| {
+        let rules = try_out(view.world, packet, &steps)?;
+        Some(Nearest { steps: steps.into_iter().collect(), rules })
+    })
 }
 
-/// The smallest change that would allow a packet that is denied.
-pub(super) fn nearest(_: &View<'_>, _: &Packet<'_>, _: &Verdict) -> Option<Nearest> {
-    None
+/// Ways to make some rule match that allows; the cheapest first.
+fn ways(view: &View<'_>, packet: &Packet<'_>, direction: Direction) -> Vec<Steps> {
+    let (own, _) = sides(direction);
+    let Some(pod) = packet.end(own).endpoint else { return Vec::new() };
+    let mut found = Vec::new();
+    for policy in view.governing(pod, direction).iter().flat_map(|(_, policies)| policies) {
+        let rules = policy.rules(direction).unwrap_or_default();
+        for (index, rule) in rules.iter().enumerate().filter(|(_, r)| r.action == Action::Allow) {
+            found.extend(satisfy::rule(view, packet, rule, (&policy.id, direction, index)));
+        }
+    }
+    found.sort_by(|a, b| cost(a).cmp(&cost(b)).then_with(|| a.cmp(b)));
+    found.dedup();
+    found.truncate(MOST_WAYS);
+    found
 }
 
-/// What keeps a packet open that is allowed.
-pub(super) fn openings(_: &View<'_>, _: &Packet<'_>, verdict: &Verdict) -> Vec<Opening> {
-    let directions = [Direction::Egress, Direction::Ingress];
-    directions
-        .map(|direction| Opening { direction, reason: verdict.of(direction).reason.clone() })
-        .into()
+/// The rules that allow the packet after `steps`; `None` if it is not allowed then.
+fn try_out(
+    world: &World,
+    packet: &Packet<'_>,
+    steps: &Steps,
+) -> Option<Vec<(PolicyId, Direction, usize)>> {
+    let mut view = View::of(world);
+    let mut packet = packet.clone();
+    let set = |labels: &mut Labels, key: &Arc<str>, value: &Option<Arc<str>>| match value {
+        Some(value) => drop(labels.insert(key.clone(), value.clone())),
+        None => drop(labels.remove(key)),
+    };
+    for step in steps {
+        match step {
+            Step::PodLabel { pod, key, value } => {
+                let stored = || world.pod(pod).map(|pod| pod.labels.clone()).unwrap_or_default();
+                set(view.pods.entry(pod.clone()).or_insert_with(stored), key, value);
+            }
+            Step::NamespaceLabel { namespace, key, value } => {
+                let stored = || {
+                    world.namespace(namespace).map(|found| found.labels.clone()).unwrap_or_default()
+                };
+                set(view.namespaces.entry(namespace.clone()).or_insert_with(stored), key, value);
+            }
+            Step::Port { protocol, number } => {
+                packet.protocol = protocol.number();
+                packet.destination.port = Some(*number);
+            }
+            Step::Block { policy, direction, index, address } => {
+                view.blocks.insert((policy.clone(), *direction, *index), *address);
+            }
+        }
+    }
+    let mut rules = Vec::new();
+    for direction in [Direction::Egress, Direction::Ingress] {
+        let judgement = judge(&view, &packet, direction, &mut Quick);
+        match judgement.reason {
+            _ if judgement.outcome == Outcome::Denied => return None,
+            Reason::Rule { policy, direction, index } => rules.push((policy, direction, index)),
+            _ => {}
+        }
+    }
+    Some(rules)
 }

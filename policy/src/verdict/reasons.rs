@@ -2,7 +2,7 @@
 
 use super::describe;
 use super::evaluate::{End, Packet, named};
-use super::explain::{Party, PartyKind};
+use super::trace::{Party, PartyKind};
 use super::view::View;
 use crate::address::Family;
 use crate::model::{PeerTerm, Pod, PortMatch, PortTerm, Protocol};
@@ -53,7 +53,8 @@ fn collect(view: &View<'_>, expr: &Expr, pod: &Pod, wanted: bool, reasons: &mut 
     match expr {
         Expr::All | Expr::Nothing => reasons.push("no pod can".to_owned()),
         Expr::InNamespace(_) => {
-            reasons.push(format!("{} is in namespace {}", pod.key.name, quoted(&pod.key.namespace)))
+            let (name, namespace) = (quoted(&pod.key.name), quoted(&pod.key.namespace));
+            reasons.push(format!("{name} is in namespace {namespace}"));
         }
         Expr::Has(key) | Expr::In(key, _) => reasons.push(fact(view, key, pod)),
         Expr::Not(inner) => collect(view, inner, pod, !wanted, reasons),

@@ -1,6 +1,8 @@
 //! Verdicts and explanations of small worlds.
 
 mod judged;
+mod nearest;
+mod random;
 mod traced;
 
 use std::net::IpAddr;

@@ -1,24 +1,54 @@
 //! The world as it is, or as it would be with some labels changed.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::model::{Direction, Labels, Pod, PodKey, Policy, Tier};
+use crate::address::Cidr;
+use crate::model::{
+    Criterion, Direction, IpBlock, Labels, PeerTerm, Pod, PodKey, Policy, PolicyId, Rule, Tier,
+};
 use crate::selector::{Expr, Subject};
 use crate::world::World;
 
-/// A world, and labels that replace those of some objects: what-if questions need no second
-/// world.
+/// A world, and what replaces some of it: what-if questions need no second world.
 pub(super) struct View<'w> {
     pub(super) world: &'w World,
     pub(super) pods: BTreeMap<PodKey, Labels>,
     pub(super) namespaces: BTreeMap<Arc<str>, Labels>,
+    /// Addresses that a rule's peers stand for besides, by policy, direction and position.
+    pub(super) blocks: BTreeMap<(PolicyId, Direction, usize), IpAddr>,
 }
 
 impl<'w> View<'w> {
     /// The world as it is.
     pub(super) fn of(world: &'w World) -> Self {
-        Self { world, pods: BTreeMap::new(), namespaces: BTreeMap::new() }
+        Self { world, pods: BTreeMap::new(), namespaces: BTreeMap::new(), blocks: BTreeMap::new() }
+    }
+
+    /// The rule at a place, as it would be.
+    pub(super) fn rule<'r>(
+        &self,
+        policy: &PolicyId,
+        direction: Direction,
+        index: usize,
+        rule: &'r Rule,
+    ) -> Cow<'r, Rule> {
+        if self.blocks.is_empty() {
+            return Cow::Borrowed(rule);
+        }
+        let Some(address) = self.blocks.get(&(policy.clone(), direction, index)) else {
+            return Cow::Borrowed(rule);
+        };
+        let mut rule = rule.clone();
+        for criterion in &mut rule.criteria {
+            if let Criterion::Peer { any_of, negated: false, .. } = criterion {
+                let cidr = Cidr::host(*address);
+                any_of.push(PeerTerm::Block(IpBlock { cidr, except: Vec::new() }));
+            }
+        }
+        Cow::Owned(rule)
     }
 
     fn is_changed(&self, pod: &Pod) -> bool {

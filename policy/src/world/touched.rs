@@ -62,6 +62,7 @@ pub(super) struct Watch<T> {
     /// Whether some policy used it when changes were last taken. What has come in use since
     /// is read whole, so it needs no delta; what went out of use and comes back does need one.
     is_known: bool,
+    /// Empty unless that.
     delta: Delta<T>,
 }
 
@@ -106,7 +107,7 @@ impl<T: Ord + Copy> Watch<T> {
     /// What changed, if that matters to somebody.
     pub(super) fn take(&mut self) -> Option<Delta<T>> {
         let delta = std::mem::take(&mut self.delta);
-        let tell = self.is_known && self.is_used() && !delta.is_empty();
+        let tell = self.is_used() && !delta.is_empty();
         self.is_known = self.is_used();
         tell.then_some(delta)
     }

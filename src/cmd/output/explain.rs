@@ -31,6 +31,9 @@ pub(super) fn screen(explained: &Explanation, color: bool) -> String {
     if let Some(nearest) = &explained.nearest {
         line(&mut out, "nearest", nearest, None);
     }
+    for note in &explained.notes {
+        line(&mut out, "note", note, None);
+    }
     for disagreement in &explained.disagreements {
         let title = paint("ERROR", Tone::Bad, color);
         writeln!(out, "  {title}    {}", visible(disagreement)).expect("a String takes everything");

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use super::text::{Tone, age, list, paint};
 use crate::control::view::{
-    BgpStatus, Config, ConfigStatus, Forwarding, Reload, ReloadResult, SourceError, SourceStatus,
-    Status,
+    BgpStatus, Config, ConfigStatus, Forwarding, KernelStatus, Reload, ReloadResult, SourceError,
+    SourceStatus, Status,
 };
 use crate::visible::{visible, visible_lines};
 
@@ -36,9 +36,13 @@ pub(super) fn screen(status: &Status, color: bool) -> String {
     if let Some(files) = &status.source {
         line("Source", &source(files), None);
     }
-    let (sessions, see) = bgp(&status.bgp);
-    line("BGP", &sessions, see);
-    let kernel = &status.kernel;
+    match &status.bgp {
+        Some(speaker) => {
+            let (sessions, see) = bgp(speaker);
+            line("BGP", &sessions, see);
+        }
+        None => line("BGP", "off (bgp.enabled: false); routes are left to others", None),
+    }
     let many = status.routes.len() > 1;
     for routes in &status.routes {
         let family = if many { format!("{}: ", routes.family) } else { String::new() };
@@ -49,6 +53,23 @@ pub(super) fn screen(status: &Status, color: bool) -> String {
         let see = (routes.refused > 0).then(|| "brindle routes rejected".to_owned());
         line("Routes", &what, see);
     }
+    if let Some(routes) = &status.kernel {
+        let what = kernel(routes);
+        let see = (routes.drifted + routes.conflicts > 0).then(|| "brindle routes diff".to_owned());
+        line("Kernel", &what, see);
+    }
+    for warning in &status.telemetry.warnings {
+        line("Telemetry", warning, None);
+    }
+    for problem in &status.problems {
+        let area = paint(&visible(&problem.area), Tone::Bad, color);
+        let (what, next) = (visible(&problem.what), visible(&problem.next));
+        writeln!(out, "{area}: {what}\n  {next}").expect("a String takes everything");
+    }
+    out
+}
+
+fn kernel(kernel: &KernelStatus) -> String {
     let mut what = format!("{} drifted, {} stale", kernel.drifted, kernel.stale);
     for (count, name) in [(kernel.repairs, "repaired"), (kernel.overruns, "overruns")] {
         if count > 0 {
@@ -67,14 +88,7 @@ pub(super) fn screen(status: &Status, color: bool) -> String {
     if let Some(error) = &kernel.last_error {
         write!(what, "; last failure: {error}").expect("a String takes everything");
     }
-    let see = (kernel.drifted + kernel.conflicts > 0).then(|| "brindle routes diff".to_owned());
-    line("Kernel", &what, see);
-    for problem in &status.problems {
-        let area = paint(&visible(&problem.area), Tone::Bad, color);
-        let (what, next) = (visible(&problem.what), visible(&problem.next));
-        writeln!(out, "{area}: {what}\n  {next}").expect("a String takes everything");
-    }
-    out
+    what
 }
 
 fn forwarding(status: &Status) -> String {
@@ -112,8 +126,12 @@ fn config(config: &ConfigStatus) -> String {
 
 fn source(source: &SourceStatus) -> String {
     let sync = if source.in_sync { "in sync" } else { "NOT in sync yet" };
-    let nodes = source.nodes;
-    let mut text = format!("{} {}  {sync}, {nodes} nodes", source.kind, source.path);
+    let mut text = format!("{} {}  {sync}, {} nodes", source.kind, source.path, source.nodes);
+    for (count, what) in [(source.pods, "pods"), (source.policies, "policies")] {
+        if count > 0 {
+            write!(text, ", {count} {what}").expect("a String takes everything");
+        }
+    }
     if let Some(ago) = source.changed_seconds {
         write!(text, ", last change {} ago", age(ago)).expect("a String takes everything");
     }

@@ -33,6 +33,9 @@ pub struct Explanation {
     /// The nearest change that would turn the verdict round.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nearest: Option<String>,
+    /// What else is good to know, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Where the kernel would do something else than the policies say, which must not be.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub disagreements: Vec<String>,
@@ -102,10 +105,11 @@ pub struct Judgement {
     pub node: Option<String>,
     /// Why, in a sentence.
     pub reason: String,
-    /// The policy that decided, if one did: `NetworkPolicy shop/db-clients`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub policy: Option<String>,
-    /// The rule of it that decided, from zero; absent if none matched.
+    /// The policies that decided: the one whose rule matched, or all that govern the endpoint
+    /// where none did. `NetworkPolicy shop/db-clients`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decided_by: Vec<String>,
+    /// The rule that decided, from zero; absent if none matched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<usize>,
     /// Every policy that was asked, in order.

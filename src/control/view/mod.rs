@@ -39,6 +39,7 @@ pub use routes::{
 pub use status::{
     BgpStatus, Config, ConfigStatus, Done, FamilyForwarding, FamilyRoutes, Forwarding,
     KernelStatus, NodeAddress, Problem, Reload, ReloadResult, SourceError, SourceStatus, Status,
+    TelemetryStatus,
 };
 
 /// The version of these views.

@@ -33,21 +33,39 @@ pub struct Status {
     /// Where the cluster's state comes from; absent without a cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<SourceStatus>,
-    /// The speaker.
-    pub bgp: BgpStatus,
+    /// The speaker; absent without one (`bgp.enabled: false`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bgp: Option<BgpStatus>,
     /// Counts of routes, one entry a family that is routed.
     pub routes: Vec<FamilyRoutes>,
     /// Whether the kernel forwards, one entry a family that is routed.
     pub forwarding: Vec<FamilyForwarding>,
-    /// The way to the kernel.
-    pub kernel: KernelStatus,
+    /// The way to the kernel's routes; absent without BGP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<KernelStatus>,
+    /// Health and metrics over HTTP.
+    #[serde(default)]
+    pub telemetry: TelemetryStatus,
+}
+
+/// Where health and metrics are answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TelemetryStatus {
+    /// The addresses that answer.
+    pub listen: Vec<SocketAddr>,
+    /// Addresses of the configuration that do not, each with the reason. That makes the node
+    /// no less healthy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
-    /// What it is about: `config`, `source`, `bgp`, `routes`, `forwarding`, `kernel`.
+    /// What it is about: `config`, `source`, `node`, `bgp`, `routes`, `forwarding`, `kernel`,
+    /// `policy`.
     pub area: String,
     /// What is wrong, with the name of what it concerns.
     pub what: String,
@@ -82,7 +100,7 @@ pub struct ConfigStatus {
     pub errors: Vec<String>,
 }
 
-/// Where nodes come from.
+/// Where nodes, namespaces, pods and policies come from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SourceStatus {
@@ -94,6 +112,15 @@ pub struct SourceStatus {
     pub in_sync: bool,
     /// How many nodes it names, this one included.
     pub nodes: usize,
+    /// How many namespaces.
+    #[serde(default)]
+    pub namespaces: usize,
+    /// How many pods.
+    #[serde(default)]
+    pub pods: usize,
+    /// How many policies.
+    #[serde(default)]
+    pub policies: usize,
     /// When it last changed something; absent before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed: Option<Time>,

@@ -1,6 +1,7 @@
 //! The node as a whole as shown: healthy or not, and the first thing to do.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -14,6 +15,7 @@ use crate::control::view::{
     Problem, SourceError, SourceStatus, Status,
 };
 use crate::daemon::answer::{Facts, Known};
+use crate::enforce::EnforceStatus;
 use crate::fib::{FibStatus, ForwardingState};
 use crate::speaker::View;
 
@@ -40,16 +42,23 @@ pub(in crate::daemon) async fn status(known: &Known, facts: &Facts) -> Result<St
             .map_err(|_| Failure::Unavailable("the agent is stopping".to_owned()))?,
         None => Speaking::default(),
     };
-    let fib = known.fib.status.load();
+    let fib = known.fib.as_ref().map_or_else(Arc::default, |fib| fib.status.load_full());
     let source = known.source.as_deref().map(ArcSwap::load_full);
     let source = source.as_deref().map(source_status);
     let mut problems = Vec::new();
     config_problems(facts, &mut problems);
     source_problems(source.as_ref(), &mut problems);
-    bgp_problems(known, facts, &speaking, &mut problems);
-    kernel_problems(facts, &fib, &mut problems);
+    if known.fib.is_some() {
+        bgp_problems(known, facts, &speaking, &mut problems);
+        kernel_problems(facts, &fib, &mut problems);
+    }
+    node_problems(known, facts, &mut problems);
+    if let Some(enforce) = &known.enforce {
+        policy_problems(&enforce.status.load(), &mut problems);
+    }
     let (started, uptime_seconds) = clock.past(known.started);
-    let families = || Family::ALL.into_iter().filter(|family| is_routed(facts, &fib, *family));
+    let is_routed = |family: &Family| known.fib.is_some() && is_routed(facts, &fib, *family);
+    let families = || Family::ALL.into_iter().filter(is_routed);
     Ok(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         node: known.name.to_string(),
@@ -65,7 +74,7 @@ pub(in crate::daemon) async fn status(known: &Known, facts: &Facts) -> Result<St
         pod_cidrs: facts.pod_cidrs.clone(),
         config: facts.config_status(&clock),
         source,
-        bgp: bgp_status(facts, &speaking),
+        bgp: known.fib.is_some().then(|| bgp_status(facts, &speaking)),
         routes: families()
             .map(|family| FamilyRoutes {
                 family: family.into(),
@@ -82,7 +91,8 @@ pub(in crate::daemon) async fn status(known: &Known, facts: &Facts) -> Result<St
                 state: Forwarding::from(fib.forwarding[family.index()]),
             })
             .collect(),
-        kernel: kernel_status(facts, &fib),
+        kernel: known.fib.is_some().then(|| kernel_status(facts, &fib)),
+        telemetry: facts.telemetry.clone(),
     })
 }
 
@@ -157,6 +167,9 @@ fn source_status(files: &FilesStatus) -> SourceStatus {
         path: files.path.display().to_string(),
         in_sync: files.in_sync,
         nodes: files.objects.nodes,
+        namespaces: files.objects.namespaces,
+        pods: files.objects.pods,
+        policies: files.objects.policies,
         changed: files.last_change.map(Into::into),
         changed_seconds: files.last_change.map(ago),
         errors: folder.chain(problems).collect(),
@@ -231,6 +244,13 @@ fn bgp_problems(known: &Known, facts: &Facts, speaking: &Speaking, problems: &mu
         let what = format!("no peer is established yet, {count} wanted");
         problems.push(problem("bgp", what, "brindle peers"));
     }
+    for skipped in &facts.skipped {
+        let what = format!("no peering with Node/{}: {}", skipped.name, skipped.why);
+        problems.push(problem("bgp", what, "mend the Node object or the peer"));
+    }
+}
+
+fn node_problems(known: &Known, facts: &Facts, problems: &mut Vec<Problem>) {
     if let Some(moved) = &facts.moved {
         problems.push(problem("node", moved, "restart the agent when it suits"));
     }
@@ -239,9 +259,26 @@ fn bgp_problems(known: &Known, facts: &Facts, speaking: &Speaking, problems: &mu
             format!("Node/{} is gone from the source; what it said stays in force", known.name);
         problems.push(problem("node", what, "put the Node object back, or stop the agent"));
     }
-    for skipped in &facts.skipped {
-        let what = format!("no peering with Node/{}: {}", skipped.name, skipped.why);
-        problems.push(problem("bgp", what, "mend the Node object or the peer"));
+}
+
+fn policy_problems(enforce: &EnforceStatus, problems: &mut Vec<Problem>) {
+    if let Some(missing) = &enforce.unavailable {
+        let what = format!("policies are not enforced: {missing}");
+        problems.push(problem("policy", what, "put it there; it is looked for again by itself"));
+    } else if !enforce.ready {
+        let what = "the policies are not in the kernel yet";
+        problems.push(problem("policy", what, "wait, or see to the source"));
+    }
+    if let Some((_, why)) = &enforce.failing {
+        let what = format!("the kernel does not take the policies: {why}");
+        problems.push(problem("policy", what, "see the log; it is tried again by itself"));
+    }
+    for (policy, why) in &enforce.broken {
+        let what = format!("{policy} is not installed whole and allows nothing: {why}");
+        problems.push(problem("policy", what, "mend the policy"));
+    }
+    for warning in &enforce.warnings {
+        problems.push(problem("policy", warning, "look at the rules of others"));
     }
 }
 

@@ -76,9 +76,10 @@ impl Conntrack {
     ///
     /// # Errors
     /// If the kernel does not answer or refuses. Some of them may be removed then.
-    pub fn delete(&mut self, family: Family, entries: &[Entry]) -> io::Result<u64> {
+    pub fn delete(&mut self, entries: &[Entry]) -> io::Result<u64> {
         let mut removed = 0;
         for entry in entries {
+            let family = Family::of(entry.original.source);
             let attributes = entry.name.clone();
             let request = Message { kind: DELETE, family: number(family), attributes };
             self.send(request, NLM_F_REQUEST | NLM_F_ACK)?;

@@ -89,7 +89,10 @@ impl Installed {
     }
 
     /// Those of one backend.
-    pub(super) fn of(&self, backend: Backend) -> Result<&BTreeMap<Family, Programs>, &BTreeSet<String>> {
+    pub(super) fn of(
+        &self,
+        backend: Backend,
+    ) -> Result<&BTreeMap<Family, Programs>, &BTreeSet<String>> {
         match backend {
             Backend::Nft => self.nft.as_ref(),
             Backend::Legacy => self.legacy.as_ref(),

@@ -175,10 +175,7 @@ fn start(program: &Path, args: &[&str]) -> Result<Child, CommandError> {
 }
 
 /// Success, exit code, what it printed and what it complained of.
-async fn talk(
-    child: &mut Child,
-    input: &str,
-) -> io::Result<(bool, Option<i32>, String, String)> {
+async fn talk(child: &mut Child, input: &str) -> io::Result<(bool, Option<i32>, String, String)> {
     let mut stdin = child.stdin.take().expect("asked for a pipe");
     let mut stdout = child.stdout.take().expect("asked for a pipe");
     let mut stderr = child.stderr.take().expect("asked for a pipe");

@@ -110,11 +110,31 @@ mod tests {
     #[test]
     fn what_ipset_says_is_understood() {
         for (complaint, line, want) in [
-            ("ipset v7.17: Error in line 4: Hash is full, cannot add more elements", Some(4), Cause::Full),
-            ("ipset v7.17: Error in line 2: Set cannot be created: set with the same name already exists", Some(2), Cause::Exists),
-            ("ipset v7.17: Error in line 1: The set with the given name does not exist", Some(1), Cause::Gone),
-            ("ipset v7.17: Error in line 1: The sets cannot be swapped: their type does not match", Some(1), Cause::Type),
-            ("ipset v7.17: Error in line 12: Set cannot be destroyed: it is in use by a kernel component", Some(12), Cause::InUse),
+            (
+                "ipset v7.17: Error in line 4: Hash is full, cannot add more elements",
+                Some(4),
+                Cause::Full,
+            ),
+            (
+                "ipset v7.17: Error in line 2: Set cannot be created: set with the same name already exists",
+                Some(2),
+                Cause::Exists,
+            ),
+            (
+                "ipset v7.17: Error in line 1: The set with the given name does not exist",
+                Some(1),
+                Cause::Gone,
+            ),
+            (
+                "ipset v7.17: Error in line 1: The sets cannot be swapped: their type does not match",
+                Some(1),
+                Cause::Type,
+            ),
+            (
+                "ipset v7.17: Error in line 12: Set cannot be destroyed: it is in use by a kernel component",
+                Some(12),
+                Cause::InUse,
+            ),
             ("ipset v7.17: Cannot open session to kernel.", None, Cause::Other),
         ] {
             assert_eq!((failing_line(complaint), cause(complaint)), (line, want), "{complaint}");

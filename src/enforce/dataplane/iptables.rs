@@ -90,12 +90,12 @@ pub(super) fn table(saved: &BTreeMap<String, String>, table: Table) -> &str {
 /// `iptables-restore: line 7 failed`.
 fn failing_line(complaint: &str) -> Option<usize> {
     let after = complaint.match_indices("line").map(|(at, word)| &complaint[at + word.len()..]);
-    after
-        .filter_map(|rest| rest.strip_prefix(": ").or_else(|| rest.strip_prefix(' ')))
-        .find_map(|rest| {
+    after.filter_map(|rest| rest.strip_prefix(": ").or_else(|| rest.strip_prefix(' '))).find_map(
+        |rest| {
             let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
             rest[..digits].parse().ok()
-        })
+        },
+    )
 }
 
 /// The chain that a line of such a text is about: `-A CHAIN ...` or `:CHAIN - [0:0]`.
@@ -116,7 +116,10 @@ mod tests {
                 Some(4),
             ),
             ("iptables-restore: line 17 failed", Some(17)),
-            ("iptables-nft-restore v1.8.9 (nf_tables): \nline 6: RULE_APPEND failed (Too many links): rule in chain FORWARD", Some(6)),
+            (
+                "iptables-nft-restore v1.8.9 (nf_tables): \nline 6: RULE_APPEND failed (Too many links): rule in chain FORWARD",
+                Some(6),
+            ),
             ("Another app is currently holding the xtables lock. Stopped waiting after 2s.", None),
             ("outline 12 and line x", None),
         ] {

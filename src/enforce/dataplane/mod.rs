@@ -382,11 +382,7 @@ impl Watched {
     }
 }
 
-fn tables(
-    programs: &Programs,
-    backend: Backend,
-    runner: &Runner,
-) -> BTreeMap<Family, Iptables> {
+fn tables(programs: &Programs, backend: Backend, runner: &Runner) -> BTreeMap<Family, Iptables> {
     let Ok(found) = programs.of(backend) else { return BTreeMap::new() };
     let iptables = |(family, programs): (&Family, &iptables::Programs)| {
         let (programs, runner) = (programs.clone(), runner.clone());

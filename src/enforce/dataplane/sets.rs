@@ -8,9 +8,9 @@ use brindle_policy::names::SetName;
 use brindle_policy::render;
 use brindle_policy::ruleset::{Members, SetKind, SetOp};
 
+use super::BrokenSet;
 use super::command::CommandError;
 use super::ipset::{Broke, Cause, Ipset};
-use super::BrokenSet;
 
 /// How many ways of doing one thing are tried.
 const MOST_TRIES: u8 = 4;
@@ -142,7 +142,10 @@ async fn another_way(
             destroy(ipset, &[set.stand_in()].into()).await?;
             Some(SetOp::Recreate(set.clone(), members.clone()))
         }
-        (SetOp::Create(..), Cause::Gone | Cause::InUse | Cause::Full | Cause::Type | Cause::Other)
+        (
+            SetOp::Create(..),
+            Cause::Gone | Cause::InUse | Cause::Full | Cause::Type | Cause::Other,
+        )
         | (SetOp::Replace(..), Cause::Exists | Cause::InUse | Cause::Full | Cause::Other)
         | (SetOp::Recreate(..) | SetOp::Change { .. }, _) => None,
     })

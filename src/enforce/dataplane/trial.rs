@@ -60,7 +60,8 @@ pub(super) async fn broken(
     let line = refused.line.and_then(|line| text.lines().nth(line.checked_sub(1)?));
     let hint = line.and_then(chain_of_line);
     // What the program names is tried first and alone: then the rest is mostly good.
-    let (hinted, rest): (Vec<_>, Vec<_>) = written.partition(|(name, _)| Some(name.as_str()) == hint);
+    let (hinted, rest): (Vec<_>, Vec<_>) =
+        written.partition(|(name, _)| Some(name.as_str()) == hint);
     let mut groups = vec![rest, hinted];
     let mut found = Vec::new();
     while let Some(mut group) = groups.pop() {

@@ -49,7 +49,10 @@ mod tests {
     #[test]
     fn a_comment_cannot_pass_for_a_jump_of_ours() {
         for (line, want) in [
-            (r#"-A FORWARD -m comment --comment "brindle:hook" -j BRN-FORWARD"#, Some("BRN-FORWARD")),
+            (
+                r#"-A FORWARD -m comment --comment "brindle:hook" -j BRN-FORWARD"#,
+                Some("BRN-FORWARD"),
+            ),
             (r#"-A FORWARD -m comment --comment "a -j BRN-X b" -j ACCEPT"#, None),
             (r#"-A FORWARD -m comment --comment "a \" -j BRN-X" -j ACCEPT"#, None),
             ("-A BRN-TO -s 10.0.0.1/32 -g BRN-I-ABC", Some("BRN-I-ABC")),

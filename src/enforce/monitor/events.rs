@@ -156,7 +156,8 @@ impl Reader {
         if touched.is_empty() {
             return;
         }
-        let number = attribute(attributes, GENERATION_PID).and_then(|octets| octets.try_into().ok());
+        let number =
+            attribute(attributes, GENERATION_PID).and_then(|octets| octets.try_into().ok());
         let process = Process {
             pid: number.map_or(0, u32::from_be_bytes),
             name: text(attributes, GENERATION_NAME).unwrap_or_default(),

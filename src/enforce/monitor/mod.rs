@@ -224,7 +224,12 @@ mod tests {
         for (what, from, to, is_same) in [
             ("counters", "[5:6]", "[9:9]", true),
             ("a rule behind our jump", "-j X", "-j Y", true),
-            ("a rule before our jump", "-A FORWARD -j BRN-A", "-A FORWARD -j Z\n[0:0] -A FORWARD -j BRN-A", false),
+            (
+                "a rule before our jump",
+                "-A FORWARD -j BRN-A",
+                "-A FORWARD -j Z\n[0:0] -A FORWARD -j BRN-A",
+                false,
+            ),
             ("no jump", "[5:6] -A FORWARD -j BRN-A\n", "", false),
             ("another rule of ours", "-A BRN-A -j DROP", "-A BRN-A -j ACCEPT", false),
             ("no chain", ":BRN-A - [0:0]\n", "", false),

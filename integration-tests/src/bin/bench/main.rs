@@ -1,7 +1,7 @@
 //! Measures brindle beside BIRD and GoBGP on the same work and prints one table with ratios.
 //!
 //! ```text
-//!   bench [--programs brindle,bird,gobgp] [--work million,kernel,peers,churn]
+//!   bench [--programs brindle,bird,gobgp] [--work million,kernel,peers,churn,packets]
 //!         [--prefixes 1000000] [--routes 100000] [--peers 500,1000]
 //! ```
 //!
@@ -11,6 +11,7 @@
 use std::process::ExitCode;
 
 mod daemon;
+mod packets;
 mod table;
 mod usage;
 mod work;
@@ -39,7 +40,8 @@ fn main() -> ExitCode {
     }
     let mut table = Table::default();
     let does = |work: &str| options.work.iter().any(|wanted| wanted == work);
-    for program in &options.programs {
+    let compares = ["million", "kernel", "peers", "churn"].into_iter().any(does);
+    for program in options.programs.iter().filter(|_| compares) {
         if let Err(missing) = program.is_there() {
             eprintln!("{program} is left out: {missing}");
             continue;
@@ -66,14 +68,25 @@ fn main() -> ExitCode {
             }
         }
     }
-    print!("{table}");
+    if compares {
+        print!("{table}");
+    }
+    if does("packets") {
+        match packets::measure() {
+            Ok(report) => print!("{report}"),
+            Err(error) => {
+                eprintln!("bench: packets: {error:#}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
     ExitCode::SUCCESS
 }
 
 fn options() -> Result<Options, String> {
     let mut options = Options {
         programs: Program::ALL.to_vec(),
-        work: ["million", "kernel", "peers", "churn"].map(String::from).to_vec(),
+        work: ["million", "kernel", "peers", "churn", "packets"].map(String::from).to_vec(),
         prefixes: 1_000_000,
         routes: 100_000,
         peers: vec![500, 1000],

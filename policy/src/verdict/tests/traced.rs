@@ -84,8 +84,7 @@ fn addresses_are_told_apart_and_their_former_owners_named() {
     for (text, note) in [
         (
             "10.1.0.9 -> db tcp/1",
-            "10.1.0.9 of shop/job is not the pod's any more, which has \
-          finished: policies do not see shop/job there",
+            "10.1.0.9 of shop/job is not the pod's any more: policies do not see shop/job there",
         ),
         (
             "n1 -> db tcp/1",

@@ -224,7 +224,7 @@ mod tests {
             tracing::debug!("four");
             tracing::trace!("five");
         });
-        let from = "brindle::telemetry::tests: ";
+        let from = "brindle::telemetry::log::tests: ";
         let want = "<3>@one\n<4>@two peer=\"tor-a\"\n<6>@three\n<7>@four\n";
         assert_eq!(text, want.replace('@', from));
     }

@@ -1,0 +1,113 @@
+//! The chains that are compiled for the nodes of random worlds do with random packets what
+//! the verdict says.
+
+mod support {
+    pub(crate) mod walk;
+    pub(crate) mod worlds;
+}
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use brindle_policy::verdict::{Flow, Reason, verdict};
+use brindle_policy::{Direction, Family, render};
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use support::walk::Cluster;
+use support::worlds::{Case, case};
+
+/// Worlds that are tried.
+const WORLDS: u32 = 2_000;
+/// Flows that are tried in each.
+const FLOWS: usize = 50;
+
+/// What kinds of cases came up, and how often.
+type Seen = BTreeMap<String, u32>;
+
+fn note(seen: &mut Seen, what: impl Into<String>) {
+    *seen.entry(what.into()).or_default() += 1;
+}
+
+/// How the reason of a judgement is counted.
+fn kind(reason: &Reason) -> &'static str {
+    match reason {
+        Reason::NoEndpoint => "no endpoint",
+        Reason::UnknownAddress(_) => "unknown address",
+        Reason::OwnNode(_) => "own node",
+        Reason::NotGoverned => "not governed",
+        Reason::Rule { .. } => "rule",
+        Reason::NoRule { .. } => "no rule",
+        Reason::Profile => "profile",
+    }
+}
+
+fn agrees(case: &Case, seen: &mut Seen) -> Result<(), TestCaseError> {
+    let world = case.world();
+    let cluster = Cluster::new(&world);
+    for flow in &case.flows {
+        let (verdict, journey) = (verdict(&world, flow), cluster.send(flow));
+        if verdict.is_allowed() != journey.arrived {
+            let said = format!("{flow}: {verdict:#?}\nbut {journey:#?}\n");
+            let nodes = journey.stages.iter().map(|(node, ..)| node);
+            let texts = nodes.map(|node| cluster.ruleset(node, Family::of(flow.source)));
+            let texts: String =
+                texts.map(|set| render::ruleset(set)).map(|t| t.rules + &t.sets).collect();
+            return Err(TestCaseError::fail(said + &texts));
+        }
+        note(seen, Family::of(flow.source).to_string());
+        note(seen, format!("protocol {}", flow.protocol));
+        note(seen, format!("{} nodes", journey.stages.len()));
+        for direction in Direction::ALL {
+            let judgement = verdict.of(direction);
+            note(seen, format!("{direction} {}: {}", judgement.outcome, kind(&judgement.reason)));
+        }
+        note(seen, if journey.arrived { "arrived" } else { "dropped" });
+        if is_hairpin(flow) {
+            note(seen, "to itself");
+        }
+    }
+    Ok(())
+}
+
+fn is_hairpin(flow: &Flow) -> bool {
+    flow.source == flow.destination
+}
+
+#[test]
+fn compiled_chains_do_what_the_verdict_says() {
+    let seen = RefCell::new(Seen::new());
+    let mut runner = TestRunner::new(Config { cases: WORLDS, ..Config::default() });
+    let result = runner.run(&case(FLOWS), |case| agrees(&case, &mut seen.borrow_mut()));
+    result.unwrap_or_else(|failure| panic!("{failure}"));
+    let seen = seen.into_inner();
+    // Had one kind of case hardly come up, agreement on it would say nothing.
+    for (what, least) in [
+        ("arrived", 20_000),
+        ("dropped", 20_000),
+        ("IPv4", 20_000),
+        ("IPv6", 20_000),
+        ("0 nodes", 100),
+        ("1 nodes", 20_000),
+        ("2 nodes", 10_000),
+        ("protocol 1", 1_000),
+        ("protocol 6", 10_000),
+        ("protocol 17", 10_000),
+        ("protocol 132", 1_000),
+        ("to itself", 1_000),
+        ("ingress allowed: rule", 2_000),
+        ("ingress denied: rule", 200),
+        ("ingress denied: no rule", 2_000),
+        ("ingress allowed: not governed", 2_000),
+        ("ingress allowed: own node", 200),
+        ("ingress denied: unknown address", 200),
+        ("ingress allowed: profile", 100),
+        ("egress allowed: rule", 2_000),
+        ("egress denied: rule", 200),
+        ("egress denied: no rule", 2_000),
+        ("egress allowed: not governed", 2_000),
+        ("egress denied: unknown address", 200),
+        ("egress allowed: profile", 100),
+    ] {
+        let often = seen.get(what).copied().unwrap_or_default();
+        assert!(often >= least, "{what} came up {often} times: {seen:#?}");
+    }
+}

@@ -1,0 +1,112 @@
+//! A packet's way through the nodes of a cluster, each with the chains that were compiled for
+//! it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use brindle_policy::compile::{Settings, compile};
+use brindle_policy::names::{ChainName, Fixed};
+use brindle_policy::verdict::Flow;
+use brindle_policy::walk::{End, Packet, State, Walk, walk};
+use brindle_policy::{Family, Ruleset, World};
+
+/// A cluster whose nodes have programmed what the world asks of them.
+pub(crate) struct Cluster<'w> {
+    world: &'w World,
+    rulesets: BTreeMap<(Arc<str>, Family), Ruleset>,
+}
+
+/// What became of a packet.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Journey {
+    /// It arrived.
+    pub(crate) arrived: bool,
+    /// The nodes that looked at it, with what they did.
+    pub(crate) stages: Vec<(Arc<str>, Fixed, Walk)>,
+}
+
+impl<'w> Cluster<'w> {
+    /// Compiles for every node.
+    pub(crate) fn new(world: &'w World) -> Self {
+        let mut rulesets = BTreeMap::new();
+        for node in world.nodes() {
+            let settings = Settings {
+                node: node.name.clone(),
+                pod_cidrs: Default::default(),
+                masquerade: true,
+                deny_log: None,
+            };
+            for family in Family::ALL {
+                rulesets.insert((node.name.clone(), family), compile(world, &settings, family));
+            }
+        }
+        Self { world, rulesets }
+    }
+
+    /// What a node has programmed.
+    pub(crate) fn ruleset(&self, node: &str, family: Family) -> &Ruleset {
+        &self.rulesets[&(node.into(), family)]
+    }
+
+    /// Sends the first packet of a flow from where its source is to where its destination is.
+    pub(crate) fn send(&self, flow: &Flow) -> Journey {
+        self.send_as(flow, State::New)
+    }
+
+    /// Likewise, with what connection tracking says of the packet on every node.
+    pub(crate) fn send_as(&self, flow: &Flow, state: State) -> Journey {
+        let (from, to) = (self.node_of(flow.source), self.node_of(flow.destination));
+        let is_sent_by_node = |node: &str| self.is_of_node(node, flow.source);
+        let mut journey = Journey { arrived: true, stages: Vec::new() };
+        let mut nodes: Vec<Arc<str>> = Vec::new();
+        // What a node itself sends is not looked at there.
+        nodes.extend(from.filter(|node| !is_sent_by_node(node)));
+        nodes.extend(to.filter(|node| !nodes.contains(node) && !is_sent_by_node(node)));
+        for node in nodes {
+            let is_for_this_host = self.is_of_node(&node, flow.destination);
+            let start = if is_for_this_host { Fixed::Input } else { Fixed::Forward };
+            let packet = Packet {
+                source: flow.source,
+                destination: flow.destination,
+                protocol: flow.protocol,
+                source_port: flow.source_port,
+                destination_port: flow.destination_port,
+                icmp6: (flow.protocol == 58).then_some(128),
+                state,
+                is_from_loopback: false,
+                is_from_this_host: false,
+                is_for_this_host,
+            };
+            let ruleset = self.ruleset(&node, Family::of(flow.source));
+            let walked = walk(ruleset, &ChainName::fixed(start), &packet);
+            match walked.end {
+                End::Accept | End::Returned => {}
+                End::Drop => journey.arrived = false,
+                End::Lost(ref lost) => panic!("{flow} on {node}: {lost:?}"),
+            }
+            journey.stages.push((node, start, walked));
+            if !journey.arrived {
+                break;
+            }
+        }
+        journey
+    }
+
+    fn is_of_node(&self, node: &str, address: IpAddr) -> bool {
+        self.world.node(node).is_some_and(|node| node.addresses.contains(&address))
+    }
+
+    /// Where packets to an address are led: to the endpoint's node, to the node that has it,
+    /// or to the one in whose range it is; `None` out of the cluster.
+    fn node_of(&self, address: IpAddr) -> Option<Arc<str>> {
+        if let Some(pod) = self.world.endpoint_at(address) {
+            return pod.node.clone();
+        }
+        let own = self.world.nodes().find(|node| node.addresses.contains(&address));
+        let within = || {
+            self.world.nodes().find(|node| node.pod_cidrs.iter().any(|cidr| cidr.contains(address)))
+        };
+        own.or_else(within).map(|node| node.name.clone())
+    }
+}

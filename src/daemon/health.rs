@@ -1,0 +1,276 @@
+//! How the agent is: signs of life of its parts, whether it does its work, its metrics.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use brindle_bgp::fsm::State;
+use brindle_bgp::net::Family;
+use brindle_policy::Direction;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::answer::{Facts, Known};
+use crate::enforce::{EnforceHandle, EnforceView};
+use crate::fib::{self, ListRequest};
+use crate::speaker::{SpeakerHandle, View};
+use crate::telemetry::metrics::{
+    AgentFigures, Figures, ObjectCounts, PeerFigures, PolicyFigures, RoutingFigures,
+};
+use crate::telemetry::{self, Check, Health, Teller};
+
+/// How long the daemon's own loop may stand still; it turns several times a second.
+pub(super) const DAEMON_DEADLINE: Duration = Duration::from_secs(10);
+/// How long speaker and fib may.
+const ROUTING_DEADLINE: Duration = Duration::from_secs(10);
+/// How long the policy half may: it waits for programs that may wait for others' locks, for up
+/// to half a minute each.
+const POLICY_DEADLINE: Duration = Duration::from_secs(90);
+/// How often the parts are asked for a sign of life.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+/// How long an asker of health or metrics waits for a part.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// After the start all peers must come up; after this time one is enough.
+const PEERS_GRACE: Duration = Duration::from_secs(30);
+
+/// Looks after the parts that run from the start.
+pub(super) fn watch_parts(known: &Known) {
+    if let Some(fib) = known.fib.clone() {
+        watch(known, "fib", ROUTING_DEADLINE, move || {
+            let fib = fib.clone();
+            async move {
+                let (reply, answered) = oneshot::channel();
+                let request = ListRequest { only_diff: false, after: None, limit: 1 };
+                let asked = fib.commands.send(fib::Command::List(request, reply)).await;
+                asked.is_ok() && answered.await.is_ok()
+            }
+        });
+    }
+    if let Some(enforce) = known.enforce.clone() {
+        watch(known, "enforce", POLICY_DEADLINE, move || {
+            let enforce = enforce.clone();
+            async move { enforce.read(|_| ()).await.is_ok() }
+        });
+    }
+}
+
+/// Looks after the speaker, which has just started.
+pub(super) fn watch_speaker(known: &Known) {
+    if let Some(speaker) = known.facts.load().speaker.clone() {
+        watch(known, "speaker", ROUTING_DEADLINE, move || {
+            let speaker = speaker.clone();
+            async move { speaker.read(|_| ()).await.is_ok() }
+        });
+    }
+}
+
+/// Asks a part for signs of life until it has ended: one that ended gives none any more.
+fn watch<F: Future<Output = bool> + Send>(
+    known: &Known,
+    name: &'static str,
+    deadline: Duration,
+    lives: impl Fn() -> F + Send + 'static,
+) {
+    let beat = known.beats.add(name, deadline);
+    tokio::spawn(async move {
+        while lives().await {
+            beat.beat();
+            tokio::time::sleep(ASK_EVERY).await;
+        }
+    });
+}
+
+/// Whether policies are enforced as wanted; also where there are none to enforce.
+pub(super) fn is_enforcing(known: &Known) -> bool {
+    let is_ready = |enforce: &EnforceHandle| enforce.status.load().is_ready(SystemTime::now());
+    known.enforce.as_ref().is_none_or(is_ready)
+}
+
+/// Answers questions for health and metrics until `shutdown`, where the configuration wants
+/// it. That a port is taken keeps nobody from routing: it is logged and shown.
+pub(super) async fn serve(known: &Arc<Known>, shutdown: CancellationToken) -> JoinHandle<()> {
+    let wanted = known.facts.load().config.telemetry.listen.clone();
+    let (listeners, warnings) = telemetry::bind(&wanted).await;
+    for warning in &warnings {
+        warn!("{warning}");
+    }
+    let listen: Vec<_> = listeners.iter().filter_map(|one| one.local_addr().ok()).collect();
+    if !listen.is_empty() {
+        info!(?listen, "health and metrics");
+    }
+    known.update(|facts| {
+        facts.telemetry.listen = listen;
+        facts.telemetry.warnings = warnings;
+    });
+    let teller: Arc<dyn Teller> = Arc::new(Told(Arc::clone(known)));
+    tokio::spawn(telemetry::serve(listeners, teller, shutdown))
+}
+
+struct Told(Arc<Known>);
+
+impl Teller for Told {
+    fn health(&self) -> Pin<Box<dyn Future<Output = Health> + Send + '_>> {
+        Box::pin(health(&self.0))
+    }
+
+    fn metrics(&self) -> Pin<Box<dyn Future<Output = String> + Send + '_>> {
+        Box::pin(async { figures(&self.0).await.to_text() })
+    }
+}
+
+async fn health(known: &Known) -> Health {
+    let facts = known.facts.load_full();
+    let live = known.beats.pulses(Instant::now()).into_iter().map(|pulse| {
+        let silence = format!("no sign of life for {} s", pulse.silence.as_secs());
+        Check::new(pulse.name, if pulse.is_late() { Err(silence) } else { Ok(()) })
+    });
+    let mut ready = vec![
+        // What runs was loaded; a newer file that was refused changes nothing.
+        Check::new("config", Ok(())),
+    ];
+    if let Some(source) = &known.source {
+        let is_in_sync = source.load().in_sync;
+        let outcome = is_in_sync.then_some(()).ok_or("has not been read yet".to_owned());
+        ready.push(Check::new("source", outcome));
+    }
+    if let Some(fib) = &known.fib {
+        let is_ready = fib.status.load().ready;
+        let outcome =
+            is_ready.then_some(()).ok_or("the kernel's routes are not read yet".to_owned());
+        ready.push(Check::new("routes", outcome));
+        ready.push(Check::new("peers", peers(known, &facts).await));
+    }
+    if let Some(enforce) = &known.enforce {
+        ready.push(Check::new("policy", policy(enforce)));
+    }
+    Health { live: live.collect(), ready }
+}
+
+/// At first all peers must be up, so that nobody is restarted next before we are back; later
+/// one is enough, as others may be restarted just now.
+async fn peers(known: &Known, facts: &Facts) -> Result<(), String> {
+    let Some(speaker) = &facts.speaker else {
+        return Err("BGP has not started".to_owned());
+    };
+    let count = |view: &View<'_>| {
+        let wanted = || view.peers.values().filter(|entry| !entry.disabled);
+        let up = wanted().filter(|entry| entry.status().state == State::Established).count();
+        (up, wanted().count())
+    };
+    match timeout(PATIENCE, speaker.read(count)).await {
+        Ok(Ok((up, all))) => {
+            let least = if known.started.elapsed() < PEERS_GRACE { all } else { all.min(1) };
+            (up >= least).then_some(()).ok_or(format!("{up} of {all} established"))
+        }
+        Ok(Err(_)) | Err(_) => Err("the speaker does not answer".to_owned()),
+    }
+}
+
+fn policy(enforce: &EnforceHandle) -> Result<(), String> {
+    let status = enforce.status.load();
+    if status.is_ready(SystemTime::now()) {
+        return Ok(());
+    }
+    let failing = status.failing.as_ref().map(|(_, why)| why.clone());
+    let why = status.unavailable.clone().or(failing);
+    Err(why.unwrap_or_else(|| "not in the kernel yet".to_owned()))
+}
+
+async fn figures(known: &Known) -> Figures {
+    let facts = known.facts.load_full();
+    let now = Instant::now();
+    let time = |at: Instant| SystemTime::now() - now.saturating_duration_since(at);
+    let routing = match &known.fib {
+        Some(fib) => Some(RoutingFigures {
+            peers: match &facts.speaker {
+                Some(speaker) => peer_figures(speaker).await,
+                None => Vec::new(),
+            },
+            fib: fib.status.load_full(),
+        }),
+        None => None,
+    };
+    let policy = match &known.enforce {
+        Some(enforce) => {
+            let name = Arc::clone(&known.name);
+            let counts = enforce.read(move |view| object_counts(view, &name));
+            Some(PolicyFigures {
+                status: enforce.status.load_full(),
+                objects: timeout(PATIENCE, counts).await.ok().and_then(Result::ok),
+                log_group: Some(facts.config.policy.flow_log)
+                    .filter(|log| log.enabled)
+                    .map(|log| log.group),
+            })
+        }
+        None => None,
+    };
+    Figures {
+        agent: AgentFigures {
+            started: time(known.started),
+            source: known.source.as_ref().map(|source| ("files", source.load().in_sync)),
+            config_loaded: time(facts.config_loaded),
+            config_stale: facts.config_stale,
+            reloads: [facts.reloads.taken, facts.reloads.refused],
+            pulses: known.beats.pulses(now),
+        },
+        routing,
+        policy,
+    }
+}
+
+async fn peer_figures(speaker: &SpeakerHandle) -> Vec<PeerFigures> {
+    let look = |view: &View<'_>| {
+        let figures = |(id, entry): (&_, &crate::speaker::PeerEntry)| {
+            let status = entry.status();
+            let is_up = status.state == State::Established;
+            let since = SystemTime::now() - status.since.elapsed();
+            let agreed = |family| {
+                status.negotiated.as_ref().is_some_and(|agreed| agreed.families.contains(&family))
+            };
+            PeerFigures {
+                name: Arc::clone(&entry.wanted.rib.name),
+                is_mesh: entry.wanted.mesh,
+                state: status.state,
+                established: is_up.then_some(since),
+                negotiated: Family::ALL.map(agreed),
+                counts: Family::ALL.map(|family| view.rib.counts(*id, family).unwrap_or_default()),
+            }
+        };
+        let mut peers: Vec<_> = view.peers.iter().map(figures).collect();
+        peers.sort_by(|a, b| a.name.cmp(&b.name));
+        peers
+    };
+    timeout(PATIENCE, speaker.read(look)).await.ok().and_then(Result::ok).unwrap_or_default()
+}
+
+fn object_counts(view: &EnforceView<'_>, node: &str) -> ObjectCounts {
+    let world = view.world;
+    let broken: BTreeSet<_> = view.status.broken.iter().map(|(id, _)| id).collect();
+    let mut governing = BTreeSet::new();
+    for pod in world.endpoints_on(node) {
+        for direction in Direction::ALL {
+            let stages = world.governing(pod, direction);
+            governing.extend(stages.into_iter().flat_map(|(_, policies)| policies).map(|p| &p.id));
+        }
+    }
+    let mut counts = ObjectCounts {
+        namespaces: world.namespaces().count(),
+        pods: world.pods().count(),
+        ..ObjectCounts::default()
+    };
+    for policy in world.policies() {
+        *if !policy.problems.is_empty() || broken.contains(&policy.id) {
+            &mut counts.invalid
+        } else if governing.contains(&policy.id) {
+            &mut counts.active
+        } else {
+            &mut counts.unused
+        } += 1;
+    }
+    counts
+}

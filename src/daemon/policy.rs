@@ -1,0 +1,137 @@
+//! The policy half within the daemon: what it is to do, and what it is told.
+
+use std::sync::Arc;
+
+use brindle_bgp::net::Prefix;
+use brindle_config as config;
+use brindle_policy::{Change, Cidr};
+use tokio::task::JoinHandle;
+use tracing::{error, info};
+
+use crate::enforce::{
+    self, BackendChoice, EnforceHandle, EnforceSettings, EstablishedFlows, FlowLog, Gone,
+};
+
+/// What the configuration asks of the policy half.
+pub(super) fn settings(name: &Arc<str>, config: &config::Config) -> EnforceSettings {
+    let policy = &config.policy;
+    EnforceSettings {
+        node: Arc::clone(name),
+        pod_cidrs: config.node.pod_cidrs.iter().map(cidr).collect(),
+        backend: match policy.backend {
+            config::Backend::Auto => BackendChoice::Auto,
+            config::Backend::Nft => BackendChoice::Nft,
+            config::Backend::Legacy => BackendChoice::Legacy,
+        },
+        masquerade: config.masquerade(),
+        established: match policy.established {
+            config::EstablishedFlows::Keep => EstablishedFlows::Keep,
+            config::EstablishedFlows::Recheck => EstablishedFlows::Recheck,
+        },
+        flow_log: policy.flow_log.enabled.then_some(FlowLog {
+            group: policy.flow_log.group,
+            per_second: policy.flow_log.per_second,
+        }),
+        audit: policy.audit_interval,
+    }
+}
+
+/// The two halves of brindle do not know each other, and so neither each other's prefixes.
+fn cidr(prefix: &Prefix) -> Cidr {
+    Cidr::new(prefix.address(), prefix.length()).expect("a prefix is no longer than its family's")
+}
+
+/// The policy half, and what is on its way to it. It may be busy in the kernel for a while,
+/// which must not hold up routing: changes wait in a task of their own, and while they do, no
+/// more are taken from the source.
+pub(super) struct PolicyHalf {
+    handle: EnforceHandle,
+    telling: Option<JoinHandle<Result<(), Gone>>>,
+}
+
+impl PolicyHalf {
+    /// Starts it in the network namespace of the calling thread.
+    pub(super) fn start(settings: EnforceSettings) -> Self {
+        info!(
+            backend = ?settings.backend,
+            established = ?settings.established,
+            masquerade = settings.masquerade,
+            "network policies are enforced"
+        );
+        Self { handle: enforce::start(settings), telling: None }
+    }
+
+    pub(super) fn handle(&self) -> &EnforceHandle {
+        &self.handle
+    }
+
+    /// Whether changes are on their way: no others may be told now.
+    pub(super) fn is_busy(&self) -> bool {
+        self.telling.is_some()
+    }
+
+    /// Tells changes that belong together.
+    pub(super) fn tell(&mut self, changes: Vec<Change>) {
+        debug_assert!(!self.is_busy(), "changes would overtake each other");
+        if !changes.is_empty() {
+            let handle = self.handle.clone();
+            self.telling = Some(tokio::spawn(async move { handle.apply(changes).await }));
+        }
+    }
+
+    /// Ends when changes that were told have arrived; never if none were. Cancel-safe.
+    ///
+    /// # Errors
+    /// If the policy half has ended.
+    pub(super) async fn told(&mut self) -> Result<(), Gone> {
+        match &mut self.telling {
+            Some(telling) => {
+                let told = telling.await.unwrap_or(Err(Gone));
+                self.telling = None;
+                told
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Tells it other settings.
+    pub(super) async fn configure(&self, settings: EnforceSettings) {
+        if self.handle.set_settings(settings).await.is_err() {
+            error!("the policy half has ended");
+        }
+    }
+
+    /// Ends it, after what it is writing. What it wrote stays in the kernel.
+    pub(super) async fn stop(self) {
+        if let Some(telling) = self.telling {
+            telling.abort();
+        }
+        self.handle.stop().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_say_what_the_configuration_says() {
+        let settings = |text: &str| {
+            let config = config::Config::from_yaml("test.yaml", text).unwrap();
+            settings(&"n1".into(), &config)
+        };
+        let defaults = settings("");
+        assert!(defaults.masquerade && defaults.pod_cidrs.is_empty());
+        assert_eq!(defaults.flow_log, Some(FlowLog { group: 98, per_second: 10 }));
+        let other = settings(
+            "{node: {podCIDRs: [10.244.1.0/24, 'fd00:1::/64']}, bgp: {enabled: false}, \
+             policy: {backend: legacy, establishedFlows: recheck, flowLog: {enabled: false}}}",
+        );
+        let cidrs: Vec<String> = other.pod_cidrs.iter().map(ToString::to_string).collect();
+        assert_eq!(cidrs, ["10.244.1.0/24", "fd00:1::/64"]);
+        assert_eq!((other.masquerade, other.flow_log), (false, None));
+        assert_eq!(other.backend, BackendChoice::Legacy);
+        assert_eq!(other.established, EstablishedFlows::Recheck);
+        assert_eq!(settings("policy: {backend: nft}").backend, BackendChoice::Nft);
+    }
+}

@@ -1,0 +1,104 @@
+//! What becomes of a flow, and why.
+
+use brindle_policy::verdict::{self, DirectionTrace, Flow, Reason, RuleTrace};
+use brindle_policy::{Direction, Family, PolicyId};
+
+use super::find::{self, Located};
+use super::{Known, kernel};
+use crate::control::{Failure, FlowQuestion, view};
+use crate::flow::Service;
+
+/// What becomes of a flow, by the policies and by the rules that the kernel of this node holds.
+pub(super) fn explain(
+    known: &Known<'_>,
+    question: &FlowQuestion,
+) -> Result<view::Explanation, Failure> {
+    let family = question.family.map(|family| match family {
+        view::Family::Ipv4 => Family::V4,
+        view::Family::Ipv6 => Family::V6,
+    });
+    let [from, to] = find::both(known.world, &question.source, &question.destination, family)?;
+    let flow = flow(&from, &to, question.service);
+    let explained = verdict::explain(known.world, &flow);
+    let mut view = view::Explanation {
+        verdict: view::Outcome::of(explained.verdict.is_allowed()),
+        source: from.shown.clone(),
+        destination: to.shown.clone(),
+        protocol: match question.service {
+            Service::Port(protocol, _) => protocol.to_string().to_lowercase(),
+            Service::Icmp => "icmp".to_owned(),
+        },
+        port: question.service.port(),
+        route: known.here.and_then(|here| here.route.cloned()),
+        egress: judgement(&explained.egress, &from),
+        ingress: judgement(&explained.ingress, &to),
+        nearest: nearest(&explained),
+        notes: explained.notes.clone(),
+        disagreements: Vec::new(),
+    };
+    if let Some(here) = &known.here {
+        kernel::compare(known.world, here, &flow, [&from, &to], &mut view);
+    }
+    Ok(view)
+}
+
+/// The flow between two addresses.
+pub(super) fn flow(from: &Located<'_>, to: &Located<'_>, service: Service) -> Flow {
+    Flow {
+        source: from.address,
+        destination: to.address,
+        protocol: service.protocol(Family::of(from.address)),
+        source_port: None,
+        destination_port: service.port(),
+    }
+}
+
+fn judgement(trace: &DirectionTrace, end: &Located<'_>) -> view::Judgement {
+    let judged = &trace.judgement;
+    view::Judgement {
+        verdict: view::Outcome::of(judged.is_allowed()),
+        node: end.endpoint.and_then(|pod| pod.node.as_ref()).map(ToString::to_string),
+        reason: trace.summary.clone(),
+        decided_by: judged.policies().iter().map(PolicyId::to_string).collect(),
+        rule: judged.rule(),
+        policies: trace
+            .stages
+            .iter()
+            .flat_map(|stage| &stage.policies)
+            .map(|policy| view::PolicyAsked {
+                policy: policy.id.to_string(),
+                rules: policy.rules.iter().map(rule_asked).collect(),
+            })
+            .collect(),
+        kernel: None,
+    }
+}
+
+fn rule_asked(rule: &RuleTrace) -> view::RuleAsked {
+    let reasons = rule.reasons();
+    view::RuleAsked {
+        rule: rule.index,
+        text: rule.description(),
+        matched: rule.is_match,
+        why_not: (!reasons.is_empty()).then(|| reasons.join("; ")),
+    }
+}
+
+/// What would turn the verdict round: a change, or the rules that alone keep it open.
+fn nearest(explained: &verdict::Explanation) -> Option<String> {
+    if let Some(nearest) = &explained.nearest {
+        return Some(nearest.to_string());
+    }
+    let keeping = |direction: Direction| {
+        let openings = explained.openings.iter().filter(|opening| opening.direction == direction);
+        let reasons: Vec<&Reason> = openings.map(|opening| &opening.reason).collect();
+        let are_rules = reasons.iter().all(|reason| matches!(reason, Reason::Rule { .. }));
+        (are_rules && !reasons.is_empty()).then(|| {
+            let names: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+            format!("{} ({direction})", names.join(" and "))
+        })
+    };
+    let keeping = [Direction::Egress, Direction::Ingress].into_iter().filter_map(keeping);
+    let keeping: Vec<String> = keeping.collect();
+    (!keeping.is_empty()).then(|| format!("would be denied without {}", keeping.join(" or ")))
+}

@@ -1,0 +1,206 @@
+//! What the kernel of this node would do with a flow, by the rules that it holds, held against
+//! what the policies say.
+
+use brindle_policy::model::Pod;
+use brindle_policy::names::{ChainName, Fixed};
+use brindle_policy::readback::{Installed, InstalledRule};
+use brindle_policy::ruleset::{BuiltIn, Table, Target};
+use brindle_policy::verdict::Flow;
+use brindle_policy::walk::{End, Lost, Packet, State, Step, walk};
+use brindle_policy::{Direction, Family, World};
+
+use super::Here;
+use super::find::Located;
+use crate::control::view::{Explanation, KernelVerdict, Outcome};
+
+/// ICMPv6 echo request.
+const ECHO: u8 = 128;
+
+/// Adds what the kernel would do to each direction whose endpoint is here, and where it would
+/// do something else than the policies say.
+pub(super) fn compare(
+    world: &World,
+    here: &Here<'_>,
+    flow: &Flow,
+    ends: [&Located<'_>; 2],
+    explained: &mut Explanation,
+) {
+    let local = ends.map(|end| end.endpoint.filter(|pod| pod.node.as_deref() == Some(here.node)));
+    let family = Family::of(flow.source);
+    let Some(installed) = here.installed.iter().find(|held| held.family == family) else { return };
+    let own = world.node(here.node);
+    let is_own = |address| own.is_some_and(|node| node.addresses.contains(&address));
+    if local.iter().all(Option::is_none) || is_own(flow.source) {
+        // What a node sends itself meets no rule of ours.
+        return;
+    }
+    let waits = |pod: &&Pod| here.status.pending.contains(&pod.key);
+    if let Some(pod) = local.into_iter().flatten().find(waits) {
+        let note = format!("{} is not programmed yet: all its packets are dropped", pod.key);
+        explained.notes.push(note);
+        return;
+    }
+    let packet = Packet {
+        source: flow.source,
+        destination: flow.destination,
+        protocol: flow.protocol,
+        source_port: flow.source_port,
+        destination_port: flow.destination_port,
+        icmp6: (flow.protocol == 58).then_some(ECHO),
+        state: State::New,
+        is_from_loopback: false,
+        is_from_this_host: false,
+        is_for_this_host: is_own(flow.destination),
+    };
+    let held = Kernel { world, installed };
+    let directions = [Direction::Egress, Direction::Ingress];
+    let mut expected = Outcome::Allowed;
+    let mut found = Vec::new();
+    for (direction, pod) in directions.into_iter().zip(local) {
+        let Some(pod) = pod else { continue };
+        let judged = match direction {
+            Direction::Egress => &mut explained.egress,
+            Direction::Ingress => &mut explained.ingress,
+        };
+        let verdict = held.judge(pod, direction, &packet);
+        expected = expected.max(judged.verdict);
+        if verdict.verdict != Some(judged.verdict) {
+            found.push(disagreement(direction, judged.verdict, &verdict));
+        }
+        judged.kernel = Some(verdict);
+    }
+    if found.is_empty() {
+        let start = if is_own(flow.destination) { Fixed::Input } else { Fixed::Forward };
+        found.extend(held.whole_way(start, &packet, expected));
+    }
+    explained.disagreements = found;
+}
+
+fn disagreement(direction: Direction, wanted: Outcome, kernel: &KernelVerdict) -> String {
+    let does = match kernel.verdict {
+        Some(Outcome::Allowed) => "lets it pass",
+        Some(Outcome::Denied) => "drops it",
+        None => "cannot be followed",
+    };
+    let rule = kernel.rule.map(|rule| format!(" rule {rule}")).unwrap_or_default();
+    format!(
+        "{direction}: the policies say {wanted}, but the kernel {does} (chain {}{rule}: {}); see \
+         `brindle status`",
+        kernel.chain, kernel.target
+    )
+}
+
+/// What the kernel holds of one family.
+struct Kernel<'a> {
+    world: &'a World,
+    installed: &'a Installed,
+}
+
+impl Kernel<'_> {
+    /// What the chains of an endpoint do with a packet in one direction.
+    fn judge(&self, pod: &Pod, direction: Direction, packet: &Packet) -> KernelVerdict {
+        let chain = ChainName::endpoint(&pod.key, direction);
+        let walked = walk(self.installed, &chain, packet);
+        // What is allowed to leave goes on through chains of other endpoints.
+        let stages = self.world.governing(pod, direction);
+        let policies = stages.iter().flat_map(|(_, policies)| policies);
+        let mut own: Vec<ChainName> =
+            policies.map(|policy| ChainName::policy(&policy.id, direction)).collect();
+        own.push(chain.clone());
+        let last = walked.trail.iter().rfind(|step| own.contains(&step.chain));
+        let decided = last.and_then(|step| Some((step, self.rule(step)?)));
+        if let Some((step, rule)) = decided
+            && let Some(target) = rule.rule.as_ref().map(|rule| &rule.target)
+            && let Some(verdict) = outcome(target)
+        {
+            return KernelVerdict {
+                verdict: Some(verdict),
+                chain: step.chain.to_string(),
+                rule: Some(step.index + 1),
+                target: words(target),
+                packets: Some(rule.packets),
+                bytes: Some(rule.bytes),
+            };
+        }
+        KernelVerdict {
+            verdict: None,
+            chain: chain.to_string(),
+            rule: None,
+            target: match &walked.end {
+                End::Lost(lost) => lost_words(lost),
+                End::Accept | End::Drop | End::Returned => "no rule of it decides".to_owned(),
+            },
+            packets: None,
+            bytes: None,
+        }
+    }
+
+    /// What is wrong with the way from the kernel's chain through ours, if anything is.
+    fn whole_way(&self, start: Fixed, packet: &Packet, expected: Outcome) -> Option<String> {
+        let from = match start {
+            Fixed::Input => BuiltIn::Input,
+            _ => BuiltIn::Forward,
+        };
+        let chain = ChainName::fixed(start);
+        let is_hooked = |hook: &&brindle_policy::readback::InstalledHook| {
+            hook.hook.table == Table::Filter && hook.hook.from == from && hook.hook.to == chain
+        };
+        if !self.installed.hooks.iter().any(|hook| is_hooked(&hook)) {
+            return Some(format!("{} does not jump to {chain}: nothing is judged", from.as_str()));
+        }
+        let walked = walk(self.installed, &chain, packet);
+        let last = walked.trail.last();
+        let place = last.map(|step| format!("chain {} rule {}", step.chain, step.index + 1));
+        let place = place.unwrap_or_else(|| format!("chain {chain}"));
+        let got = match &walked.end {
+            End::Accept => Outcome::Allowed,
+            End::Drop => Outcome::Denied,
+            End::Returned => {
+                return Some(format!("{place}: the packet leaves our chains without a verdict"));
+            }
+            End::Lost(lost) => return Some(format!("{place}: {}", lost_words(lost))),
+        };
+        (got != expected).then(|| {
+            format!("the policies say {expected} on this node, but on its way it is {got}: {place}")
+        })
+    }
+
+    fn rule(&self, step: &Step) -> Option<&InstalledRule> {
+        self.installed.chains.get(&(Table::Filter, step.chain.clone()))?.get(step.index)
+    }
+}
+
+/// What a target of an endpoint's or a policy's chain means; `None` if another rule decides.
+fn outcome(target: &Target) -> Option<Outcome> {
+    match target {
+        Target::Accept => Some(Outcome::Allowed),
+        Target::Drop => Some(Outcome::Denied),
+        // Only what is allowed to leave is sent on.
+        Target::Goto(chain) => {
+            (*chain == ChainName::fixed(Fixed::Sent)).then_some(Outcome::Allowed)
+        }
+        Target::Return | Target::Jump(_) | Target::Log { .. } | Target::Masquerade => None,
+    }
+}
+
+fn words(target: &Target) -> String {
+    match target {
+        Target::Accept => "ACCEPT".to_owned(),
+        Target::Drop => "DROP".to_owned(),
+        Target::Return => "RETURN".to_owned(),
+        Target::Jump(chain) | Target::Goto(chain) => format!("-> {chain}"),
+        Target::Log { .. } => "NFLOG".to_owned(),
+        Target::Masquerade => "MASQUERADE".to_owned(),
+    }
+}
+
+fn lost_words(lost: &Lost) -> String {
+    match lost {
+        Lost::NoChain(chain) => format!("there is no chain {chain}"),
+        Lost::NoSet(set) => format!("there is no set {set} that can be read"),
+        Lost::Foreign(chain, index) => {
+            format!("chain {chain} rule {} is not one of ours", index + 1)
+        }
+        Lost::Ring => "the chains form a ring".to_owned(),
+    }
+}

@@ -1,0 +1,135 @@
+//! Ports that rules tell apart: judging one port of each class judges them all.
+
+use std::collections::BTreeSet;
+
+use brindle_policy::model::{Criterion, Pod, PortMatch, PortTerm, Rule};
+use brindle_policy::{Direction, Protocol, World};
+
+use crate::flow::Service;
+
+/// Ports from one to another that no rule tells apart, or ICMP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Class {
+    /// The first of them.
+    pub(super) service: Service,
+    /// The last of them.
+    last: Option<u16>,
+}
+
+impl Class {
+    /// The class of one service alone.
+    pub(super) fn of(service: Service) -> Self {
+        Self { service, last: service.port() }
+    }
+}
+
+/// All classes that the policies of two ends make, ICMP last.
+pub(super) fn classes(world: &World, from: Option<&Pod>, to: Option<&Pod>) -> Vec<Class> {
+    let mut starts = Protocol::ALL.map(|protocol| (protocol, BTreeSet::from([1])));
+    let governed = [(from, Direction::Egress), (to, Direction::Ingress)];
+    for (pod, direction) in governed {
+        let stages = pod.map(|pod| world.governing(pod, direction)).unwrap_or_default();
+        let policies = stages.into_iter().flat_map(|(_, policies)| policies);
+        let rules = policies.flat_map(|policy| policy.rules(direction).unwrap_or_default());
+        for term in rules.flat_map(port_terms) {
+            for (low, high) in ranges(term, to) {
+                for (protocol, starts) in &mut starts {
+                    if *protocol == term.protocol {
+                        starts.insert(low.max(1));
+                        starts.extend(high.checked_add(1));
+                    }
+                }
+            }
+        }
+    }
+    let mut classes = Vec::new();
+    for (protocol, starts) in starts {
+        let ends = starts.iter().skip(1).map(|next| next - 1).chain([u16::MAX]);
+        classes.extend(starts.iter().zip(ends).map(|(low, high)| Class {
+            service: Service::Port(protocol, Some(*low)),
+            last: Some(high),
+        }));
+    }
+    classes.push(Class::of(Service::Icmp));
+    classes
+}
+
+fn port_terms(rule: &Rule) -> impl Iterator<Item = &PortTerm> {
+    rule.criteria.iter().flat_map(|criterion| match criterion {
+        Criterion::Ports { any_of, .. } => any_of.as_slice(),
+        Criterion::Peer { .. } | Criterion::Protocol { .. } => &[],
+    })
+}
+
+/// The ports that a term means where the flow goes to `to`.
+fn ranges(term: &PortTerm, to: Option<&Pod>) -> Vec<(u16, u16)> {
+    match &term.port {
+        PortMatch::Any => Vec::new(),
+        PortMatch::Range(low, high) => vec![(*low, *high)],
+        PortMatch::Named(name) => {
+            let ports = to.into_iter().flat_map(|pod| &pod.ports);
+            let named = ports.filter(|p| p.name == *name && p.protocol == term.protocol);
+            named.map(|port| (port.number, port.number)).collect()
+        }
+    }
+}
+
+/// Classes in words, neighbours as one: `80/tcp`, `8000-8080/tcp`, `udp`, `icmp`.
+pub(super) fn open<'c>(classes: impl Iterator<Item = &'c Class>) -> Vec<String> {
+    let mut merged: Vec<(Option<(Protocol, u16)>, Option<u16>)> = Vec::new();
+    for class in classes {
+        let first = match class.service {
+            Service::Port(protocol, Some(port)) => Some((protocol, port)),
+            Service::Port(protocol, None) => Some((protocol, 1)),
+            Service::Icmp => None,
+        };
+        if let (Some((protocol, port)), Some((Some((before, _)), Some(last)))) =
+            (first, merged.last_mut())
+            && *before == protocol
+            && last.checked_add(1) == Some(port)
+        {
+            *last = class.last.unwrap_or(u16::MAX);
+        } else {
+            merged.push((first, class.last));
+        }
+    }
+    let words = merged.into_iter().map(|(first, last)| {
+        let Some((protocol, low)) = first else { return "icmp".to_owned() };
+        let protocol = protocol.to_string().to_lowercase();
+        match (low, last.unwrap_or(u16::MAX)) {
+            (1, u16::MAX) => protocol,
+            (low, high) if low == high => format!("{low}/{protocol}"),
+            (low, high) => format!("{low}-{high}/{protocol}"),
+        }
+    });
+    words.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbouring_classes_are_told_as_one() {
+        let class = |protocol, low, high| Class {
+            service: Service::Port(protocol, Some(low)),
+            last: Some(high),
+        };
+        for (classes, want) in [
+            (vec![class(Protocol::Tcp, 1, 79), class(Protocol::Tcp, 80, u16::MAX)], vec!["tcp"]),
+            (vec![class(Protocol::Tcp, 80, 80)], vec!["80/tcp"]),
+            (
+                vec![
+                    class(Protocol::Tcp, 8000, 8080),
+                    class(Protocol::Tcp, 8081, 8090),
+                    class(Protocol::Udp, 8091, 8091),
+                    Class::of(Service::Icmp),
+                ],
+                vec!["8000-8090/tcp", "8091/udp", "icmp"],
+            ),
+            (vec![], vec![]),
+        ] {
+            assert_eq!(open(classes.iter()), want, "{classes:?}");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Metrics of the policy half.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use brindle_policy::Family;
+
+use super::{Metric, Value};
+use crate::enforce::{Backend, EnforceStatus, Timings};
+
+/// The policy half in figures.
+#[derive(Clone, Debug, Default)]
+pub struct PolicyFigures {
+    /// How it is doing.
+    pub status: Arc<EnforceStatus>,
+    /// The objects that it knows; `None` if it did not answer in time.
+    pub objects: Option<ObjectCounts>,
+    /// The NFLOG group of denied packets, if they are told.
+    pub log_group: Option<u16>,
+}
+
+/// How many objects the policy half knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ObjectCounts {
+    /// Namespaces.
+    pub namespaces: usize,
+    /// Pods of all nodes.
+    pub pods: usize,
+    /// Policies that govern a pod of this node, without what is wrong with them.
+    pub active: usize,
+    /// Policies that govern no pod of this node.
+    pub unused: usize,
+    /// Policies of which something was not understood or could not be installed.
+    pub invalid: usize,
+}
+
+pub(super) fn metrics(policy: &PolicyFigures) -> Vec<Metric> {
+    let status = &*policy.status;
+    let mut metrics = vec![
+        objects(policy.objects),
+        Metric::gauge("brindle_policy_endpoints", "Pods of this node that policies apply to")
+            .with([("state", "programmed")], status.programmed)
+            .with([("state", "pending")], status.pending.len()),
+    ];
+    metrics.extend(times(status));
+    metrics.extend(sizes(status));
+    metrics.extend(kernel(status, policy.log_group));
+    metrics
+}
+
+fn objects(counts: Option<ObjectCounts>) -> Metric {
+    let metric = Metric::gauge("brindle_policy_objects", "Objects that the policy half knows");
+    let Some(counts) = counts else { return metric };
+    let with = |metric: Metric, kind, state, count: usize| {
+        metric.with([("kind", kind), ("state", state)], count)
+    };
+    let metric = with(metric, "Namespace", "active", counts.namespaces);
+    let metric = with(metric, "Pod", "active", counts.pods);
+    let metric = with(metric, "NetworkPolicy", "active", counts.active);
+    let metric = with(metric, "NetworkPolicy", "unused", counts.unused);
+    with(metric, "NetworkPolicy", "invalid", counts.invalid)
+}
+
+fn times(status: &EnforceStatus) -> [Metric; 2] {
+    let mut apply = Metric::histogram(
+        "brindle_policy_apply_seconds",
+        "Time that carrying out one plan in the kernel took",
+    );
+    for (family, timings) in &status.applying {
+        apply = apply.with([("family", family_name(*family))], histogram(timings));
+    }
+    let mut latency = Metric::histogram(
+        "brindle_policy_latency_seconds",
+        "Time from a change's arrival to the kernel's acknowledgement",
+    );
+    for (trigger, timings) in &status.latency {
+        latency = latency.with([("trigger", trigger.as_str())], histogram(timings));
+    }
+    [apply, latency]
+}
+
+fn sizes(status: &EnforceStatus) -> [Metric; 4] {
+    let mut metrics = [
+        Metric::gauge("brindle_iptables_chains", "Chains of ours"),
+        Metric::gauge("brindle_iptables_rules", "Rules in chains of ours"),
+        Metric::gauge("brindle_ipset_sets", "Sets of ours"),
+        Metric::gauge("brindle_ipset_entries", "Members of sets of ours"),
+    ];
+    for (family, sizes) in &status.sizes {
+        for (metric, size) in metrics.iter_mut().zip(sizes) {
+            *metric = metric.clone().with([("family", family_name(*family))], *size);
+        }
+    }
+    metrics
+}
+
+fn kernel(status: &EnforceStatus, log_group: Option<u16>) -> Vec<Metric> {
+    let mut repairs = Metric::counter(
+        "brindle_policy_repairs",
+        "Things of ours that others had changed, put right again",
+    );
+    for (cause, count) in &status.repaired {
+        repairs = repairs.with([("cause", cause)], *count);
+    }
+    let [taken, failed] = status.applied;
+    let mut metrics = vec![
+        Metric::counter("brindle_policy_applies", "Plans carried out in the kernel")
+            .with([("result", "ok")], taken)
+            .with([("result", "error")], failed),
+        repairs,
+        Metric::counter("brindle_conntrack_flushed", "Connections that were cut")
+            .with([("reason", "denied")], status.flushed.denied)
+            .with([("reason", "reused_address")], status.flushed.reused),
+    ];
+    if let Some(group) = log_group {
+        let (group, [told, lost]) = (group.to_string(), status.denied);
+        metrics.extend([
+            Metric::counter("brindle_nflog_messages", "Denied packets that the kernel told")
+                .with([("group", &group)], told),
+            Metric::counter("brindle_nflog_lost", "Times that it had more to tell than room")
+                .with([("group", &group)], lost),
+        ]);
+    }
+    metrics
+}
+
+fn histogram(timings: &Timings) -> Value {
+    let bounds = Timings::BOUNDS.map(|bound| Duration::from_millis(bound).as_secs_f64());
+    // The last bucket takes what is longer than all bounds.
+    let bounds = bounds.into_iter().chain([f64::MAX]);
+    Value::Histogram { buckets: bounds.zip(timings.counts).collect(), sum: timings.total }
+}
+
+pub(super) fn backend_name(backend: Backend) -> &'static str {
+    match backend {
+        Backend::Nft => "nft",
+        Backend::Legacy => "legacy",
+    }
+}
+
+fn family_name(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "ipv4",
+        Family::V6 => "ipv6",
+    }
+}

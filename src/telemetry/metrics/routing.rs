@@ -1,0 +1,102 @@
+//! Metrics of the routing half.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use brindle_bgp::fsm::State;
+use brindle_bgp::net::Family;
+use brindle_bgp::rib::PeerCounts;
+
+use super::Metric;
+use super::agent::seconds;
+use crate::fib::FibStatus;
+
+/// The routing half in figures.
+#[derive(Clone, Debug, Default)]
+pub struct RoutingFigures {
+    /// Peers; none before BGP has started.
+    pub peers: Vec<PeerFigures>,
+    /// The kernel's routes.
+    pub fib: Arc<FibStatus>,
+}
+
+/// A peer in figures.
+#[derive(Clone, Debug)]
+pub struct PeerFigures {
+    /// Its name, as configured or as its node's.
+    pub name: Arc<str>,
+    /// Whether it is a node of the mesh.
+    pub is_mesh: bool,
+    /// Its state.
+    pub state: State,
+    /// Since when it is Established; `None` if it is not.
+    pub established: Option<SystemTime>,
+    /// Whether a family was agreed on, by [`Family::index`].
+    pub negotiated: [bool; 2],
+    /// Its paths, by [`Family::index`].
+    pub counts: [PeerCounts; 2],
+}
+
+const STATES: [(&str, State); 6] = [
+    ("Idle", State::Idle),
+    ("Connect", State::Connect),
+    ("Active", State::Active),
+    ("OpenSent", State::OpenSent),
+    ("OpenConfirm", State::OpenConfirm),
+    ("Established", State::Established),
+];
+
+pub(super) fn metrics(routing: &RoutingFigures) -> Vec<Metric> {
+    let mut up = Metric::gauge(
+        "brindle_bgp_peer_up",
+        "Whether the peer is Established and has agreed on the family",
+    );
+    let mut states = Metric::gauge("brindle_bgp_peer_state", "The peer's state: one of them is 1");
+    let mut since = Metric::gauge(
+        "brindle_bgp_peer_established_timestamp_seconds",
+        "Since when the peer is Established",
+    );
+    let mut prefixes = Metric::gauge("brindle_bgp_prefixes", "Prefixes from and to the peer");
+    for peer in &routing.peers {
+        let name = &*peer.name;
+        let kind = if peer.is_mesh { "mesh" } else { "peer" };
+        for family in Family::ALL {
+            let label = family_name(family);
+            let is_up = peer.state == State::Established && peer.negotiated[family.index()];
+            up = up.with([("peer", name), ("kind", kind), ("family", label)], is_up);
+            let counts = peer.counts[family.index()];
+            for (set, count) in [
+                ("received", counts.received),
+                ("accepted", counts.accepted),
+                ("rejected", counts.rejected),
+                ("advertised", counts.advertised),
+            ] {
+                prefixes = prefixes.with([("peer", name), ("family", label), ("set", set)], count);
+            }
+        }
+        for (word, state) in STATES {
+            states = states.with([("peer", name), ("state", word)], peer.state == state);
+        }
+        if let Some(established) = peer.established {
+            since = since.with([("peer", name)], seconds(established));
+        }
+    }
+    let mut wanted = Metric::gauge("brindle_routes_wanted", "Routes that the kernel shall hold");
+    let mut installed = Metric::gauge("brindle_routes_installed", "Routes of ours that it holds");
+    for family in Family::ALL {
+        let label = [("family", family_name(family))];
+        wanted = wanted.with(label, routing.fib.wanted[family.index()]);
+        installed = installed.with(label, routing.fib.installed[family.index()]);
+    }
+    let overruns =
+        Metric::counter("brindle_netlink_overruns", "Times that the kernel's events overran us")
+            .with([("socket", "routes")], routing.fib.overruns);
+    vec![up, states, since, prefixes, wanted, installed, overruns]
+}
+
+fn family_name(family: Family) -> &'static str {
+    match family {
+        Family::Ipv4Unicast => "ipv4",
+        Family::Ipv6Unicast => "ipv6",
+    }
+}

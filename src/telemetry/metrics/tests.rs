@@ -1,0 +1,153 @@
+//! What metrics look like.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use brindle_bgp::fsm::State;
+use brindle_bgp::rib::PeerCounts;
+use brindle_policy::{Family, PodKey};
+
+use super::*;
+use crate::enforce::{Backend, EnforceStatus, Flushed, Timings, Trigger};
+use crate::fib::FibStatus;
+
+fn at(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+fn figures() -> Figures {
+    let mut timings = Timings::default();
+    for millis in [1, 3, 40_000] {
+        timings.add(Duration::from_millis(millis));
+    }
+    let pending = PodKey { namespace: "shop".into(), name: "secret-name".into() };
+    let status = EnforceStatus {
+        backend: Some(Backend::Nft),
+        ready: true,
+        programmed: 31,
+        pending: vec![pending],
+        sizes: vec![(Family::V4, [4, 5, 6, 7])],
+        latency: [(Trigger::Pod, timings)].into(),
+        applying: [(Family::V6, timings)].into(),
+        applied: [12, 1],
+        repaired: [("chain", 2)].into(),
+        flushed: Flushed { denied: 3, reused: 4 },
+        denied: [8, 9],
+        ..EnforceStatus::default()
+    };
+    let peer = PeerFigures {
+        name: "tor-a".into(),
+        is_mesh: false,
+        state: State::Established,
+        established: Some(at(500)),
+        negotiated: [true, false],
+        counts: [
+            PeerCounts { received: 14, accepted: 12, rejected: 2, advertised: 3 },
+            PeerCounts::default(),
+        ],
+    };
+    Figures {
+        agent: AgentFigures {
+            started: at(1000),
+            source: Some(("files", true)),
+            config_loaded: at(2000),
+            config_stale: false,
+            reloads: [3, 1],
+            pulses: Vec::new(),
+        },
+        routing: Some(RoutingFigures {
+            peers: vec![peer],
+            fib: Arc::new(FibStatus { wanted: [24, 2], installed: [23, 2], ..Default::default() }),
+        }),
+        policy: Some(PolicyFigures {
+            status: Arc::new(status),
+            objects: Some(ObjectCounts {
+                namespaces: 2,
+                pods: 40,
+                active: 5,
+                unused: 30,
+                invalid: 1,
+            }),
+            log_group: Some(98),
+        }),
+    }
+}
+
+#[test]
+fn figures_stand_under_the_names_that_dashboards_know() {
+    let text = figures().to_text();
+    let lines: BTreeSet<&str> = text.lines().collect();
+    for want in [
+        "brindle_build_info{version=\"0.1.0\",revision=\"\",iptables_backend=\"nft\"} 1",
+        "brindle_up_since_seconds 1000.0",
+        "brindle_in_sync{source=\"files\"} 1.0",
+        "brindle_config_loaded 2000.0",
+        "brindle_config_stale 0.0",
+        "brindle_config_reloads_total{result=\"ok\"} 3.0",
+        "brindle_config_reloads_total{result=\"refused\"} 1.0",
+        "brindle_bgp_peer_up{peer=\"tor-a\",kind=\"peer\",family=\"ipv4\"} 1.0",
+        "brindle_bgp_peer_up{peer=\"tor-a\",kind=\"peer\",family=\"ipv6\"} 0.0",
+        "brindle_bgp_peer_state{peer=\"tor-a\",state=\"Established\"} 1.0",
+        "brindle_bgp_peer_state{peer=\"tor-a\",state=\"Idle\"} 0.0",
+        "brindle_bgp_peer_established_timestamp_seconds{peer=\"tor-a\"} 500.0",
+        "brindle_bgp_prefixes{peer=\"tor-a\",family=\"ipv4\",set=\"accepted\"} 12.0",
+        "brindle_routes_wanted{family=\"ipv4\"} 24.0",
+        "brindle_routes_installed{family=\"ipv4\"} 23.0",
+        "brindle_policy_objects{kind=\"Pod\",state=\"active\"} 40.0",
+        "brindle_policy_objects{kind=\"NetworkPolicy\",state=\"invalid\"} 1.0",
+        "brindle_policy_endpoints{state=\"programmed\"} 31.0",
+        "brindle_policy_endpoints{state=\"pending\"} 1.0",
+        "brindle_policy_apply_seconds_count{family=\"ipv6\"} 3",
+        "brindle_policy_latency_seconds_bucket{le=\"0.002\",trigger=\"pod\"} 1",
+        "brindle_policy_latency_seconds_bucket{le=\"0.005\",trigger=\"pod\"} 2",
+        "brindle_policy_latency_seconds_bucket{le=\"30.0\",trigger=\"pod\"} 2",
+        "brindle_policy_latency_seconds_bucket{le=\"+Inf\",trigger=\"pod\"} 3",
+        "brindle_policy_latency_seconds_sum{trigger=\"pod\"} 40.004",
+        "brindle_policy_repairs_total{cause=\"chain\"} 2.0",
+        "brindle_iptables_chains{family=\"ipv4\"} 4.0",
+        "brindle_iptables_rules{family=\"ipv4\"} 5.0",
+        "brindle_ipset_sets{family=\"ipv4\"} 6.0",
+        "brindle_ipset_entries{family=\"ipv4\"} 7.0",
+        "brindle_conntrack_flushed_total{reason=\"denied\"} 3.0",
+        "brindle_nflog_messages_total{group=\"98\"} 8.0",
+        "# TYPE brindle_policy_latency_seconds histogram",
+        "# TYPE brindle_policy_repairs counter",
+        "# EOF",
+    ] {
+        assert!(lines.contains(want), "no {want} in\n{text}");
+    }
+    assert_eq!(text.lines().last(), Some("# EOF"));
+}
+
+#[test]
+fn no_pod_is_named() {
+    let text = figures().to_text();
+    assert!(!text.contains("secret-name") && !text.contains("shop"), "{text}");
+}
+
+#[test]
+fn each_metric_is_described_once_and_every_series_stands_under_its_own() {
+    let text = figures().to_text();
+    let (mut seen, mut current) = (BTreeSet::new(), "");
+    for line in text.lines().filter(|line| *line != "# EOF") {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            current = rest.split(' ').next().unwrap_or_default();
+        } else if let Some(rest) = line.strip_prefix("# HELP ") {
+            let name = rest.split(' ').next().unwrap_or_default();
+            assert!(seen.insert(name), "{name} twice");
+        } else {
+            assert!(line.starts_with(current) && !current.is_empty(), "{line} under {current}");
+        }
+    }
+    assert!(seen.len() > 20, "{seen:?}");
+}
+
+#[test]
+fn halves_that_do_not_run_say_nothing() {
+    let text = Figures { routing: None, policy: None, ..figures() }.to_text();
+    for prefix in ["brindle_bgp", "brindle_routes", "brindle_policy", "brindle_nflog"] {
+        assert!(!text.contains(prefix), "{prefix} in\n{text}");
+    }
+    assert!(text.contains("brindle_up_since_seconds"), "{text}");
+}
