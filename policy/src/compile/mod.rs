@@ -27,7 +27,7 @@ use crate::names::{ChainName, Fixed};
 use crate::ruleset::{Chain, Plan, Ruleset, Table};
 use crate::world::{Touched, World};
 
-mod blocks;
+pub(crate) mod blocks;
 mod criteria;
 mod dispatch;
 mod endpoint;

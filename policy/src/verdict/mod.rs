@@ -19,7 +19,7 @@
 //! - Protocols without ports, such as ICMP, match only rules without ports.
 //! - A port that is not known matches only where all ports of the protocol do.
 
-mod describe;
+pub(crate) mod describe;
 mod evaluate;
 mod explain;
 mod judgement;
@@ -137,4 +137,4 @@ pub fn verdict(world: &World, flow: &Flow) -> Verdict {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
