@@ -45,7 +45,7 @@ fn endpoint(known: &Known<'_>, here: &Here<'_>, pod: &Pod) -> Endpoint {
     let problem = problem(here, pod, addresses.is_empty());
     Endpoint {
         pod: pod.key.to_string(),
-        interface: addresses.iter().find_map(|address| here.interfaces.get(address)).cloned(),
+        interface: None,
         addresses,
         state: match problem {
             None => EndpointState::Programmed,

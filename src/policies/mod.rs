@@ -7,13 +7,10 @@
 //!  manifests: World ────────────────────┘
 //! ```
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
-
 use brindle_policy::World;
 use brindle_policy::readback::Installed;
 
-use crate::control::{Answer, Failure, PolicyQuery, view};
+use crate::control::{Answer, Failure, PolicyQuery};
 use crate::enforce::EnforceStatus;
 
 mod endpoints;
@@ -49,10 +46,6 @@ pub struct Here<'a> {
     pub status: &'a EnforceStatus,
     /// What the kernel holds, with counters; of the families that could be read.
     pub installed: &'a [Installed],
-    /// The interfaces that addresses of local pods are reached through, as far as known.
-    pub interfaces: &'a BTreeMap<IpAddr, String>,
-    /// The route to where the flow goes that is asked about.
-    pub route: Option<&'a view::RouteTaken>,
 }
 
 /// Answers a question.
