@@ -3,6 +3,7 @@
 mod judged;
 mod nearest;
 mod random;
+mod tiers;
 mod traced;
 
 use std::net::IpAddr;
