@@ -2,7 +2,7 @@
 
 mod judged;
 mod nearest;
-mod random;
+pub(crate) mod random;
 mod tiers;
 mod traced;
 
