@@ -20,6 +20,7 @@ pub mod address;
 pub mod compile;
 pub mod diff;
 pub mod ingest;
+pub mod lint;
 pub mod model;
 pub mod names;
 pub mod readback;

@@ -49,8 +49,7 @@ fn agrees(case: &Case, seen: &mut Seen) -> Result<(), TestCaseError> {
             let said = format!("{flow}: {verdict:#?}\nbut {journey:#?}\n");
             let nodes = journey.stages.iter().map(|(node, ..)| node);
             let texts = nodes.map(|node| cluster.ruleset(node, Family::of(flow.source)));
-            let texts: String =
-                texts.map(|set| render::ruleset(set)).map(|t| t.rules + &t.sets).collect();
+            let texts: String = texts.map(render::ruleset).map(|t| t.rules + &t.sets).collect();
             return Err(TestCaseError::fail(said + &texts));
         }
         note(seen, Family::of(flow.source).to_string());

@@ -23,9 +23,6 @@ pub use pod::pod;
 
 use crate::model::Problem;
 
-/// The label that every namespace carries: its own name (policy-semantics 2.2).
-pub const NAMESPACE_NAME_LABEL: &str = "kubernetes.io/metadata.name";
-
 /// What was found wrong so far.
 #[derive(Default)]
 struct Problems(Vec<Problem>);

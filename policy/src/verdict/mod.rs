@@ -19,7 +19,7 @@
 //! - Protocols without ports, such as ICMP, match only rules without ports.
 //! - A port that is not known matches only where all ports of the protocol do.
 
-mod describe;
+pub(crate) mod describe;
 mod evaluate;
 mod explain;
 mod judgement;
@@ -151,4 +151,4 @@ pub fn endpoints_in_words(expr: &Expr, namespace: Option<&str>) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
