@@ -147,7 +147,9 @@ fn an_agent_without_bgp_enforces_policies_and_touches_nothing_else() {
     for backend in BACKENDS {
         let mut node = Node::new();
         node.netns.sysctl("net/ipv4/ip_forward", "0").expect("a sysctl");
-        node.configure(&format!("bgp: {{enabled: false}}\npolicy: {{enabled: true, backend: {backend}}}"));
+        node.configure(&format!(
+            "bgp: {{enabled: false}}\npolicy: {{enabled: true, backend: {backend}}}"
+        ));
         node.start(&[]);
         node.answers("/readyz", 200);
         let verbose = node.answers("/healthz?verbose", 200);
