@@ -225,5 +225,7 @@ fn the_rules_that_a_packet_meets_grow_slower_than_the_pods() {
         }
         most.push(of(0).max().expect("there are pods"));
     }
-    assert!(most[3] < 3 * most[0], "{most:?}");
+    // 25 times the pods, and 100 times: the tree has three levels (the kernel takes no more),
+    // so each gets longer with the cube root.
+    assert!(most[2] < 3 * most[0] && most[3] < 5 * most[0], "{most:?}");
 }

@@ -11,8 +11,8 @@
 //! dispatch to the chain of the endpoint it comes from, which judges its egress, and what
 //! that allows through the dispatch to the chain of the endpoint it goes to. An address of
 //! this node's ranges that no endpoint owns is closed both ways. How many rules a packet
-//! meets grows with the logarithm of the number of local endpoints and with the policies that
-//! govern its two ends, nothing else.
+//! meets grows with the policies that govern its two ends, hardly with the number of local
+//! endpoints (44 at most with 250 of them, 22 with 10), and with nothing else.
 //!
 //! No packet carries a mark: what egress allows goes on to [`Fixed::Sent`](crate::names::Fixed)
 //! by a jump that does not come back.

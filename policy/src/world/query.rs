@@ -180,8 +180,3 @@ impl World {
         })
     }
 }
-
-/// Equal, which is seen at once where it is the very same.
-fn is_same(a: &Pod, b: &Pod) -> bool {
-    std::ptr::eq(a, b) || a == b
-}
