@@ -62,7 +62,7 @@ impl Events {
     ///
     /// # Errors
     /// If the kernel refuses the socket.
-    pub fn open() -> io::Result<Self> {
+    pub(super) fn open() -> io::Result<Self> {
         let mut socket = TokioSocket::new(NETLINK_NETFILTER)?;
         let inner = socket.socket_mut();
         setsockopt(inner, sockopt::RcvBufForce, &RECEIVE_BUFFER)
@@ -76,7 +76,7 @@ impl Events {
     ///
     /// # Errors
     /// If the socket fails for good.
-    pub async fn next(&mut self) -> io::Result<Heard> {
+    pub(super) async fn next(&mut self) -> io::Result<Heard> {
         loop {
             if let Some(heard) = self.reader.heard.pop_front() {
                 return Ok(heard);

@@ -1,0 +1,4 @@
+//! Plans carried out in real kernels, with both backends, next to rules of others.
+
+mod changes;
+mod host;
