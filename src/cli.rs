@@ -25,6 +25,14 @@ enum Command {
     Peers(cmd::peers::Args),
     /// Routes: best, received, advertised, refused, installed
     Routes(cmd::routes::Args),
+    /// Policies: list them, look at one, who may reach whom, tests, mistakes, counters
+    Policy(cmd::policy::Args),
+    /// What becomes of a flow: allowed or denied, by which policy and rule, and why
+    Explain(cmd::explain::Args),
+    /// Flows that this node denied
+    Flows(cmd::flows::Args),
+    /// The pods of this node that policies apply to
+    Endpoints(cmd::endpoints::Args),
     /// Check and show the configuration
     Config(cmd::config::Args),
     /// A whole cluster of network namespaces on this machine
@@ -45,6 +53,10 @@ impl Cli {
             Command::Status(args) => cmd::status::run(&args),
             Command::Peers(args) => cmd::peers::run(args),
             Command::Routes(args) => cmd::routes::run(args),
+            Command::Policy(args) => cmd::policy::run(args),
+            Command::Explain(args) => cmd::explain::run(args),
+            Command::Flows(args) => cmd::flows::run(args),
+            Command::Endpoints(args) => cmd::endpoints::run(args),
             Command::Config(args) => cmd::config::run(args),
             Command::Lab(args) => cmd::lab::run(args),
             Command::Version(args) => cmd::version::run(&args),

@@ -363,7 +363,10 @@ mod tests {
                 format!("{HEAD}tests:\n- {{name: x, from: [], to: b, expect: allow}}\n"),
                 "from is empty",
             ),
-            (format!("{HEAD}tests:\n- {{name: x, from: a, to: b, expect: maybe}}\n"), "4:37  unknown variant"),
+            (
+                format!("{HEAD}tests:\n- {{name: x, from: a, to: b, expect: maybe}}\n"),
+                "4:37  unknown variant",
+            ),
             (format!("{HEAD}tests:\n- {{name: x, from: a, to: b}}\n"), "expect"),
             (
                 format!("{HEAD}tests:\n- {{name: x, from: a, to: b, expect: allow, prots: [1]}}\n"),

@@ -122,7 +122,10 @@ fn the_drop_ins_fit_the_program() {
     for sysctl in ["net.ipv4.ip_forward = 1", "net.ipv6.conf.all.forwarding = 1"] {
         assert!(text("sysctl.d/60-brindle.conf").lines().any(|line| line == sysctl), "{sysctl}");
     }
-    assert!(text("modules-load.d/brindle.conf").lines().any(|line| line == "ipv6"));
+    for module in ["ipv6", "ip_set", "xt_set", "nf_conntrack", "nfnetlink_log"] {
+        let modules = text("modules-load.d/brindle.conf");
+        assert!(modules.lines().any(|line| line == module), "{module}");
+    }
 
     // The socket of an empty configuration lies in the folder that the unit makes.
     let socket = Config::default().control.socket;

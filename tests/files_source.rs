@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use brindle::cluster::Change;
-use brindle::cluster::files::{Batch, FilesStatus, watch};
+use brindle::cluster::files::{Batch, Counts, FilesStatus, read_once, watch};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -51,6 +51,15 @@ impl Watched {
             }
         }
         self.changes.drain(..count).collect()
+    }
+
+    /// The next batch, likewise.
+    async fn next_batch(&mut self) -> Vec<String> {
+        assert!(self.changes.is_empty(), "not looked at yet: {:?}", self.changes);
+        match timeout(DEADLINE, self.batches.recv()).await {
+            Ok(Some(batch)) => batch.into_iter().filter_map(shown).collect(),
+            other => panic!("no batch but {other:?}: {:#?}", self.status.load()),
+        }
     }
 
     /// Waits until the status is as `wanted`.
@@ -261,4 +270,68 @@ async fn the_source_stops_when_nobody_listens() {
         }
     });
     assert!(stopped.await.is_ok(), "the task still holds its status");
+}
+
+const SHOP: &str = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n";
+
+fn pod(name: &str, address: &str) -> String {
+    format!(
+        "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: shop, labels: \
+         {{app: web}}}}\nspec: {{nodeName: n1, containers: [{{name: c, ports: [{{name: http, \
+         containerPort: 80}}]}}]}}\nstatus: {{phase: Running, podIP: {address}, podIPs: [{{ip: \
+         {address}}}]}}\n"
+    )
+}
+
+fn policy(name: &str) -> String {
+    format!(
+        "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: {name}, \
+         namespace: shop}}\nspec: {{podSelector: {{}}}}\n"
+    )
+}
+
+#[tokio::test]
+async fn one_look_at_the_folder_is_one_batch() {
+    let (folder, file) = folder();
+    write(&file("a.yaml"), SHOP.to_owned() + &pod("web", "10.1.0.1") + &policy("deny"));
+    let mut source = Watched::new(folder.path());
+    let shop = "+Namespace shop {\"kubernetes.io/metadata.name\": \"shop\"}";
+    let first = [shop, "+shop/web [10.1.0.1]", "+NetworkPolicy shop/deny 0 problems", "in sync"];
+    assert_eq!(source.next_batch().await, first);
+    write(&file("a.yaml"), SHOP.to_owned() + &pod("web", "10.1.0.2") + &policy("closed"));
+    let renamed = [
+        "-NetworkPolicy shop/deny",
+        "+shop/web [10.1.0.2]",
+        "+NetworkPolicy shop/closed 0 problems",
+    ];
+    assert_eq!(source.next_batch().await, renamed, "no moment without a policy");
+    let counts = Counts { nodes: 0, namespaces: 1, pods: 1, policies: 1 };
+    source.until("counted", |s| s.objects == counts).await;
+}
+
+#[test]
+fn a_folder_or_a_file_can_be_read_just_once() {
+    let (folder, file) = folder();
+    write(&file("a.yaml"), SHOP.to_owned() + &pod("web", "10.1.0.1"));
+    write(&file("b.yaml"), policy("deny") + &policy("deny"));
+    write(&file("c.txt"), policy("other"));
+    let read = |path: &Path| {
+        let (changes, problems) = read_once(path);
+        let changes: Vec<String> = changes.into_iter().filter_map(shown).collect();
+        (changes, problems.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    let (changes, problems) = read(folder.path());
+    assert_eq!(changes.len(), 4, "{changes:?}");
+    assert_eq!(changes[2..], ["+NetworkPolicy shop/deny 0 problems", "in sync"]);
+    let twice =
+        "b.yaml:5: document 2: NetworkPolicy/shop/deny: is in b.yaml:1 already, which counts";
+    assert_eq!(problems, [twice]);
+    let (changes, problems) = read(&file("c.txt"));
+    assert_eq!(changes, ["+NetworkPolicy shop/other 0 problems", "in sync"]);
+    assert!(problems.is_empty(), "{problems:?}");
+    let (changes, problems) = read(&file("nowhere.yaml"));
+    assert_eq!(
+        (changes, problems),
+        (vec!["in sync".to_owned()], vec!["nowhere.yaml: there is no such file".to_owned()])
+    );
 }

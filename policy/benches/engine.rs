@@ -1,16 +1,27 @@
-//! What one change costs, by how large the cluster is around it.
+//! What one change costs, by how large the cluster is around it: in the world alone, and with
+//! both families' rulesets of a node with a hundred pods.
 
 #[path = "../tests/support/cluster.rs"]
 mod cluster;
 
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::sync::Arc;
 
-use brindle_policy::{Change, World};
-use cluster::{Size, namespace, own};
+use brindle_policy::compile::{Compiler, Settings};
+use brindle_policy::model::{Criterion as Condition, PeerTerm, Policy, PortMatch};
+use brindle_policy::ruleset::SetOp;
+use brindle_policy::{Change, Family, Plan, World};
+use cluster::{CROWD, Size, endpoints, namespace, own};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 const SIZES: [usize; 3] = [1_000, 10_000, 100_000];
+
+/// The pod that changes: the first of the namespace that the policy of this number is in, so
+/// that this policy governs it.
+const POD: usize = CROWD;
+/// The policy that changes.
+const POLICY: usize = 1;
 
 /// Octets of memory that this process has; zero where there is no way to see it.
 fn resident() -> usize {
@@ -26,10 +37,10 @@ fn world(size: Size) -> World {
     let objects = resident();
     let mut world = World::default();
     changes.into_iter().for_each(|change| world.apply(change));
-    let full = resident();
     black_box(world.take_touched());
+    let full = resident();
     println!(
-        "{} pods: {} octets a pod, {} for the objects",
+        "{} pods: {} octets a pod, {} of them for the objects",
         size.pods,
         (full - empty) / size.pods,
         (objects - empty) / size.pods,
@@ -37,41 +48,70 @@ fn world(size: Size) -> World {
     world
 }
 
+/// The policy with other ports, or other peers.
+fn edited(policy: &Policy, port: u16, peer: Option<&PeerTerm>) -> Policy {
+    let mut policy = policy.clone();
+    let rules = policy.ingress.iter_mut().flatten();
+    for criterion in rules.flat_map(|rule| &mut rule.criteria) {
+        match criterion {
+            Condition::Peer { any_of, .. } => any_of.extend(peer.cloned()),
+            Condition::Ports { any_of, .. } => {
+                any_of.iter_mut().for_each(|term| term.port = PortMatch::Range(port, port));
+            }
+            Condition::Protocol { .. } => {}
+        }
+    }
+    policy
+}
+
 /// Pairs of changes that undo one another.
-fn changes(size: Size) -> [(&'static str, [Change; 2]); 5] {
-    let number = size.pods / 2;
-    let pod = size.pod(number);
+fn changes(size: Size) -> Vec<(&'static str, [Change; 2])> {
+    let pod = size.pod(POD);
     let mut relabelled = pod.clone();
     relabelled.labels.insert("app.kubernetes.io/name".into(), "app7".into());
-    let mut annotated = pod.clone();
-    annotated.labels.insert("app.kubernetes.io/version".into(), "2.0".into());
+    let mut bumped = pod.clone();
+    bumped.labels.insert("app.kubernetes.io/version".into(), "2.0".into());
     let mut new = pod.clone();
-    new.key.name = "app3-new".into();
+    new.key.name = "app0-new".into();
     new.addresses = vec![[10, 99, 0, 1].into(), "fd00::99:1".parse().expect("an address")];
-    let policy = size.policy(1);
-    let mut edited = policy.clone();
-    edited.subject = Arc::new(own("app.kubernetes.io/name", "app9"));
-    let home = namespace(number / cluster::CROWD);
-    let mut other = home.clone();
-    other.labels.insert("team".into(), "team-of-nobody".into());
-    let pods = |from, to| [from, to].map(|pod| Change::PodApplied(Arc::new(pod)));
-    [
-        ("a label that matters", pods(relabelled, pod.clone())),
-        ("a label that does not", pods(annotated, pod)),
-        ("a pod comes or goes", {
-            let key = new.key.clone();
-            [Change::PodApplied(Arc::new(new)), Change::PodDeleted(key)]
-        }),
-        ("a policy's subject", [edited, policy].map(|p| Change::PolicyApplied(Arc::new(p)))),
-        ("a namespace's label", [other, home].map(|n| Change::NamespaceApplied(Arc::new(n)))),
+    let gone = Change::PodDeleted(new.key.clone());
+
+    let policy = size.policy(POLICY);
+    let mut governs_others = policy.clone();
+    let home = policy.id.namespace.clone().expect("it is in one");
+    governs_others.subject = Arc::new(cluster::here(&home, own("app.kubernetes.io/name", "app9")));
+    let with_port = edited(&policy, 9090, None);
+    let everywhere = endpoints(own("app.kubernetes.io/name", "app9"));
+    let with_peer = edited(&policy, 8080, Some(&everywhere));
+    let space = namespace(POD / CROWD);
+    let mut moved = space.clone();
+    moved.labels.insert("team".into(), "nobody".into());
+
+    let pods = |to| [to, pod.clone()].map(|pod| Change::PodApplied(Arc::new(pod)));
+    let policies = |to| [to, policy.clone()].map(|p| Change::PolicyApplied(Arc::new(p)));
+    vec![
+        ("a label that matters", pods(relabelled)),
+        ("a label that does not", pods(bumped)),
+        ("a pod comes or goes", [Change::PodApplied(Arc::new(new)), gone]),
+        ("a policy's port", policies(with_port)),
+        ("a policy's subject", policies(governs_others)),
+        ("a policy's peer in all namespaces", policies(with_peer)),
+        ("a namespace's label", [moved, space].map(|n| Change::NamespaceApplied(Arc::new(n)))),
     ]
+}
+
+/// The rulesets of the node that the changing pod is on.
+fn compilers(world: &World, size: Size) -> [Compiler; 2] {
+    let node = size.pod(POD).node.expect("all are on some node");
+    let settings = Settings { node, pod_cidrs: [].into(), masquerade: true, deny_log: None };
+    Family::ALL.map(|family| Compiler::new(world, settings.clone(), family))
 }
 
 fn one_change(c: &mut Criterion) {
     for pods in SIZES {
         let size = Size { pods, policies: 1_000 };
         let mut world = world(size);
-        let mut group = c.benchmark_group(format!("world of {pods} pods"));
+        let mut group = c.benchmark_group(format!("{pods} pods, the world"));
         for (name, pair) in changes(size) {
             let mut turn = pair.iter().cycle();
             group.bench_function(name, |b| {
@@ -80,21 +120,59 @@ fn one_change(c: &mut Criterion) {
                     black_box(world.take_touched())
                 });
             });
+            let [_, undo] = pair;
+            world.apply(undo);
+            world.take_touched();
+        }
+        drop(group);
+
+        let mut group = c.benchmark_group(format!("{pods} pods, with rulesets"));
+        let mut compilers = compilers(&world, size);
+        let mut follow = |change: &Change| -> [Plan; 2] {
+            world.apply(change.clone());
+            let touched = world.take_touched();
+            compilers.each_mut().map(|compiler| compiler.update(&world, &touched))
+        };
+        for (name, [change, undo]) in changes(size) {
+            println!("{name}: {}", extent(&follow(&change)[0]));
+            let mut turn = [&undo, &change].into_iter().cycle();
+            group.bench_function(name, |b| {
+                b.iter(|| black_box(follow(turn.next().expect("a cycle has no end"))));
+            });
+            follow(&undo);
         }
     }
+}
+
+/// How much a plan asks for.
+fn extent(plan: &Plan) -> String {
+    let chains = plan.chains.values().map(BTreeMap::len).sum::<usize>();
+    let members = plan.sets.iter().map(|op| match op {
+        SetOp::Create(_, members) | SetOp::Replace(_, members) | SetOp::Recreate(_, members) => {
+            members.len()
+        }
+        SetOp::Change { remove, add, .. } => remove.len() + add.len(),
+    });
+    let (sets, members) = (plan.sets.len() + plan.destroy.len(), members.sum::<usize>());
+    format!("{chains} chains, {sets} sets with {members} members")
 }
 
 fn start(c: &mut Criterion) {
     let mut group = c.benchmark_group("start");
     group.sample_size(10);
     for pods in SIZES {
-        let changes = Size { pods, policies: 1_000 }.changes();
-        group.bench_function(format!("{pods} pods"), |b| {
+        let size = Size { pods, policies: 1_000 };
+        let changes = size.changes();
+        group.bench_function(format!("{pods} pods, the world"), |b| {
             b.iter(|| {
                 let mut world = World::default();
                 changes.iter().for_each(|change| world.apply(change.clone()));
                 world.take_touched()
             });
+        });
+        let world = size.world();
+        group.bench_function(format!("{pods} pods, rulesets"), |b| {
+            b.iter(|| compilers(&world, size));
         });
     }
 }

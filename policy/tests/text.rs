@@ -87,6 +87,12 @@ fn each_rule_has_one_text_that_reads_as_the_rule() {
             "! -p 47 -m addrtype --src-type LOCAL -j BRN-FROM",
         ),
         (
+            vec![M::In(Side::Destination, cidr("10.0.0.0/8")), M::DestinationIsLocal],
+            Target::Accept,
+            None,
+            "-d 10.0.0.0/8 -m addrtype --dst-type LOCAL -j ACCEPT",
+        ),
+        (
             vec![M::Invalid, M::limit(10, 10)],
             Target::Log { group: 98, prefix: brindle("brindle:deny/I/ABC") },
             None,
@@ -157,7 +163,7 @@ fn what_we_do_not_write_is_told_apart() {
         "-m conntrack --ctstate ESTABLISHED -j ACCEPT",
         "-m conntrack --ctstate NEW,RELATED,ESTABLISHED -j ACCEPT",
         "-m conntrack ! --ctstate INVALID -j ACCEPT",
-        "-m addrtype --dst-type LOCAL -j RETURN",
+        "-m addrtype --dst-type UNICAST -j RETURN",
         "-m limit --limit 10/min -j ACCEPT",
         "-m comment --comment \"no mark\" -j ACCEPT",
         "-m comment --comment \"brindle:a b\" -j ACCEPT",
@@ -362,6 +368,7 @@ fn one_match() -> impl Strategy<Value = Match> {
         Just(Match::Established),
         Just(Match::Invalid),
         Just(Match::SourceIsLocal),
+        Just(Match::DestinationIsLocal),
         any::<(u16, u16)>().prop_map(|(rate, burst)| Match::limit(rate, burst)),
     ]
 }

@@ -71,7 +71,7 @@ fn left_over(changes: Vec<Change>) -> Vec<Change> {
 proptest! {
     #[test]
     fn after_every_change_the_world_answers_as_one_made_from_scratch(
-        changes in vec(random::change(), 1..40),
+        changes in vec(random::change(), 1..25),
         exprs in vec(random::expr(), 3),
         names in vec(random::port_name(), 1),
     ) {

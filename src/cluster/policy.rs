@@ -129,3 +129,115 @@ fn matches_nothing(direction: Direction) -> Rule {
     let nobody = Criterion::Peer { side, any_of: Vec::new(), negated: false };
     Rule { action: Action::Allow, criteria: vec![nobody] }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A policy `default/p` with this spec: the directions that it governs with the number of
+    /// rules that can match anything, whether it governs the whole namespace, and the fields
+    /// that are wrong.
+    fn outline(spec: &str) -> (String, Vec<String>) {
+        let text = format!("metadata: {{name: p, namespace: default}}\nspec: {spec}");
+        let value: Value = serde_yaml::from_str(&text).expect("YAML");
+        let policy = super::read(&value).expect("it has a name");
+        let can_match = |rule: &&Rule| {
+            !rule.criteria.iter().any(|criterion| match criterion {
+                Criterion::Peer { any_of, .. } => any_of.is_empty(),
+                Criterion::Ports { any_of, .. } => any_of.is_empty(),
+                Criterion::Protocol { .. } => false,
+            })
+        };
+        let rules = |direction| match policy.rules(direction) {
+            Some(rules) => format!("{direction} {}", rules.iter().filter(can_match).count()),
+            None => format!("no {direction}"),
+        };
+        let fields = policy.problems.iter().map(|problem| problem.field.clone()).collect();
+        let text = format!(
+            "{}, {}, {}",
+            rules(Direction::Ingress),
+            rules(Direction::Egress),
+            policy.subject
+        );
+        (text, fields)
+    }
+
+    #[test]
+    fn what_is_not_understood_allows_nothing() {
+        let app = "{podSelector: {matchLabels: {app: web}}, ";
+        let whole = outline("{}").0.rsplit(", ").next().expect("a subject").to_owned();
+        let (web, _) = outline(&format!("{app}policyTypes: [Ingress]}}"));
+        let web = web.rsplit(", ").next().expect("a subject").to_owned();
+        for (spec, want, fields) in [
+            // Understood.
+            ("{ingress: [{}]}".to_owned(), format!("ingress 1, no egress, {whole}"), vec![]),
+            // A field that there is not, in a rule.
+            (
+                "{ingress: [{form: []}, {}], egress: [{}]}".to_owned(),
+                format!("ingress 1, egress 1, {whole}"),
+                vec!["spec.ingress[0].form"],
+            ),
+            (
+                "{egress: [{to: [{podSelector: {matchLabel: {a: b}}}]}, {}]}".to_owned(),
+                format!("ingress 0, egress 1, {whole}"),
+                vec!["spec.egress[0].to[0].podSelector.matchLabel"],
+            ),
+            (
+                "{ingress: [{ports: [{prt: 80}]}]}".to_owned(),
+                format!("ingress 0, no egress, {whole}"),
+                vec!["spec.ingress[0].ports[0].prt"],
+            ),
+            // In the selector: it stands for more pods than was meant.
+            (
+                "{podSelector: {matchLabel: {app: web}}, ingress: [{}]}".to_owned(),
+                format!("ingress 0, no egress, {whole}"),
+                vec!["spec.podSelector.matchLabel"],
+            ),
+            // Beside the rules: it may have been the types.
+            (
+                "{policyType: [Egress], ingress: [{}]}".to_owned(),
+                format!("ingress 1, egress 0, {whole}"),
+                vec!["spec.policyType"],
+            ),
+            (
+                "{policyTypes: [Egress], newField: 1}".to_owned(),
+                format!("no ingress, egress 0, {whole}"),
+                vec!["spec.newField"],
+            ),
+            // Values of wrong types: all that can be told is whom it governs.
+            (
+                format!("{app}ingress: [{{from: 7}}]}}"),
+                format!("ingress 0, no egress, {web}"),
+                vec!["spec.ingress[0].from"],
+            ),
+            (
+                format!("{app}ingress: [{{}}], egress: 7}}"),
+                format!("ingress 0, egress 0, {web}"),
+                vec!["spec.egress"],
+            ),
+            (
+                format!("{app}policyTypes: [Egress], egress: [{{ports: {{}}}}]}}"),
+                format!("no ingress, egress 0, {web}"),
+                vec!["spec.egress[0].ports"],
+            ),
+            (
+                format!("{app}policyTypes: [Egres], egress: [{{ports: {{}}}}]}}"),
+                format!("ingress 0, egress 0, {web}"),
+                vec!["spec.egress[0].ports"],
+            ),
+            (
+                "{podSelector: 7, ingress: [{}]}".to_owned(),
+                format!("ingress 0, no egress, {whole}"),
+                vec!["spec.podSelector"],
+            ),
+            ("7".to_owned(), format!("ingress 0, egress 0, {whole}"), vec!["spec"]),
+        ] {
+            let (got, got_fields) = outline(&spec);
+            assert_eq!((got.as_str(), got_fields), (want.as_str(), own(fields)), "{spec}");
+        }
+    }
+
+    fn own(fields: Vec<&str>) -> Vec<String> {
+        fields.into_iter().map(str::to_owned).collect()
+    }
+}

@@ -8,7 +8,7 @@ use super::output::{Format, Printer, Style};
 use super::{Exit, complain, note, watch};
 use crate::control::client::{AskError, Client};
 use crate::control::wire::Code;
-use crate::control::{Answer, DEFAULT_SOCKET, Query};
+use crate::control::{Answer, DEFAULT_SOCKET, Failure, Query};
 
 /// Where the agent is.
 #[derive(Clone, Debug, clap::Args)]
@@ -128,6 +128,35 @@ pub fn read(
             }
             exit
         }
+    }
+}
+
+/// Shows an answer that no agent gave. `judge` and `nothing` are those of [`read`].
+pub(super) fn show(
+    show: &Show,
+    answer: &Answer,
+    nothing: &str,
+    judge: impl Fn(&Answer) -> Exit,
+) -> Exit {
+    let exit = judge(answer);
+    let mut printer = Printer::new(BufWriter::new(io::stdout().lock()), show.style());
+    match printer.print(answer).and_then(|()| printer.finish()) {
+        Ok(is_empty) => {
+            if is_empty {
+                note(nothing);
+            }
+            exit
+        }
+        Err(error) => lost(&error, exit),
+    }
+}
+
+/// How a command ends that got this for an answer, without an agent between.
+pub(super) fn failed(failure: &Failure) -> Exit {
+    match failure {
+        Failure::NotFound(_) | Failure::Conflict(_) => Exit::Bad,
+        Failure::Invalid(_) => Exit::Usage,
+        Failure::Unavailable(_) => Exit::Unreachable,
     }
 }
 

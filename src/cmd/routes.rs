@@ -27,10 +27,20 @@ pub struct Args {
     ask: Ask,
 }
 
+/// A family, on the command line.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum OneFamily {
+pub(super) enum OneFamily {
     Ipv4,
     Ipv6,
+}
+
+impl From<OneFamily> for view::Family {
+    fn from(family: OneFamily) -> Self {
+        match family {
+            OneFamily::Ipv4 => view::Family::Ipv4,
+            OneFamily::Ipv6 => view::Family::Ipv6,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -83,10 +93,7 @@ enum What {
 pub fn run(args: Args) -> Exit {
     let Args { which, family, what, show, ask } = args;
     let page = PageRequest::first();
-    let family = family.map(|family| match family {
-        OneFamily::Ipv4 => view::Family::Ipv4.into(),
-        OneFamily::Ipv6 => view::Family::Ipv6.into(),
-    });
+    let family = family.map(|family| view::Family::from(family).into());
     let fine = |_: &Answer| Exit::Fine;
     if (which.is_some() || family.is_some()) && what.is_some() {
         complain("in, out, rejected, kernel and diff take no prefix, address or family");

@@ -208,7 +208,7 @@ pub(super) async fn answer(known: &Arc<Known>, query: Query) -> Result<Answer, F
             let message = "disabled until it is enabled or the agent starts again".to_owned();
             Ok(Answer::Done(view::Done { peer, message }))
         }
-        Query::Policy(_) => Err(Failure::Unavailable("policy is off".to_owned())),
+        Query::Policy(query) => views::policy(known, &facts, query).await,
         Query::Reload => Err(Failure::Invalid("a reload is not answered from facts".to_owned())),
     }
 }

@@ -30,6 +30,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub mod forwarding;
 pub mod found;
+pub mod lookup;
 pub mod mirror;
 pub mod netlink;
 pub mod news;

@@ -29,7 +29,7 @@ pub(super) fn explain(
             Service::Icmp => "icmp".to_owned(),
         },
         port: question.service.port(),
-        route: known.here.and_then(|here| here.route.cloned()),
+        route: None,
         egress: judgement(&explained.egress, &from),
         ingress: judgement(&explained.ingress, &to),
         nearest: nearest(&explained),

@@ -7,13 +7,10 @@
 //!  manifests: World ────────────────────┘
 //! ```
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
-
 use brindle_policy::World;
 use brindle_policy::readback::Installed;
 
-use crate::control::{Answer, Failure, PolicyQuery, view};
+use crate::control::{Answer, Failure, PolicyQuery};
 use crate::enforce::EnforceStatus;
 
 mod endpoints;
@@ -28,8 +25,6 @@ mod services;
 mod words;
 
 pub use expect::run as run_tests;
-pub use find::at;
-pub use words::rule_text;
 
 /// What answers are made from.
 #[derive(Clone, Copy, Debug)]
@@ -49,10 +44,6 @@ pub struct Here<'a> {
     pub status: &'a EnforceStatus,
     /// What the kernel holds, with counters; of the families that could be read.
     pub installed: &'a [Installed],
-    /// The interfaces that addresses of local pods are reached through, as far as known.
-    pub interfaces: &'a BTreeMap<IpAddr, String>,
-    /// The route to where the flow goes that is asked about.
-    pub route: Option<&'a view::RouteTaken>,
 }
 
 /// Answers a question.
@@ -89,3 +80,6 @@ fn here<'a>(known: &Known<'a>) -> Result<Here<'a>, Failure> {
     let what = "only an agent knows what its kernel holds: ask one, without --manifests";
     known.here.ok_or_else(|| Failure::Invalid(what.to_owned()))
 }
+
+#[cfg(test)]
+mod tests;

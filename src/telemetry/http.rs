@@ -189,3 +189,6 @@ fn report(checks: &[&Vec<Check>], query: Option<String>) -> Response {
     let status = if is_well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, [(header::CACHE_CONTROL, "no-store")], text).into_response()
 }
+
+#[cfg(test)]
+mod tests;

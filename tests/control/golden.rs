@@ -19,7 +19,7 @@ fn status_is_one_screen_with_the_first_thing_to_do() {
       Address    10.0.0.2: detected on eth0: source of the default route
       Pod CIDRs  10.244.2.0/24, fd00:10:244:2::/64
       Config     /etc/brindle/brindle.yaml  loaded 3d4h ago, current
-      Source     files /etc/brindle/manifests  in sync, 12 nodes, last change 5m ago
+      Source     files /etc/brindle/manifests  in sync, 12 nodes, 418 pods, 37 policies, last change 5m ago
       BGP        AS 64512, router id 10.0.0.2  3/4 established, 1 down (tor-b)   see: brindle peers tor-b
       Routes     24 learned, 1 our own, 25 wanted, 25 installed, 2 refused   see: brindle routes rejected
       Kernel     0 drifted, 0 stale, 3 repaired
@@ -39,7 +39,7 @@ fn status_of_an_unhealthy_node_ends_with_what_to_do_and_exit_code_1() {
       Address    10.0.0.2: detected on eth0: source of the default route
       Pod CIDRs  10.244.2.0/24, fd00:10:244:2::/64
       Config     /etc/brindle/brindle.yaml  loaded 3d4h ago, STALE, newer files were refused: /etc/brindle/brindle.yaml:31:15  bgp.peers[2].peerIP: "10.0.0.300" is not an IP address
-      Source     files /etc/brindle/manifests  in sync, 12 nodes, last change 5m ago; /etc/brindle/manifests/n7.yaml:14 document 2: spec.podCIDRs: "10.0.0.0" is not a prefix; its last good content stays
+      Source     files /etc/brindle/manifests  in sync, 12 nodes, 418 pods, 37 policies, last change 5m ago; /etc/brindle/manifests/n7.yaml:14 document 2: spec.podCIDRs: "10.0.0.0" is not a prefix; its last good content stays
       BGP        AS 64512, router id 10.0.0.2  3/4 established, 1 down (tor-b), 1 disabled (n9)   see: brindle peers tor-b
       Routes     24 learned, 1 our own, 25 wanted, 25 installed, 2 refused   see: brindle routes rejected
       Kernel     1 drifted, 0 stale, 3 repaired; last failure: cannot install 10.244.7.0/24: no such device   see: brindle routes diff
@@ -84,6 +84,9 @@ fn status_in_json_has_all_that_the_screen_has() {
         "path": "/etc/brindle/manifests",
         "inSync": true,
         "nodes": 12,
+        "namespaces": 3,
+        "pods": 418,
+        "policies": 37,
         "changed": "2026-01-02T02:59:05.000Z",
         "changedSeconds": 300
       },
@@ -124,8 +127,38 @@ fn status_in_json_has_all_that_the_screen_has() {
         "conflicts": 0,
         "repairs": 3,
         "overruns": 0
+      },
+      "telemetry": {
+        "listen": [
+          "127.0.0.1:9798"
+        ]
       }
     }
+    -- exit 0
+    "#);
+}
+
+#[test]
+fn status_without_bgp_says_so_and_what_telemetry_lacks() {
+    let agent = Agent::start(|query| match query {
+        Query::Status => {
+            let mut status = views::status();
+            (status.bgp, status.kernel) = (None, None);
+            (status.routes, status.forwarding) = (vec![], vec![]);
+            status.telemetry.warnings = vec!["not answered at 127.0.0.1:9798: taken".to_owned()];
+            Some(Ok(Answer::Status(Box::new(status))))
+        }
+        other => views::answer(other),
+    });
+    let (text, code) = agent.run(&["status"]);
+    insta::assert_snapshot!(format!("{text}-- exit {code}"), @r#"
+    brindle 0.1.0 on n2 (10.0.0.2)   healthy   up 3d4h   forwarding: -
+      Address    10.0.0.2: detected on eth0: source of the default route
+      Pod CIDRs  10.244.2.0/24, fd00:10:244:2::/64
+      Config     /etc/brindle/brindle.yaml  loaded 3d4h ago, current
+      Source     files /etc/brindle/manifests  in sync, 12 nodes, 418 pods, 37 policies, last change 5m ago
+      BGP        off (bgp.enabled: false); routes are left to others
+      Telemetry  not answered at 127.0.0.1:9798: taken
     -- exit 0
     "#);
 }

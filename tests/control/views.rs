@@ -6,8 +6,8 @@ use brindle::control::view::{
     Attributes, BgpStatus, Config, ConfigStatus, FamilyCounts, FamilyForwarding, FamilyRoutes,
     Forwarding, Hop, KernelRoute, KernelState, KernelStatus, MessageCounts, MessageTypes,
     Negotiated, NodeAddress, NotificationSeen, Path, PathStatus, Peer, PeerKind, Problem, Rejected,
-    Reload, ReloadResult, Route, SourceError, SourceStatus, Status, Target, Time, Timers,
-    UnknownAttribute,
+    Reload, ReloadResult, Route, SourceError, SourceStatus, Status, Target, TelemetryStatus, Time,
+    Timers, UnknownAttribute,
 };
 use brindle::control::view::{Family, SessionState};
 use brindle::control::{Answer, Failure, Page, Query, RouteFilter, view};
@@ -46,11 +46,14 @@ pub(crate) fn status() -> Status {
             path: "/etc/brindle/manifests".to_owned(),
             in_sync: true,
             nodes: 12,
+            namespaces: 3,
+            pods: 418,
+            policies: 37,
             changed: Some(time(300)),
             changed_seconds: Some(300),
             errors: vec![],
         }),
-        bgp: BgpStatus {
+        bgp: Some(BgpStatus {
             as_number: 64512,
             router_id: "10.0.0.2".to_owned(),
             listen: vec!["10.0.0.2:179".parse().unwrap()],
@@ -58,7 +61,7 @@ pub(crate) fn status() -> Status {
             established: 3,
             down: vec!["tor-b".to_owned()],
             disabled: vec![],
-        },
+        }),
         routes: vec![FamilyRoutes {
             family: Family::Ipv4,
             learned: 24,
@@ -68,7 +71,7 @@ pub(crate) fn status() -> Status {
             refused: 2,
         }],
         forwarding: vec![FamilyForwarding { family: Family::Ipv4, state: Forwarding::On }],
-        kernel: KernelStatus {
+        kernel: Some(KernelStatus {
             ready: true,
             install: true,
             drifted: 0,
@@ -77,6 +80,10 @@ pub(crate) fn status() -> Status {
             repairs: 3,
             overruns: 0,
             last_error: None,
+        }),
+        telemetry: TelemetryStatus {
+            listen: vec!["127.0.0.1:9798".parse().unwrap()],
+            warnings: vec![],
         },
     }
 }
@@ -102,13 +109,14 @@ pub(crate) fn unhealthy() -> Status {
         message: "spec.podCIDRs: \"10.0.0.0\" is not a prefix; its last good content stays"
             .to_owned(),
     }];
-    status.bgp.disabled = vec!["n9".to_owned()];
+    status.bgp.as_mut().unwrap().disabled = vec!["n9".to_owned()];
     status.forwarding = vec![
         FamilyForwarding { family: Family::Ipv4, state: Forwarding::SwitchedOn },
         FamilyForwarding { family: Family::Ipv6, state: Forwarding::Off },
     ];
-    status.kernel.drifted = 1;
-    status.kernel.last_error = Some("cannot install 10.244.7.0/24: no such device".to_owned());
+    let kernel = status.kernel.as_mut().unwrap();
+    kernel.drifted = 1;
+    kernel.last_error = Some("cannot install 10.244.7.0/24: no such device".to_owned());
     status
 }
 
@@ -352,6 +360,7 @@ pub(crate) fn answer(query: Query) -> Reply {
             status: status().config,
             yaml: "node:\n  name: n2\n".to_owned(),
         }))),
+        Query::Policy(_) => Err(Failure::Conflict("policies are not enforced".to_owned())),
         Query::Reload => Ok(Answer::Reload(Box::new(Reload {
             result: ReloadResult::Applied,
             files: vec!["/etc/brindle/brindle.yaml".to_owned()],

@@ -7,7 +7,7 @@ use crate::model::IpBlock;
 
 /// The addresses that some of `blocks` stands for, as the fewest blocks that hold exactly
 /// those. Everything is the single block of length zero.
-pub(super) fn union<'a>(blocks: impl IntoIterator<Item = &'a IpBlock>) -> BTreeSet<Cidr> {
+pub(crate) fn union<'a>(blocks: impl IntoIterator<Item = &'a IpBlock>) -> BTreeSet<Cidr> {
     let mut left = Vec::new();
     for block in blocks {
         cut(block.cidr, &block.except, &mut left);

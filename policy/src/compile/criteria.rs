@@ -275,3 +275,6 @@ fn port_matches(
     }
     ways.iter().flat_map(|way| way.matches(protocol)).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,8 +11,8 @@
 //! dispatch to the chain of the endpoint it comes from, which judges its egress, and what
 //! that allows through the dispatch to the chain of the endpoint it goes to. An address of
 //! this node's ranges that no endpoint owns is closed both ways. How many rules a packet
-//! meets grows with the logarithm of the number of local endpoints and with the policies that
-//! govern its two ends, nothing else.
+//! meets grows with the policies that govern its two ends, hardly with the number of local
+//! endpoints (44 at most with 250 of them, 22 with 10), and with nothing else.
 //!
 //! No packet carries a mark: what egress allows goes on to [`Fixed::Sent`](crate::names::Fixed)
 //! by a jump that does not come back.
@@ -27,7 +27,7 @@ use crate::names::{ChainName, Fixed};
 use crate::ruleset::{Chain, Plan, Ruleset, Table};
 use crate::world::{Touched, World};
 
-mod blocks;
+pub(crate) mod blocks;
 mod criteria;
 mod dispatch;
 mod endpoint;
@@ -41,7 +41,7 @@ mod sets;
 
 use fixed::Ground;
 use ledger::{Content, Ledger};
-use places::{Moves, Places};
+use places::Places;
 
 /// What a ruleset depends on besides the world.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,7 +182,7 @@ impl Compiler {
         let endpoints = world.endpoints_on(&compiler.settings.node);
         let endpoints = endpoints.map(|pod| pod.key.clone()).collect();
         compiler.write_ground(compiler.ground.clone());
-        compiler.write_dispatches(&BTreeSet::new(), &Moves::default());
+        compiler.write_dispatches(&dispatch::Tree::new());
         compiler.follow(world, &Touched { endpoints, nodes: true, ..Touched::default() });
         compiler
     }
@@ -200,7 +200,7 @@ impl Compiler {
             pods.extend(near.map(|pod| &pod.key));
         }
         let moves = self.places.moves(world, &self.settings.node, &local, family, pods);
-        let blocks = dispatch::blocks(&self.places.local, family, &moves.local);
+        let tree = (!moves.local.is_empty()).then(|| dispatch::tree(&self.places.local));
         let moved = self.places.settle(&moves);
         let ground = Ground {
             family,
@@ -212,8 +212,8 @@ impl Compiler {
         if ground != self.ground {
             self.write_ground(ground);
         }
-        if !moves.local.is_empty() {
-            self.write_dispatches(&blocks, &moves);
+        if let Some(before) = tree {
+            self.write_dispatches(&before);
         }
         let mut endpoints = moved;
         endpoints.extend(touched.endpoints.iter().cloned());
@@ -246,23 +246,21 @@ impl Compiler {
         self.ground = ground;
     }
 
-    /// Writes the chains of the dispatch that changed addresses lie in; `before` are the blocks
-    /// of which this was true before they changed.
-    fn write_dispatches(&mut self, before: &BTreeSet<Cidr>, moves: &Moves) {
-        let (owners, family) = (&self.places.local, self.ground.family);
-        let now = dispatch::blocks(owners, family, &moves.local);
+    /// Writes the chains of the dispatch that are not as they were in `before`.
+    fn write_dispatches(&mut self, before: &dispatch::Tree) {
+        let now = dispatch::tree(&self.places.local);
         for direction in Direction::ALL {
-            let chain = |block| {
-                let chain = dispatch::chain(owners, family, direction, block);
-                Built { chain, sources: sets::Sources::new() }
+            let name = |block: &Option<Cidr>| match block {
+                None => dispatch::root(direction),
+                Some(block) => ChainName::dispatch(direction, *block),
             };
-            self.ledger.write(Table::Filter, dispatch::root(direction), chain(None));
-            for &block in &now {
-                let name = ChainName::dispatch(direction, block);
-                self.ledger.write(Table::Filter, name, chain(Some(block)));
+            for (block, parts) in now.iter().filter(|(block, p)| before.get(block) != Some(p)) {
+                let chain = dispatch::chain(*block, parts, direction);
+                let built = Built { chain, sources: sets::Sources::new() };
+                self.ledger.write(Table::Filter, name(block), built);
             }
-            for &block in before.difference(&now) {
-                self.ledger.remove(Table::Filter, ChainName::dispatch(direction, block));
+            for block in before.keys().filter(|block| !now.contains_key(block)) {
+                self.ledger.remove(Table::Filter, name(block));
             }
         }
     }

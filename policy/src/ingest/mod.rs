@@ -17,14 +17,11 @@ mod pod;
 mod port;
 
 pub use namespace::namespace;
-pub use network_policy::{closed_network_policy, network_policy};
+pub use network_policy::{closed_network_policy, ignored_rules, network_policy};
 pub use node::node;
 pub use pod::pod;
 
 use crate::model::Problem;
-
-/// The label that every namespace carries: its own name (policy-semantics 2.2).
-pub const NAMESPACE_NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// What was found wrong so far.
 #[derive(Default)]

@@ -3,8 +3,8 @@
 use k8s_openapi::api::core::v1::Namespace as Object;
 
 use super::labels::labels;
-use super::{NAMESPACE_NAME_LABEL, Problems, name, shown};
-use crate::model::{Namespace, Problem};
+use super::{Problems, name, shown};
+use crate::model::{NAMESPACE_NAME_LABEL, Namespace, Problem};
 
 /// What policy needs of `object`, and what is wrong with it. The label with its name is put
 /// right if it is missing or wrong, as the API server does. Fails only if it has no name.

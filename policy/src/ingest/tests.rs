@@ -2,6 +2,7 @@
 
 mod objects;
 mod policies;
+mod spoiled;
 
 use crate::model::Problem;
 

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use crate::address::Family;
 use crate::names::{ChainName, SetName};
-use crate::ruleset::{Hook, Members, Rule, Table};
+use crate::ruleset::{Hook, Members, Rule, SetKind, Table};
 
 use rule::RuleLine;
 pub use set::read_sets;
@@ -73,6 +73,9 @@ pub struct Stray {
 /// A set that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstalledSet {
+    /// Its type, if it is one that we make, of the right family: whatever else is wrong with
+    /// the set, one that is right can take its place at once.
+    pub kind: Option<SetKind>,
     /// What is in it; `None` if it is none that we make: of another type or family, with
     /// options that we do not use, or with members that we do not write.
     pub members: Option<Members>,

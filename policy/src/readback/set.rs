@@ -24,10 +24,12 @@ pub fn read_sets(installed: &mut Installed, save_output: &str) {
         let words: Vec<&str> = words.collect();
         match verb {
             "create" => {
-                installed.sets.insert(name, InstalledSet { members: created(&words, family) });
+                let members = created(&words, family);
+                installed.sets.insert(name, InstalledSet { kind: kind(&words, family), members });
             }
             "add" => {
-                let set = installed.sets.entry(name).or_insert(InstalledSet { members: None });
+                let unknown = InstalledSet { kind: None, members: None };
+                let set = installed.sets.entry(name).or_insert(unknown);
                 if let Some(members) = &mut set.members
                     && add(members, &words, family).is_none()
                 {
@@ -39,9 +41,17 @@ pub fn read_sets(installed: &mut Installed, save_output: &str) {
     }
 }
 
+/// The type of a set that was made with these words, if we make such of this family.
+fn kind(words: &[&str], family: Family) -> Option<SetKind> {
+    let (kind, options) = words.split_first()?;
+    let is_ours = options.chunks(2).any(|option| option == ["family", family_word(family)]);
+    let kinds = [SetKind::Addresses, SetKind::Blocks, SetKind::Ports];
+    kinds.into_iter().find(|one| is_ours && kind_word(*one) == *kind)
+}
+
 /// What a set that was made with these words starts with, if they are such as we use.
 fn created(words: &[&str], family: Family) -> Option<Members> {
-    let (kind, options) = words.split_first()?;
+    let (_, options) = words.split_first()?;
     let is_said = |name: &str| options.chunks(2).any(|option| option[0] == name);
     (is_said("family") && is_said("maxelem")).then_some(())?;
     for option in options.chunks(2) {
@@ -54,8 +64,7 @@ fn created(words: &[&str], family: Family) -> Option<Members> {
             _ => return None,
         }
     }
-    let kinds = [SetKind::Addresses, SetKind::Blocks, SetKind::Ports];
-    Some(match kinds.into_iter().find(|one| kind_word(*one) == *kind)? {
+    Some(match kind(words, family)? {
         SetKind::Addresses => Members::Addresses(BTreeSet::new()),
         SetKind::Blocks => Members::Blocks(BTreeSet::new()),
         SetKind::Ports => Members::Ports(BTreeSet::new()),

@@ -96,7 +96,7 @@ fn ip_block(block: &IpBlock) -> String {
 }
 
 /// `port TCP 80`, `ports TCP 80-90`, `port TCP http`, `any TCP port`.
-pub(super) fn port(term: &PortTerm) -> String {
+pub(crate) fn port(term: &PortTerm) -> String {
     let protocol = term.protocol;
     match &term.port {
         PortMatch::Any => format!("any {protocol} port"),
@@ -118,7 +118,7 @@ pub(super) fn protocol(number: u8) -> String {
 
 /// `app=api`, `all pods in namespaces team=dba`, `app=api in namespace lab`. A namespace that
 /// is `implied` is left out where labels are named.
-pub(super) fn endpoints(expr: &Expr, implied: Option<&str>) -> String {
+pub(crate) fn endpoints(expr: &Expr, implied: Option<&str>) -> String {
     let parts = match expr {
         Expr::All => return "all pods in all namespaces".to_owned(),
         Expr::Nothing => return "no pod".to_owned(),

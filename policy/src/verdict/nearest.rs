@@ -8,7 +8,7 @@ use super::evaluate::{Packet, Quick, judge, sides};
 use super::satisfy::{self, Steps, cost, together};
 use super::view::View;
 use super::{Outcome, Reason, Verdict};
-use crate::model::{Action, Direction, Labels, PodKey, PolicyId, Protocol};
+use crate::model::{Action, Direction, Labels, Namespace, PodKey, PolicyId, Protocol};
 use crate::world::World;
 
 /// The smallest change found that would allow a flow.
@@ -143,16 +143,20 @@ fn try_out(
         Some(value) => drop(labels.insert(key.clone(), value.clone())),
         None => drop(labels.remove(key)),
     };
+    // What is not known of a namespace is taken for what the world takes it.
+    let of = |namespace: &Arc<str>| match world.namespace(namespace) {
+        Some(found) => found.labels.clone(),
+        None => Namespace::assumed(namespace.clone()).labels,
+    };
     for step in steps {
         match step {
             Step::PodLabel { pod, key, value } => {
                 let stored = || world.pod(pod).map(|pod| pod.labels.clone()).unwrap_or_default();
                 set(view.pods.entry(pod.clone()).or_insert_with(stored), key, value);
+                view.namespaces.entry(pod.namespace.clone()).or_insert_with(|| of(&pod.namespace));
             }
             Step::NamespaceLabel { namespace, key, value } => {
-                let stored = || {
-                    world.namespace(namespace).map(|found| found.labels.clone()).unwrap_or_default()
-                };
+                let stored = || of(namespace);
                 set(view.namespaces.entry(namespace.clone()).or_insert_with(stored), key, value);
             }
             Step::Port { protocol, number } => {

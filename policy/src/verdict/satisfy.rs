@@ -7,9 +7,9 @@ use super::evaluate::{Packet, holds, named};
 use super::nearest::Step;
 use super::view::View;
 use crate::address::Family;
-use crate::ingest::NAMESPACE_NAME_LABEL;
 use crate::model::{
-    Criterion, Direction, PeerTerm, Pod, PolicyId, PortMatch, PortTerm, Protocol, Rule, Side,
+    Criterion, Direction, NAMESPACE_NAME_LABEL, PeerTerm, Pod, PolicyId, PortMatch, PortTerm,
+    Protocol, Rule, Side,
 };
 use crate::selector::{Expr, Key, Scope};
 

@@ -2,10 +2,12 @@
 
 mod judged;
 mod nearest;
-mod random;
+pub(crate) mod random;
+mod tiers;
 mod traced;
 
 use std::net::IpAddr;
+use std::sync::OnceLock;
 
 use serde::Deserialize;
 use serde_yaml::Value;
@@ -16,9 +18,8 @@ use crate::model::{Change, Protocol};
 use crate::world::World;
 
 /// Two nodes of 10.1.0.0/24 and 10.2.0.0/24 with both families, and some pods of namespaces
-/// `shop` (team=web) and `lab` (team=dba); then `policies`, as YAML documents.
-pub(super) fn world(policies: &str) -> World {
-    let base = "
+/// `shop` (team=web) and `lab` (team=dba).
+const BASE: &str = "
 {kind: Node, metadata: {name: n1}, spec: {podCIDRs: [10.1.0.0/24, 'fd00:1::/64']},
  status: {addresses: [{type: InternalIP, address: 10.0.0.1}, {type: InternalIP, address: 'fd00::1'}]}}
 ---
@@ -52,17 +53,21 @@ pub(super) fn world(policies: &str) -> World {
 {kind: Pod, metadata: {name: job, namespace: shop, labels: {app: api}},
  spec: {nodeName: n1, containers: []}, status: {phase: Succeeded, podIP: 10.1.0.9}}
 ";
+
+/// [`BASE`], then `policies` as YAML documents.
+pub(crate) fn world(policies: &str) -> World {
+    static PARSED: OnceLock<Vec<Change>> = OnceLock::new();
     let mut world = World::default();
-    for text in [base, policies] {
-        for document in serde_yaml::Deserializer::from_str(text) {
-            let value = Value::deserialize(document).unwrap();
-            if !value.is_null() {
-                world.apply(change(value));
-            }
-        }
-    }
+    let base = PARSED.get_or_init(|| changes(BASE)).iter().cloned();
+    base.chain(changes(policies)).for_each(|change| world.apply(change));
     world.apply(Change::InSync);
     world
+}
+
+fn changes(text: &str) -> Vec<Change> {
+    let documents = serde_yaml::Deserializer::from_str(text);
+    let values = documents.map(|document| Value::deserialize(document).unwrap());
+    values.filter(|value| !value.is_null()).map(change).collect()
 }
 
 fn change(value: Value) -> Change {
@@ -83,7 +88,7 @@ fn change(value: Value) -> Change {
 }
 
 /// A policy of `shop` with this spec.
-pub(super) fn policy(name: &str, spec: &str) -> String {
+pub(crate) fn policy(name: &str, spec: &str) -> String {
     format!("{{kind: NetworkPolicy, metadata: {{name: {name}, namespace: shop}}, spec: {spec}}}\n")
 }
 
@@ -103,7 +108,7 @@ fn address(text: &str) -> IpAddr {
 }
 
 /// `cart -> db tcp/5432`, `api -> db icmp`.
-pub(super) fn flow(text: &str) -> Flow {
+pub(crate) fn flow(text: &str) -> Flow {
     let words: Vec<_> = text.split(' ').collect();
     let [source, "->", destination, port] = &words[..] else { panic!("{text}") };
     let (protocol, port) = port.split_once('/').unwrap_or((port, ""));

@@ -1,5 +1,6 @@
 //! What can be asked of the world.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -123,13 +124,16 @@ impl World {
         if !pod.is_endpoint() {
             return Vec::new();
         }
-        let number = self.pod_number(&pod.key);
-        let indexed = number.map(|number| &self.pods[number]);
+        let entry = self.pod_number(&pod.key).map(|number| &self.pods[number]);
         // One that is not, or no longer, what is in the world is judged as it is given.
-        let indexed =
-            indexed.filter(|entry| *entry.pod == *pod).map(|entry| entry.exprs().to_vec());
-        let exprs = indexed
-            .unwrap_or_else(|| self.expressions.holding(pod, &self.namespace_of(pod).labels));
+        let exprs = match entry {
+            Some(entry) if std::ptr::eq(&*entry.pod, pod) || *entry.pod == *pod => {
+                Cow::Borrowed(entry.exprs())
+            }
+            Some(_) | None => {
+                Cow::Owned(self.expressions.holding(pod, &self.namespace_of(pod).labels))
+            }
+        };
         let policies = exprs.iter().flat_map(|number| &self.expressions.get(*number).governs);
         let mut policies: Vec<&Arc<Policy>> =
             policies.filter(|policy| policy.rules(direction).is_some()).collect();

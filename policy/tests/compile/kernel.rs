@@ -1,6 +1,8 @@
 //! A kernel that holds a ruleset and takes plans as strictly as the real one: what is named
 //! has to be there, and what is removed must not be in use.
 
+#![allow(dead_code, reason = "each program uses its own part")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use brindle_policy::Family;
@@ -47,7 +49,10 @@ impl Kernel {
             bytes: 60,
         };
         installed.hooks = self.hooks.iter().map(hook).collect();
-        let set = |members: &Members| InstalledSet { members: Some(members.clone()) };
+        let set = |members: &Members| InstalledSet {
+            kind: Some(members.kind()),
+            members: Some(members.clone()),
+        };
         installed.sets =
             self.sets.iter().map(|(name, members)| (name.clone(), set(members))).collect();
         installed

@@ -88,7 +88,7 @@ impl Size {
         let home = namespace_name(number % self.crowds());
         let round = number / self.crowds();
         let application = |number: usize| own("app.kubernetes.io/name", &app(number));
-        let here = |expr| Expr::and([Expr::InNamespace(home.clone()), expr]);
+        let here = |expr| here(&home, expr);
         let team = namespace_label("team", &format!("team{}", number % TEAMS));
         let peers = match number % 5 {
             0 | 1 => vec![endpoints(here(application(round + 1)))],
@@ -166,6 +166,11 @@ fn app(number: usize) -> String {
 
 fn labels<const N: usize>(labels: [(&str, String); N]) -> Labels {
     labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect()
+}
+
+/// `expr` in one namespace.
+pub(crate) fn here(namespace: &Arc<str>, expr: Expr) -> Expr {
+    Expr::and([Expr::InNamespace(namespace.clone()), expr])
 }
 
 /// `key=value` of the endpoint.

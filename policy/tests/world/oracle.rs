@@ -212,7 +212,11 @@ pub(crate) fn assert_agrees(world: &World, objects: &Objects, exprs: &[Expr], na
     for (key, pod) in &objects.pods {
         assert_eq!(world.pod(key), Some(pod));
         assert_eq!(world.owned_addresses(pod), objects.owned(pod), "owned by {key}");
-        for direction in Direction::ALL {
+        // Also one that is not what is in the world: it is judged as it is given.
+        let mut given = Pod::clone(pod);
+        given.labels.insert("app".into(), "y".into());
+        let both = [&**pod, &given].into_iter();
+        for (pod, direction) in both.flat_map(|pod| Direction::ALL.map(|d| (pod, d))) {
             let mut want = objects.governing(pod, direction);
             want.retain(|policy| &*policy.tier == DEFAULT_TIER);
             let stages = world.governing(pod, direction);

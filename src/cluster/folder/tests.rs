@@ -156,3 +156,138 @@ fn what_a_file_holds_does_not_reach_the_terminal_as_it_is() {
     let got = problems(folder);
     assert!(got.len() == 1 && !got[0].chars().any(char::is_control), "{got:?}");
 }
+
+/// A pod of the namespace `shop`.
+fn pod(name: &str, host: u8) -> String {
+    format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: shop}}\nspec: \
+         {{nodeName: n1}}\nstatus: {{podIPs: [{{ip: 10.1.0.{host}}}]}}\n"
+    )
+}
+
+fn policy(name: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: {name}, \
+         namespace: shop}}\nspec: {spec}\n"
+    )
+}
+
+const SHOP: &str = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n";
+
+/// The changes for policies, a word each.
+fn policy_changes<const N: usize>(
+    folder: &mut Folder,
+    files: [(&str, FileText); N],
+) -> Vec<String> {
+    use brindle_policy::Change as Policy;
+    let reading = files.into_iter().map(|(name, text)| (name.to_owned(), text)).collect();
+    let show = |change: Change| {
+        let Change::Policy(change) = change else { return None };
+        Some(match change {
+            Policy::NodeApplied(node) => format!("+Node {} {:?}", node.name, node.addresses),
+            Policy::NodeDeleted(name) => format!("-Node {name}"),
+            Policy::NamespaceApplied(namespace) => format!("+Namespace {}", namespace.name),
+            Policy::NamespaceDeleted(name) => format!("-Namespace {name}"),
+            Policy::PodApplied(pod) => format!("+Pod {} {:?}", pod.key, pod.addresses),
+            Policy::PodDeleted(key) => format!("-Pod {key}"),
+            Policy::PolicyApplied(policy) => {
+                let rules = policy.ingress.as_ref().map_or(0, Vec::len);
+                format!("+{} {rules} rules, {} problems", policy.id, policy.problems.len())
+            }
+            Policy::PolicyDeleted(id) => format!("-{id}"),
+            Policy::InSync => "in sync".to_owned(),
+        })
+    };
+    folder.update(reading).into_iter().filter_map(show).collect()
+}
+
+#[test]
+fn deletions_come_first_then_what_others_need_before_what_needs_it() {
+    let folder = &mut Folder::default();
+    let all = text(&[policy("p", "{}"), pod("a", 1), pod("b", 2), SHOP.to_owned(), node("n1", 1)]);
+    assert_eq!(
+        policy_changes(folder, [("a", all)]),
+        [
+            "+Node n1 {10.0.0.1}",
+            "+Namespace shop",
+            "+Pod shop/a [10.1.0.1]",
+            "+Pod shop/b [10.1.0.2]",
+            "+NetworkPolicy shop/p 0 rules, 0 problems",
+        ]
+    );
+    let counts = folder.counts();
+    let got = (counts.nodes, counts.namespaces, counts.pods, counts.policies);
+    assert_eq!(got, (1, 1, 2, 1));
+    // An address goes to another pod, a policy gets another name.
+    let moved =
+        text(&[policy("q", "{}"), pod("a", 2), pod("c", 1), SHOP.to_owned(), node("n1", 1)]);
+    assert_eq!(
+        policy_changes(folder, [("a", moved)]),
+        [
+            "-Pod shop/b",
+            "-NetworkPolicy shop/p",
+            "+Pod shop/a [10.1.0.2]",
+            "+Pod shop/c [10.1.0.1]",
+            "+NetworkPolicy shop/q 0 rules, 0 problems",
+        ]
+    );
+    assert_eq!(problems(folder), NONE);
+}
+
+#[test]
+fn each_half_hears_only_what_is_its_own_of_a_changed_node() {
+    let folder = &mut Folder::default();
+    update(folder, [("a", text(&[node("n1", 1)]))]);
+    let labelled = node("n1", 1).replace("{name: n1}", "{name: n1, labels: {a: b}}");
+    assert_eq!(policy_changes(folder, [("a", text(std::slice::from_ref(&labelled)))]), NONE);
+    let external = labelled.replace("[{type", "[{type: ExternalIP, address: 192.0.2.1}, {type");
+    let reading = [("a".to_owned(), text(&[external]))].into();
+    let changes = folder.update(reading);
+    assert!(
+        matches!(changes[..], [Change::Policy(brindle_policy::Change::NodeApplied(_))]),
+        "{changes:?}"
+    );
+}
+
+#[test]
+fn a_policy_that_is_wrong_counts_closed_and_not_as_it_was_before() {
+    let folder = &mut Folder::default();
+    let file = |spec: &str| [("a", text(&[SHOP.to_owned(), policy("p", spec)]))];
+    policy_changes(folder, file("{ingress: [{}]}"));
+    assert_eq!(
+        policy_changes(folder, file("{ingress: [{from: 7}]}")),
+        ["+NetworkPolicy shop/p 0 rules, 1 problems"]
+    );
+    let got = problems(folder);
+    assert!(
+        got.len() == 1
+            && got[0].starts_with(
+                "a:4: document 2: NetworkPolicy/shop/p: spec.ingress[0].from: invalid type"
+            ),
+        "{got:?}"
+    );
+    // A pod, on the other hand, is better known as it was than not at all.
+    let bad = pod("a", 1).replace("{nodeName: n1}", "{nodeName: [n1]}");
+    policy_changes(folder, [("a", text(&[pod("a", 1)]))]);
+    assert_eq!(policy_changes(folder, [("a", text(&[bad]))]), NONE);
+    let got = problems(folder);
+    assert!(got.len() == 1 && got[0].ends_with("its last good version stays in force"), "{got:?}");
+}
+
+#[test]
+fn one_changed_document_of_many_is_all_that_is_read_again() {
+    let folder = &mut Folder::default();
+    let many = |host: u8| {
+        let pods = (0..50).map(|number| pod(&format!("p{number:02}"), 100 + number));
+        text(&pods.chain([pod("changing", host)]).collect::<Vec<_>>())
+    };
+    let first = |folder: &Folder| folder.files["a"].objects[0].2.clone();
+    policy_changes(folder, [("a", many(1))]);
+    let before = first(folder);
+    assert_eq!(policy_changes(folder, [("a", many(2))]), ["+Pod shop/changing [10.1.0.2]"]);
+    let (Object::Pod(before), Object::Pod(after)) = (before, first(folder)) else {
+        panic!("no pods")
+    };
+    assert!(Arc::ptr_eq(&before, &after), "it was read again");
+    assert_eq!(folder.files["a"].known.len(), 51, "what is not there any more is forgotten");
+}

@@ -229,6 +229,128 @@ fn a_value_of_the_wrong_type_is_refused_by_field_and_leaves_other_documents_alon
     );
 }
 
+#[test]
+fn every_kind_that_policies_are_about_is_read_with_its_defaults() {
+    let text = "
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {team: dba}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web, namespace: shop}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: deny, namespace: \"\"}
+spec: {podSelector: {}}
+---
+apiVersion: v1
+kind: PodList
+items: [{metadata: {name: a, namespace: x}}, {metadata: {name: b, namespace: x}}]
+---
+apiVersion: v1
+kind: NamespaceList
+items: [{metadata: {name: x}}]
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicyList
+items: [{metadata: {name: open}, spec: {ingress: [{}]}}]
+";
+    assert_eq!(
+        outline(text),
+        [
+            "1:2 Namespace/shop",
+            "2:5 Pod/default/web",
+            "3:9 Pod/shop/web",
+            "4:13 NetworkPolicy/default/deny",
+            "5:18 Pod/x/a",
+            "5:18 Pod/x/b",
+            "6:22 Namespace/x",
+            "7:26 NetworkPolicy/default/open",
+        ]
+    );
+}
+
+#[test]
+fn a_pod_or_namespace_that_is_wrong_is_refused_and_one_that_is_odd_is_doubted() {
+    let text = "
+apiVersion: v1
+kind: Pod
+metadata: {name: web, lables: {app: web}}
+status: {podIPs: [{ip: 10.1.0.300}, {ip: 10.1.0.3}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web}
+spec: {hostNetwork: 'yes'}
+---
+apiVersion: v1
+kind: Pod
+metadata: {}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: [shop]}
+";
+    let got = outline(text);
+    assert_eq!(got[0], "1:2 Pod/default/web");
+    assert!(got[1].starts_with("refused 2:6 Pod/default/web spec.hostNetwork: invalid type"));
+    assert!(got[2].starts_with("refused 3:11 ? metadata.name: "), "{got:#?}");
+    assert!(got[3].starts_with("refused 4:15 ? metadata.name: invalid type"), "{got:#?}");
+    assert_eq!(
+        got[4],
+        "doubt 1:2 Pod/default/web metadata.lables: a Pod has no such field; it says nothing"
+    );
+    assert!(got[5].starts_with("doubt 1:2 Pod/default/web status.podIPs[0].ip: "), "{got:#?}");
+    assert_eq!(got.len(), 6, "{got:#?}");
+}
+
+#[test]
+fn documents_are_cut_where_yaml_starts_new_ones() {
+    let cut = |text| chunks(text).iter().map(|c| (c.line, c.text)).collect::<Vec<_>>();
+    for (text, want) in [
+        ("", vec![]),
+        ("a: 1", vec![(1, "a: 1")]),
+        ("# x\n\na: 1\n---\nb: 2\n", vec![(3, "a: 1\n"), (4, "---\nb: 2\n")]),
+        ("--- {a: 1}\n---\tx\n", vec![(1, "--- {a: 1}\n"), (2, "---\tx\n")]),
+        ("---\r\na: 1\r\n---\r\n", vec![(1, "---\r\na: 1\r\n"), (3, "---\r\n")]),
+        // No markers: part of a value, of a word, of a comment.
+        ("a: |\n  ---\n  x\n", vec![(1, "a: |\n  ---\n  x\n")]),
+        ("---a: 1\n# ---\n", vec![(1, "---a: 1\n# ---\n")]),
+        // A directive is about the document behind it.
+        ("%YAML 1.1\n---\na: 1\n", vec![(2, "---\na: 1\n")]),
+        ("a: 1\n...\n%YAML 1.1\n---\nb: 2", vec![(1, "a: 1\n...\n%YAML 1.1\n---\nb: 2")]),
+    ] {
+        assert_eq!(cut(text), want, "{text:?}");
+    }
+}
+
+#[test]
+fn a_file_cut_into_documents_says_what_it_says_as_a_whole() {
+    let texts = [
+        format!("{NODE}---\n{NODE}...\n---\n{NODE}"),
+        format!("{NODE}---\n# nothing\n---\n{NODE}---\n"),
+        format!("%YAML 1.1\n---\n{NODE}...\n%YAML 1.1\n---\n{NODE}"),
+        format!("--- # first\n{NODE}--- # second\n{NODE}"),
+    ];
+    for text in texts {
+        let objects = |documents: Vec<Document>| {
+            documents.into_iter().map(|d| d.objects.len()).collect::<Vec<_>>()
+        };
+        let whole = objects(read(&text).expect("YAML"));
+        let cut: Vec<_> = chunks(&text)
+            .into_iter()
+            .flat_map(|chunk| objects(read(chunk.text).expect("YAML")))
+            .collect();
+        assert_eq!(cut, whole, "{text}");
+    }
+}
+
 proptest::proptest! {
     #[test]
     fn any_text_gets_an_answer(text in proptest::prelude::any::<String>()) {

@@ -130,6 +130,14 @@ impl<W: Write> Printer<W> {
         Ok(self.is_list && self.items == 0)
     }
 
+    /// Hands on what was printed so far; a list stays open.
+    ///
+    /// # Errors
+    /// If the writer fails.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
     /// Takes out what was written since the last time.
     pub fn take(&mut self) -> W
     where

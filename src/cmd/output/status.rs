@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use super::text::{Tone, age, list, paint};
 use crate::control::view::{
-    BgpStatus, Config, ConfigStatus, Forwarding, KernelStatus, Reload, ReloadResult, SourceError,
-    SourceStatus, Status,
+    BgpStatus, Config, ConfigStatus, Forwarding, KernelStatus, PolicyStatus, Reload, ReloadResult,
+    SourceError, SourceStatus, Status,
 };
 use crate::visible::{visible, visible_lines};
 
@@ -60,6 +60,10 @@ pub(super) fn screen(status: &Status, color: bool) -> String {
     }
     for warning in &status.telemetry.warnings {
         line("Telemetry", warning, None);
+    }
+    if let Some(policy) = &status.policy {
+        let see = (policy.programmed < policy.endpoints).then(|| "brindle endpoints".to_owned());
+        line("Policy", &policy_half(policy), see);
     }
     for problem in &status.problems {
         let area = paint(&visible(&problem.area), Tone::Bad, color);
@@ -170,6 +174,30 @@ fn bgp(bgp: &BgpStatus) -> (String, Option<String>) {
         _ => Some("brindle peers".to_owned()),
     };
     (text, see)
+}
+
+/// `iptables-nft, 31/31 pods programmed, p99 apply 84ms, last repair 2d ago`.
+fn policy_half(policy: &PolicyStatus) -> String {
+    let backend = policy.backend.as_deref().unwrap_or("no iptables yet");
+    let mut text = format!("{backend}, {}/{} pods programmed", policy.programmed, policy.endpoints);
+    if !policy.ready {
+        text.push_str(", NOT in the kernel yet");
+    }
+    if let Some(seconds) = policy.apply_p99_seconds {
+        let milliseconds = seconds * 1000.0;
+        write!(text, ", p99 apply {milliseconds:.0}ms").expect("a String takes everything");
+    }
+    match (policy.last_repair_seconds, &policy.last_repair_reason) {
+        (Some(ago), Some(reason)) => write!(text, ", last repair {} ago: {reason}", age(ago)),
+        (Some(ago), None) => write!(text, ", last repair {} ago", age(ago)),
+        (None, _) => Ok(()),
+    }
+    .expect("a String takes everything");
+    if !policy.broken.is_empty() {
+        write!(text, ", {} not installed: {}", policy.broken.len(), list(&policy.broken))
+            .expect("a String takes everything");
+    }
+    text
 }
 
 /// The configuration in force as it would stand in a file.

@@ -38,8 +38,8 @@ pub use routes::{
 };
 pub use status::{
     BgpStatus, Config, ConfigStatus, Done, FamilyForwarding, FamilyRoutes, Forwarding,
-    KernelStatus, NodeAddress, Problem, Reload, ReloadResult, SourceError, SourceStatus, Status,
-    TelemetryStatus,
+    KernelStatus, NodeAddress, PolicyStatus, Problem, Reload, ReloadResult, SourceError,
+    SourceStatus, Status, TelemetryStatus,
 };
 
 /// The version of these views.

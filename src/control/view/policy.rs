@@ -50,7 +50,7 @@ pub struct Policy {
     /// Where it stands in its tier; absent is last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<f64>,
-    /// The endpoints that it governs, as a selector.
+    /// The endpoints that it governs, in words: `app=db`.
     pub subject: String,
     /// The directions that it governs.
     pub directions: Vec<Direction>,
@@ -89,7 +89,7 @@ pub struct PolicyRule {
     pub rule: usize,
     /// What it does: `allow`, `deny`, `pass`, `log`.
     pub action: String,
-    /// What it matches, for reading: `from app=api, port TCP 5432`.
+    /// What it matches, in words: `from app=api, port TCP 5432`.
     pub text: String,
 }
 
@@ -178,8 +178,7 @@ pub struct RuleHits {
     pub policy: String,
     /// The direction.
     pub direction: Direction,
-    /// The rule's place among those of that direction, from zero; absent for what no rule of
-    /// the policy matched.
+    /// The rule's place among those of that direction, from zero.
     pub rule: usize,
     /// What it matches.
     pub text: String,

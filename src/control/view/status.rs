@@ -46,6 +46,9 @@ pub struct Status {
     /// Health and metrics over HTTP.
     #[serde(default)]
     pub telemetry: TelemetryStatus,
+    /// The policy half; absent if it is off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyStatus>,
 }
 
 /// Where health and metrics are answered.
@@ -232,6 +235,49 @@ pub struct KernelStatus {
     /// The last thing that failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
+}
+
+/// The policy half in figures.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyStatus {
+    /// `iptables-nft` or `iptables-legacy`; absent before it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend: Option<String>,
+    /// Whether everything that the sources told is in the kernel.
+    pub ready: bool,
+    /// Pods of this node that policies apply to.
+    pub endpoints: usize,
+    /// Those whose chains are in the kernel.
+    pub programmed: usize,
+    /// Names of those that wait for theirs; they are closed.
+    pub pending: Vec<String>,
+    /// The time that 99 of 100 changes took at most until the kernel had them; absent before
+    /// the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apply_p99_seconds: Option<f64>,
+    /// What others changed and was put right again.
+    pub repairs: u64,
+    /// When that last was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_repair: Option<Time>,
+    /// Since then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_repair_seconds: Option<u64>,
+    /// What was found then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_repair_reason: Option<String>,
+    /// What is missing, if nothing can be programmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unavailable: Option<String>,
+    /// Why writing fails, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing: Option<String>,
+    /// For how long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing_seconds: Option<u64>,
+    /// Policies that could not be installed whole: `NetworkPolicy shop/db-clients`.
+    pub broken: Vec<String>,
 }
 
 /// The configuration in force.

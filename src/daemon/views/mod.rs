@@ -1,9 +1,11 @@
 //! From the state of the parts to what is shown of them.
 
 mod peers;
+mod policy;
 mod routes;
 mod status;
 
 pub(super) use peers::{peer, peers};
+pub(super) use policy::policy;
 pub(super) use routes::{best_routes, longest, rejected, route, routes_in, routes_out};
 pub(super) use status::status;

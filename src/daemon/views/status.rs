@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use brindle_bgp::fsm::State;
 use brindle_bgp::net::Family;
 
+use super::policy::policy_status;
 use crate::cluster::files::FilesStatus;
 use crate::control::Failure;
 use crate::control::view::{
@@ -92,6 +93,7 @@ pub(in crate::daemon) async fn status(known: &Known, facts: &Facts) -> Result<St
             })
             .collect(),
         kernel: known.fib.is_some().then(|| kernel_status(facts, &fib)),
+        policy: known.enforce.as_ref().map(|enforce| policy_status(&enforce.status.load())),
         telemetry: facts.telemetry.clone(),
     })
 }

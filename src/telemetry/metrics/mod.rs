@@ -4,6 +4,7 @@
 //! the cluster.
 
 mod agent;
+mod packets;
 mod policy;
 mod routing;
 
@@ -11,14 +12,13 @@ use std::fmt;
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet, text,
-};
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::Registry;
 
 pub use agent::AgentFigures;
+pub use packets::{ChainLabels, PacketTotals};
 pub use policy::{ObjectCounts, PolicyFigures};
 pub use routing::{PeerFigures, RoutingFigures};
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use brindle_policy::Family;
 
-use super::{Metric, Value};
+use super::{Metric, PacketTotals, Value};
+use crate::enforce::dataplane::Op;
 use crate::enforce::{Backend, EnforceStatus, Timings};
 
 /// The policy half in figures.
@@ -15,6 +16,8 @@ pub struct PolicyFigures {
     pub status: Arc<EnforceStatus>,
     /// The objects that it knows; `None` if it did not answer in time.
     pub objects: Option<ObjectCounts>,
+    /// What its chains have counted.
+    pub packets: PacketTotals,
     /// The NFLOG group of denied packets, if they are told.
     pub log_group: Option<u16>,
 }
@@ -42,9 +45,11 @@ pub(super) fn metrics(policy: &PolicyFigures) -> Vec<Metric> {
             .with([("state", "programmed")], status.programmed)
             .with([("state", "pending")], status.pending.len()),
     ];
+    metrics.extend(policy.packets.metrics());
     metrics.extend(times(status));
     metrics.extend(sizes(status));
     metrics.extend(kernel(status, policy.log_group));
+    metrics.extend(programs(status));
     metrics
 }
 
@@ -124,10 +129,39 @@ fn kernel(status: &EnforceStatus, log_group: Option<u16>) -> Vec<Metric> {
     metrics
 }
 
+/// Runs of iptables and ipset. How long each took is not kept, only how long all did: one
+/// bucket takes them all.
+fn programs(status: &EnforceStatus) -> [Metric; 3] {
+    let mut iptables = Metric::counter("brindle_iptables_calls", "Runs of iptables");
+    let mut seconds = Metric::histogram("brindle_iptables_seconds", "Time that they took");
+    let mut ipset = Metric::counter("brindle_ipset_calls", "Runs of ipset");
+    let backend = status.backend.map_or("", backend_name);
+    for ((op, is_ok), tally) in &status.programs {
+        let result = if *is_ok { "ok" } else { "error" };
+        let (is_ipset, word) = match op {
+            Op::Save => (false, "save"),
+            Op::Restore => (false, "restore"),
+            Op::Hook => (false, "hook"),
+            Op::Probe => (false, "probe"),
+            Op::List => (true, "list"),
+            Op::Fill => (true, "restore"),
+        };
+        if is_ipset {
+            ipset = ipset.with([("op", word), ("result", result)], tally.calls);
+        } else {
+            let labels = [("backend", backend), ("op", word), ("result", result)];
+            iptables = iptables.with(labels, tally.calls);
+            let buckets = vec![(f64::INFINITY, tally.calls)];
+            seconds = seconds.with(labels, Value::Histogram { buckets, sum: tally.taken });
+        }
+    }
+    [iptables, seconds, ipset]
+}
+
 fn histogram(timings: &Timings) -> Value {
     let bounds = Timings::BOUNDS.map(|bound| Duration::from_millis(bound).as_secs_f64());
     // The last bucket takes what is longer than all bounds.
-    let bounds = bounds.into_iter().chain([f64::MAX]);
+    let bounds = bounds.into_iter().chain([f64::INFINITY]);
     Value::Histogram { buckets: bounds.zip(timings.counts).collect(), sum: timings.total }
 }
 

@@ -9,6 +9,7 @@ use brindle_bgp::rib::PeerCounts;
 use brindle_policy::{Family, PodKey};
 
 use super::*;
+use crate::enforce::dataplane::{Op, Tally};
 use crate::enforce::{Backend, EnforceStatus, Flushed, Timings, Trigger};
 use crate::fib::FibStatus;
 
@@ -34,6 +35,11 @@ fn figures() -> Figures {
         repaired: [("chain", 2)].into(),
         flushed: Flushed { denied: 3, reused: 4 },
         denied: [8, 9],
+        programs: [
+            ((Op::Save, true), Tally { calls: 7, taken: Duration::from_millis(1500) }),
+            ((Op::Fill, false), Tally { calls: 1, taken: Duration::ZERO }),
+        ]
+        .into(),
         ..EnforceStatus::default()
     };
     let peer = PeerFigures {
@@ -69,6 +75,7 @@ fn figures() -> Figures {
                 unused: 30,
                 invalid: 1,
             }),
+            packets: PacketTotals::default(),
             log_group: Some(98),
         }),
     }
@@ -110,6 +117,9 @@ fn figures_stand_under_the_names_that_dashboards_know() {
         "brindle_ipset_sets{family=\"ipv4\"} 6.0",
         "brindle_ipset_entries{family=\"ipv4\"} 7.0",
         "brindle_conntrack_flushed_total{reason=\"denied\"} 3.0",
+        "brindle_iptables_calls_total{backend=\"nft\",op=\"save\",result=\"ok\"} 7.0",
+        "brindle_iptables_seconds_sum{backend=\"nft\",op=\"save\",result=\"ok\"} 1.5",
+        "brindle_ipset_calls_total{op=\"restore\",result=\"error\"} 1.0",
         "brindle_nflog_messages_total{group=\"98\"} 8.0",
         "# TYPE brindle_policy_latency_seconds histogram",
         "# TYPE brindle_policy_repairs counter",
