@@ -14,6 +14,7 @@ use anyhow::Context;
 use serde::Serialize;
 use socket2::{Domain, Socket, Type};
 
+use super::super::exec;
 use super::super::netns;
 use super::super::plan::Plan;
 use super::super::state::Lab;
@@ -103,10 +104,8 @@ pub fn is_as_expected(check: &Check, seen: &Seen) -> bool {
 
 /// The namespace that has `address`: a pod's, node's or router's.
 pub fn owner(plan: &Plan, address: IpAddr) -> Option<&str> {
-    let pods = plan.pods().flat_map(|(_, p)| p.addresses.iter().map(|a| (*a, &*p.namespace)));
-    let nodes = plan.nodes.iter().flat_map(|n| n.ips().map(|a| (a, &*n.namespace)));
-    let tors = plan.tors.iter().flat_map(|t| t.ips().map(|a| (a, &*t.namespace)));
-    pods.chain(nodes).chain(tors).find(|(own, _)| *own == address).map(|(_, name)| name)
+    let name = exec::at(plan, address)?;
+    exec::find(plan, &name).ok().map(|found| found.namespace)
 }
 
 /// Puts a listener wherever a check needs one and none is there.
@@ -183,7 +182,7 @@ fn probe_all(plan: &Plan, checks: &[Check], open: &[usize]) -> anyhow::Result<Ve
         let mut done = Vec::new();
         while let Some(&index) = open.get(next.fetch_add(1, Ordering::Relaxed)) {
             let check = &checks[index];
-            let namespace = super::super::exec::find(plan, &check.from)?.namespace;
+            let namespace = exec::find(plan, &check.from)?.namespace;
             let result = netns::within(namespace, || Ok(send(check)))?;
             done.push((index, seen(result)));
         }
