@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use brindle_integration_tests::process::Process;
-use brindle_integration_tests::wait::{SOON, met, until};
-use brindle_integration_tests::{Netns, agent, kernel, skip};
+use integration_tests::process::Process;
+use integration_tests::wait::{SOON, met, until};
+use integration_tests::{Netns, agent, kernel, skip};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
@@ -50,7 +50,9 @@ impl Node {
     /// A namespace with a folder that holds the node and one pod.
     fn new() -> Self {
         let netns = Netns::new("n1").expect("a network namespace");
-        for words in ["link add eth0 type dummy", "link set eth0 up"] {
+        let links =
+            ["link add eth0 type veth peer name eth1", "link set eth0 up", "link set eth1 up"];
+        for words in links {
             netns.ip(words).expect("a link");
         }
         netns.add_address("eth0", "10.0.0.1/24").expect("an address");
@@ -147,7 +149,9 @@ fn an_agent_without_bgp_enforces_policies_and_touches_nothing_else() {
     for backend in BACKENDS {
         let mut node = Node::new();
         node.netns.sysctl("net/ipv4/ip_forward", "0").expect("a sysctl");
-        node.configure(&format!("bgp: {{enabled: false}}\npolicy: {{enabled: true, backend: {backend}}}"));
+        node.configure(&format!(
+            "bgp: {{enabled: false}}\npolicy: {{enabled: true, backend: {backend}}}"
+        ));
         node.start(&[]);
         node.answers("/readyz", 200);
         let verbose = node.answers("/healthz?verbose", 200);

@@ -4,8 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
-use brindle_policy::model::Side;
+use brindle_policy::compile::{DenyLog, Settings, compile};
+use brindle_policy::diff::diff;
+use brindle_policy::model::{
+    Action, Criterion, DEFAULT_TIER, Labels, Node, PeerTerm, Pod, PodKey, Policy, PolicyId,
+    PolicyKind, PolicyOrder, PortMatch, PortTerm, Rule as PolicyRule, Side,
+};
 use brindle_policy::names::{ChainName, Comment, Fixed, SetName};
 use brindle_policy::readback::{Installed, read_sets, read_tables};
 use brindle_policy::render;
@@ -13,7 +19,8 @@ use brindle_policy::ruleset::{
     BuiltIn, Chain, ChainOp, Hook, Match, Member, Members, Plan, Purpose, Rule, SetOp, Table,
     Target,
 };
-use brindle_policy::{Cidr, Family, Protocol};
+use brindle_policy::selector::Expr;
+use brindle_policy::{Change, Cidr, Family, Protocol, World};
 use integration_tests::{Netns, skip};
 
 /// One iptables of one family, in a namespace of its own.
@@ -127,8 +134,13 @@ impl Kernel {
 
     /// Every condition, at the edges of its values.
     fn matches(&self) -> Vec<Match> {
-        let mut all =
-            vec![Match::FromLoopback, Match::Established, Match::Invalid, Match::SourceIsLocal];
+        let mut all = vec![
+            Match::FromLoopback,
+            Match::Established,
+            Match::Invalid,
+            Match::SourceIsLocal,
+            Match::DestinationIsLocal,
+        ];
         for side in [Side::Source, Side::Destination] {
             for length in [1, 8, 31, 32, 64, 127, 128] {
                 all.extend(Cidr::new(self.address(1), length).map(|cidr| Match::In(side, cidr)));
@@ -195,6 +207,7 @@ impl Kernel {
             matches: vec![
                 Match::limit(10, 10),
                 Match::SourceIsLocal,
+                Match::DestinationIsLocal,
                 Match::PortIn(Side::Destination, self.set('p')),
                 Match::InSet { side: Side::Source, set: self.set('n'), negated: true },
                 Match::InSet { side: Side::Source, set: self.set('s'), negated: false },
@@ -373,5 +386,88 @@ fn what_cannot_be_said_is_refused_as_a_whole() {
             assert!(kernel.chains(text).is_err(), "{what}: {}", render::rule(&rule));
             assert_eq!(kernel.read(), Installed::new(kernel.family), "{what}: {text}");
         }
+    });
+}
+
+/// A node full of pods, each governed by ten policies in both directions.
+fn crowded_node() -> World {
+    let mut world = World::default();
+    let pod_cidrs = ["10.1.0.0/24", "fd00:1::/64"].map(|text| text.parse().expect("a block"));
+    world.apply(Change::NodeApplied(Arc::new(Node {
+        name: "here".into(),
+        addresses: BTreeSet::new(),
+        pod_cidrs: pod_cidrs.into(),
+    })));
+    for number in 1..=250u8 {
+        let addresses = [
+            IpAddr::from([10, 1, 0, number]),
+            IpAddr::from([0xfd00, 1, 0, 0, 0, 0, 0, number.into()]),
+        ];
+        world.apply(Change::PodApplied(Arc::new(Pod {
+            key: PodKey { namespace: "a".into(), name: format!("p{number}").into() },
+            labels: Labels::new(),
+            node: Some("here".into()),
+            host_network: false,
+            finished: false,
+            addresses: addresses.into(),
+            ports: BTreeSet::new(),
+            created: "".into(),
+            service_account: "default".into(),
+        })));
+    }
+    let allow = |side, port| PolicyRule {
+        action: Action::Allow,
+        criteria: vec![
+            Criterion::Peer {
+                side,
+                any_of: vec![PeerTerm::Endpoints(Arc::new(Expr::InNamespace("a".into())))],
+                negated: false,
+            },
+            Criterion::Ports {
+                side: Side::Destination,
+                any_of: vec![PortTerm {
+                    protocol: Protocol::Tcp,
+                    port: PortMatch::Range(port, port),
+                }],
+            },
+        ],
+    };
+    for number in 0..10 {
+        world.apply(Change::PolicyApplied(Arc::new(Policy {
+            id: PolicyId {
+                kind: PolicyKind::NetworkPolicy,
+                namespace: Some("a".into()),
+                name: format!("np{number}").into(),
+            },
+            tier: DEFAULT_TIER.into(),
+            order: PolicyOrder::KUBERNETES,
+            subject: Arc::new(Expr::InNamespace("a".into())),
+            ingress: Some(vec![allow(Side::Source, number)]),
+            egress: Some(vec![allow(Side::Destination, number)]),
+            problems: Vec::new(),
+        })));
+    }
+    world
+}
+
+#[test]
+fn a_crowded_node_is_taken_whole_and_read_back_without_a_difference() {
+    let world = crowded_node();
+    let settings = Settings {
+        node: "here".into(),
+        pod_cidrs: BTreeSet::new(),
+        masquerade: true,
+        deny_log: Some(DenyLog { group: 98, per_second: 10 }),
+    };
+    let test = "a_crowded_node_is_taken_whole_and_read_back_without_a_difference";
+    each_kernel(test, |kernel| {
+        let what = format!("{} {}", kernel.backend, kernel.family);
+        let want = compile(&world, &settings, kernel.family);
+        let plan = diff(&want, &kernel.read());
+        let begun = Instant::now();
+        kernel.apply(&plan);
+        let lines: usize = render::tables(&plan).values().map(|text| text.lines().count()).sum();
+        println!("{what}: {lines} lines in {:?}", begun.elapsed());
+        assert_eq!(diff(&want, &kernel.read()), Plan::new(kernel.family), "{what}");
     });
 }

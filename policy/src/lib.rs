@@ -11,7 +11,8 @@
 //! One evaluation serves all policy languages: tiers in order, in each tier the policies that
 //! govern the endpoint in order, in each policy its rules in order; whoever no policy governs
 //! is allowed. [`verdict`] does it on values; [`compile`] turns it into chains and sets whose
-//! walk by a packet gives the same answer, which tests on random worlds hold together.
+//! walk by a packet gives the same answer, which tests on random worlds hold together. [`lint`]
+//! reads policies for what they can hardly mean.
 //!
 //! Nothing here reads a clock, a file or a socket, and nothing depends on the order in which
 //! objects came.

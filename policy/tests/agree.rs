@@ -1,10 +1,10 @@
 //! The chains that are compiled for the nodes of random worlds do with random packets what
 //! the verdict says.
 
-mod support {
-    pub(crate) mod walk;
-    pub(crate) mod worlds;
-}
+#[path = "support/walk.rs"]
+mod walk;
+#[path = "support/worlds.rs"]
+mod worlds;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use brindle_policy::verdict::{Flow, Reason, verdict};
 use brindle_policy::{Direction, Family, render};
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
-use support::walk::Cluster;
-use support::worlds::{Case, case};
+use walk::Cluster;
+use worlds::{Case, case};
 
 /// Worlds that are tried.
 const WORLDS: u32 = 2_000;

@@ -135,8 +135,7 @@ fn a_change_writes_only_what_it_touches() {
         let mut cost = Cost::of(&compiler.update(&world, &touched));
         let dispatch = cost.take_dispatch();
         let has_moved = cost.members == 3;
-        let range = if has_moved { 2..=32 } else { 0..=0 };
-        assert!(range.contains(&dispatch), "{what}: {dispatch} chains of the dispatch");
+        assert!(if has_moved { (2..=8).contains(&dispatch) } else { dispatch == 0 }, "{what}");
         assert_eq!(cost, want, "{what}");
     }
 }
@@ -226,6 +225,7 @@ fn the_rules_that_a_packet_meets_grow_slower_than_the_pods() {
         }
         most.push(of(0).max().expect("there are pods"));
     }
-    // A hundred times the pods, with the same policies each.
-    assert!(most[2] <= 2 * most[0] && most[3] <= 4 * most[0], "{most:?}");
+    // 25 times the pods, and 100 times: the tree has three levels (the kernel takes no more),
+    // so each gets longer with the cube root.
+    assert!(most[2] < 3 * most[0] && most[3] < 5 * most[0], "{most:?}");
 }

@@ -1,4 +1,4 @@
-//! What nf_tables asks of chains, and how many rules a packet meets, on crowded nodes.
+//! What nf_tables asks of chains, on crowded nodes.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,7 +11,6 @@ use brindle_policy::model::{
 use brindle_policy::names::{ChainName, Fixed};
 use brindle_policy::ruleset::{Table, Target};
 use brindle_policy::selector::Expr;
-use brindle_policy::walk::{End, Packet, State, walk};
 use brindle_policy::{Change, Family, PodKey, PolicyId, Ruleset, World};
 
 /// Chains that may lead to each other below one of the kernel's (`NFT_JUMP_STACK_SIZE` less
@@ -133,50 +132,6 @@ fn chains_lead_no_deeper_than_nf_tables_takes() {
                     assert!(depth <= DEEPEST, "{lie:?} {action:?} {family}: {depth}");
                 }
             }
-        }
-    }
-}
-
-/// The most rules that a packet between two pods of a node meets.
-fn most_rules(lie: Lie, count: u32, family: Family) -> usize {
-    let world = world(lie, count, 0, Action::Allow);
-    let ruleset = ruleset(&world, family);
-    let place = usize::from(family == Family::V6);
-    let address = |number| addresses(lie, number)[place];
-    let rules = |number: u32| {
-        let packet = Packet {
-            source: address(number),
-            destination: address(count + 1 - number),
-            protocol: 6,
-            source_port: Some(40_000),
-            destination_port: Some(80),
-            icmp6: None,
-            state: State::New,
-            is_from_loopback: false,
-            is_from_this_host: false,
-            is_for_this_host: false,
-        };
-        let walked = walk(&ruleset, &ChainName::fixed(Fixed::Forward), &packet);
-        assert_eq!(walked.end, End::Accept, "{packet:?}");
-        // Those of a chain before the rule that matched were looked at too.
-        let last_of_chain = walked.trail.iter();
-        last_of_chain.map(|step| step.index + 1).sum()
-    };
-    (1..=count).map(rules).max().expect("there are pods")
-}
-
-#[test]
-fn a_packet_meets_few_rules_however_many_pods_there_are() {
-    for (lie, count, most) in [
-        (Lie::Dense, 2, 30),
-        (Lie::Dense, 30, 50),
-        (Lie::Dense, 250, 60),
-        (Lie::Scattered, 30, 50),
-        (Lie::Scattered, 250, 80),
-    ] {
-        for family in Family::ALL {
-            let rules = most_rules(lie, count, family);
-            assert!(rules <= most, "{lie:?} {count} {family}: {rules}");
         }
     }
 }

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use brindle_bgp::fsm::State;
 use brindle_bgp::net::Family;
 use brindle_policy::Direction;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +20,8 @@ use crate::enforce::{EnforceHandle, EnforceView};
 use crate::fib::{self, ListRequest};
 use crate::speaker::{SpeakerHandle, View};
 use crate::telemetry::metrics::{
-    AgentFigures, Figures, ObjectCounts, PeerFigures, PolicyFigures, RoutingFigures,
+    AgentFigures, ChainLabels, Figures, ObjectCounts, PacketTotals, PeerFigures, PolicyFigures,
+    RoutingFigures,
 };
 use crate::telemetry::{self, Check, Health, Teller};
 
@@ -107,19 +108,53 @@ pub(super) async fn serve(known: &Arc<Known>, shutdown: CancellationToken) -> Jo
         facts.telemetry.listen = listen;
         facts.telemetry.warnings = warnings;
     });
-    let teller: Arc<dyn Teller> = Arc::new(Told(Arc::clone(known)));
+    let teller: Arc<dyn Teller> = Arc::new(Told {
+        known: Arc::clone(known),
+        packets: Mutex::default(),
+        counting: Semaphore::new(1),
+    });
     tokio::spawn(telemetry::serve(listeners, teller, shutdown))
 }
 
-struct Told(Arc<Known>);
+struct Told {
+    known: Arc<Known>,
+    packets: Mutex<PacketTotals>,
+    /// Held by who reads the kernel's counters: what is read later must be taken later.
+    counting: Semaphore,
+}
 
 impl Teller for Told {
     fn health(&self) -> Pin<Box<dyn Future<Output = Health> + Send + '_>> {
-        Box::pin(health(&self.0))
+        Box::pin(health(&self.known))
     }
 
     fn metrics(&self) -> Pin<Box<dyn Future<Output = String> + Send + '_>> {
-        Box::pin(async { figures(&self.0).await.to_text() })
+        Box::pin(async {
+            self.count_packets().await;
+            let packets = self.packets.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            figures(&self.known, packets).await.to_text()
+        })
+    }
+}
+
+impl Told {
+    /// Takes over what the kernel's rules have counted. Whoever is too busy to say it now says
+    /// it to the next who asks.
+    async fn count_packets(&self) {
+        let Some(enforce) = &self.known.enforce else { return };
+        let Ok(_counting) = self.counting.try_acquire() else { return };
+        let labels = enforce.read(|view| {
+            brindle_policy::Family::ALL
+                .map(|family| (family, ChainLabels::of(view.world, view.ruleset(family))))
+        });
+        let Ok(Ok(labels)) = timeout(PATIENCE, labels).await else { return };
+        for (family, labels) in labels {
+            let Ok(Ok(installed)) = timeout(PATIENCE, enforce.counters(family)).await else {
+                return;
+            };
+            let mut totals = self.packets.lock().unwrap_or_else(PoisonError::into_inner);
+            totals.take(&labels, &installed);
+        }
     }
 }
 
@@ -181,7 +216,7 @@ fn policy(enforce: &EnforceHandle) -> Result<(), String> {
     Err(why.unwrap_or_else(|| "not in the kernel yet".to_owned()))
 }
 
-async fn figures(known: &Known) -> Figures {
+async fn figures(known: &Known, packets: PacketTotals) -> Figures {
     let facts = known.facts.load_full();
     let now = Instant::now();
     let time = |at: Instant| SystemTime::now() - now.saturating_duration_since(at);
@@ -202,6 +237,7 @@ async fn figures(known: &Known) -> Figures {
             Some(PolicyFigures {
                 status: enforce.status.load_full(),
                 objects: timeout(PATIENCE, counts).await.ok().and_then(Result::ok),
+                packets,
                 log_group: Some(facts.config.policy.flow_log)
                     .filter(|log| log.enabled)
                     .map(|log| log.group),

@@ -36,6 +36,7 @@ mod schedule;
 pub mod status;
 mod task;
 mod tenants;
+mod tracker;
 
 pub use dataplane::Tuning;
 pub use flows::{Flow, FlowEnd, FlowPage, Flows};

@@ -14,7 +14,7 @@ const DETECT_EVERY: Duration = Duration::from_secs(60);
 pub(super) struct Schedule {
     /// When the kernel is read without a reason; `None` while it is not known at all.
     audit: Option<Instant>,
-    /// Writing is not tried before.
+    /// What failed is not tried again before.
     retry: Option<Instant>,
     pause: Duration,
     /// Programs are not looked for before.
@@ -27,8 +27,8 @@ impl Schedule {
         Self { audit: None, retry: None, pause: FIRST_PAUSE, detect: now }
     }
 
-    /// Whether the kernel may be written.
-    pub(super) fn may_write(&self, now: Instant) -> bool {
+    /// Whether what failed may be tried again.
+    pub(super) fn may_retry(&self, now: Instant) -> bool {
         self.retry.is_none_or(|at| at <= now)
     }
 
@@ -65,9 +65,9 @@ impl Schedule {
     }
 
     /// The next time after `now` that there may be something to do.
-    pub(super) fn next(&self, now: Instant, other: Option<Instant>) -> Instant {
-        let all = [self.audit, self.retry, Some(self.detect), other];
-        let next = all.into_iter().flatten().filter(|at| *at > now).min();
+    pub(super) fn next(&self, now: Instant, others: [Option<Instant>; 2]) -> Instant {
+        let own = [self.audit, self.retry, Some(self.detect)];
+        let next = own.into_iter().chain(others).flatten().filter(|at| *at > now).min();
         next.unwrap_or(now + DETECT_EVERY)
     }
 }
@@ -83,17 +83,17 @@ mod tests {
         let mut now = start;
         let mut pauses = Vec::new();
         for _ in 0..7 {
-            assert!(schedule.may_write(now));
+            assert!(schedule.may_retry(now));
             schedule.failed(now);
-            assert!(!schedule.may_write(now));
-            let next = schedule.next(now, None);
+            assert!(!schedule.may_retry(now));
+            let next = schedule.next(now, [None; 2]);
             pauses.push((next - now).as_millis());
             now = next;
         }
         assert_eq!(pauses, [250, 500, 1000, 2000, 4000, 4000, 4000]);
         schedule.succeeded();
         schedule.failed(now);
-        assert_eq!(schedule.next(now, None), now + FIRST_PAUSE);
+        assert_eq!(schedule.next(now, [None; 2]), now + FIRST_PAUSE);
     }
 
     #[test]
@@ -102,10 +102,10 @@ mod tests {
         let mut schedule = Schedule::new(now);
         assert!(schedule.may_detect(now) && !schedule.is_audit_due(now));
         schedule.is_missing(now);
-        assert_eq!(schedule.next(now, None), now + DETECT_EVERY);
+        assert_eq!(schedule.next(now, [None; 2]), now + DETECT_EVERY);
         schedule.audited(now, Duration::from_secs(30));
-        assert_eq!(schedule.next(now, None), now + Duration::from_secs(30));
-        assert_eq!(schedule.next(now, Some(now + FIRST_PAUSE)), now + FIRST_PAUSE);
+        assert_eq!(schedule.next(now, [None; 2]), now + Duration::from_secs(30));
+        assert_eq!(schedule.next(now, [None, Some(now + FIRST_PAUSE)]), now + FIRST_PAUSE);
         assert!(schedule.is_audit_due(now + Duration::from_secs(30)));
     }
 }

@@ -7,10 +7,10 @@ use brindle_policy::names::ChainName;
 use brindle_policy::ruleset::{Table, Target};
 use brindle_policy::{Direction, PolicyId};
 
-use super::words::rule_text;
+use super::words::rules_of;
 use super::{Here, Known, find};
+use crate::control::Failure;
 use crate::control::view::{Endpoint, EndpointState, RuleHits};
-use crate::control::{Failure, view};
 
 /// The endpoints on this node, or the one of a pod.
 pub(super) fn endpoints(
@@ -95,13 +95,12 @@ pub(super) fn hits(known: &Known<'_>, here: &Here<'_>) -> Vec<RuleHits> {
 }
 
 fn of_policy(here: &Here<'_>, policy: &Policy, direction: Direction) -> Vec<RuleHits> {
-    let rules = policy.rules(direction).unwrap_or_default().iter().enumerate();
-    let mut hits: Vec<RuleHits> = rules
-        .map(|(index, rule)| RuleHits {
+    let mut hits: Vec<RuleHits> = rules_of(policy, direction)
+        .map(|rule| RuleHits {
             policy: policy.id.to_string(),
-            direction: view::Direction::from(direction),
-            rule: index,
-            text: rule_text(rule),
+            direction: rule.direction,
+            rule: rule.rule,
+            text: rule.text,
             packets: 0,
             bytes: 0,
             kernel_rules: 0,

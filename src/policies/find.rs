@@ -140,7 +140,7 @@ fn locate<'w>(world: &'w World, end: &End, address: IpAddr) -> Located<'w> {
 }
 
 /// Whose address it is.
-pub fn at(world: &World, address: IpAddr) -> view::FlowEnd {
+fn at(world: &World, address: IpAddr) -> view::FlowEnd {
     if let Some(pod) = world.endpoint_at(address) {
         let node = pod.node.as_ref().map(ToString::to_string);
         return view::FlowEnd { name: Some(pod.key.to_string()), address, node };

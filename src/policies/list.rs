@@ -1,6 +1,7 @@
 //! Policies: all, one, those of a pod.
 
 use brindle_policy::model::{Pod, Policy};
+use brindle_policy::verdict::endpoints_in_words;
 use brindle_policy::{Direction, World};
 
 use super::words::{policy_name, rules};
@@ -97,7 +98,7 @@ fn shown(known: &Known<'_>, policy: &Policy) -> view::Policy {
         name: policy.id.name.to_string(),
         tier: policy.tier.to_string(),
         order: policy.order.get(),
-        subject: policy.subject.to_string(),
+        subject: endpoints_in_words(&policy.subject, policy.namespace()),
         directions: Direction::ALL.into_iter().filter(governs).map(Into::into).collect(),
         governs: known.world.members(&policy.subject).count(),
         rules: rules(policy),

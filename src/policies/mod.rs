@@ -25,8 +25,6 @@ mod services;
 mod words;
 
 pub use expect::run as run_tests;
-pub use find::at;
-pub use words::rule_text;
 
 /// What answers are made from.
 #[derive(Clone, Copy, Debug)]
@@ -82,3 +80,6 @@ fn here<'a>(known: &Known<'a>) -> Result<Here<'a>, Failure> {
     let what = "only an agent knows what its kernel holds: ask one, without --manifests";
     known.here.ok_or_else(|| Failure::Invalid(what.to_owned()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,8 +11,8 @@
 //! dispatch to the chain of the endpoint it comes from, which judges its egress, and what
 //! that allows through the dispatch to the chain of the endpoint it goes to. An address of
 //! this node's ranges that no endpoint owns is closed both ways. How many rules a packet
-//! meets follows from the policies that govern its two ends and from the number of local
-//! endpoints, with about its cube root; from nothing else.
+//! meets grows with the policies that govern its two ends, with about the cube root of the
+//! number of local endpoints, and with nothing else.
 //!
 //! No packet carries a mark: what egress allows goes on to [`Fixed::Sent`](crate::names::Fixed)
 //! by a jump that does not come back.

@@ -17,7 +17,7 @@ mod pod;
 mod port;
 
 pub use namespace::namespace;
-pub use network_policy::{closed_network_policy, network_policy};
+pub use network_policy::{closed_network_policy, ignored_rules, network_policy};
 pub use node::node;
 pub use pod::pod;
 

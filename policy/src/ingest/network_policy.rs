@@ -15,6 +15,17 @@ use crate::model::{
 };
 use crate::selector::{Expr, Scope};
 
+/// What follows for rules whose direction `policyTypes` leaves out: how such a problem ends.
+const IGNORED: &str = "they have no effect";
+
+/// The direction whose rules are ignored (K05), if that is all that `problem` is about. Such a
+/// policy is as the API server takes it.
+pub fn ignored_rules(problem: &Problem) -> Option<Direction> {
+    let is_of = |direction: &Direction| problem.field == rules_field(*direction);
+    let direction = Direction::ALL.into_iter().find(is_of)?;
+    problem.message.ends_with(IGNORED).then_some(direction)
+}
+
 /// What `object` means. Its rules keep their positions: `ingress[3]` of the result is
 /// `spec.ingress[3]`. What is wrong with it is in [`Policy::problems`], and allows nothing:
 ///
@@ -174,7 +185,7 @@ impl Types {
                     rules_field(direction),
                     format!(
                         "rules ({count}) of a direction that spec.policyTypes does not list; list \
-                         it there or take them away; they have no effect"
+                         it there or take them away; {IGNORED}"
                     ),
                 );
             }

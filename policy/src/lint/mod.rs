@@ -12,6 +12,7 @@ mod selectors;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::ingest::ignored_rules;
 use crate::model::{Direction, Pod, Policy, PolicyId};
 use crate::world::World;
 
@@ -161,8 +162,7 @@ impl Lint<'_> {
     fn problems(&mut self) {
         let policy = self.policy;
         for problem in &policy.problems {
-            let ignored = |direction: &Direction| problem.field == place::rules(*direction);
-            let (check, fix) = match Direction::ALL.iter().find(|direction| ignored(direction)) {
+            let (check, fix) = match ignored_rules(problem) {
                 Some(Direction::Ingress) => {
                     (Check::RulesIgnored, "add Ingress to spec.policyTypes, or delete the rules")
                 }

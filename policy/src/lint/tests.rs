@@ -1,7 +1,12 @@
 use std::collections::BTreeSet;
 
+use proptest::prelude::*;
+
+use super::selectors::contradiction;
 use super::{Check, lint};
-use crate::model::Change;
+use crate::model::{Change, Labels};
+use crate::selector::{Expr, Subject};
+use crate::verdict::tests::random::{KEYS, VALUES, expr};
 use crate::verdict::tests::{policy, world};
 
 /// `check field` of everything that is found in policies of `shop`.
@@ -192,4 +197,47 @@ fn pods_on_the_network_of_their_host_are_told_apart_from_none() {
 fn names_of_checks_are_told_apart() {
     let names: BTreeSet<_> = Check::ALL.iter().map(|check| check.as_str()).collect();
     assert_eq!(names.len(), Check::ALL.len());
+}
+
+/// All ways to label something with the keys of random expressions: each absent, with each
+/// value that they name, or with another.
+fn labellings() -> Vec<Labels> {
+    let values: Vec<_> = VALUES.into_iter().map(Some).chain([None, Some("other")]).collect();
+    KEYS.iter().fold(vec![Labels::new()], |all, key| {
+        let with = |labels: &Labels, value: &Option<&str>| {
+            let label = value.map(|value| ((*key).into(), value.into()));
+            labels.clone().into_iter().chain(label).collect::<Labels>()
+        };
+        all.iter().flat_map(|labels| values.iter().map(move |v| with(labels, v))).collect()
+    })
+}
+
+/// Whether the namespace is what cannot be, which no selector of Kubernetes says.
+fn has_namespaces(expr: &Expr) -> bool {
+    match expr {
+        Expr::InNamespace(_) => true,
+        Expr::Not(inner) => has_namespaces(inner),
+        Expr::And(parts) | Expr::Or(parts) => parts.iter().any(has_namespaces),
+        Expr::All | Expr::Nothing | Expr::Has(_) | Expr::In(..) => false,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_selector_contradicts_itself_if_no_labels_fit(expr in expr()) {
+        let all = labellings();
+        let fits = |namespace: &str| all.iter().any(|own| {
+            all.iter().any(|of_namespace| {
+                expr.matches(&Subject { namespace, own, of_namespace: Some(of_namespace) })
+            })
+        });
+        let can_match = fits("shop") || fits("lab") || fits("elsewhere");
+        if contradiction(&expr).is_some() {
+            prop_assert!(!can_match, "{}", expr);
+        } else if expr != Expr::Nothing && !has_namespaces(&expr) {
+            prop_assert!(can_match, "{}", expr);
+        }
+    }
 }

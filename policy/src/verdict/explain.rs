@@ -31,7 +31,7 @@ pub fn explain(world: &World, flow: &Flow) -> Explanation {
         flow: *flow,
         nearest: if allowed { None } else { nearest::nearest(&view, &packet, &verdict) },
         openings: if allowed { openings::openings(&view, &packet, &verdict) } else { Vec::new() },
-        notes: notes(&parties),
+        notes: notes(world, &parties),
         source: parties.source,
         destination: parties.destination,
         verdict,
@@ -71,7 +71,7 @@ fn party(end: &End<'_>, world: &World) -> Party {
     Party { address: end.address, kind, others: others.collect() }
 }
 
-fn notes(parties: &Parties) -> Vec<String> {
+fn notes(world: &World, parties: &Parties) -> Vec<String> {
     let mut notes = Vec::new();
     let Parties { source, destination } = parties;
     if let (PartyKind::Endpoint { pod, .. }, true) = (&source.kind, source.kind == destination.kind)
@@ -82,18 +82,21 @@ fn notes(parties: &Parties) -> Vec<String> {
         ));
     }
     for party in [source, destination] {
-        for other in &party.others {
-            let owner = match &party.kind {
-                PartyKind::Endpoint { pod, .. } => format!("belongs to {pod} now"),
-                PartyKind::Node { node } => format!("is an address of node {node}"),
-                PartyKind::Unknown { .. } | PartyKind::Outside => {
-                    "is not the pod's any more".to_owned()
-                }
-            };
-            notes.push(format!(
-                "{} of {other} {owner}: policies do not see {other} there",
-                party.address
-            ));
+        for pod in party.others.iter().filter_map(|other| world.pod(other)) {
+            let (key, address) = (&pod.key, party.address);
+            notes.push(if pod.host_network {
+                format!(
+                    "{key} has the network of its host at {address}: policies do not apply to it \
+                     and selectors do not stand for it"
+                )
+            } else if pod.finished {
+                format!("{key} had {address} and has finished: policies do not see it there")
+            } else {
+                format!(
+                    "{key} claims {address} too, which counts as that of {party}: policies do not \
+                     see {key} there"
+                )
+            });
         }
     }
     notes

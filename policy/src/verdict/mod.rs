@@ -42,7 +42,8 @@ pub use trace::{
     StageEnd, StageTrace, TermTrace,
 };
 
-use crate::model::{Direction, Protocol};
+use crate::model::{Direction, Protocol, Rule};
+use crate::selector::Expr;
 use crate::world::World;
 use evaluate::{Packet, Quick, judge};
 use view::View;
@@ -134,6 +135,19 @@ pub fn verdict(world: &World, flow: &Flow) -> Verdict {
         egress: judge(&view, &packet, Direction::Egress, &mut Quick),
         ingress: judge(&view, &packet, Direction::Ingress, &mut Quick),
     }
+}
+
+/// A rule in words, as explanations have it: `from app=api, port TCP 5432`. `namespace` is its
+/// policy's, which goes without saying.
+pub fn rule_in_words(rule: &Rule, direction: Direction, namespace: Option<&str>) -> String {
+    let text = describe::rule(rule, direction, namespace);
+    format!("{}, {}", text.peer, text.ports)
+}
+
+/// Whom an expression means, in words: `app=db`, `all pods in namespaces team=dba`. A
+/// `namespace` that is given goes without saying.
+pub fn endpoints_in_words(expr: &Expr, namespace: Option<&str>) -> String {
+    describe::endpoints(expr, namespace)
 }
 
 #[cfg(test)]

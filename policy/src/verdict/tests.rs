@@ -2,7 +2,8 @@
 
 mod judged;
 mod nearest;
-mod random;
+pub(crate) mod random;
+mod tiers;
 mod traced;
 
 use std::net::IpAddr;

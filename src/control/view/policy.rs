@@ -50,7 +50,7 @@ pub struct Policy {
     /// Where it stands in its tier; absent is last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<f64>,
-    /// The endpoints that it governs, as a selector.
+    /// The endpoints that it governs, in words: `app=db`.
     pub subject: String,
     /// The directions that it governs.
     pub directions: Vec<Direction>,
@@ -89,7 +89,7 @@ pub struct PolicyRule {
     pub rule: usize,
     /// What it does: `allow`, `deny`, `pass`, `log`.
     pub action: String,
-    /// What it matches, for reading: `from app=api, port TCP 5432`.
+    /// What it matches, in words: `from app=api, port TCP 5432`.
     pub text: String,
 }
 
@@ -178,8 +178,7 @@ pub struct RuleHits {
     pub policy: String,
     /// The direction.
     pub direction: Direction,
-    /// The rule's place among those of that direction, from zero; absent for what no rule of
-    /// the policy matched.
+    /// The rule's place among those of that direction, from zero.
     pub rule: usize,
     /// What it matches.
     pub text: String,
@@ -207,13 +206,16 @@ pub struct Finding {
     pub object: String,
     /// How bad it is.
     pub level: Level,
-    /// Which check, as a word that stays the same: `selects-nothing`, `invalid`.
+    /// Which check, as a word that stays the same: `selects-nothing`, `not-understood`.
     pub check: String,
     /// The path of the field; empty for the whole object.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub field: String,
     /// What it is, and what follows.
     pub message: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub fix: String,
 }
 
 /// How bad a finding is.

@@ -4,6 +4,7 @@
 //! the cluster.
 
 mod agent;
+mod packets;
 mod policy;
 mod routing;
 
@@ -17,6 +18,7 @@ use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::Registry;
 
 pub use agent::AgentFigures;
+pub use packets::{ChainLabels, PacketTotals};
 pub use policy::{ObjectCounts, PolicyFigures};
 pub use routing::{PeerFigures, RoutingFigures};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use brindle_policy::Family;
 
-use super::{Metric, Value};
+use super::{Metric, PacketTotals, Value};
 use crate::enforce::dataplane::Op;
 use crate::enforce::{Backend, EnforceStatus, Timings};
 
@@ -16,6 +16,8 @@ pub struct PolicyFigures {
     pub status: Arc<EnforceStatus>,
     /// The objects that it knows; `None` if it did not answer in time.
     pub objects: Option<ObjectCounts>,
+    /// What its chains have counted.
+    pub packets: PacketTotals,
     /// The NFLOG group of denied packets, if they are told.
     pub log_group: Option<u16>,
 }
@@ -43,6 +45,7 @@ pub(super) fn metrics(policy: &PolicyFigures) -> Vec<Metric> {
             .with([("state", "programmed")], status.programmed)
             .with([("state", "pending")], status.pending.len()),
     ];
+    metrics.extend(policy.packets.metrics());
     metrics.extend(times(status));
     metrics.extend(sizes(status));
     metrics.extend(kernel(status, policy.log_group));

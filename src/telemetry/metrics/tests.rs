@@ -75,6 +75,7 @@ fn figures() -> Figures {
                 unused: 30,
                 invalid: 1,
             }),
+            packets: PacketTotals::default(),
             log_group: Some(98),
         }),
     }

@@ -1,7 +1,7 @@
 use k8s_openapi::api::networking::v1::NetworkPolicy as Object;
 
 use super::{lines, read};
-use crate::ingest::{closed_network_policy, network_policy};
+use crate::ingest::{closed_network_policy, ignored_rules, network_policy};
 use crate::model::{
     Action, Criterion, Direction, PeerTerm, Policy, PolicyOrder, PortMatch, Problem, Rule, Side,
 };
@@ -336,7 +336,12 @@ fn bad_policy_types_and_rules_without_effect_are_told() {
             ),
         ),
     ] {
-        let got = lines(&policy(spec).problems);
+        let problems = policy(spec).problems;
+        for problem in &problems {
+            let of_rules = problem.field == "spec.ingress" || problem.field == "spec.egress";
+            assert_eq!(ignored_rules(problem).is_some(), of_rules, "{problem:?}");
+        }
+        let got = lines(&problems);
         assert_eq!(got, want.iter().map(ToString::to_string).collect::<Vec<_>>(), "{spec}");
     }
 }

@@ -17,10 +17,10 @@ use crate::selector::{Expr, Key, Scope};
 use crate::verdict::{Explanation, Flow, Step, explain, verdict};
 use crate::world::World;
 
-const KEYS: [&str; 3] = ["app", "tier", "team"];
-const VALUES: [&str; 4] = ["api", "cart", "db", "web"];
+pub(crate) const KEYS: [&str; 3] = ["app", "tier", "team"];
+pub(crate) const VALUES: [&str; 4] = ["api", "cart", "db", "web"];
 
-fn expr() -> impl Strategy<Value = Expr> {
+pub(crate) fn expr() -> impl Strategy<Value = Expr> {
     let key = (prop_oneof![Just(Scope::Own), Just(Scope::Namespace)], prop::sample::select(&KEYS))
         .prop_map(|(scope, name)| Key { scope, name: name.into() });
     let value = prop::sample::select(&VALUES).prop_map(Arc::<str>::from);

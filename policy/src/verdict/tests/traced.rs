@@ -74,7 +74,10 @@ fn what_is_looked_at_ends_with_what_decides() {
 
 #[test]
 fn addresses_are_told_apart_and_their_former_owners_named() {
-    let world = world("");
+    let world = world(
+        "{kind: Pod, metadata: {name: a, namespace: shop}, spec: {nodeName: n1, containers: []},
+          status: {podIP: 10.1.0.2}}",
+    );
     let kind =
         |address: &str| explain(&world, &flow(&format!("{address} -> db tcp/1"))).source.kind;
     assert!(matches!(kind("cart"), PartyKind::Endpoint { .. }));
@@ -84,16 +87,22 @@ fn addresses_are_told_apart_and_their_former_owners_named() {
     for (text, note) in [
         (
             "10.1.0.9 -> db tcp/1",
-            "10.1.0.9 of shop/job is not the pod's any more: policies do not see shop/job there",
+            "shop/job had 10.1.0.9 and has finished: policies do not see it there",
         ),
         (
             "n1 -> db tcp/1",
-            "10.0.0.1 of shop/host is an address of node n1: policies do not see shop/host there",
+            "shop/host has the network of its host at 10.0.0.1: policies do not apply to it and \
+             selectors do not stand for it",
+        ),
+        (
+            "api -> db tcp/1",
+            "shop/a claims 10.1.0.2 too, which counts as that of shop/api: policies do not see \
+             shop/a there",
         ),
         (
             "db -> db tcp/1",
-            "shop/db reaches its own address directly whatever policies say; this \
-          is about a packet that a Service turned round",
+            "shop/db reaches its own address directly whatever policies say; this is about a \
+             packet that a Service turned round",
         ),
     ] {
         assert_eq!(explain(&world, &flow(text)).notes, [note], "{text}");
