@@ -34,6 +34,19 @@ fn the_backend_is_the_one_that_the_host_uses() {
 }
 
 #[test]
+fn a_backend_that_the_kernel_has_not_got_is_not_chosen() {
+    each_host("half a kernel", |host| {
+        host.run(async || {
+            host.iptables("ip", "-A OUTPUT -p 253 -j DROP");
+            assert_eq!(chosen(host).await, host.backend);
+            let complaint = "Could not fetch rule set generation id: Invalid argument";
+            host.wrap(&host.program("ip", "-save"), &format!("echo '{complaint}' >&2; exit 1"));
+            assert_ne!(chosen(host).await, host.backend);
+        });
+    });
+}
+
+#[test]
 fn what_was_used_before_a_restart_is_used_again() {
     each_host("before a restart", |host| {
         host.run(async || {

@@ -3,7 +3,8 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use brindle::enforce::dataplane::ApplyError;
+use brindle::enforce::Backend;
+use brindle::enforce::dataplane::{Applied, ApplyError};
 use brindle_policy::model::{Direction, Side};
 use brindle_policy::names::{ChainName, SetName};
 use brindle_policy::ruleset::{Match, Purpose, Rule, Ruleset, Target};
@@ -12,7 +13,6 @@ use brindle_policy::{Family, PodKey};
 use super::host::{
     Host, a_host, add_chain, add_policy, assert_empty, bring, drift, each_host, policy, rule, want,
 };
-use brindle::enforce::Backend;
 
 /// A rule that the program refuses: it knows of no such set.
 fn without_set() -> Rule {
@@ -84,6 +84,35 @@ fn wanted_rules(want: &mut Ruleset, name: &ChainName, rules: Vec<Rule>) {
     let (_, chain) = chains.find(|((_, one), _)| one == name).expect("it is wanted");
     *std::sync::Arc::make_mut(chain) =
         brindle_policy::ruleset::Chain { purpose: chain.purpose.clone(), rules };
+}
+
+#[test]
+fn a_rule_of_others_that_uses_a_chain_of_ours_stops_nothing() {
+    each_host("stray", |host| {
+        host.run(async || {
+            let family = Family::V4;
+            let mut dataplane = host.detect().await;
+            let mut wanted = want(family);
+            let used = add_policy(&mut wanted, "used", vec![without_match()]);
+            for number in 0..10 {
+                add_policy(&mut wanted, &format!("p{number}"), vec![without_match()]);
+            }
+            bring(&mut dataplane, &wanted).await;
+            host.iptables("ip", &format!("-A OUTPUT -o eth9 -j {used}"));
+            let mut wanted = want(family);
+            add_policy(&mut wanted, "new", vec![without_match()]);
+            let applied = bring(&mut dataplane, &wanted).await;
+            assert!(applied.warnings[0].contains(used.as_str()), "{:?}", applied.warnings);
+            assert_eq!((applied.warnings.len(), &applied.broken_chains[..]), (1, &[][..]));
+            host.iptables("ip", "-F OUTPUT");
+            assert_eq!(bring(&mut dataplane, &wanted).await, Applied::default());
+            assert_empty(&drift(&dataplane, &wanted).await, "when it is gone");
+        });
+    });
+}
+
+fn without_match() -> Rule {
+    rule(vec![], Target::Accept, "rule/0")
 }
 
 #[test]

@@ -160,18 +160,30 @@ impl Host {
         }
     }
 
-    /// All rules and sets of others, without counters.
+    /// All rules and sets of others, each with its table; without counters, and without what
+    /// tables hold that are only just there.
     pub(crate) fn foreign(&self) -> String {
-        let is_ours = |line: &&str| {
+        let is_ours = |line: &str| {
             line.starts_with(":BRN-")
                 || line.starts_with("-A BRN-")
                 || line.contains("brindle:hook")
                 || line.contains(" brn-")
-                || line.starts_with('#')
         };
-        // Built-in chains count packets.
-        let line = |line: &str| format!("{}\n", line.split(" [").next().unwrap_or_default());
-        self.all().lines().filter(|line| !is_ours(line)).map(line).collect()
+        let mut foreign = String::new();
+        let mut table = "";
+        for line in self.all().lines() {
+            // Chains of the kernel count packets.
+            let line = line.split(" [").next().unwrap_or_default();
+            if line.starts_with('*') {
+                table = line;
+            }
+            let is_frame = line.starts_with(['*', '#']) || line == "COMMIT";
+            let is_usual = line.starts_with(':') && line.ends_with(" ACCEPT");
+            if !is_frame && !is_usual && !is_ours(line) {
+                foreign += &format!("{table} {line}\n");
+            }
+        }
+        foreign
     }
 
     /// What is ours, as the programs print it.

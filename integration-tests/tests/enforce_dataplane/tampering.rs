@@ -169,6 +169,15 @@ fn our_jump_is_there_all_the_time_while_it_is_moved() {
 /// What was told, as it came.
 type Told = Mutex<Vec<Tampering>>;
 
+/// Ends the guard when it is dropped.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Puts right what a monitor notices, until `done`.
 async fn guard(host: &Host, is_ready: &AtomicBool, done: &AtomicBool, told: &Told) {
     let mut dataplane = host.detect().await;
@@ -234,7 +243,7 @@ fn a_monitor_notices_what_is_spoilt_and_names_who_did_it() {
                     (Backend::Nft, Kind::Set) | (Backend::Legacy, _) => assert_eq!(culprit, None),
                 }
             }
-            done.store(true, Ordering::Relaxed);
+            drop(end);
             guard.join().expect("no panic");
         });
     });
