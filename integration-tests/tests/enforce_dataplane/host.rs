@@ -220,11 +220,7 @@ pub fn set_name(kind: char, family: Family) -> SetName {
 }
 
 pub fn policy(name: &str) -> PolicyId {
-    PolicyId {
-        kind: PolicyKind::NetworkPolicy,
-        namespace: Some("shop".into()),
-        name: name.into(),
-    }
+    PolicyId { kind: PolicyKind::NetworkPolicy, namespace: Some("shop".into()), name: name.into() }
 }
 
 pub fn rule(matches: Vec<Match>, target: Target, comment: &str) -> Rule {
