@@ -174,5 +174,5 @@ fn decider(verdict: &Verdict, asked: Asked, got: Outcome) -> Vec<String> {
     };
     let judged = directions.iter().map(|direction| verdict.of(*direction));
     let judged = judged.filter(|judgement| Outcome::of(judgement.is_allowed()) == got);
-    judged.flat_map(|judgement| judgement.policies()).map(PolicyId::to_string).collect()
+    judged.flat_map(verdict::Judgement::policies).map(PolicyId::to_string).collect()
 }
