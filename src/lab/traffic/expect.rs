@@ -161,7 +161,7 @@ fn addresses(plan: &Plan, end: &End) -> anyhow::Result<Vec<IpAddr>> {
 /// One line for each connection, and the sum.
 pub fn render(report: &Report) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    table.load_style(presets::NOTHING);
     table.set_header(["", "FROM", "TO", "ADDRESS", "SERVICE", "EXPECTED", "SEEN"]);
     for connection in &report.connections {
         let expected = match connection.expected {
