@@ -9,7 +9,7 @@ use super::{Exit, ask, complain, note};
 use crate::cluster::{self, files};
 use crate::control::view::{Finding, Level};
 use crate::control::{Answer, PolicyQuery};
-use crate::policies::{self, Known};
+use crate::policies::{self, Known, stand_ins};
 
 /// Where objects come from that no agent is asked for.
 #[derive(Clone, Debug, clap::Args)]
@@ -116,6 +116,15 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Read, Exit> {
         read.problems.extend(problems.into_iter().map(|problem| finding(path, problem)));
     }
     read.world.apply(brindle_policy::Change::InSync);
+    let made_up = stand_ins::settle(&mut read.world);
+    let blocks = stand_ins::policies_with_blocks(&read.world);
+    if made_up > 0 && !blocks.is_empty() {
+        note(format_args!(
+            "{made_up} pods have no address in their status: they are in no ipBlock but those of \
+             all addresses ({})",
+            blocks.join(", ")
+        ));
+    }
     Ok(read)
 }
 

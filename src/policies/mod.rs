@@ -22,6 +22,7 @@ mod lint;
 mod list;
 mod matrix;
 mod services;
+pub mod stand_ins;
 mod words;
 
 pub use expect::run as run_tests;
