@@ -231,7 +231,7 @@ impl Reader<'_> {
     fn file(&mut self, raw: RawFile) -> Expectations {
         for (has, want) in [(&raw.api_version, API_VERSION), (&raw.kind, KIND)] {
             if has.value != want {
-                self.complain(has, format!("{:?} is not {want}", has.value));
+                self.complain(has, &format!("{:?} is not {want}", has.value));
             }
         }
         let folder = self.path.parent().unwrap_or(Path::new("")).to_owned();
@@ -246,14 +246,14 @@ impl Reader<'_> {
         let line = raw.referenced.line();
         let raw = raw.value;
         if raw.name.value.is_empty() {
-            self.complain(&raw.name, "the test has no name".to_owned());
+            self.complain(&raw.name, "the test has no name");
         }
         if !self.names.insert(raw.name.value.clone()) {
-            self.complain(&raw.name, format!("two tests are called {:?}", raw.name.value));
+            self.complain(&raw.name, &format!("two tests are called {:?}", raw.name.value));
         }
         for (name, ends) in [("from", &raw.from.0), ("to", &raw.to.0)] {
             if ends.is_empty() {
-                self.complain(&raw.name, format!("{name} is empty: nothing would be tested"));
+                self.complain(&raw.name, &format!("{name} is empty: nothing would be tested"));
             }
         }
         let decided_by = raw.decided_by.map(|policy| {
@@ -262,7 +262,7 @@ impl Reader<'_> {
                     "{:?} names no policy; accepted is for instance NetworkPolicy shop/db-clients",
                     policy.value
                 );
-                self.complain(&policy, message);
+                self.complain(&policy, &message);
             }
             policy.value
         });
@@ -286,7 +286,7 @@ impl Reader<'_> {
         for text in texts {
             match text.value.parse::<End>() {
                 Ok(end) => ends.push(end),
-                Err(bad) => self.complain(text, bad.to_string()),
+                Err(bad) => self.complain(text, &bad.to_string()),
             }
         }
         ends
@@ -297,13 +297,13 @@ impl Reader<'_> {
         for text in texts {
             match text.value.0.parse::<Service>() {
                 Ok(service) => services.push(service),
-                Err(bad) => self.complain(text, bad.to_string()),
+                Err(bad) => self.complain(text, &bad.to_string()),
             }
         }
         services
     }
 
-    fn complain<T>(&mut self, at: &Spanned<T>, message: String) {
+    fn complain<T>(&mut self, at: &Spanned<T>, message: &str) {
         let (path, at) = (self.path.display(), at.referenced);
         self.problems.push(format!("{path}:{}:{}  {message}", at.line(), at.column()));
     }

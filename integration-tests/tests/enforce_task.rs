@@ -6,11 +6,11 @@ use std::net::IpAddr;
 
 use brindle::enforce::{EnforceSettings, EstablishedFlows, Timings, Trigger};
 use brindle_policy::{Change, Direction, Family};
-use integration_tests::until;
-use integration_tests::wait::SOON;
+use integration_tests::wait::{SOON, met};
+use integration_tests::{skip, until};
 use support_enforce::{
-    Outcome, TestNode, applied, clients_only, is_alive, namespace, node, on_both, pod, policy_id,
-    settings, v4, v6,
+    BACKENDS, Outcome, TestNode, applied, clients_only, is_alive, namespace, node, on_both, pod,
+    policy_id, settings, v4, v6,
 };
 
 #[test]
@@ -80,6 +80,10 @@ fn a_restart_with_the_same_world_writes_nothing() {
         let _server = host.pod("server", 10);
         assert_eq!(client.reach(v4(10)), Outcome::Open);
         task.stop();
+        // The last packets of the connection, and neighbours looking for each other, count.
+        for link in ["p10", "p11"] {
+            host.netns.ip(&format!("link set {link} down")).expect("it is there");
+        }
         // Counters would be zero again in a chain that is written anew.
         let (rules, sets) = (host.rules(word), host.sets());
 
@@ -291,4 +295,33 @@ fn a_label_flip_among_a_thousand_pods_is_in_the_kernel_soon() {
         let members = host.sets().lines().filter(|line| line.contains(" 10.245.")).count();
         assert_eq!(members, 900);
     });
+}
+
+#[test]
+fn the_other_backend_takes_over_before_the_first_is_cleared() {
+    let programs =
+        ["iptables-nft", "ip6tables-nft", "iptables-legacy", "ip6tables-legacy", "ipset"];
+    if !skip::can_run("the_other_backend_takes_over_before_the_first_is_cleared", &programs) {
+        return;
+    }
+    let host = TestNode::new();
+    let [(_, first), (word, second)] = BACKENDS;
+    let task = host.start(settings(first));
+    let _server = host.pod("server", 10);
+    let client = host.pod("client", 11);
+    task.apply(world());
+    task.apply(vec![applied(pod("client", 11, "stranger"))]);
+    task.until("it is ready", |status| status.ready);
+    let settings = EnforceSettings { masquerade: true, ..settings(second) };
+    task.block_on(task.handle.set_settings(settings)).expect("it runs");
+    // As long as one of them holds it, it is closed.
+    until("the first holds nothing of ours", SOON, || {
+        assert_eq!(client.reach(v4(10)), Outcome::TimedOut);
+        met(!host.rules("nft").contains("BRN-"), || "it does".to_owned())
+    });
+    let rules = host.rules(word);
+    assert!(rules.contains("BRN-FORWARD") && rules.contains("MASQUERADE"), "{rules}");
+    assert_eq!(client.reach(v4(10)), Outcome::TimedOut);
+    let status = task.status();
+    assert_eq!((status.failing, status.repairs), (None, 0));
 }

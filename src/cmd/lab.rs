@@ -4,7 +4,7 @@ mod objects;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -67,6 +67,14 @@ enum Command {
     Fault(Fault),
     /// Send TCP, UDP, ICMP and full-size packets between all pods and check how they travel
     Test {
+        /// Instead, send what the tests of this file are about (as `brindle policy test` reads
+        /// it) and hold what becomes of it against what they expect; denied is a time-out, not a
+        /// refusal
+        #[arg(long, value_name = "FILE")]
+        expect: Option<PathBuf>,
+        /// With --expect: how long to try again what is not as expected, in seconds
+        #[arg(long, value_name = "SECONDS", default_value_t = 2)]
+        within: u64,
         /// How to print it
         #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
         output: Format,
@@ -129,7 +137,10 @@ pub fn run(args: Args) -> Exit {
         Command::Delete(what) => change(&place, &name, |lab| objects::run_delete(lab, &what)),
         Command::Label(what) => change(&place, &name, |lab| objects::run_label(lab, &what)),
         Command::Fault(fault) => run_fault(&place, &name, &fault),
-        Command::Test { output } => run_test(&place, &name, output),
+        Command::Test { expect: None, output, .. } => run_test(&place, &name, output),
+        Command::Test { expect: Some(file), within, output } => {
+            run_expect(&place, &name, &file, Duration::from_secs(within), output)
+        }
         Command::Hold { keep } => rootless::run_holder(&keep).map(|()| Exit::Fine),
         Command::Detach { command } => {
             let program = command.first().cloned().unwrap_or_default();
@@ -311,6 +322,26 @@ fn run_test(place: &Place, name: &LabName, output: Format) -> anyhow::Result<Exi
         (!outcome.failures.is_empty()).then(name)
     };
     show(output, &report, &report.outcomes, failed, table)?;
+    Ok(if report.passed { Exit::Fine } else { Exit::Bad })
+}
+
+fn run_expect(
+    place: &Place,
+    name: &LabName,
+    file: &Path,
+    limit: Duration,
+    output: Format,
+) -> anyhow::Result<Exit> {
+    let file = crate::expect::read(file)?;
+    let lab = Lab::open(place, name)?;
+    lab.enter()?;
+    let report = traffic::expect::run(&lab, &file, limit)?;
+    let failed = |connection: &traffic::expect::Connection| {
+        let name = || format!("{}->{}:{}", connection.from, connection.to, connection.service);
+        (!connection.passed).then(name)
+    };
+    let table = || traffic::expect::render(&report);
+    show(output, &report, &report.connections, failed, table)?;
     Ok(if report.passed { Exit::Fine } else { Exit::Bad })
 }
 

@@ -37,7 +37,7 @@ pub enum Kind {
     Jump,
     /// Our sets.
     Set,
-    /// All of our chains are gone.
+    /// All of our chains of a table are gone.
     Ruleset,
 }
 
@@ -70,22 +70,24 @@ pub fn tampering(plan: &Plan, have: &Installed, culprits: &BTreeSet<String>) -> 
     let culprit = (!culprit.is_empty()).then_some(culprit);
     let mut found = Vec::new();
     let mut tell = |kind, what| found.push(Tampering { kind, what, culprit: culprit.clone() });
-    let chains = plan.chains.iter().flat_map(|(table, ops)| ops.iter().map(move |op| (*table, op)));
-    let all_gone = have.chains.is_empty();
-    let chains: Vec<String> = chains
-        .map(|(table, (name, op))| {
-            let is_there = have.chains.contains_key(&(table, name.clone()));
+    let mut chains = Vec::new();
+    for (table, ops) in plan.chains.iter().filter(|(_, ops)| !ops.is_empty()) {
+        if have.chains.keys().all(|(of, _)| of != table) {
+            let all = format!("all our chains of the {} {table} table are gone", plan.family);
+            tell(Kind::Ruleset, all);
+            continue;
+        }
+        chains.extend(ops.iter().map(|(name, op)| {
+            let is_there = have.chains.contains_key(&(*table, name.clone()));
             let how = match (op, is_there) {
                 (ChainOp::Write(_), true) => "was changed",
                 (ChainOp::Write(_), false) => "is gone",
                 (ChainOp::Remove, _) => "is not wanted",
             };
             format!("{table} {name} {how}")
-        })
-        .collect();
-    if all_gone && !chains.is_empty() {
-        tell(Kind::Ruleset, format!("all our {} chains are gone", plan.family));
-    } else if !chains.is_empty() {
+        }));
+    }
+    if !chains.is_empty() {
         tell(Kind::Chain, listed(plan, "chains", &chains));
     }
     let jumps = plan.hook.iter().map(|hook| jump(hook, have));

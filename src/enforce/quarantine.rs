@@ -99,3 +99,75 @@ fn users(ruleset: &Ruleset, set: &SetName) -> BTreeSet<PolicyId> {
     }
     users
 }
+
+#[cfg(test)]
+mod tests {
+    use brindle_policy::model::{PolicyKind, Side};
+    use brindle_policy::names::ChainName;
+    use brindle_policy::ruleset::{Chain, Table, Target};
+    use brindle_policy::{Direction, PodKey};
+
+    use super::super::dataplane::{BrokenChain, BrokenSet};
+    use super::*;
+
+    fn id(name: &str) -> PolicyId {
+        let (kind, namespace) = (PolicyKind::NetworkPolicy, Some("a".into()));
+        PolicyId { kind, namespace, name: name.into() }
+    }
+
+    fn broken_chain(purpose: Purpose) -> Applied {
+        let (table, chain) = (Table::Filter, ChainName::policy(&id("p"), Direction::Ingress));
+        let broken = BrokenChain { table, chain, purpose, why: "no".to_owned() };
+        Applied { broken_chains: vec![broken], ..Applied::default() }
+    }
+
+    #[test]
+    fn policies_come_in_by_their_chains_and_sets() {
+        let set = SetName::of('s', Family::V4, &["x"]);
+        let mut ruleset = Ruleset::new(Family::V4);
+        let matches = vec![Match::InSet { side: Side::Source, set: set.clone(), negated: false }];
+        let rule = Rule { matches, target: Target::Accept, comment: None };
+        let purpose = Purpose::Policy(id("user"), Direction::Ingress);
+        let name = ChainName::policy(&id("user"), Direction::Ingress);
+        let chain = Chain { purpose, rules: vec![rule] };
+        ruleset.chains.insert((Table::Filter, name), chain.into());
+        let broken_set = Applied {
+            broken_sets: vec![BrokenSet { set, why: "full".to_owned() }],
+            ..Applied::default()
+        };
+        let pod = PodKey { namespace: "a".into(), name: "pod".into() };
+        let now = Instant::now();
+        for (what, applied, admitted) in [
+            ("nothing", Applied::default(), None),
+            ("a policy", broken_chain(Purpose::Policy(id("p"), Direction::Egress)), Some("p")),
+            ("an endpoint", broken_chain(Purpose::Endpoint(pod, Direction::Egress)), None),
+            ("a fixed one", broken_chain(Purpose::Fixed), None),
+            ("a set", broken_set, Some("user")),
+        ] {
+            let mut quarantine = Quarantine::default();
+            assert_eq!(quarantine.admit(&ruleset, &applied, now), admitted.is_some(), "{what}");
+            let policies: BTreeSet<PolicyId> = admitted.map(id).into_iter().collect();
+            assert_eq!(quarantine.of(Family::V4), policies, "{what}");
+            assert_eq!(quarantine.of(Family::V6), BTreeSet::new(), "{what}");
+            assert!(!quarantine.admit(&ruleset, &applied, now), "{what}: it is in");
+        }
+    }
+
+    #[test]
+    fn policies_leave_when_they_change_and_after_a_while() {
+        let ruleset = Ruleset::new(Family::V6);
+        let applied = broken_chain(Purpose::Policy(id("p"), Direction::Ingress));
+        let start = Instant::now();
+        let mut quarantine = Quarantine::default();
+        assert_eq!(quarantine.next(), None);
+        quarantine.admit(&ruleset, &applied, start);
+        assert_eq!(quarantine.cases(), [(id("p"), "IPv6: no".to_owned())]);
+        assert!(!quarantine.release(&[id("other")].into(), start));
+        assert!(quarantine.release(&[id("p")].into(), start));
+        quarantine.admit(&ruleset, &applied, start);
+        let next = quarantine.next().expect("one is in");
+        assert!(!quarantine.release(&BTreeSet::new(), next - Duration::from_millis(1)));
+        assert!(quarantine.release(&BTreeSet::new(), next));
+        assert_eq!(quarantine.of(Family::V6), BTreeSet::new());
+    }
+}

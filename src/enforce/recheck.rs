@@ -121,3 +121,144 @@ fn is_denied(world: &World, node: &str, entry: &Entry) -> bool {
     };
     (is_local(flow.source) || is_local(flow.destination)) && !verdict(world, &flow).is_allowed()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use brindle_policy::model::{Namespace, Pod};
+    use brindle_policy::{Change, PodKey};
+
+    use super::*;
+
+    fn tuple(source: &str, destination: &str, ports: (u16, u16)) -> Tuple {
+        Tuple {
+            source: source.parse().unwrap(),
+            destination: destination.parse().unwrap(),
+            protocol: 6,
+            source_port: Some(ports.0),
+            destination_port: Some(ports.1),
+        }
+    }
+
+    /// `web` is closed, `free` is not; both are on `n1`. `far`, on `n2`, is closed too.
+    fn world() -> World {
+        let mut world = World::default();
+        let labels = [("kubernetes.io/metadata.name".into(), "a".into())].into();
+        world.apply(Change::NamespaceApplied(Arc::new(Namespace { name: "a".into(), labels })));
+        for (name, node, address) in
+            [("web", "n1", "10.1.0.1"), ("free", "n1", "10.1.0.2"), ("far", "n2", "10.2.0.1")]
+        {
+            let app = if name == "free" { "free" } else { "closed" };
+            world.apply(Change::PodApplied(Arc::new(Pod {
+                key: PodKey { namespace: "a".into(), name: name.into() },
+                labels: [("app".into(), app.into())].into(),
+                node: Some(node.into()),
+                host_network: false,
+                finished: false,
+                addresses: vec![address.parse().unwrap()],
+                ports: BTreeSet::new(),
+                created: "".into(),
+                service_account: "default".into(),
+            })));
+        }
+        let object = serde_json::json!({
+            "metadata": {"name": "closed", "namespace": "a"},
+            "spec": {"podSelector": {"matchLabels": {"app": "closed"}}}
+        });
+        let object = serde_json::from_value(object).unwrap();
+        let policy = brindle_policy::ingest::network_policy(&object).unwrap();
+        world.apply(Change::PolicyApplied(Arc::new(policy)));
+        world
+    }
+
+    #[test]
+    fn exactly_what_could_not_begin_any_more_is_guilty() {
+        let world = world();
+        let (service, outside) = ("10.96.0.1", "192.0.2.1");
+        let plain = |from: &str, to: &str| {
+            Entry::new(tuple(from, to, (4000, 80)), tuple(to, from, (80, 4000)), None)
+        };
+        let control = tuple(outside, "10.1.0.1", (4001, 21));
+        let allowed = tuple("10.1.0.1", outside, (4001, 21));
+        for (what, entry, is_guilty) in [
+            ("into the closed one", plain(outside, "10.1.0.1"), true),
+            ("from the closed one", plain("10.1.0.1", outside), false),
+            ("into the free one", plain(outside, "10.1.0.2"), false),
+            ("not of this node", plain(outside, "10.2.0.1"), false),
+            ("of this node, denied at the other", plain("10.1.0.2", "10.2.0.1"), true),
+            (
+                "through a Service",
+                Entry::new(
+                    tuple(outside, service, (4000, 443)),
+                    tuple("10.1.0.1", outside, (80, 4000)),
+                    None,
+                ),
+                true,
+            ),
+            (
+                "from behind the node's address",
+                Entry::new(
+                    tuple("10.1.0.1", outside, (4000, 80)),
+                    tuple(outside, "192.0.2.9", (80, 61000)),
+                    None,
+                ),
+                false,
+            ),
+            (
+                "related to one that is allowed",
+                Entry::new(
+                    tuple(outside, "10.1.0.1", (20, 5000)),
+                    tuple("10.1.0.1", outside, (5000, 20)),
+                    Some(allowed),
+                ),
+                false,
+            ),
+            (
+                "related to one that is denied",
+                Entry::new(
+                    tuple("10.1.0.1", outside, (5001, 5000)),
+                    tuple(outside, "10.1.0.1", (5000, 5001)),
+                    Some(control),
+                ),
+                true,
+            ),
+        ] {
+            let masters = [
+                Entry::new(control, tuple("10.1.0.1", outside, (21, 4001)), None),
+                Entry::new(allowed, tuple(outside, "10.1.0.1", (21, 4001)), None),
+            ];
+            // In slices of one, the related one told first.
+            let entries = [entry.clone()].into_iter().chain(masters).collect();
+            let mut trial = Trial::new(entries);
+            let guilty = std::iter::repeat_with(|| trial.go_on(&world, "n1", 1));
+            let guilty = guilty.take(3).flatten().next().expect("three are judged in three turns");
+            assert_eq!(guilty.contains(&entry), is_guilty, "{what}");
+            assert_eq!(guilty.len(), 1 + usize::from(is_guilty), "{what}: the control denied");
+        }
+    }
+
+    #[test]
+    fn what_is_affected_follows_from_what_was_touched() {
+        let mut world = world();
+        drop(world.take_touched());
+        let free = PodKey { namespace: "a".into(), name: "free".into() };
+        let mut pod = Pod::clone(world.pod(&free).expect("it is there"));
+        pod.labels = [("app".into(), "closed".into())].into();
+        world.apply(Change::PodApplied(Arc::new(pod)));
+        let touched = world.take_touched();
+        let mut affected = Affected::of(&world, &touched);
+        let there = |from: &str, to: &str| {
+            Entry::new(tuple(from, to, (1, 2)), tuple(to, from, (2, 1)), None)
+        };
+        assert!(affected.concerns(&there("192.0.2.1", "10.1.0.2")));
+        assert!(affected.concerns(&there("10.1.0.2", "192.0.2.1")));
+        assert!(!affected.concerns(&there("192.0.2.1", "192.0.2.2")));
+        let nodes = Touched { nodes: true, ..Touched::default() };
+        affected.add(Affected::of(&world, &nodes));
+        assert!(affected.concerns(&there("192.0.2.1", "192.0.2.2")));
+        affected.add(Affected::none());
+        assert_eq!(affected, Affected::All);
+        assert!(Affected::of(&world, &Touched::default()).is_empty());
+    }
+}

@@ -162,3 +162,157 @@ impl Tenants {
         held.iter().filter(is_free).map(|(_, held)| held.arrived).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(name: &str, created: &str, addresses: &[&str]) -> Arc<Pod> {
+        Arc::new(Pod {
+            key: key(name),
+            labels: Default::default(),
+            node: Some("n1".into()),
+            host_network: false,
+            finished: false,
+            addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+            ports: BTreeSet::new(),
+            created: created.into(),
+            service_account: "default".into(),
+        })
+    }
+
+    fn key(name: &str) -> PodKey {
+        PodKey { namespace: "a".into(), name: name.into() }
+    }
+
+    fn address(last: u8) -> IpAddr {
+        IpAddr::from([10, 1, 0, last])
+    }
+
+    /// The task's part: what it does whenever the kernel took something.
+    struct Play {
+        tenants: Tenants,
+        world: World,
+    }
+
+    impl Play {
+        fn new(pods: &[Arc<Pod>]) -> Self {
+            let mut play = Self { tenants: Tenants::default(), world: World::default() };
+            for pod in pods {
+                assert!(play.apply(Change::PodApplied(pod.clone())), "nothing is known yet");
+            }
+            play.tenants.settle(&mut play.world, HashMap::new());
+            assert_eq!(play.tenants.closing(), BTreeSet::new());
+            play
+        }
+
+        fn apply(&mut self, change: Change) -> bool {
+            self.tenants.apply(&mut self.world, change, Instant::now())
+        }
+
+        fn owner(&self, last: u8) -> Option<&str> {
+            self.world.endpoint_at(address(last)).map(|pod| &*pod.key.name)
+        }
+
+        fn flush(&mut self) -> usize {
+            let closing = self.tenants.closing();
+            self.tenants.close(&closing);
+            let addresses = self.tenants.to_flush();
+            self.tenants.flushed(&mut self.world, &addresses).len()
+        }
+    }
+
+    #[test]
+    fn an_address_is_nobodys_until_its_entries_are_removed() {
+        let [old, new] = [("old", "1"), ("new", "2")].map(|(n, c)| pod(n, c, &["10.1.0.1"]));
+        let steps: [(&str, Vec<Change>); 3] = [
+            ("the new one comes first", vec![Change::PodApplied(new.clone())]),
+            (
+                "the old one goes first",
+                vec![Change::PodDeleted(key("old")), Change::PodApplied(new.clone())],
+            ),
+            (
+                "it changes while it is held",
+                vec![Change::PodApplied(new.clone()), Change::PodApplied(new.clone())],
+            ),
+        ];
+        for (what, changes) in steps {
+            let mut play = Play::new(std::slice::from_ref(&old));
+            assert_eq!(play.owner(1), Some("old"));
+            let last = changes.len() - 1;
+            for (index, change) in changes.into_iter().enumerate() {
+                let is_whole = play.apply(change);
+                assert_eq!(is_whole, index < last && what == "the old one goes first", "{what}");
+            }
+            assert_eq!(play.owner(1), None, "{what}");
+            assert_eq!(play.tenants.to_flush(), BTreeSet::new(), "{what}: not closed yet");
+            assert_eq!(play.tenants.closing(), [address(1)].into(), "{what}");
+            assert!(play.flush() > 0, "{what}");
+            assert_eq!(play.owner(1), Some("new"), "{what}");
+            assert_eq!(play.tenants.held().count(), 0, "{what}");
+            assert_eq!(play.tenants.closing(), BTreeSet::new(), "{what}");
+        }
+    }
+
+    #[test]
+    fn who_keeps_its_address_is_left_alone() {
+        let mut play = Play::new(&[pod("a", "1", &["10.1.0.1"]), pod("b", "1", &["10.1.0.2"])]);
+        assert!(play.apply(Change::PodApplied(pod("a", "1", &["10.1.0.1", "fd00::1"]))));
+        // Gone and back under its name, as by a relist.
+        assert!(play.apply(Change::PodDeleted(key("a"))));
+        assert!(play.apply(Change::PodApplied(pod("a", "9", &["10.1.0.1"]))));
+        // One that is older than the owner gets nothing.
+        assert!(play.apply(Change::PodApplied(pod("c", "0", &["10.1.0.1", "10.1.0.3"]))));
+        assert_eq!([1, 2, 3].map(|last| play.owner(last)), [Some("a"), Some("b"), Some("c")]);
+        assert_eq!(play.tenants.closing(), BTreeSet::new());
+        // Until the owner goes.
+        assert!(play.apply(Change::PodDeleted(key("a"))));
+        assert_eq!([play.owner(1), play.owner(3)], [None, Some("c")]);
+        play.flush();
+        assert_eq!(play.owner(1), Some("c"));
+    }
+
+    #[test]
+    fn what_passed_on_while_nobody_looked_is_known_from_the_kernel() {
+        let mut play = Play::new(&[]);
+        play.apply(Change::PodApplied(pod("a", "1", &["10.1.0.1"])));
+        play.apply(Change::PodApplied(pod("b", "1", &["10.1.0.2"])));
+        let chain = |name: &str| ChainName::endpoint(&key(name), Direction::Ingress);
+        let installed = [(address(1), chain("a")), (address(2), chain("gone"))].into();
+        play.tenants = Tenants::default();
+        play.tenants.settle(&mut play.world, installed);
+        assert_eq!([play.owner(1), play.owner(2)], [Some("a"), None]);
+        assert_eq!(play.flush(), 1);
+        assert_eq!(play.owner(2), Some("b"));
+    }
+
+    #[test]
+    fn one_that_waits_for_two_addresses_gets_them_when_both_are_free() {
+        let old = pod("old", "1", &["10.1.0.1", "10.1.0.2"]);
+        let mut play = Play::new(std::slice::from_ref(&old));
+        play.apply(Change::PodApplied(pod("new", "2", &["10.1.0.1", "10.1.0.2"])));
+        assert_eq!([play.owner(1), play.owner(2)], [None, None]);
+        // One is closed in the kernel before the other.
+        play.tenants.close(&[address(1)].into());
+        let first = play.tenants.to_flush();
+        assert_eq!(first, [address(1)].into());
+        assert_eq!(play.tenants.flushed(&mut play.world, &first).len(), 0);
+        assert_eq!([play.owner(1), play.owner(2)], [Some("new"), None]);
+        assert_eq!(play.flush(), 2);
+        assert_eq!([play.owner(1), play.owner(2)], [Some("new"), Some("new")]);
+    }
+
+    #[test]
+    fn addresses_that_nobody_uses_are_not_remembered_for_ever() {
+        let mut play = Play::new(&[]);
+        for number in 0..=u32::try_from(VACANT_KEPT).unwrap() {
+            let address = std::net::Ipv4Addr::from(0x0a00_0000 | number).to_string();
+            play.apply(Change::PodApplied(pod("a", "1", &[&address])));
+        }
+        play.apply(Change::PodDeleted(key("a")));
+        assert_eq!(play.tenants.to_flush().len(), VACANT_KEPT + 1);
+        play.flush();
+        assert_eq!(play.tenants.to_flush(), BTreeSet::new());
+        assert_eq!(play.tenants.last.as_ref().map(HashMap::len), Some(0));
+    }
+}

@@ -1,6 +1,7 @@
 //! Runs a command inside a node, pod or router of a lab.
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -15,12 +16,14 @@ use super::state::Lab;
 pub const SOCKET: &str = "BRINDLE_SOCKET";
 
 /// Something of a lab that has a network namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found<'a> {
     /// Its network namespace.
     pub namespace: &'a str,
     /// The node or router whose speaker serves it.
     pub speaker: &'a str,
+    /// Its addresses, at most one a family.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// Finds the node, pod or router `name`; a pod may be written `default/n1-p1` too, and what is
@@ -29,17 +32,15 @@ pub struct Found<'a> {
 /// # Errors
 /// There is none; the message lists what there is.
 pub fn find<'a>(plan: &'a Plan, name: &str) -> anyhow::Result<Found<'a>> {
-    let nodes = plan.nodes.iter().map(|n| (&n.name, &n.namespace, &n.name));
-    let tors = plan.tors.iter().map(|t| (&t.name, &t.namespace, &t.name));
-    let pods = plan.pods().map(|(n, p)| (&p.name, &p.namespace, &n.name));
+    let (pods, routers) = everything(plan);
     let in_default = name.strip_prefix("default/");
     let no_pod = name.strip_prefix("node/");
     let is_pod = |own: &str| own == name || Some(own) == in_default;
     let is_router = |own: &str| own == name || Some(own) == no_pod;
-    pods.filter(|(own, ..)| is_pod(own))
-        .chain(nodes.chain(tors).filter(|(own, ..)| is_router(own)))
+    pods.filter(|(own, _)| is_pod(own))
+        .chain(routers.filter(|(own, _)| is_router(own)))
+        .map(|(_, found)| found)
         .next()
-        .map(|(_, namespace, speaker)| Found { namespace, speaker })
         .with_context(|| {
             let nodes = plan.nodes.iter().map(|n| n.name.as_str());
             let all: Vec<_> = nodes.chain(plan.tors.iter().map(|t| t.name.as_str())).collect();
@@ -50,6 +51,33 @@ pub fn find<'a>(plan: &'a Plan, name: &str) -> anyhow::Result<Found<'a>> {
                 pod.unwrap_or_default()
             )
         })
+}
+
+/// The name of the pod, node or router that has `address`.
+pub fn at(plan: &Plan, address: IpAddr) -> Option<String> {
+    let (pods, routers) = everything(plan);
+    let routers = routers.map(|(name, found)| (format!("node/{name}"), found));
+    let mut all = pods.map(|(name, found)| (name.to_owned(), found)).chain(routers);
+    all.find(|(_, found)| found.addresses.contains(&address)).map(|(name, _)| name)
+}
+
+/// All pods; all nodes and routers: each with its name.
+fn everything(
+    plan: &Plan,
+) -> (impl Iterator<Item = (&str, Found<'_>)>, impl Iterator<Item = (&str, Found<'_>)>) {
+    let pods = plan.pods().map(|(node, pod)| {
+        let (namespace, speaker) = (&*pod.namespace, &*node.name);
+        (&*pod.name, Found { namespace, speaker, addresses: pod.addresses.clone() })
+    });
+    let nodes = plan.nodes.iter().map(|node| {
+        let (namespace, speaker) = (&*node.namespace, &*node.name);
+        (&*node.name, Found { namespace, speaker, addresses: node.ips().collect() })
+    });
+    let tors = plan.tors.iter().map(|tor| {
+        let (namespace, speaker) = (&*tor.namespace, &*tor.name);
+        (&*tor.name, Found { namespace, speaker, addresses: tor.ips().collect() })
+    });
+    (pods, nodes.chain(tors))
 }
 
 /// Becomes `command` inside the node, pod or router `name`; needs a single thread. Returns

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use brindle_policy::model::{Pod, Policy};
-use brindle_policy::names::ChainName;
+use brindle_policy::names::{ChainName, Comment};
 use brindle_policy::ruleset::{Table, Target};
 use brindle_policy::{Direction, PolicyId};
 
@@ -110,7 +110,7 @@ fn of_policy(here: &Here<'_>, policy: &Policy, direction: Direction) -> Vec<Rule
     let held = here.installed.iter().filter_map(|held| held.chains.get(&chain));
     for installed in held.flatten() {
         let Some(rule) = &installed.rule else { continue };
-        let index = rule.comment.as_ref().and_then(|comment| comment.rule_index());
+        let index = rule.comment.as_ref().and_then(Comment::rule_index);
         // What logs stands before what decides, for the same packets.
         let decides = !matches!(rule.target, Target::Log { .. });
         if let Some(hits) = index.and_then(|index| hits.get_mut(index))

@@ -90,7 +90,7 @@ impl Runner<'_> {
                     } else {
                         decided.join(", ")
                     };
-                    let mut why = vec![format!("{got} as expected, but by {by}, not by {want}")];
+                    let mut why = vec![format!("decided by {by}, not by {want}")];
                     why.extend(self.why(from, to, class.service));
                     self.failures.push(failed(Some(class.service), Some(got), why));
                     break;
@@ -174,5 +174,5 @@ fn decider(verdict: &Verdict, asked: Asked, got: Outcome) -> Vec<String> {
     };
     let judged = directions.iter().map(|direction| verdict.of(*direction));
     let judged = judged.filter(|judgement| Outcome::of(judgement.is_allowed()) == got);
-    judged.flat_map(|judgement| judgement.policies()).map(PolicyId::to_string).collect()
+    judged.flat_map(verdict::Judgement::policies).map(PolicyId::to_string).collect()
 }

@@ -74,35 +74,41 @@ fn ranges(term: &PortTerm, to: Option<&Pod>) -> Vec<(u16, u16)> {
     }
 }
 
+/// Neighbouring ports of a protocol.
+struct Span {
+    protocol: Protocol,
+    low: u16,
+    high: u16,
+}
+
 /// Classes in words, neighbours as one: `80/tcp`, `8000-8080/tcp`, `udp`, `icmp`.
 pub(super) fn open<'c>(classes: impl Iterator<Item = &'c Class>) -> Vec<String> {
-    let mut merged: Vec<(Option<(Protocol, u16)>, Option<u16>)> = Vec::new();
+    let mut spans: Vec<Span> = Vec::new();
+    let mut has_icmp = false;
     for class in classes {
-        let first = match class.service {
-            Service::Port(protocol, Some(port)) => Some((protocol, port)),
-            Service::Port(protocol, None) => Some((protocol, 1)),
-            Service::Icmp => None,
+        let Service::Port(protocol, port) = class.service else {
+            has_icmp = true;
+            continue;
         };
-        if let (Some((protocol, port)), Some((Some((before, _)), Some(last)))) =
-            (first, merged.last_mut())
-            && *before == protocol
-            && last.checked_add(1) == Some(port)
-        {
-            *last = class.last.unwrap_or(u16::MAX);
-        } else {
-            merged.push((first, class.last));
+        let (low, high) = (port.unwrap_or(1), class.last.unwrap_or(u16::MAX));
+        match spans.last_mut() {
+            Some(before)
+                if before.protocol == protocol && before.high.checked_add(1) == Some(low) =>
+            {
+                before.high = high;
+            }
+            _ => spans.push(Span { protocol, low, high }),
         }
     }
-    let words = merged.into_iter().map(|(first, last)| {
-        let Some((protocol, low)) = first else { return "icmp".to_owned() };
+    let words = spans.into_iter().map(|Span { protocol, low, high }| {
         let protocol = protocol.to_string().to_lowercase();
-        match (low, last.unwrap_or(u16::MAX)) {
+        match (low, high) {
             (1, u16::MAX) => protocol,
             (low, high) if low == high => format!("{low}/{protocol}"),
             (low, high) => format!("{low}-{high}/{protocol}"),
         }
     });
-    words.collect()
+    words.chain(has_icmp.then(|| "icmp".to_owned())).collect()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use brindle_policy::{Direction, Family, PodKey, PolicyId, World};
 
 use super::{Here, Known, answer};
 use crate::cluster::{self, files};
-use crate::control::view::{CellVerdict, Explanation, Outcome};
+use crate::control::view::{CellVerdict, Explanation, Outcome, Policy, RuleHits};
 use crate::control::{Answer, Failure, FlowQuestion, PageRequest, PolicyQuery};
 use crate::enforce::EnforceStatus;
 use crate::flow::{Destination, End};
@@ -53,7 +53,8 @@ fn installed(world: &World, node: &str) -> Installed {
         installed.hooks.push(InstalledHook { hook, position: 1, before, packets, bytes });
     }
     for (name, set) in ruleset.sets {
-        installed.sets.insert(name, InstalledSet { members: Some(set.members) });
+        let kind = Some(set.members.kind());
+        installed.sets.insert(name, InstalledSet { kind, members: Some(set.members) });
     }
     installed
 }
@@ -238,7 +239,7 @@ fn hits_are_counted_by_rule_of_the_policy() {
     for rule in held.chains.values_mut().flatten() {
         (rule.packets, rule.bytes) = (0, 0);
     }
-    assert!(hits(held).iter().all(super::super::control::view::RuleHits::is_unused));
+    assert!(hits(held).iter().all(RuleHits::is_unused));
 }
 
 #[test]
@@ -250,7 +251,7 @@ fn policies_come_in_pages_and_none_twice() {
     loop {
         let query = PolicyQuery::List(None, page.clone());
         let Ok(Answer::Policies(found)) = answer(&known, &query) else { panic!("no policies") };
-        names.extend(found.items.iter().map(|policy| policy.full_name()));
+        names.extend(found.items.iter().map(Policy::full_name));
         assert!(names.len() <= 2, "{names:?}");
         match found.next {
             Some(next) => page.after = Some(next),

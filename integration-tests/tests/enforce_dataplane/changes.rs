@@ -78,10 +78,10 @@ fn a_change_of_one_chain_leaves_the_counters_of_the_others() {
             let of_pod = chains.find(|name| name.as_str().starts_with("BRN-I-"));
             let of_pod = of_pod.expect("there is one").clone();
             // What counts packets can also be told what it has counted.
-            let rule_3 = format!("-R {of_pod} 3 -c 7 420 -m comment --comment brindle:deny -j DROP");
+            let rule_3 =
+                format!("-R {of_pod} 3 -c 7 420 -m comment --comment brindle:deny -j DROP");
             host.iptables("ip", &rule_3);
-            let changed =
-                add_policy(&mut want, "db", vec![rule(vec![], Target::Accept, "rule/0")]);
+            let changed = add_policy(&mut want, "db", vec![rule(vec![], Target::Accept, "rule/0")]);
             let plan = drift(&dataplane, &want).await;
             assert_eq!(plan.chains[&Table::Filter].keys().collect::<Vec<_>>(), [&changed]);
             dataplane.apply(&plan).await.expect("it can be written");
@@ -128,14 +128,18 @@ fn sets_of_ten_thousand_members_come_change_and_go() {
 fn sets_that_are_there_in_another_form_are_brought_to_what_is_wanted() {
     let family = Family::V4;
     let (set, stand_in) = (set_name('s', family), set_name('s', family).stand_in());
-    let with = |kind: &str, member: &str| format!("ipset create {set} {kind}; ipset add {set} {member}");
+    let with =
+        |kind: &str, member: &str| format!("ipset create {set} {kind}; ipset add {set} {member}");
     each_host("sets in the way", |host| {
         for (what, script) in [
             ("with other members", with("hash:ip", "9.9.9.9")),
             ("of another type", with("hash:net", "9.9.9.0/24")),
             ("of the other family", with("hash:ip family inet6", "fd00::1")),
             ("too small", with("hash:ip maxelem 1", "9.9.9.9")),
-            ("and a stand-in", format!("ipset create {set} hash:ip; ipset create {stand_in} hash:net")),
+            (
+                "and a stand-in",
+                format!("ipset create {set} hash:ip; ipset create {stand_in} hash:net"),
+            ),
         ] {
             host.run(async || {
                 let mut dataplane = host.detect().await;
@@ -184,7 +188,8 @@ fn many(family: Family, count: usize) -> Ruleset {
     let peers = Match::InSet { side: Side::Source, set: set_name('s', family), negated: false };
     let ports = Match::Ports(Side::Destination, Protocol::Tcp, vec![(80, 90)]);
     for number in 0..count {
-        let rule = |n| rule(vec![peers.clone(), ports.clone()], Target::Accept, &format!("rule/{n}"));
+        let rule =
+            |n| rule(vec![peers.clone(), ports.clone()], Target::Accept, &format!("rule/{n}"));
         add_policy(&mut want, &format!("p{number}"), (0..3).map(rule).collect());
     }
     want

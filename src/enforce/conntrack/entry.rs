@@ -135,3 +135,57 @@ fn address(octets: &[u8]) -> Option<IpAddr> {
 fn port(octets: &[u8]) -> Option<u16> {
     octets.try_into().map(u16::from_be_bytes).ok()
 }
+
+#[cfg(test)]
+impl Entry {
+    /// One that no kernel told.
+    pub(crate) fn new(original: Tuple, reply: Tuple, master: Option<Tuple>) -> Self {
+        Self { original, reply, master, name: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+        let attribute = DefaultNla::new(kind, value.to_vec());
+        let mut octets = vec![0; attribute.buffer_len()];
+        attribute.emit(&mut octets);
+        octets
+    }
+
+    fn tuple(kind: u16, addresses: [[u8; 4]; 2], ports: [u16; 2]) -> Vec<u8> {
+        let [source, destination] = addresses;
+        let addresses = [attribute(1, &source), attribute(2, &destination)].concat();
+        let [source, destination] = ports.map(u16::to_be_bytes);
+        let protocol =
+            [attribute(1, &[6]), attribute(2, &source), attribute(3, &destination)].concat();
+        let nested = |kind, value: &[u8]| attribute(kind | NLA_F_NESTED, value);
+        nested(kind, &[nested(1, &addresses), nested(2, &protocol)].concat())
+    }
+
+    #[test]
+    fn an_entry_is_read_with_what_names_it() {
+        let (pod, service, web) = ([10, 1, 0, 1], [10, 96, 0, 1], [10, 1, 0, 2]);
+        let original = tuple(TUPLE_ORIGINAL, [pod, service], [4000, 443]);
+        let reply = tuple(TUPLE_REPLY, [web, pod], [80, 4000]);
+        let id = attribute(ID, &[1, 2, 3, 4]);
+        let status = attribute(3, &[0, 0, 1, 0x8e]);
+        let all = [&original[..], &reply, &status, &id].concat();
+        let entry = Entry::read(&all).expect("it is whole");
+        let flow = entry.flow();
+        assert_eq!((flow.source, flow.destination), (pod.into(), web.into()));
+        assert_eq!((flow.source_port, flow.destination_port), (Some(4000), Some(80)));
+        assert_eq!((flow.protocol, entry.master), (6, None));
+        assert_eq!(entry.name, [original.clone(), id].concat());
+        let master = tuple(TUPLE_MASTER, [pod, web], [4001, 21]);
+        let related = Entry::read(&[&all[..], &master].concat()).expect("it is whole");
+        assert_eq!(related.master.and_then(|master| master.destination_port), Some(21));
+        // What is not whole is none, and nothing breaks.
+        assert_eq!(Entry::read(&original), None);
+        for length in 0..original.len() + reply.len() - 1 {
+            let _ = Entry::read(&all[..length]);
+        }
+    }
+}

@@ -234,8 +234,12 @@ pub(super) async fn choose(
     match (&installed.nft, &installed.legacy) {
         (Ok(_), Ok(_)) => {
             let [nft, legacy] = [Backend::Nft, Backend::Legacy].map(&tables);
-            let (nft, legacy) = (Evidence::gather(&nft).await?, Evidence::gather(&legacy).await?);
-            Ok(decide(nft, legacy, installed.default))
+            match (Evidence::gather(&nft).await, Evidence::gather(&legacy).await) {
+                (Ok(nft), Ok(legacy)) => Ok(decide(nft, legacy, installed.default)),
+                (Ok(_), Err(_)) => Ok((Backend::Nft, "the kernel has not got the other")),
+                (Err(_), Ok(_)) => Ok((Backend::Legacy, "the kernel has not got the other")),
+                (Err(error), Err(_)) => Err(error.into()),
+            }
         }
         (Ok(_), Err(_)) => Ok((Backend::Nft, "the other is not installed")),
         (Err(_), Ok(_)) => Ok((Backend::Legacy, "the other is not installed")),

@@ -1,8 +1,9 @@
 //! Keeps our jumps first in the kernel's own chains.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::error::Error;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use brindle_policy::Family;
@@ -29,6 +30,19 @@ pub(super) enum Placed {
     First,
     /// This foreign rule is before it and stays there for now.
     Behind(String),
+}
+
+/// The same text for as long as the process lives, as the iptables crate wants it. Texts that
+/// were asked for before cost nothing.
+pub(super) fn for_ever(text: &str) -> &'static str {
+    static KNOWN: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(same) = known.get(text) {
+        return same;
+    }
+    let text: &'static str = text.to_owned().leak();
+    known.insert(text);
+    text
 }
 
 /// Places jumps. What one run of `iptables` does cannot be cut short, so it has a thread of

@@ -10,6 +10,7 @@
 //! are done only if nothing is open then that should be closed.
 
 mod backend;
+mod chains;
 mod command;
 mod figures;
 mod hooks;
@@ -24,13 +25,11 @@ mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use brindle_policy::names::{ChainName, SetName};
 use brindle_policy::readback::{self, Installed};
-use brindle_policy::render;
-use brindle_policy::ruleset::{ChainOp, Plan, Purpose, SetOp, Table};
+use brindle_policy::ruleset::{Plan, Purpose, SetOp, Table};
 use brindle_policy::{Family, Ruleset};
 
 use super::{Backend, BackendChoice};
@@ -192,9 +191,7 @@ impl Dataplane {
         };
         let (tables, elsewhere) = (tables(backend), tables(other));
         let commands = tables.iter().map(|(family, iptables)| {
-            // Once in the life of a process, for each family.
-            let path = iptables.programs.command.to_string_lossy().into_owned();
-            (*family, &*path.leak())
+            (*family, hooks::for_ever(&iptables.programs.command.to_string_lossy()))
         });
         let dataplane = Self {
             backend,
@@ -274,9 +271,13 @@ impl Dataplane {
         applied.broken_sets = filled.broken;
         applied.is_astray = filled.is_astray;
         for (table, ops) in &plan.chains {
-            let broken = write(iptables, *table, ops).await;
+            let written = chains::write(iptables, *table, ops).await;
             let failed = |error| ApplyError::Chains { family, table: *table, error };
-            applied.broken_chains.extend(broken.map_err(failed)?);
+            let written = written.map_err(failed)?;
+            applied.broken_chains.extend(written.broken);
+            applied.warnings.extend(written.kept.iter().map(|chain| {
+                format!("a rule of another program uses {chain} in the {family} {table} table; it is left there, empty")
+            }));
         }
         for hook in &plan.hook {
             match self.hooks.place(family, hook).await.map_err(ApplyError::Hook)? {
@@ -389,37 +390,6 @@ fn tables(programs: &Programs, backend: Backend, runner: &Runner) -> BTreeMap<Fa
         (*family, Iptables { family: *family, programs, runner })
     };
     found.iter().map(iptables).collect()
-}
-
-/// Writes the chains of one table. If the kernel refuses some of them, they are written again
-/// with what closes in their place; those are returned.
-async fn write(
-    iptables: &Iptables,
-    table: Table,
-    ops: &BTreeMap<ChainName, ChainOp>,
-) -> Result<Vec<BrokenChain>, CommandError> {
-    let mut plan = Plan::new(iptables.family);
-    plan.chains.insert(table, ops.clone());
-    let Some(text) = render::tables(&plan).remove(&table) else { return Ok(Vec::new()) };
-    let Err(refused) = iptables.restore(&text).await else { return Ok(Vec::new()) };
-    if !refused.error.is_about_content() {
-        return Err(refused.error);
-    }
-    let broken = trial::broken(iptables, table, ops, &refused, &text).await?;
-    if broken.is_empty() {
-        return Err(refused.error);
-    }
-    let mut ops = ops.clone();
-    for bad in &broken {
-        let Some(ChainOp::Write(chain)) = ops.get(&bad.chain) else { continue };
-        let Some(closed) = trial::closed(chain) else { return Err(refused.error) };
-        ops.insert(bad.chain.clone(), ChainOp::Write(Arc::new(closed)));
-    }
-    plan.chains.insert(table, ops);
-    for text in render::tables(&plan).values() {
-        iptables.restore(text).await.map_err(|refused| refused.error)?;
-    }
-    Ok(broken)
 }
 
 fn set_of(op: &SetOp) -> &SetName {

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use brindle_policy::compile::{self, Compiler, DenyLog};
 use brindle_policy::readback::Installed;
 use brindle_policy::ruleset::Plan;
-use brindle_policy::{Family, Ruleset, World};
+use brindle_policy::{Family, PodKey, Ruleset, World};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
@@ -330,7 +330,11 @@ impl Enforcer {
     fn publish(&mut self) {
         self.look_at_watch();
         let writing = self.writing.as_ref().map(|writing| &writing.round);
-        self.roster.tell(&mut self.status, writing, self.tenants.held());
+        let node = Some(&*self.settings.node);
+        let is_here =
+            |key: &&PodKey| self.world.pod(key).is_some_and(|p| p.node.as_deref() == node);
+        let held = self.tenants.held().filter(is_here);
+        self.roster.tell(&mut self.status, writing, held);
         self.status.programs = self.figures.read();
         self.status.sizes = self.compilers.values().map(|c| sizes(c.ruleset())).collect();
         if **self.published.load() != self.status {

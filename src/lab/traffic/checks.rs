@@ -14,6 +14,7 @@ use anyhow::Context;
 use serde::Serialize;
 use socket2::{Domain, Socket, Type};
 
+use super::super::exec;
 use super::super::netns;
 use super::super::plan::Plan;
 use super::super::state::Lab;
@@ -103,10 +104,8 @@ pub fn is_as_expected(check: &Check, seen: &Seen) -> bool {
 
 /// The namespace that has `address`: a pod's, node's or router's.
 pub fn owner(plan: &Plan, address: IpAddr) -> Option<&str> {
-    let pods = plan.pods().flat_map(|(_, p)| p.addresses.iter().map(|a| (*a, &*p.namespace)));
-    let nodes = plan.nodes.iter().flat_map(|n| n.ips().map(|a| (a, &*n.namespace)));
-    let tors = plan.tors.iter().flat_map(|t| t.ips().map(|a| (a, &*t.namespace)));
-    pods.chain(nodes).chain(tors).find(|(own, _)| *own == address).map(|(_, name)| name)
+    let name = exec::at(plan, address)?;
+    exec::find(plan, &name).ok().map(|found| found.namespace)
 }
 
 /// Puts a listener wherever a check needs one and none is there.
@@ -183,8 +182,8 @@ fn probe_all(plan: &Plan, checks: &[Check], open: &[usize]) -> anyhow::Result<Ve
         let mut done = Vec::new();
         while let Some(&index) = open.get(next.fetch_add(1, Ordering::Relaxed)) {
             let check = &checks[index];
-            let namespace = super::super::exec::find(plan, &check.from)?.namespace;
-            let result = netns::within(namespace, || Ok(send(index, check)))?;
+            let namespace = exec::find(plan, &check.from)?.namespace;
+            let result = netns::within(namespace, || Ok(send(check)))?;
             done.push((index, seen(result)));
         }
         Ok(done)
@@ -199,7 +198,15 @@ fn probe_all(plan: &Plan, checks: &[Check], open: &[usize]) -> anyhow::Result<Ve
     })
 }
 
-fn send(number: usize, check: &Check) -> io::Result<()> {
+/// A number that no earlier echo request has had for long: one with the number of an earlier
+/// one belongs to its connection, which goes on whatever policies say now.
+fn fresh_number() -> usize {
+    static LAST: AtomicUsize = AtomicUsize::new(0);
+    let begin = std::process::id() as usize * 997;
+    begin + LAST.fetch_add(1, Ordering::Relaxed)
+}
+
+fn send(check: &Check) -> io::Result<()> {
     match check.probe {
         Probe::Tcp(port) => {
             let at = SocketAddr::new(check.to, port);
@@ -216,10 +223,10 @@ fn send(number: usize, check: &Check) -> io::Result<()> {
             let socket = UdpSocket::bind(SocketAddr::new(any, 0))?;
             socket.connect(SocketAddr::new(check.to, port))?;
             socket.set_read_timeout(Some(PATIENCE))?;
-            socket.send(&number.to_be_bytes())?;
+            socket.send(b"there?")?;
             socket.recv(&mut [0; 64]).map(drop)
         }
-        Probe::Icmp => icmp::echo(check.to, number).map(drop),
+        Probe::Icmp => icmp::echo(check.to, fresh_number()).map(drop),
     }
 }
 

@@ -18,6 +18,7 @@ use super::state::Lab;
 
 pub mod capture;
 pub mod checks;
+pub mod expect;
 pub mod icmp;
 pub mod probe;
 pub mod reason;
