@@ -73,7 +73,7 @@ fn changes(size: Size) -> Vec<(&'static str, [Change; 2])> {
     bumped.labels.insert("app.kubernetes.io/version".into(), "2.0".into());
     let mut new = pod.clone();
     new.key.name = "app0-new".into();
-    new.addresses = vec![[10, 99, 0, 1].into(), "fd00::99:1".parse().expect("an address")];
+    new.addresses = cluster::addresses(POD % size.crowds(), CROWD);
     let gone = Change::PodDeleted(new.key.clone());
 
     let policy = size.policy(POLICY);
@@ -81,8 +81,10 @@ fn changes(size: Size) -> Vec<(&'static str, [Change; 2])> {
     let home = policy.id.namespace.clone().expect("it is in one");
     governs_others.subject = Arc::new(cluster::here(&home, own("app.kubernetes.io/name", "app9")));
     let with_port = edited(&policy, 9090, None);
-    let everywhere = endpoints(own("app.kubernetes.io/name", "app9"));
-    let with_peer = edited(&policy, 8080, Some(&everywhere));
+    let few = endpoints(own("app.kubernetes.io/instance", "app9-2"));
+    let with_few = edited(&policy, 8080, Some(&few));
+    let tenth = endpoints(own("app.kubernetes.io/name", "app9"));
+    let with_tenth = edited(&policy, 8080, Some(&tenth));
     let space = namespace(POD / CROWD);
     let mut moved = space.clone();
     moved.labels.insert("team".into(), "nobody".into());
@@ -95,7 +97,8 @@ fn changes(size: Size) -> Vec<(&'static str, [Change; 2])> {
         ("a pod comes or goes", [Change::PodApplied(Arc::new(new)), gone]),
         ("a policy's port", policies(with_port)),
         ("a policy's subject", policies(governs_others)),
-        ("a policy's peer in all namespaces", policies(with_peer)),
+        ("ten peers, looked for in all namespaces", policies(with_few)),
+        ("a tenth of all pods as peers", policies(with_tenth)),
         ("a namespace's label", [moved, space].map(|n| Change::NamespaceApplied(Arc::new(n)))),
     ]
 }

@@ -9,7 +9,8 @@ mod worlds;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use brindle_policy::verdict::{Flow, Reason, verdict};
+use brindle_policy::names::Comment;
+use brindle_policy::verdict::{Flow, Reason, Verdict, verdict};
 use brindle_policy::{Direction, Family, render};
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use walk::Cluster;
@@ -52,6 +53,12 @@ fn agrees(case: &Case, seen: &mut Seen) -> Result<(), TestCaseError> {
             let texts: String = texts.map(render::ruleset).map(|t| t.rules + &t.sets).collect();
             return Err(TestCaseError::fail(said + &texts));
         }
+        let (want, is) = (deciding(&verdict), cluster.deciding(&journey, flow));
+        if want != is {
+            let said = format!("{flow}: {want:?} by the verdict, {is:?} by the chains");
+            return Err(TestCaseError::fail(said));
+        }
+        note(seen, format!("{} rules decided", want.len()));
         note(seen, Family::of(flow.source).to_string());
         note(seen, format!("protocol {}", flow.protocol));
         note(seen, format!("{} nodes", journey.stages.len()));
@@ -65,6 +72,21 @@ fn agrees(case: &Case, seen: &mut Seen) -> Result<(), TestCaseError> {
         }
     }
     Ok(())
+}
+
+/// The rules that decided, as their comments in the kernel say: of egress, then, if that
+/// allows, of ingress.
+fn deciding(verdict: &Verdict) -> Vec<Comment> {
+    let mut comments = Vec::new();
+    for judgement in [&verdict.egress, &verdict.ingress] {
+        if let Reason::Rule { policy, index, .. } = &judgement.reason {
+            comments.push(Comment::policy_rule(policy, *index));
+        }
+        if !judgement.is_allowed() {
+            break;
+        }
+    }
+    comments
 }
 
 fn is_hairpin(flow: &Flow) -> bool {
@@ -92,15 +114,18 @@ fn compiled_chains_do_what_the_verdict_says() {
         ("protocol 17", 10_000),
         ("protocol 132", 1_000),
         ("to itself", 1_000),
+        ("0 rules decided", 20_000),
+        ("1 rules decided", 6_000),
+        ("2 rules decided", 1_000),
         ("ingress allowed: rule", 2_000),
-        ("ingress denied: rule", 200),
+        ("ingress denied: rule", 100),
         ("ingress denied: no rule", 2_000),
         ("ingress allowed: not governed", 2_000),
         ("ingress allowed: own node", 200),
         ("ingress denied: unknown address", 200),
         ("ingress allowed: profile", 100),
         ("egress allowed: rule", 2_000),
-        ("egress denied: rule", 200),
+        ("egress denied: rule", 100),
         ("egress denied: no rule", 2_000),
         ("egress allowed: not governed", 2_000),
         ("egress denied: unknown address", 200),

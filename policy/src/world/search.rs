@@ -79,9 +79,27 @@ impl World {
         number
     }
 
-    /// The endpoints for which `expr` holds, each once: tries those of the namespaces where it
-    /// may hold, or those with the labels that it asks for if they are fewer.
+    /// The endpoints for which `expr` holds, each once.
     pub(super) fn search(&self, expr: &Expr) -> Vec<PodNumber> {
+        match expr {
+            // Each part may be best looked for in its own way.
+            Expr::Or(parts) => {
+                let found: BTreeSet<_> = parts.iter().flat_map(|part| self.search(part)).collect();
+                found.into_iter().collect()
+            }
+            Expr::All
+            | Expr::Nothing
+            | Expr::InNamespace(_)
+            | Expr::Has(_)
+            | Expr::In(..)
+            | Expr::Not(_)
+            | Expr::And(_) => self.search_part(expr),
+        }
+    }
+
+    /// Tries the endpoints of the namespaces where `expr` may hold, or those with the labels
+    /// that it asks for if they are fewer.
+    fn search_part(&self, expr: &Expr) -> Vec<PodNumber> {
         let within: Vec<&NamespaceEntry> = match expr.namespaces() {
             Some(names) => names.into_iter().filter_map(|name| self.namespaces.get(name)).collect(),
             None => self.namespaces.values().collect(),

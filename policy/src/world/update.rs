@@ -84,6 +84,8 @@ impl World {
             let labels = &self.namespaces[&key.namespace].namespace.labels;
             self.expressions.holding(pod, labels)
         });
+        // What no longer holds goes with the addresses that were owned, what holds newly comes
+        // with those that are; between the two, addresses move with what holds all along.
         let owned = self.owned_by(number);
         for expr in former.iter().filter(|expr| holding.binary_search(expr).is_err()) {
             self.lose(number, *expr, &owned);
@@ -100,8 +102,8 @@ impl World {
             self.gain(number, *expr, &owned);
         }
 
-        let place = |pod: &Pod| (pod.node.clone(), pod.addresses.clone());
-        if was.map(place) != is.map(place) {
+        let has_moved = was.map(|pod| &pod.node) != is.map(|pod| &pod.node);
+        if has_moved || was.map(|pod| &pod.addresses) != is.map(|pod| &pod.addresses) {
             self.touched.endpoints.insert(key.clone());
         }
         if after.is_none() {
@@ -132,11 +134,10 @@ impl World {
         self.pods.remove(number);
     }
 
-    /// Settles whom the addresses of an endpoint belong to that was and is now. Of what it
-    /// holds for, only what held before and still does is known of it at this point.
+    /// Settles whom the addresses belong to that an endpoint had or has. Only expressions that
+    /// held for it before and still do are known of it at this point.
     fn move_addresses(&mut self, number: PodNumber, was: Option<&Pod>, is: Option<&Pod>) {
-        let ports = |pod: Option<&Pod>| pod.map(|pod| pod.ports.clone()).unwrap_or_default();
-        let has_other_ports = ports(was) != ports(is);
+        let has_other_ports = was.map(|pod| &pod.ports) != is.map(|pod| &pod.ports);
         let both = [was, is].into_iter().flatten();
         for address in distinct(both.flat_map(|pod| pod.addresses.iter().copied())) {
             let former = self.addresses.owner(address);

@@ -76,7 +76,7 @@ impl Size {
             node: Some(node_name(node)),
             host_network: false,
             finished: false,
-            addresses: vec![four(node, place), six(node, place)],
+            addresses: addresses(node, place),
             ports: [("http", 8080), ("metrics", 9000)].map(named).into(),
             created: "2026-01-01T00:00:00Z".into(),
             service_account: "default".into(),
@@ -199,6 +199,11 @@ fn block(cidr: &str, except: &str) -> IpBlock {
 
 fn named((name, number): (&str, u16)) -> NamedPort {
     NamedPort { name: name.into(), protocol: Protocol::Tcp, number }
+}
+
+/// The addresses that a node has for the pod at a place, counted from zero.
+pub(crate) fn addresses(node: usize, place: usize) -> Vec<IpAddr> {
+    vec![four(node, place), six(node, place)]
 }
 
 fn four(node: usize, place: usize) -> IpAddr {

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use brindle_policy::compile::{Settings, compile};
-use brindle_policy::names::{ChainName, Fixed};
+use brindle_policy::names::{ChainName, Comment, Fixed};
+use brindle_policy::ruleset::{Table, Target};
 use brindle_policy::verdict::Flow;
 use brindle_policy::walk::{End, Packet, State, Walk, walk};
 use brindle_policy::{Family, Ruleset, World};
@@ -91,6 +92,30 @@ impl<'w> Cluster<'w> {
             }
         }
         journey
+    }
+
+    /// The comments of the rules of policies that decided on a journey, one for each
+    /// direction that such a rule decided.
+    #[allow(dead_code, reason = "not every test asks who decided")]
+    pub(crate) fn deciding(&self, journey: &Journey, flow: &Flow) -> Vec<Comment> {
+        let mut comments = Vec::new();
+        for (node, _, walked) in &journey.stages {
+            let ruleset = self.ruleset(node, Family::of(flow.source));
+            for step in &walked.trail {
+                let chain = &ruleset.chains[&(Table::Filter, step.chain.clone())];
+                let rule = &chain.rules[step.index];
+                let decides = match &rule.target {
+                    Target::Accept | Target::Drop => true,
+                    Target::Goto(to) => *to == ChainName::fixed(Fixed::Sent),
+                    Target::Return | Target::Jump(_) | Target::Log { .. } | Target::Masquerade => {
+                        false
+                    }
+                };
+                let of_policy = |comment: &&Comment| comment.rule_index().is_some();
+                comments.extend(rule.comment.iter().filter(of_policy).filter(|_| decides).cloned());
+            }
+        }
+        comments
     }
 
     fn is_of_node(&self, node: &str, address: IpAddr) -> bool {

@@ -100,17 +100,17 @@ impl Case {
     }
 }
 
-/// A world with up to ten pods and six policies, and `flows` flows.
+/// A world with up to a dozen pods and eight policies, and `flows` flows.
 pub(crate) fn case(flows: usize) -> impl Strategy<Value = Case> {
     let named = |index: usize| format!("p{index}");
-    let pods = vec(pod(), 1..10).prop_map(move |pods| {
+    let pods = vec(pod(), 2..14).prop_map(move |pods| {
         let with_name = |(index, mut pod): (usize, Pod)| {
             pod.key.name = named(index).into();
             pod
         };
         pods.into_iter().enumerate().map(with_name).collect::<Vec<_>>()
     });
-    let policies = vec(prop_oneof![3 => kubernetes_policy(), 1 => any_policy()], 0..6);
+    let policies = vec(prop_oneof![3 => kubernetes_policy(), 1 => any_policy()], 0..9);
     (labels_of_namespaces(), nodes(), pods, policies, vec(raw_flow(), flows), any::<Index>())
         .prop_map(|(namespaces, nodes, pods, policies, flows, turn)| {
             let flows = flows.into_iter().map(|raw| raw.flow(&pods)).collect();
@@ -291,7 +291,7 @@ fn port_terms() -> impl Strategy<Value = Vec<PortTerm>> {
         move |first: u16| PortTerm { protocol, port: PortMatch::Range(first * 2, first * 2) }
     };
     prop_oneof![
-        8 => vec(port_term(), 0..4),
+        8 => vec(port_term(), 1..5), 1 => Just(Vec::new()),
         // More than one rule of the kernel takes.
         1 => (20..45u16).prop_map(move |last| (0..last).map(apart(Protocol::Tcp)).collect()),
     ]
@@ -303,8 +303,9 @@ fn kubernetes_rule(home: Arc<str>, direction: Direction) -> impl Strategy<Value 
         Direction::Ingress => Side::Source,
         Direction::Egress => Side::Destination,
     };
-    let peer = vec(peer_term(home), 0..4);
-    let (peer, ports) = (proptest::option::weighted(0.8, peer), proptest::option::of(port_terms()));
+    let peer = prop_oneof![1 => Just(Vec::new()), 9 => vec(peer_term(home), 1..5)];
+    let peer = proptest::option::weighted(0.7, peer);
+    let ports = proptest::option::weighted(0.4, port_terms());
     (peer, ports).prop_map(move |(peer, ports)| {
         let peer = peer.map(|any_of| Criterion::Peer { side, any_of, negated: false });
         let ports = ports.map(|any_of| Criterion::Ports { side: Side::Destination, any_of });
@@ -334,7 +335,7 @@ fn kubernetes_policy() -> impl Strategy<Value = Policy> {
     select(&NAMESPACES[..]).prop_flat_map(|home| {
         let home: Arc<str> = home.into();
         let rules = |direction| {
-            proptest::option::weighted(0.6, vec(kubernetes_rule(home.clone(), direction), 0..3))
+            proptest::option::weighted(0.6, vec(kubernetes_rule(home.clone(), direction), 0..4))
         };
         let (ingress, egress) = (rules(Direction::Ingress), rules(Direction::Egress));
         (own(), ingress, egress).prop_map(move |(subject, ingress, egress)| Policy {
@@ -383,8 +384,8 @@ struct RawFlow {
 }
 
 fn raw_flow() -> impl Strategy<Value = RawFlow> {
-    let end = || (any::<Index>(), prop::bool::weighted(0.75));
-    let protocol = select(vec![6u8, 6, 6, 17, 17, 132, 1, 47]);
+    let end = || (any::<Index>(), prop::bool::weighted(0.85));
+    let protocol = select(vec![6u8, 6, 6, 6, 17, 17, 17, 132, 1, 47]);
     let port = || prop_oneof![6 => select(&NUMBERS[..]), 1 => any::<u16>()];
     ([end(), end()], any::<bool>(), protocol, [port(), port()])
         .prop_map(|(ends, is_v6, protocol, ports)| RawFlow { ends, is_v6, protocol, ports })
