@@ -324,7 +324,7 @@ fn a_folder_or_a_file_can_be_read_just_once() {
     assert_eq!(changes.len(), 4, "{changes:?}");
     assert_eq!(changes[2..], ["+NetworkPolicy shop/deny 0 problems", "in sync"]);
     let twice =
-        "b.yaml:5: document 2: NetworkPolicy/shop/deny: is in b.yaml:1 already, which counts";
+        "b.yaml:6: document 2: NetworkPolicy/shop/deny: is in b.yaml:1 already, which counts";
     assert_eq!(problems, [twice]);
     let (changes, problems) = read(&file("c.txt"));
     assert_eq!(changes, ["+NetworkPolicy shop/other 0 problems", "in sync"]);
