@@ -135,7 +135,9 @@ fn a_change_writes_only_what_it_touches() {
         let mut cost = Cost::of(&compiler.update(&world, &touched));
         let dispatch = cost.take_dispatch();
         let has_moved = cost.members == 3;
-        assert!(if has_moved { (2..=8).contains(&dispatch) } else { dispatch == 0 }, "{what}");
+        // Those of blocks that are divided elsewhere now, both ways.
+        let range = if has_moved { 2..=32 } else { 0..=0 };
+        assert!(range.contains(&dispatch), "{what}: {dispatch} chains of the dispatch");
         assert_eq!(cost, want, "{what}");
     }
 }
