@@ -205,6 +205,8 @@ fn a_monitor_notices_what_is_spoilt_and_names_who_did_it() {
         let (is_ready, done) = (AtomicBool::new(false), AtomicBool::new(false));
         let told = Told::default();
         std::thread::scope(|scope| {
+            // Also by a panic, which waits for the guard.
+            let end = End(&done);
             let guard =
                 scope.spawn(|| host.run(async || guard(host, &is_ready, &done, &told).await));
             until("the guard is ready", SOON, || {
