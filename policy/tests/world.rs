@@ -1,6 +1,8 @@
 //! The world, kept up to date by changes, against the same objects looked at from scratch; and
 //! that what it says has changed is what has changed.
 
+#[path = "support/cluster.rs"]
+mod cluster;
 #[path = "world/oracle.rs"]
 mod oracle;
 #[path = "world/random.rs"]
@@ -9,8 +11,10 @@ mod random;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
+use brindle_policy::selector::{Expr, Key, Scope};
 use brindle_policy::world::{Delta, Touched};
 use brindle_policy::{Change, World};
+use cluster::{Size, here, namespace_label, own};
 use oracle::{Facts, Objects, assert_agrees};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -58,6 +62,32 @@ fn assert_tells(was: &Facts, is: &Facts, touched: &Touched, exactly: bool) {
         assert!(touched.endpoints.is_superset(&endpoints), "{endpoints:?} in {touched:?}");
         assert!(touched.policies.is_superset(&policies), "{policies:?} in {touched:?}");
         assert!(touched.nodes || was.nodes == is.nodes);
+    }
+}
+
+#[test]
+fn members_are_found_whichever_way_is_shorter() {
+    const NAME: &str = "app.kubernetes.io/name";
+    let world = Size { pods: 500, policies: 0 }.world();
+    let key = |name: &str| Key { scope: Scope::Own, name: name.into() };
+    let apps = (0..7).map(|number| format!("app{number}").into()).collect();
+    let home = "space-1".into();
+    for expr in [
+        Expr::All,
+        Expr::Has(key(NAME)),
+        own(NAME, "app3"),
+        own(NAME, "nobody"),
+        here(&home, own(NAME, "app3")),
+        here(&home, Expr::not(own(NAME, "app3"))),
+        Expr::and([own("layer", "front"), own(NAME, "app3")]),
+        Expr::and([namespace_label("team", "team1"), own(NAME, "app3")]),
+        Expr::or([own(NAME, "app3"), here(&home, own("layer", "data"))]),
+        Expr::or([own(NAME, "app3"), Expr::InNamespace(home.clone())]),
+        // Most endpoints have one of the labels, and many have both.
+        Expr::or([Expr::is_in(key(NAME), apps), own("layer", "front")]),
+    ] {
+        let want = world.pods().filter(|pod| pod.is_endpoint() && world.matches(&expr, pod));
+        assert!(world.members(&expr).eq(want), "{expr}");
     }
 }
 

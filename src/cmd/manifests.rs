@@ -58,7 +58,13 @@ impl Manifests {
         };
         let known = Known { world: &read.world, here: None };
         match policies::answer(&known, query) {
-            Ok(Answer::Findings(findings)) => {
+            Ok(Answer::Findings(mut findings)) => {
+                // Those of a policy's object are told with file and line already.
+                findings.retain(|found| {
+                    let is_same =
+                        |told: &Finding| told.field == found.field && told.message == found.message;
+                    !read.problems.iter().any(is_same)
+                });
                 read.problems.extend(findings);
                 ask::show(show, &Answer::Findings(read.problems), nothing, judge)
             }
@@ -120,8 +126,9 @@ fn finding(path: &Path, problem: files::FileProblem) -> Finding {
     Finding {
         object: format!("{}{line}{object}", file.display()),
         level: Level::Error,
-        check: "invalid".to_owned(),
+        check: "not-understood".to_owned(),
         field: problem.field.unwrap_or_default(),
         message: problem.message,
+        fix: "correct the file".to_owned(),
     }
 }

@@ -12,7 +12,11 @@ use serde::Deserialize;
 use super::netns;
 use super::process::{Condition, ProcessId};
 use super::state::Lab;
+use crate::control::client::Client;
+use crate::control::{Answer, Query};
 
+/// How long an agent may take to say how it is.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// How often to look.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -32,6 +36,8 @@ pub struct Progress {
     pub want: usize,
     /// Who lacks what; empty when all are there.
     pub lacking: Vec<Lacking>,
+    /// Nodes that are to enforce policies and whose kernels do not have all of them yet.
+    pub closed: Vec<String>,
 }
 
 impl Progress {
@@ -61,7 +67,21 @@ pub fn look(lab: &Lab) -> anyhow::Result<Progress> {
             progress.lacking.push(Lacking { name: name.clone(), prefixes });
         }
     }
+    if lab.state.options.policy.is_some() {
+        let closed = plan.nodes.iter().filter(|node| !enforces(lab, &node.name));
+        progress.closed = closed.map(|node| node.name.clone()).collect();
+    }
     Ok(progress)
+}
+
+/// Whether the agent of node `name` says that all policies are in its kernel.
+fn enforces(lab: &Lab, name: &str) -> bool {
+    let client = Client::new(lab.socket(name), ANSWER_LIMIT);
+    // an agent that does not answer yet is asked again
+    match client.ask_blocking(&Query::Status) {
+        Ok(Answer::Status(status)) => status.policy.is_some_and(|policy| policy.ready),
+        _ => false,
+    }
 }
 
 /// As far as `ip -j route` is of interest.
@@ -128,7 +148,7 @@ pub fn wait(
         if progress != last {
             show(&progress);
         }
-        if progress.lacking.is_empty() {
+        if progress.lacking.is_empty() && progress.closed.is_empty() {
             return Ok(start.elapsed());
         }
         let ended = |(_, p): &(&String, &ProcessId)| p.condition() == Condition::Ended;
@@ -155,6 +175,10 @@ pub fn describe(lab: &Lab, error: &NotConverged) -> String {
                 let more = prefixes.len().saturating_sub(list.len());
                 let more = if more > 0 { format!(" and {more} more") } else { String::new() };
                 text += &format!("  {name} has no route to {}{more}\n", list.join(", "));
+                names.push(name.clone());
+            }
+            for name in &progress.closed {
+                text += &format!("  {name} does not have all policies in its kernel\n");
                 names.push(name.clone());
             }
         }

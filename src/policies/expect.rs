@@ -90,7 +90,7 @@ impl Runner<'_> {
                     } else {
                         decided.join(", ")
                     };
-                    let mut why = vec![format!("{got} as expected, but by {by}, not by {want}")];
+                    let mut why = vec![format!("decided by {by}, not by {want}")];
                     why.extend(self.why(from, to, class.service));
                     self.failures.push(failed(Some(class.service), Some(got), why));
                     break;

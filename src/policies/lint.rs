@@ -1,20 +1,22 @@
 //! What looks like a mistake.
 
 use brindle_policy::World;
+use brindle_policy::lint::{self, Check};
 
 use crate::control::view::{Finding, Level};
 
 /// Everything that looks like a mistake, by policy.
 pub(super) fn findings(world: &World) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for policy in world.policies() {
-        findings.extend(policy.problems.iter().map(|problem| Finding {
-            object: policy.id.to_string(),
-            level: Level::Error,
-            check: "invalid".to_owned(),
-            field: problem.field.clone(),
-            message: problem.message.clone(),
-        }));
-    }
-    findings
+    let findings = lint::lint(world).into_iter().map(|warning| Finding {
+        object: warning.policy.to_string(),
+        level: match warning.check {
+            Check::NotUnderstood => Level::Error,
+            _ => Level::Warning,
+        },
+        check: warning.check.to_string(),
+        field: warning.field,
+        message: warning.message,
+        fix: warning.fix,
+    });
+    findings.collect()
 }

@@ -53,7 +53,8 @@ fn installed(world: &World, node: &str) -> Installed {
         installed.hooks.push(InstalledHook { hook, position: 1, before, packets, bytes });
     }
     for (name, set) in ruleset.sets {
-        installed.sets.insert(name, InstalledSet { members: Some(set.members) });
+        let kind = Some(set.members.kind());
+        installed.sets.insert(name, InstalledSet { kind, members: Some(set.members) });
     }
     installed
 }

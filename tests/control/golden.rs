@@ -23,6 +23,7 @@ fn status_is_one_screen_with_the_first_thing_to_do() {
       BGP        AS 64512, router id 10.0.0.2  3/4 established, 1 down (tor-b)   see: brindle peers tor-b
       Routes     24 learned, 1 our own, 25 wanted, 25 installed, 2 refused   see: brindle routes rejected
       Kernel     0 drifted, 0 stale, 3 repaired
+      Policy     iptables-nft, 31/31 pods programmed, p99 apply 84ms, last repair 2d ago
     -- exit 0
     "#);
 }
@@ -43,6 +44,7 @@ fn status_of_an_unhealthy_node_ends_with_what_to_do_and_exit_code_1() {
       BGP        AS 64512, router id 10.0.0.2  3/4 established, 1 down (tor-b), 1 disabled (n9)   see: brindle peers tor-b
       Routes     24 learned, 1 our own, 25 wanted, 25 installed, 2 refused   see: brindle routes rejected
       Kernel     1 drifted, 0 stale, 3 repaired; last failure: cannot install 10.244.7.0/24: no such device   see: brindle routes diff
+      Policy     iptables-nft, 31/31 pods programmed, p99 apply 84ms, last repair 2d ago
     config: the newest file was refused
       correct it, then: brindle config reload
     -- exit 1
@@ -132,6 +134,18 @@ fn status_in_json_has_all_that_the_screen_has() {
         "listen": [
           "127.0.0.1:9798"
         ]
+      },
+      "policy": {
+        "backend": "iptables-nft",
+        "ready": true,
+        "endpoints": 31,
+        "programmed": 31,
+        "pending": [],
+        "applyP99Seconds": 0.084,
+        "repairs": 1,
+        "lastRepair": "2025-12-31T03:04:05.000Z",
+        "lastRepairSeconds": 172800,
+        "broken": []
       }
     }
     -- exit 0
@@ -159,6 +173,7 @@ fn status_without_bgp_says_so_and_what_telemetry_lacks() {
       Source     files /etc/brindle/manifests  in sync, 12 nodes, 418 pods, 37 policies, last change 5m ago
       BGP        off (bgp.enabled: false); routes are left to others
       Telemetry  not answered at 127.0.0.1:9798: taken
+      Policy     iptables-nft, 31/31 pods programmed, p99 apply 84ms, last repair 2d ago
     -- exit 0
     "#);
 }

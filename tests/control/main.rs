@@ -4,6 +4,7 @@
 mod agent;
 mod commands;
 mod golden;
+mod policies;
 #[path = "../skipped/mod.rs"]
 mod skipped;
 mod socket;

@@ -13,7 +13,7 @@ use brindle::control::wire::{Code, ErrorBody};
 use brindle::control::{Answer, PageRequest, Query, RouteFilter};
 
 use crate::agent::{Agent, until};
-use crate::{skipped, views};
+use crate::{policies, skipped, views};
 
 /// What the server says to a raw request.
 fn raw(agent: &Agent, request: &str) -> String {
@@ -238,6 +238,7 @@ async fn every_question_reaches_the_agent_unchanged() {
         Query::Kernel { only_diff: false, page: page.clone() },
         Query::Kernel { only_diff: true, page: page.clone() },
     ];
+    queries.extend(policies::queries(&names, &page).into_iter().map(Query::Policy));
     for name in names {
         let peer = name.to_owned();
         queries.extend([
@@ -278,7 +279,10 @@ async fn every_answer_arrives_unchanged() {
         Query::ConfigShow,
         Query::Reload,
         Query::PeerEnable("tor-a".to_owned()),
-    ] {
+    ]
+    .into_iter()
+    .chain(policies::questions().into_iter().map(Query::Policy))
+    {
         let agent = Agent::start(views::answer);
         let client = Client::new(&agent.socket, Duration::from_secs(5));
         let got = client.ask(&query).await.unwrap();

@@ -13,6 +13,7 @@ use brindle::control::view::{Family, SessionState};
 use brindle::control::{Answer, Failure, Page, Query, RouteFilter, view};
 
 use crate::agent::Reply;
+use crate::policies;
 
 /// 2026-01-02T03:04:05Z, and some seconds before it.
 pub(crate) fn time(ago: u64) -> Time {
@@ -81,6 +82,7 @@ pub(crate) fn status() -> Status {
             overruns: 0,
             last_error: None,
         }),
+        policy: Some(policies::status()),
         telemetry: TelemetryStatus {
             listen: vec!["127.0.0.1:9798".parse().unwrap()],
             warnings: vec![],
@@ -360,7 +362,7 @@ pub(crate) fn answer(query: Query) -> Reply {
             status: status().config,
             yaml: "node:\n  name: n2\n".to_owned(),
         }))),
-        Query::Policy(_) => Err(Failure::Conflict("policies are not enforced".to_owned())),
+        Query::Policy(query) => policies::answer(&query),
         Query::Reload => Ok(Answer::Reload(Box::new(Reload {
             result: ReloadResult::Applied,
             files: vec!["/etc/brindle/brindle.yaml".to_owned()],

@@ -30,14 +30,14 @@ const PROGRAMS: [&str; 7] = [
 ];
 
 /// A network namespace, and programs that use a lock of its own.
-pub struct Host {
-    pub netns: Arc<Netns>,
-    pub backend: Backend,
+pub(crate) struct Host {
+    pub(crate) netns: Arc<Netns>,
+    pub(crate) backend: Backend,
     folder: TempDir,
 }
 
 /// Calls `test` with a new host for each backend.
-pub fn each_host(name: &str, test: impl Fn(&Host)) {
+pub(crate) fn each_host(name: &str, test: impl Fn(&Host)) {
     for backend in [Backend::Nft, Backend::Legacy] {
         if let Some(host) = a_host(name, backend) {
             eprintln!("{name} with {backend}");
@@ -47,7 +47,7 @@ pub fn each_host(name: &str, test: impl Fn(&Host)) {
 }
 
 /// A new host, if one can be made here.
-pub fn a_host(name: &str, backend: Backend) -> Option<Host> {
+pub(crate) fn a_host(name: &str, backend: Backend) -> Option<Host> {
     skip::can_run(name, &PROGRAMS).then(|| Host::new(backend))
 }
 
@@ -57,20 +57,22 @@ impl Host {
         let folder = TempDir::new().expect("a folder can be made");
         let host = Self { netns, backend, folder };
         for base in ["iptables", "ip6tables"] {
-            for part in ["", "-save", "-restore"] {
-                host.unwrap(&format!("{base}-legacy{part}"));
+            for backend in ["nft", "legacy"] {
+                for part in ["", "-save", "-restore"] {
+                    host.unwrap(&format!("{base}-{backend}{part}"));
+                }
             }
         }
         host
     }
 
     /// The lock that our legacy programs take; usually there is one for the whole machine.
-    pub fn lock(&self) -> String {
+    pub(crate) fn lock(&self) -> String {
         self.folder.path().join("lock").display().to_string()
     }
 
     /// Puts a shell script in the place of a program.
-    pub fn wrap(&self, name: &str, script: &str) {
+    pub(crate) fn wrap(&self, name: &str, script: &str) {
         let path = self.folder.path().join(name);
         // Who runs the old one goes on with that.
         let new = path.with_extension("new");
@@ -80,14 +82,14 @@ impl Host {
     }
 
     /// Puts the program itself back.
-    pub fn unwrap(&self, name: &str) {
+    pub(crate) fn unwrap(&self, name: &str) {
         let (lock, program) = (self.lock(), real(name));
         self.wrap(name, &format!("XTABLES_LOCKFILE={lock} exec {program} \"$@\""));
     }
 
     /// The name of a program of this host's backend: of `ip` and `-restore`,
     /// `iptables-nft-restore`.
-    pub fn program(&self, base: &str, part: &str) -> String {
+    pub(crate) fn program(&self, base: &str, part: &str) -> String {
         let word = match self.backend {
             Backend::Nft => "nft",
             Backend::Legacy => "legacy",
@@ -96,24 +98,24 @@ impl Host {
     }
 
     /// Changes the host's tables of `ip` or `ip6`, with words as a shell reads them.
-    pub fn iptables(&self, base: &str, words: &str) {
+    pub(crate) fn iptables(&self, base: &str, words: &str) {
         self.shell(&format!("{} {words}", self.program(base, "")));
     }
 
     /// Runs a shell script within, and returns what it printed.
-    pub fn shell(&self, script: &str) -> String {
+    pub(crate) fn shell(&self, script: &str) -> String {
         let folder = self.folder.path().display();
         let script = format!("set -e; PATH={folder}:/usr/sbin:$PATH; {script}");
         self.netns.run("sh", &["-c", &script]).expect("the script is right")
     }
 
-    pub fn tuning(&self) -> Tuning {
+    pub(crate) fn tuning(&self) -> Tuning {
         let mut tuning = Tuning::default();
         tuning.search.insert(0, self.folder.path().to_owned());
         tuning
     }
 
-    pub fn choice(&self) -> BackendChoice {
+    pub(crate) fn choice(&self) -> BackendChoice {
         match self.backend {
             Backend::Nft => BackendChoice::Nft,
             Backend::Legacy => BackendChoice::Legacy,
@@ -121,24 +123,24 @@ impl Host {
     }
 
     /// Works within the namespace and an event loop.
-    pub fn run<T: Send>(&self, work: impl AsyncFnOnce() -> T + Send) -> T {
+    pub(crate) fn run<T: Send>(&self, work: impl AsyncFnOnce() -> T + Send) -> T {
         self.netns.inside(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.expect("an event loop").block_on(work())
         })
     }
 
-    pub async fn detect(&self) -> Dataplane {
+    pub(crate) async fn detect(&self) -> Dataplane {
         self.detect_within(Duration::from_secs(60)).await.expect("all is there")
     }
 
     /// With other patience for programs.
-    pub async fn detect_within(&self, limit: Duration) -> Result<Dataplane, Unavailable> {
+    pub(crate) async fn detect_within(&self, limit: Duration) -> Result<Dataplane, Unavailable> {
         Dataplane::detect_tuned(self.choice(), Tuning { limit, ..self.tuning() }).await
     }
 
     /// Gives the host rules, sets and chains of others.
-    pub fn furnish(&self) {
+    pub(crate) fn furnish(&self) {
         for base in ["ip", "ip6"] {
             let family = if base == "ip" { "inet" } else { "inet6" };
             self.shell(&format!("ipset create other-{base} hash:ip family {family}"));
@@ -159,7 +161,7 @@ impl Host {
     }
 
     /// All rules and sets of others, without counters.
-    pub fn foreign(&self) -> String {
+    pub(crate) fn foreign(&self) -> String {
         let is_ours = |line: &&str| {
             line.starts_with(":BRN-")
                 || line.starts_with("-A BRN-")
@@ -173,7 +175,7 @@ impl Host {
     }
 
     /// What is ours, as the programs print it.
-    pub fn ours(&self) -> Vec<String> {
+    pub(crate) fn ours(&self) -> Vec<String> {
         let all = self.all();
         let is_ours = |line: &&str| {
             (line.contains("BRN-") || line.contains("brn-")) && !line.contains("KUBE")
@@ -183,7 +185,12 @@ impl Host {
 
     fn all(&self) -> String {
         let saves = ["ip", "ip6"].map(|base| self.shell(&self.program(base, "-save")));
-        saves.concat() + &self.shell("ipset save")
+        let sets = self.shell("ipset save");
+        // The kernel keeps members in any order, and chooses the size of its hash and a seed.
+        let set = |line: &str| line.split(" hashsize").next().unwrap_or_default().to_owned();
+        let mut sets: Vec<String> = sets.lines().map(set).collect();
+        sets.sort();
+        saves.concat() + &sets.join("\n")
     }
 }
 
@@ -192,22 +199,22 @@ fn real(name: &str) -> String {
 }
 
 /// Brings the kernel to what is wanted.
-pub async fn bring(dataplane: &mut Dataplane, want: &Ruleset) -> Applied {
+pub(crate) async fn bring(dataplane: &mut Dataplane, want: &Ruleset) -> Applied {
     let plan = drift(dataplane, want).await;
     dataplane.apply(&plan).await.expect("it can be written")
 }
 
-pub async fn drift(dataplane: &Dataplane, want: &Ruleset) -> Plan {
+pub(crate) async fn drift(dataplane: &Dataplane, want: &Ruleset) -> Plan {
     dataplane.drift(want).await.expect("it can be read").0
 }
 
 /// Fails unless the kernel holds exactly what is wanted.
 #[track_caller]
-pub fn assert_empty(drift: &Plan, what: &str) {
+pub(crate) fn assert_empty(drift: &Plan, what: &str) {
     assert!(drift.is_empty(), "{what}: {drift:#?}");
 }
 
-pub fn address(family: Family, number: u16) -> IpAddr {
+pub(crate) fn address(family: Family, number: u16) -> IpAddr {
     let [high, low] = number.to_be_bytes();
     match family {
         Family::V4 => IpAddr::from([10, 1, high, low]),
@@ -215,39 +222,39 @@ pub fn address(family: Family, number: u16) -> IpAddr {
     }
 }
 
-pub fn set_name(kind: char, family: Family) -> SetName {
+pub(crate) fn set_name(kind: char, family: Family) -> SetName {
     SetName::of(kind, family, &["test"])
 }
 
-pub fn policy(name: &str) -> PolicyId {
+pub(crate) fn policy(name: &str) -> PolicyId {
     PolicyId { kind: PolicyKind::NetworkPolicy, namespace: Some("shop".into()), name: name.into() }
 }
 
-pub fn rule(matches: Vec<Match>, target: Target, comment: &str) -> Rule {
+pub(crate) fn rule(matches: Vec<Match>, target: Target, comment: &str) -> Rule {
     Rule { matches, target, comment: Some(Comment::new(&[comment])) }
 }
 
-pub fn add_chain(want: &mut Ruleset, name: ChainName, purpose: Purpose, rules: Vec<Rule>) {
+pub(crate) fn add_chain(want: &mut Ruleset, name: ChainName, purpose: Purpose, rules: Vec<Rule>) {
     let chain = Arc::new(Chain { purpose, rules });
     want.chains.insert((Table::Filter, name), chain);
 }
 
 /// The chain of a policy for ingress.
-pub fn add_policy(want: &mut Ruleset, name: &str, rules: Vec<Rule>) -> ChainName {
+pub(crate) fn add_policy(want: &mut Ruleset, name: &str, rules: Vec<Rule>) -> ChainName {
     let chain = ChainName::policy(&policy(name), Direction::Ingress);
     let purpose = Purpose::Policy(policy(name), Direction::Ingress);
     add_chain(want, chain.clone(), purpose, rules);
     chain
 }
 
-pub fn add_set(want: &mut Ruleset, kind: char, members: Members) -> SetName {
+pub(crate) fn add_set(want: &mut Ruleset, kind: char, members: Members) -> SetName {
     let name = set_name(kind, want.family);
     want.sets.insert(name.clone(), Set { about: "a test".into(), members });
     name
 }
 
 /// A small ruleset with something of everything.
-pub fn want(family: Family) -> Ruleset {
+pub(crate) fn want(family: Family) -> Ruleset {
     let mut want = Ruleset::new(family);
     let addresses: BTreeSet<_> = (1..=3).map(|number| address(family, number)).collect();
     let peers = add_set(&mut want, 's', Members::Addresses(addresses));

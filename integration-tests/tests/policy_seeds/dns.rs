@@ -82,8 +82,7 @@ pub(crate) fn resolves(lab: &TestLab, pod: &str, name: &str) -> bool {
 }
 
 /// The IPv4 address of `name`, asked for in `pod` through the DNS Service; `None` if there is
-/// no such name or no answer. A change may take a second to be in force, so that no answer is
-/// asked for again that long.
+/// no such name or no answer, which is asked for a few times.
 #[track_caller]
 pub(crate) fn resolve(lab: &TestLab, pod: &str, name: &str) -> Option<IpAddr> {
     let plan = lab.plan();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::anchors;
-use super::pods::{NamespaceEntry, PodNumber, Pods, holds};
+use super::pods::{PodNumber, Pods, holds};
 use super::slab::{Number, Slab};
 use super::touched::{Delta, Watch};
 use crate::model::{Labels, Pod, Policy, PolicyId};
@@ -48,37 +48,29 @@ impl Expressions {
 
     /// One of them, by what it says.
     pub(super) fn find(&self, expr: &Expr) -> Option<&ExprEntry> {
-        self.numbers.get(expr).map(|number| &self.entries[*number])
+        self.number(expr).map(|number| &self.entries[number])
     }
 
-    /// The number of `expr`; finds its members if it is new.
-    pub(super) fn intern(
-        &mut self,
-        expr: &Arc<Expr>,
-        namespaces: &BTreeMap<Arc<str>, NamespaceEntry>,
-        pods: &mut Pods,
-    ) -> ExprNumber {
-        if let Some(number) = self.numbers.get(expr) {
-            return *number;
-        }
-        let members: FxHashSet<PodNumber> = search(expr, namespaces, pods).collect();
+    /// The number of one of them.
+    pub(super) fn number(&self, expr: &Expr) -> Option<ExprNumber> {
+        self.numbers.get(expr).copied()
+    }
+
+    /// Takes in a new one, that holds for `members`.
+    pub(super) fn insert(&mut self, expr: Arc<Expr>, members: FxHashSet<PodNumber>) -> ExprNumber {
         let number = self.entries.insert(ExprEntry {
             expr: expr.clone(),
-            members: FxHashSet::default(),
+            members,
             peers: Watch::default(),
             governs: Vec::new(),
         });
-        for member in &members {
-            pods[*member].gain(number);
-        }
-        self.entries[number].members = members;
-        self.numbers.insert(expr.clone(), number);
-        for anchor in anchors::of_expr(expr) {
+        for anchor in anchors::of_expr(&expr) {
             self.by_anchor.entry(anchor).or_default().push(number);
         }
         for key in expr.namespace_keys() {
             self.by_namespace_key.entry(key.clone()).or_default().push(number);
         }
+        self.numbers.insert(expr, number);
         self.changed.insert(number);
         number
     }
@@ -177,27 +169,6 @@ impl Expressions {
         self.numbers.remove(&entry.expr);
         self.entries.remove(number);
     }
-}
-
-/// The endpoints for which `expr` holds, found by looking at all that may be.
-pub(super) fn search(
-    expr: &Expr,
-    namespaces: &BTreeMap<Arc<str>, NamespaceEntry>,
-    pods: &Pods,
-) -> impl Iterator<Item = PodNumber> {
-    let within: Vec<&NamespaceEntry> = match expr.namespaces() {
-        Some(names) => names.into_iter().filter_map(|name| namespaces.get(name)).collect(),
-        None => namespaces.values().collect(),
-    };
-    within.into_iter().flat_map(move |entry| {
-        let labels = &entry.namespace.labels;
-        let everyone = expr.holds_in(&entry.namespace.name, labels);
-        let candidates = if everyone == Some(false) { None } else { Some(entry.pods.values()) };
-        candidates.into_iter().flatten().copied().filter(move |number| {
-            let pod = &pods[*number].pod;
-            pod.is_endpoint() && (everyone == Some(true) || holds(expr, pod, labels))
-        })
-    })
 }
 
 fn unfile<K: Eq + std::hash::Hash>(

@@ -17,6 +17,7 @@ mod pods;
 mod policies;
 mod ports;
 mod query;
+mod search;
 mod slab;
 mod touched;
 mod update;
@@ -29,6 +30,7 @@ use expressions::Expressions;
 use pods::{NamespaceEntry, NodeEntry, Pods};
 use policies::PolicyEntry;
 use ports::Ports;
+use search::ByLabel;
 
 pub use touched::{Delta, Touched};
 
@@ -43,6 +45,7 @@ pub struct World {
     policies: BTreeMap<PolicyId, PolicyEntry>,
     tiers: Vec<Tier>,
     pods: Pods,
+    by_label: ByLabel,
     addresses: Addresses,
     expressions: Expressions,
     ports: Ports,
@@ -68,6 +71,7 @@ impl Default for World {
                 tier("kube-baseline", 10_000_000.0, TierAction::Pass),
             ],
             pods: Pods::default(),
+            by_label: ByLabel::default(),
             addresses: Addresses::default(),
             expressions: Expressions::default(),
             ports: Ports::default(),

@@ -54,9 +54,8 @@ impl World {
             self.ports.acquire(name, everyone.filter(|(_, pod)| pod.is_endpoint()));
         }
         let exprs: BTreeSet<Arc<_>> = criteria.iter().filter_map(|c| c.peer_expr()).collect();
-        let mut intern = |expr| self.expressions.intern(expr, &self.namespaces, &mut self.pods);
-        let subject = intern(&policy.subject);
-        let peers: BTreeSet<ExprNumber> = exprs.iter().map(&mut intern).collect();
+        let subject = self.intern(&policy.subject);
+        let peers: BTreeSet<ExprNumber> = exprs.iter().map(|expr| self.intern(expr)).collect();
         peers.iter().for_each(|peer| self.expressions.acquire_peer(*peer));
         PolicyEntry { policy, subject, peers, ports }
     }

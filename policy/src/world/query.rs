@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::World;
-use super::expressions::search;
 use super::pods::{PodNumber, holds};
 use super::ports::is_of;
 use crate::address::{Cidr, Family};
@@ -169,7 +168,7 @@ impl World {
     fn member_numbers(&self, expr: &Expr) -> Vec<PodNumber> {
         match self.expressions.find(expr) {
             Some(entry) => entry.members.iter().copied().collect(),
-            None => search(expr, &self.namespaces, &self.pods).collect(),
+            None => self.search(expr),
         }
     }
 

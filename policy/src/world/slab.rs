@@ -8,6 +8,11 @@ use std::ops::{Index, IndexMut};
 /// The number of a thing in a [`Slab`]; used again when the thing is gone.
 pub(super) struct Number<T>(u32, PhantomData<fn() -> T>);
 
+impl<T> Number<T> {
+    /// No other sorts before it.
+    pub(super) const FIRST: Self = Self(0, PhantomData);
+}
+
 /// Things by number.
 #[derive(Debug)]
 pub(super) struct Slab<T> {

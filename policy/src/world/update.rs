@@ -93,6 +93,7 @@ impl World {
         }
         self.move_addresses(number, was, is);
         self.ports.replace(number, was, is);
+        self.by_label.replace(number, was, is);
         self.move_node(number, was, is);
         let owned = self.owned_by(number);
         for expr in holding.iter().filter(|expr| former.binary_search(expr).is_err()) {

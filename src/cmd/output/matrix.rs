@@ -88,6 +88,7 @@ fn write_failure(out: &mut String, file: &str, failure: &TestFailure, color: boo
     let TestFailure { test, line, from, to, port, expected, got, why } = failure;
     let port = port.as_ref().map(|port| format!(" {port}")).unwrap_or_default();
     let what = match got {
+        Some(got) if got == expected => format!("{got} as expected, but not by whom"),
         Some(Outcome::Allowed) => format!("expected {expected}, is allowed"),
         Some(Outcome::Denied) => format!("expected {expected}, is denied"),
         None => format!("expected {expected}, cannot be told"),

@@ -211,7 +211,7 @@ impl Shown for RuleHits {
 
 impl Shown for Finding {
     fn columns(_: bool) -> Vec<Column> {
-        vec![text("OBJECT"), text("LEVEL"), text("CHECK"), text("WHAT")]
+        vec![text("OBJECT"), text("LEVEL"), text("CHECK"), text("WHAT"), text("FIX")]
     }
 
     fn rows(&self, _: bool) -> Vec<Row> {
@@ -220,7 +220,13 @@ impl Shown for Finding {
             Level::Warning => Tone::Middling,
         };
         let what = field_problem(&self.field, &self.message);
-        let cells = [self.object.clone(), self.level.to_string(), self.check.clone(), what];
+        let cells = [
+            self.object.clone(),
+            self.level.to_string(),
+            self.check.clone(),
+            what,
+            if self.fix.is_empty() { "-".to_owned() } else { self.fix.clone() },
+        ];
         vec![Row::new(cells).tone(1, tone)]
     }
 

@@ -206,13 +206,16 @@ pub struct Finding {
     pub object: String,
     /// How bad it is.
     pub level: Level,
-    /// Which check, as a word that stays the same: `selects-nothing`, `invalid`.
+    /// Which check, as a word that stays the same: `selects-nothing`, `not-understood`.
     pub check: String,
     /// The path of the field; empty for the whole object.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub field: String,
     /// What it is, and what follows.
     pub message: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub fix: String,
 }
 
 /// How bad a finding is.

@@ -17,7 +17,14 @@ const NAME: usize = 15;
 
 /// Our own writes that were not yet heard of; clones know the same.
 #[derive(Clone, Debug, Default)]
-pub struct OwnWrites(Arc<Mutex<Vec<Entry>>>);
+pub struct OwnWrites(Arc<Mutex<Entries>>);
+
+#[derive(Debug, Default)]
+struct Entries {
+    /// Somebody hears of changes; what was written before is of no use.
+    is_heard: bool,
+    all: Vec<Entry>,
+}
 
 #[derive(Debug)]
 struct Entry {
@@ -36,6 +43,11 @@ pub(super) struct OwnWrite {
 }
 
 impl OwnWrites {
+    /// From now on changes are heard of.
+    pub(crate) fn listen(&self) {
+        self.with(|entries| entries.is_heard = true);
+    }
+
     /// A program begins to write; its number, if it is known and the kernel means the same
     /// by it.
     pub(super) fn begin(&self, program: &Path, pid: Option<u32>) -> OwnWrite {
@@ -43,8 +55,10 @@ impl OwnWrites {
         let pid = pid.filter(|_| is_first_namespace());
         let entry = Entry { id: id.clone(), name: name_of(program), pid, ended: None };
         self.with(|entries| {
-            forget_old(entries, Instant::now());
-            entries.push(entry);
+            forget_old(&mut entries.all, Instant::now());
+            if entries.is_heard {
+                entries.all.push(entry);
+            }
         });
         OwnWrite { id, all: self.clone() }
     }
@@ -52,16 +66,16 @@ impl OwnWrites {
     /// Whether a change that this process made is one of ours; asked once for each change.
     pub(crate) fn claims(&self, pid: u32, name: &str, now: Instant) -> bool {
         self.with(|entries| {
-            forget_old(entries, now);
-            let found = entries.iter().position(|entry| match entry.pid {
+            forget_old(&mut entries.all, now);
+            let found = entries.all.iter().position(|entry| match entry.pid {
                 Some(own) => own == pid,
                 None => entry.name == name,
             });
-            found.map(|index| entries.remove(index)).is_some()
+            found.map(|index| entries.all.remove(index)).is_some()
         })
     }
 
-    fn with<T>(&self, work: impl FnOnce(&mut Vec<Entry>) -> T) -> T {
+    fn with<T>(&self, work: impl FnOnce(&mut Entries) -> T) -> T {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -69,7 +83,7 @@ impl OwnWrites {
 impl OwnWrite {
     /// It failed: nothing will be heard of it.
     pub(super) fn nothing_written(self) {
-        self.all.with(|entries| entries.retain(|entry| !Arc::ptr_eq(&entry.id, &self.id)));
+        self.all.with(|entries| entries.all.retain(|entry| !Arc::ptr_eq(&entry.id, &self.id)));
     }
 }
 
@@ -77,7 +91,7 @@ impl Drop for OwnWrite {
     fn drop(&mut self) {
         let ended = Some(Instant::now());
         self.all.with(|entries| {
-            let own = entries.iter_mut().filter(|entry| Arc::ptr_eq(&entry.id, &self.id));
+            let own = entries.all.iter_mut().filter(|entry| Arc::ptr_eq(&entry.id, &self.id));
             own.for_each(|entry| entry.ended = ended);
         });
     }
@@ -107,9 +121,11 @@ mod tests {
     #[test]
     fn a_write_is_good_for_one_change_by_that_process() {
         let own = OwnWrites::default();
+        drop(own.begin(Path::new("nft"), None));
+        own.listen();
         let now = Instant::now();
         let write = own.begin(Path::new("/usr/sbin/iptables-nft-restore"), None);
-        assert!(!own.claims(7, "nft", now));
+        assert!(!own.claims(7, "nft", now), "nobody could hear of it");
         assert!(own.claims(7, "iptables-nft-re", now));
         assert!(!own.claims(7, "iptables-nft-re", now), "it was heard of before");
         drop(write);

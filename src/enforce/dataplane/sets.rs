@@ -56,9 +56,9 @@ pub(super) async fn fill(
             false => None,
         };
         match another {
-            Some(op) => {
-                filled.is_astray = true;
-                waiting.push_front((op, tries + 1));
+            Some(another) => {
+                filled.is_astray |= !matches!(op, SetOp::Recreate(..));
+                waiting.push_front((another, tries + 1));
             }
             None => {
                 filled.is_astray |= matches!(broke.cause, Cause::Gone | Cause::InUse);

@@ -66,7 +66,9 @@ impl Monitor {
         let mut tasks = Vec::new();
         match watched.backend() {
             Backend::Nft => {
-                let listen = listen(Events::open()?, watched.own_writes(), sender.clone());
+                let events = Events::open()?;
+                watched.own_writes().listen();
+                let listen = listen(events, watched.own_writes(), sender.clone());
                 tasks.push(AbortOnDropHandle::new(tokio::spawn(listen)));
             }
             // Nothing tells of changes there.

@@ -184,7 +184,7 @@ fn probe_all(plan: &Plan, checks: &[Check], open: &[usize]) -> anyhow::Result<Ve
         while let Some(&index) = open.get(next.fetch_add(1, Ordering::Relaxed)) {
             let check = &checks[index];
             let namespace = super::super::exec::find(plan, &check.from)?.namespace;
-            let result = netns::within(namespace, || Ok(send(index, check)))?;
+            let result = netns::within(namespace, || Ok(send(check)))?;
             done.push((index, seen(result)));
         }
         Ok(done)
@@ -199,7 +199,15 @@ fn probe_all(plan: &Plan, checks: &[Check], open: &[usize]) -> anyhow::Result<Ve
     })
 }
 
-fn send(number: usize, check: &Check) -> io::Result<()> {
+/// A number that no earlier echo request has had for long: one with the number of an earlier
+/// one belongs to its connection, which goes on whatever policies say now.
+fn fresh_number() -> usize {
+    static LAST: AtomicUsize = AtomicUsize::new(0);
+    let begin = std::process::id() as usize * 997;
+    begin + LAST.fetch_add(1, Ordering::Relaxed)
+}
+
+fn send(check: &Check) -> io::Result<()> {
     match check.probe {
         Probe::Tcp(port) => {
             let at = SocketAddr::new(check.to, port);
@@ -216,10 +224,10 @@ fn send(number: usize, check: &Check) -> io::Result<()> {
             let socket = UdpSocket::bind(SocketAddr::new(any, 0))?;
             socket.connect(SocketAddr::new(check.to, port))?;
             socket.set_read_timeout(Some(PATIENCE))?;
-            socket.send(&number.to_be_bytes())?;
+            socket.send(b"there?")?;
             socket.recv(&mut [0; 64]).map(drop)
         }
-        Probe::Icmp => icmp::echo(check.to, number).map(drop),
+        Probe::Icmp => icmp::echo(check.to, fresh_number()).map(drop),
     }
 }
 

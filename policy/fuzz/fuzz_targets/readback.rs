@@ -1,0 +1,30 @@
+//! No text makes the readers panic, and a rule that they understand is one that we write.
+
+#![no_main]
+
+use brindle_policy::readback::{Installed, read_sets, read_tables};
+use brindle_policy::ruleset::Table;
+use brindle_policy::{Family, render};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| {
+    let text = String::from_utf8_lossy(input);
+    for family in Family::ALL {
+        let mut installed = Installed::new(family);
+        read_sets(&mut installed, &text);
+        for table in Table::ALL {
+            // As it comes, and as if the table had been named.
+            read_tables(&mut installed, table, &text);
+            read_tables(&mut installed, table, &format!("*{table}\n{text}"));
+        }
+        for ((table, name), rules) in &installed.chains {
+            for rule in rules.iter().filter_map(|there| there.rule.as_ref()) {
+                let line = format!("*{table}\n-A {name} {}\n", render::rule(rule));
+                let mut again = Installed::new(family);
+                read_tables(&mut again, *table, &line);
+                let there = &again.chains[&(*table, name.clone())];
+                assert_eq!(there[0].rule.as_ref(), Some(rule), "{line}");
+            }
+        }
+    }
+});
