@@ -89,7 +89,9 @@ pub(super) fn table(saved: &BTreeMap<String, String>, table: Table) -> &str {
 /// The line number in `Error occurred at line: 4`, `line 6: RULE_APPEND failed (...)` or
 /// `iptables-restore: line 7 failed`.
 fn failing_line(complaint: &str) -> Option<usize> {
-    let after = complaint.match_indices("line").map(|(at, word)| &complaint[at + word.len()..]);
+    let is_word = |at: usize| !complaint[..at].ends_with(char::is_alphanumeric);
+    let words = complaint.match_indices("line").filter(|(at, _)| is_word(*at));
+    let after = words.map(|(at, word)| &complaint[at + word.len()..]);
     after.filter_map(|rest| rest.strip_prefix(": ").or_else(|| rest.strip_prefix(' '))).find_map(
         |rest| {
             let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
