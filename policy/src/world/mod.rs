@@ -7,7 +7,7 @@
 //!
 //! Every expression that a policy uses is there once, with the endpoints for which it holds,
 //! and every pod knows the expressions that hold for it. So a change costs what it touches:
-//! a pod is tried against those expressions only that may hold for it ([`anchors`]), and what
+//! a pod is tried against those expressions only that may hold for it (`anchors`), and what
 //! comes to or goes from a peer set is written down as it happens ([`Touched`]).
 
 mod addresses;
