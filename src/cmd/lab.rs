@@ -73,7 +73,7 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         expect: Option<PathBuf>,
         /// With --expect: how long to try again what is not as expected, in seconds
-        #[arg(long, value_name = "SECONDS", default_value_t = 2)]
+        #[arg(long, value_name = "SECONDS", default_value_t = 5)]
         within: u64,
         /// How to print it
         #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
