@@ -1,7 +1,7 @@
 //! Measures brindle beside BIRD and GoBGP on the same work and prints one table with ratios.
 //!
 //! ```text
-//!   bench [--programs brindle,bird,gobgp] [--work million,kernel,peers,churn,packets]
+//!   bench [--programs brindle,bird,gobgp] [--work million,kernel,peers,churn,packets,changes]
 //!         [--prefixes 1000000] [--routes 100000] [--peers 500,1000]
 //! ```
 //!
@@ -10,6 +10,7 @@
 
 use std::process::ExitCode;
 
+mod changes;
 mod daemon;
 mod packets;
 mod table;
@@ -71,22 +72,36 @@ fn main() -> ExitCode {
     if compares {
         print!("{table}");
     }
+    let mut worst = ExitCode::SUCCESS;
     if does("packets") {
-        match packets::measure() {
-            Ok(report) => print!("{report}"),
-            Err(error) => {
-                eprintln!("bench: packets: {error:#}");
-                return ExitCode::FAILURE;
-            }
+        worst = show("packets", packets::measure(), worst);
+    }
+    if does("changes") {
+        worst = show("changes", changes::measure(), worst);
+    }
+    worst
+}
+
+/// Prints a report; where there is none, why.
+fn show(what: &str, report: anyhow::Result<impl std::fmt::Display>, worst: ExitCode) -> ExitCode {
+    match report {
+        Ok(report) => {
+            print!("{report}");
+            worst
+        }
+        Err(error) => {
+            eprintln!("bench: {what}: {error:#}");
+            ExitCode::FAILURE
         }
     }
-    ExitCode::SUCCESS
 }
 
 fn options() -> Result<Options, String> {
     let mut options = Options {
         programs: Program::ALL.to_vec(),
-        work: ["million", "kernel", "peers", "churn", "packets"].map(String::from).to_vec(),
+        work: ["million", "kernel", "peers", "churn", "packets", "changes"]
+            .map(String::from)
+            .to_vec(),
         prefixes: 1_000_000,
         routes: 100_000,
         peers: vec![500, 1000],
