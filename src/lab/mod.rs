@@ -17,11 +17,13 @@
 //! nodes' default routes, a host route to each pod. Whatever else a packet from pod to pod
 //! needs is the speakers' work.
 //!
-//! [`plan`] works out names and addresses (pure), [`speakers`] the configuration files (pure),
+//! [`plan`] works out names and addresses (pure), [`speakers`] the configuration files (pure);
+//! [`objects`] and [`apply`] play the API server: pods, namespaces and policies that come and go.
 //! [`state`] remembers them on disk before [`build`] makes anything, so that [`down`] finds
 //! everything after a crash. [`converge`] waits, [`traffic`] proves, [`fault`] breaks things.
 //! Without root all of it happens in a user namespace that [`rootless`] keeps open.
 
+mod addresses;
 pub mod apply;
 pub mod build;
 pub mod converge;

@@ -4,8 +4,12 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
+use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
+
+use super::addresses::{
+    families, pod_addresses, pod_cidrs, rack_addresses, trunk_addresses, v4, v6,
+};
 
 /// AS number of all nodes.
 pub const NODE_ASN: u32 = 64512;
@@ -407,48 +411,6 @@ impl Tor {
             .iter()
             .map(|a| IpNetwork::new(a.network(), a.prefix()).expect("the length was legal before"))
     }
-}
-
-/// `n` as a group of an IPv6 address that reads the same: 12 becomes `:12`.
-fn reads_as(n: u8) -> u16 {
-    u16::from(n / 100) << 8 | u16::from(n / 10 % 10) << 4 | u16::from(n % 10)
-}
-
-fn families(v4: IpNetwork, v6: IpNetwork, dual_stack: bool) -> Vec<IpNetwork> {
-    if dual_stack { vec![v4, v6] } else { vec![v4] }
-}
-
-fn v4(a: u8, b: u8, c: u8, d: u8, length: u8) -> IpNetwork {
-    let address = Ipv4Addr::new(a, b, c, d);
-    Ipv4Network::new(address, length).expect("lengths here are below 33").into()
-}
-
-fn v6(groups: [u16; 8], length: u8) -> IpNetwork {
-    Ipv6Network::new(groups.into(), length).expect("lengths here are below 129").into()
-}
-
-/// 10.0.RACK.HOST/24 and fd00:0:0:RACK::HOST/64.
-fn rack_addresses(rack: u8, host: u8, dual_stack: bool) -> Vec<IpNetwork> {
-    let six = v6([0xfd00, 0, 0, reads_as(rack), 0, 0, 0, reads_as(host)], 64);
-    families(v4(10, 0, rack, host, 24), six, dual_stack)
-}
-
-/// 172.16.NUMBER.HOST/30 and fd00:172:16:NUMBER::HOST/64.
-fn trunk_addresses(number: u8, host: u8, dual_stack: bool) -> Vec<IpNetwork> {
-    let six = v6([0xfd00, 0x172, 0x16, reads_as(number), 0, 0, 0, reads_as(host)], 64);
-    families(v4(172, 16, number, host, 30), six, dual_stack)
-}
-
-/// 10.244.NODE.0/24 and fd00:10:244:NODE::/64.
-fn pod_cidrs(node: u8, dual_stack: bool) -> Vec<IpNetwork> {
-    let six = v6([0xfd00, 0x10, 0x244, reads_as(node), 0, 0, 0, 0], 64);
-    families(v4(10, 244, node, 0, 24), six, dual_stack)
-}
-
-/// 10.244.NODE.HOST and fd00:10:244:NODE::HOST.
-fn pod_addresses(node: u8, host: u8, dual_stack: bool) -> Vec<IpAddr> {
-    let six = v6([0xfd00, 0x10, 0x244, reads_as(node), 0, 0, 0, reads_as(host)], 128);
-    families(v4(10, 244, node, host, 32), six, dual_stack).iter().map(IpNetwork::ip).collect()
 }
 
 #[cfg(test)]
