@@ -6,7 +6,7 @@
 //! ```
 
 use std::fmt;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -171,20 +171,25 @@ impl Path {
         )
     }
 
+    /// One thread plays both ends, so that it is not the scheduler that is measured.
     fn connections(&self) -> Result<f64> {
-        self.served(
-            |stream| drop(stream.read(&mut [0; 1])),
-            |at| {
-                let (begin, mut made) = (Instant::now(), 0usize);
-                while begin.elapsed() < SPAN {
-                    let stream = TcpStream::connect_timeout(&at, Duration::from_secs(5))?;
-                    // a reset leaves no socket that waits for late packets
-                    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
-                    made += 1;
-                }
-                Ok(made as f64 / begin.elapsed().as_secs_f64())
-            },
-        )
+        let at = self.at()?;
+        let listener = self.pod.inside(|| TcpListener::bind(at))?;
+        self.client.inside(|| {
+            let (begin, mut made) = (Instant::now(), 0usize);
+            while begin.elapsed() < SPAN {
+                let stream = TcpStream::connect_timeout(&at, Duration::from_secs(5))?;
+                drop(listener.accept()?);
+                // a reset leaves no socket that waits for late packets
+                socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
+                made += 1;
+            }
+            Ok(made as f64 / begin.elapsed().as_secs_f64())
+        })
+    }
+
+    fn at(&self) -> Result<SocketAddr> {
+        format!("{SERVER}:{PORT}").parse().context("an address")
     }
 
     /// What `client` finds out while `serve` looks after each connection in the pod.
@@ -193,7 +198,7 @@ impl Path {
         serve: fn(&mut TcpStream),
         client: impl FnOnce(SocketAddr) -> Result<f64> + Send,
     ) -> Result<f64> {
-        let at: SocketAddr = format!("{SERVER}:{PORT}").parse().context("an address")?;
+        let at = self.at()?;
         let listener = self.pod.inside(|| TcpListener::bind(at))?;
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
