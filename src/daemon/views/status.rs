@@ -222,7 +222,7 @@ fn source_problems(source: Option<&SourceStatus>, problems: &mut Vec<Problem>) {
         problems.push(problem(
             "source",
             format!("{}{line}: {}", error.file, error.message),
-            "mend the file; what it said before stays in force",
+            "mend the file",
         ));
     }
 }
