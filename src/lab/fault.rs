@@ -111,11 +111,20 @@ pub fn apply(lab: &mut Lab, fault: &Fault) -> anyhow::Result<String> {
             start(lab, node)
         }
         Fault::Stop { node } => {
-            running(lab, node)?.signal(Signal::SIGSTOP)?;
+            let process = running(lab, node)?;
+            process.signal(Signal::SIGSTOP)?;
+            // a thread at work in the kernel stops when it comes back from there
+            if !process.wait_until(Condition::Stopped, Duration::from_secs(15)) {
+                bail!("process {} of {node} does not stop within 15 s of SIGSTOP", process.pid);
+            }
             Ok(format!("speaker of {node} is frozen; brindle lab fault cont {node}"))
         }
         Fault::Cont { node } => {
-            running(lab, node)?.signal(Signal::SIGCONT)?;
+            let process = running(lab, node)?;
+            process.signal(Signal::SIGCONT)?;
+            if !process.wait_until(Condition::Running, Duration::from_secs(15)) {
+                bail!("process {} of {node} does not go on within 15 s of SIGCONT", process.pid);
+            }
             Ok(format!("speaker of {node} goes on"))
         }
         Fault::Partition { a, b } => partition(lab, a, b),

@@ -76,8 +76,14 @@ impl ProcessId {
 
     /// Waits until the process is gone; says whether it is when `limit` has passed.
     pub fn wait_end(self, limit: Duration) -> bool {
+        self.wait_until(Condition::Ended, limit)
+    }
+
+    /// Waits until the process is in this condition; says whether it is when `limit` has
+    /// passed.
+    pub fn wait_until(self, wanted: Condition, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
-        while self.condition() != Condition::Ended {
+        while self.condition() != wanted {
             if Instant::now() > deadline {
                 return false;
             }
