@@ -150,7 +150,7 @@ fn k37_a_pod_reaches_itself_through_a_service_only_if_allowed() {
 }
 
 #[test]
-fn k39_to_k43_and_k46_changes_take_effect_within_a_second_and_leave_nothing() {
+fn k39_to_k43_and_k46_changes_take_effect_and_leave_nothing() {
     play("k39", &[], &three_pods(), |lab, backend| {
         let before = ours(lab, backend);
         lab.apply(CLOSED);
