@@ -25,7 +25,7 @@ lint: ## Formatting, clippy with warnings as errors, documentation, fuzz targets
 deny: ## Licences, sources and duplicates of dependencies; advisories where they can be fetched
 	@scripts/deny
 
-bench: ## Measure the codec, and brindle beside BIRD and GoBGP on the same work
+bench: ## Measure codec, RIB and policy engine, brindle beside BIRD and GoBGP, packets through rules
 	@scripts/bench
 
 fuzz: ## Run each fuzz target for a minute (SECONDS_EACH=60)
