@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod cluster;
 pub mod cmd;
+pub mod cni;
 pub mod control;
 pub mod daemon;
 pub mod enforce;

@@ -9,6 +9,7 @@ pub mod node;
 mod object;
 pub mod peers;
 mod policy;
+pub mod report;
 mod texts;
 mod typed;
 

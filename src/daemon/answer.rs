@@ -15,6 +15,7 @@ use super::identity::ChosenAddress;
 use super::{FilesStatus, Options, views};
 use crate::cluster::Node;
 use crate::cluster::peers::Skipped;
+use crate::cluster::report::Reporter;
 use crate::control::view::{self, Clock, KernelRoute};
 use crate::control::{Answer, Failure, Page, PageRequest, Query, RouteFilter};
 use crate::enforce::EnforceHandle;
@@ -35,6 +36,8 @@ pub(super) struct Known {
     pub(super) facts: ArcSwap<Facts>,
     /// Signs of life of the parts.
     pub(super) beats: Beats,
+    /// What the cluster is to be told goes here.
+    pub(super) reporter: Reporter,
 }
 
 /// How often the configuration was loaded again.

@@ -39,6 +39,7 @@ use self::policy::PolicyHalf;
 use self::routing::Routing;
 use self::supervisor::Supervisor;
 use crate::cluster::files::{self, Batch, FilesStatus};
+use crate::cluster::report::Reporter;
 use crate::cluster::{Change, Node};
 use crate::control::{self, Query};
 use crate::enforce::Gone;
@@ -95,6 +96,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         source,
         facts: ArcSwap::from_pointee(Facts::new(Arc::clone(&config), loaded.files)),
         beats: beats.clone(),
+        reporter: Reporter::none(),
     };
     let known = Arc::new(known);
     let (requests, asked) = mpsc::channel(64);
