@@ -200,6 +200,8 @@ mod tests {
             pod_cidrs: vec!["10.244.9.0/24".parse().unwrap()],
             networks: vec!["192.0.2.0/24".parse().unwrap()],
             asn: asn.map(|asn| Asn::new(asn).unwrap()),
+            route_reflector: None,
+            created: None,
             labels: BTreeMap::new(),
         })
     }

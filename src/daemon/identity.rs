@@ -156,6 +156,8 @@ mod tests {
             pod_cidrs: vec!["10.244.1.0/24".parse().unwrap()],
             networks: Vec::new(),
             asn: None,
+            route_reflector: None,
+            created: None,
             labels: BTreeMap::new(),
         }
     }
