@@ -13,6 +13,7 @@
 
 pub mod agent;
 pub mod bird;
+pub mod cni;
 pub mod frr;
 pub mod gobgp;
 pub mod kernel;
