@@ -12,6 +12,7 @@
 //! them die with the test. What cannot run here is skipped loudly: see [`skip`].
 
 pub mod agent;
+pub mod apiserver;
 pub mod bird;
 pub mod frr;
 pub mod gobgp;
@@ -27,6 +28,7 @@ pub mod skip;
 pub mod wait;
 
 pub use agent::Agent;
+pub use apiserver::ApiServer;
 pub use lab::TestLab;
 pub use netns::{Host, Lan, Netns};
 pub use process::Process;

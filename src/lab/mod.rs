@@ -24,6 +24,7 @@
 //! Without root all of it happens in a user namespace that [`rootless`] keeps open.
 
 mod addresses;
+pub mod apiserver;
 pub mod apply;
 pub mod build;
 pub mod converge;
