@@ -8,7 +8,7 @@ use std::time::Duration;
 use brindle_bgp::filter::Filter;
 use brindle_bgp::fsm::PeerSettings;
 use brindle_bgp::msg::HoldTime;
-use brindle_bgp::net::{Asn, ClusterId, Family, Prefix, RouterId};
+use brindle_bgp::net::{Asn, ClusterId, Family, RouterId};
 use brindle_bgp::rib::{NextHopMode, PeerKind, PeerPolicy, RibPeer};
 use brindle_config::{Bgp, Retain};
 
@@ -208,6 +208,8 @@ fn session(
 
 #[cfg(test)]
 mod tests {
+    use brindle_bgp::net::Prefix;
+
     use super::*;
     use crate::cluster::claims::settle;
 
