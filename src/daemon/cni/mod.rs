@@ -126,7 +126,7 @@ async fn node(known: &Known, facts: &Facts) -> NodeAnswer {
 /// Why pods cannot be connected now.
 fn not_ready(known: &Known, facts: &Facts) -> Option<String> {
     if facts.pod_cidrs.is_empty() {
-        let is_in_sync = known.source.as_ref().is_none_or(|source| source.load().in_sync);
+        let is_in_sync = known.source.as_ref().is_none_or(|source| source.is_in_sync());
         return Some(match is_in_sync {
             false => "the cluster's state has not been read yet".to_owned(),
             true => format!(
