@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::requests::{self, ENTRIES, Entry, Given};
-pub use super::socket::{BindError, Bound, bind};
+pub use super::socket::{BindError, Bound, bind, refuse_if_taken};
 use super::wire::{self, Code, ErrorBody};
 use super::{Answer, Query, Request};
 

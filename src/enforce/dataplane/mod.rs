@@ -17,6 +17,7 @@ mod hooks;
 mod ipset;
 mod iptables;
 mod leftovers;
+pub mod marked;
 mod own;
 mod probe;
 mod sets;
