@@ -63,6 +63,8 @@ pub struct Bgp {
     pub listen_port: u16,
     /// `bgp.nodeToNodeMesh.enabled`, true by default.
     pub mesh: bool,
+    /// `bgp.nodeToNodeMesh.retain`: what keeps the routes of a mesh peer without session.
+    pub retain: Retain,
     /// `bgp.holdTime`, 90 s by default.
     pub hold_time: HoldTime,
     /// `bgp.connectRetryTime`: first wait between attempts, 1 s by default.
@@ -73,6 +75,16 @@ pub struct Bgp {
     pub peers: Vec<Peer>,
     /// `bgp.networks`: further prefixes to originate.
     pub networks: Vec<Prefix>,
+}
+
+/// `bgp.nodeToNodeMesh.retain`: what keeps the routes of a mesh peer whose session is down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retain {
+    /// `node-object`, the default: they stay while the Node object claims them and the node is
+    /// on-link.
+    NodeObject,
+    /// `bgp-only`: they go with the session.
+    BgpOnly,
 }
 
 /// One of `bgp.peers`.

@@ -14,7 +14,7 @@ use crate::meaning::{self, Bgp, Config, Peer, Source};
 use crate::schema::{
     Action, Address, AsNumber, Backend, BgpSection, Cidr, ControlSection, Document,
     EstablishedFlows, FilterSection, FlowLogSection, Lengths, ListenSection, MeshSection, NextHop,
-    NodeSection, PeerSection, PolicySection, RoutesSection, RuleSection, SocketAddress,
+    NodeSection, PeerSection, PolicySection, Retain, RoutesSection, RuleSection, SocketAddress,
     SourceSection, TelemetrySection, Time,
 };
 use crate::value::Shown;
@@ -96,7 +96,13 @@ fn bgp(bgp: &Bgp) -> BgpSection {
             addresses: bgp.listen_addresses.iter().map(address).collect(),
             port: bgp.listen_port,
         },
-        node_to_node_mesh: MeshSection { enabled: bgp.mesh },
+        node_to_node_mesh: MeshSection {
+            enabled: bgp.mesh,
+            retain: match bgp.retain {
+                meaning::Retain::NodeObject => Retain::NodeObject,
+                meaning::Retain::BgpOnly => Retain::BgpOnly,
+            },
+        },
         hold_time: hold_time(bgp.hold_time),
         connect_retry_time: time(bgp.connect_retry),
         max_paths: bgp.max_paths,

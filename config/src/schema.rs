@@ -120,8 +120,21 @@ impl Default for ListenSection {
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct MeshSection {
-    /// Whether there is a session to every other node that the source knows.
+    /// Whether there is a session to every other node that the source knows; where some of
+    /// them reflect routes, only to those.
     pub(crate) enabled: bool,
+    /// What keeps the routes of a node whose session is down.
+    pub(crate) retain: Retain,
+}
+
+/// What keeps the routes of a node whose session is down.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Retain {
+    /// Its Node object, while that claims them and the node is on-link.
+    NodeObject,
+    /// Nothing: they go with the session.
+    BgpOnly,
 }
 
 impl Default for MeshSection {

@@ -207,6 +207,10 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
             "f:1:33  bgp.nodeToNodeMesh.enabled: \"true\" is text; did you mean true?",
         ),
         (
+            "bgp: {nodeToNodeMesh: {retain: node-objects}}",
+            "f:1:32  bgp.nodeToNodeMesh.retain: \"node-objects\" is not accepted here; accepted: node-object, bgp-only; did you mean \"node-object\"?",
+        ),
+        (
             "bgp: {nodeToNodeMesh: {enabled: 1}}",
             "f:1:33  bgp.nodeToNodeMesh.enabled: expected true or false, found the value 1",
         ),

@@ -9,8 +9,8 @@ use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Prefix, RouterId};
 use brindle_bgp::rib::NextHopMode;
 use brindle_config::{
-    Backend, Bgp, Config, Control, EstablishedFlows, FlowLog, Node, Peer, Policy, Routes, Source,
-    Telemetry,
+    Backend, Bgp, Config, Control, EstablishedFlows, FlowLog, Node, Peer, Policy, Retain, Routes,
+    Source, Telemetry,
 };
 
 /// The example that the documentation promises to be understood for ever.
@@ -84,6 +84,7 @@ fn the_contract_example_means_what_it_says() {
             listen_addresses: vec![ip("10.0.0.1"), ip("fd00::1")],
             listen_port: 179,
             mesh: true,
+            retain: Retain::NodeObject,
             hold_time: HoldTime::DEFAULT,
             connect_retry: Duration::from_secs(1),
             max_paths: 16,
@@ -151,6 +152,9 @@ fn keys_of_each_kind_are_read() {
     assert_eq!(bgp("connectRetryTime: 250ms").connect_retry, Duration::from_millis(250));
     assert_eq!(bgp("maxPaths: 1").max_paths, 1);
     assert!(!bgp("nodeToNodeMesh: {enabled: false}").mesh);
+    for (word, want) in [("node-object", Retain::NodeObject), ("bgp-only", Retain::BgpOnly)] {
+        assert_eq!(bgp(&format!("nodeToNodeMesh: {{retain: {word}}}")).retain, want);
+    }
 
     let routes = read("routes: {install: false, metric: 20, forwarding: false, startupHold: 0s}");
     let want =

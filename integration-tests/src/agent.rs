@@ -20,6 +20,8 @@ pub struct Config {
     pub asn: u32,
     /// `bgp.nodeToNodeMesh.enabled`
     pub mesh: bool,
+    /// `bgp.nodeToNodeMesh.retain`
+    pub retain: &'static str,
     /// `bgp.networks`
     pub networks: Vec<String>,
     /// `bgp.peers`, each as one line of YAML: `{name: a, peerIP: 10.9.0.2, asNumber: 65002}`.
@@ -31,7 +33,14 @@ pub struct Config {
 impl Config {
     /// An agent in AS `asn` without peers.
     pub fn new(asn: u32) -> Self {
-        Self { asn, mesh: false, networks: Vec::new(), peers: Vec::new(), rest: String::new() }
+        Self {
+            asn,
+            mesh: false,
+            retain: "node-object",
+            networks: Vec::new(),
+            peers: Vec::new(),
+            rest: String::new(),
+        }
     }
 
     /// Adds prefixes to originate.
@@ -74,9 +83,9 @@ impl Config {
         let (name, v4, v6) = (host.netns.name(), host.v4, host.v6);
         let mut text = format!(
             "node: {{name: {name}, addresses: [{v4}, \"{v6}\"]}}\n\
-             bgp:\n  asNumber: {}\n  routerID: {v4}\n  nodeToNodeMesh: {{enabled: {}}}\n  \
+             bgp:\n  asNumber: {}\n  routerID: {v4}\n  nodeToNodeMesh: {{enabled: {}, retain: {}}}\n  \
              listen: {{addresses: [{v4}, \"{v6}\"], port: 179}}\n",
-            self.asn, self.mesh
+            self.asn, self.mesh, self.retain
         );
         let quoted: Vec<String> = self.networks.iter().map(|one| format!("\"{one}\"")).collect();
         let _ = writeln!(text, "  networks: [{}]\n  peers:", quoted.join(", "));
@@ -146,6 +155,15 @@ impl Agent {
     pub fn start_again(&mut self) {
         self.process = launch(&self.host, &self.folder);
         self.answers();
+    }
+
+    /// Starts it again after [`Agent::kill`] or [`Agent::stop`], with another configuration.
+    ///
+    /// # Panics
+    /// If it does not answer then.
+    pub fn start_again_with(&mut self, config: &Config) {
+        write(&self.host, &self.folder, config);
+        self.start_again();
     }
 
     /// Writes another configuration and sends SIGHUP.

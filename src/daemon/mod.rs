@@ -20,6 +20,7 @@ mod policy;
 mod reload;
 mod routing;
 mod supervisor;
+mod tidings;
 mod views;
 
 use std::collections::BTreeMap;
@@ -43,6 +44,7 @@ use crate::cluster::report::Reporter;
 use crate::cluster::{Change, Node};
 use crate::control::{self, Query};
 use crate::enforce::Gone;
+use crate::speaker::Tiding;
 use crate::telemetry::{Beat, Beats};
 
 /// How often the daemon looks whether leftover routes may go and what the service manager is
@@ -167,7 +169,7 @@ impl Daemon {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             self.beat.beat();
-            if self.may_speak() && self.speak()? {
+            if self.may_speak() && self.speak().await? {
                 self.apply().await?;
             }
             let is_busy = self.policy.as_ref().is_some_and(PolicyHalf::is_busy);
@@ -181,6 +183,11 @@ impl Daemon {
                     self.take_batch(batch).await?;
                 }
                 told = told(&mut self.policy) => told?,
+                tiding = tidings(&mut self.routing) => {
+                    if let Some(routing) = &mut self.routing {
+                        routing.report(&self.known, &tiding);
+                    }
+                }
                 Some((query, reply)) = asked.recv() => match query {
                     Query::Reload => {
                         let outcome = self.reload().await?;
@@ -212,10 +219,10 @@ impl Daemon {
     }
 
     /// Starts the speaker. Answers whether it did.
-    fn speak(&mut self) -> anyhow::Result<bool> {
+    async fn speak(&mut self) -> anyhow::Result<bool> {
         let own_node = self.nodes.get(&self.known.name).map(|node| &**node);
         let Some(routing) = &mut self.routing else { return Ok(false) };
-        let spoke = routing.speak(&self.known, &self.config, own_node)?;
+        let spoke = routing.speak(&self.known, &self.config, own_node).await?;
         if spoke {
             health::watch_speaker(&self.known);
         }
@@ -291,7 +298,7 @@ impl Daemon {
     async fn look_around(&mut self) -> anyhow::Result<()> {
         self.supervisor.look(&self.known);
         let routes = match &mut self.routing {
-            Some(routing) => routing.look_around(&self.config).await?,
+            Some(routing) => routing.look_around(&self.known, &self.config).await?,
             None => true,
         };
         if routes && !self.supervisor.is_ready() && health::is_enforcing(&self.known) {
@@ -324,6 +331,13 @@ impl Daemon {
 async fn told(policy: &mut Option<PolicyHalf>) -> Result<(), Gone> {
     match policy {
         Some(half) => half.told().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn tidings(routing: &mut Option<Routing>) -> Tiding {
+    match routing {
+        Some(routing) => routing.tidings().await,
         None => std::future::pending().await,
     }
 }

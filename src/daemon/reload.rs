@@ -167,6 +167,7 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
         ("node.podCIDRs", old.node.pod_cidrs != new.node.pod_cidrs),
         ("bgp.networks", old.bgp.networks != new.bgp.networks),
         ("bgp.nodeToNodeMesh.enabled", old.bgp.mesh != new.bgp.mesh),
+        ("bgp.nodeToNodeMesh.retain", old.bgp.retain != new.bgp.retain),
         ("bgp.holdTime", old.bgp.hold_time != new.bgp.hold_time),
         ("bgp.connectRetryTime", old.bgp.connect_retry != new.bgp.connect_retry),
         ("routes.metric", old.routes.metric != new.routes.metric),

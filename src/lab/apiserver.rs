@@ -18,12 +18,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::Client;
 use kube::api::{Api, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
 use serde_json::json;
 
 use super::netns;
+use crate::cluster::kubernetes::client::{self, ClientSettings};
 
 /// The environment variable that names the folder of programs, as users of envtest know it.
 pub const ASSETS: &str = "KUBEBUILDER_ASSETS";
@@ -278,10 +278,8 @@ where
 /// # Errors
 /// The file cannot be read or names keys that cannot be.
 pub async fn client(kubeconfig: &Path) -> anyhow::Result<Client> {
-    let place = || kubeconfig.display().to_string();
-    let read = Kubeconfig::read_from(kubeconfig).with_context(place)?;
-    let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await;
-    Client::try_from(config.with_context(place)?).with_context(place)
+    let settings = ClientSettings { kubeconfig: Some(kubeconfig.to_owned()), context: None };
+    Ok(client::connect(&settings).await?)
 }
 
 /// Waits until the server says that it is ready: its default roles and namespaces are there.

@@ -56,6 +56,8 @@ pub(crate) fn status() -> Status {
         }),
         bgp: Some(BgpStatus {
             as_number: 64512,
+            as_number_reason: Some("bgp.asNumber".to_owned()),
+            route_reflector: None,
             router_id: "10.0.0.2".to_owned(),
             listen: vec!["10.0.0.2:179".parse().unwrap()],
             peers: 4,
@@ -144,6 +146,7 @@ fn peer(name: &str, address: &str, kind: PeerKind, state: SessionState) -> Peer 
             received: 2,
             accepted: 2,
             rejected: 0,
+            stale: 0,
             advertised: 2,
             end_of_rib: is_up,
         }],
@@ -198,6 +201,7 @@ pub(crate) fn peers() -> Vec<Peer> {
         received: 14,
         accepted: 12,
         rejected: 2,
+        stale: 0,
         advertised: 2,
         end_of_rib: true,
     };
@@ -230,6 +234,7 @@ fn path(prefix: &str, from: Option<&str>, next_hop: Option<&str>, status: PathSt
         next_hop: next_hop.map(|address| address.parse().unwrap()),
         next_hop_link_local: None,
         status,
+        stale: false,
         reason: None,
         attributes: Attributes {
             origin: "igp".to_owned(),

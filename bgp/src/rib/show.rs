@@ -8,7 +8,7 @@ use super::adj_out::AdjOut;
 use super::encoder::Context;
 use super::export::{Exporter, ToldHop};
 use super::path::{Path, PeerIx};
-use super::settings::PeerId;
+use super::settings::{PeerId, Stale};
 use super::table::{Entry, Table};
 use super::view::{Page, PathStatus, PathView, PeerCounts, Refusal, ToldView, Totals, Which};
 use super::{Judge, Rib};
@@ -119,7 +119,14 @@ impl Rib {
         let (received, rejected) = (peer.received[family.index()], peer.refused[family.index()]);
         let advertised =
             self.out.member(ix).map_or(0, |member| member.lanes[family.index()].told.len());
-        Some(PeerCounts { received, rejected, accepted: received - rejected, advertised })
+        let stale = peer.stale[family.index()];
+        Some(PeerCounts { received, rejected, accepted: received - rejected, stale, advertised })
+    }
+
+    /// Why paths of a peer are kept although their session is over; none if none are.
+    pub fn stale(&self, peer: PeerId, family: Family) -> Option<Stale> {
+        let peer = self.peers.find(peer).and_then(|ix| self.peers.get(ix))?;
+        peer.stale_for[family.index()].filter(|_| peer.stale[family.index()] > 0)
     }
 
     /// Counts of the whole RIB.
@@ -188,6 +195,7 @@ impl Rib {
                     next_hop: self.hops.get(path.hop),
                     attributes: Arc::clone(self.attributes.get(path.attributes)),
                     status,
+                    is_stale: path.stale,
                 };
                 (place, view)
             })
@@ -215,7 +223,7 @@ impl Rib {
         let next_hop = self.hops.get(path.hop)?;
         let attributes = self.attributes.get(path.attributes);
         refuse_path(&self.settings, &self.own, how, attributes, next_hop)
-            .or_else(|| refuse_prefix(&how.import, prefix))
+            .or_else(|| refuse_prefix(&how.import, prefix, Some(next_hop)))
     }
 }
 

@@ -15,7 +15,7 @@ use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Prefix};
 
 use crate::meaning::{
-    Backend, Bgp, Config, Control, EstablishedFlows, FlowLog, Node, Policy, Routes, Source,
+    Backend, Bgp, Config, Control, EstablishedFlows, FlowLog, Node, Policy, Retain, Routes, Source,
     Telemetry,
 };
 use crate::section::{Good, Item, Report};
@@ -42,6 +42,7 @@ impl Default for Config {
                 listen_addresses: Vec::new(),
                 listen_port: BGP_PORT,
                 mesh: true,
+                retain: Retain::NodeObject,
                 hold_time: HoldTime::DEFAULT,
                 connect_retry: Duration::from_secs(1),
                 max_paths: 16,

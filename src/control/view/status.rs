@@ -157,6 +157,12 @@ pub struct SourceError {
 pub struct BgpStatus {
     /// Our AS number.
     pub as_number: u32,
+    /// Why this one: "bgp.asNumber", or the annotation of the Node object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_number_reason: Option<String>,
+    /// Our cluster if we reflect routes between the nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route_reflector: Option<String>,
     /// Our BGP Identifier.
     #[serde(rename = "routerID")]
     pub router_id: String,
