@@ -15,6 +15,7 @@ pub mod agent;
 pub mod apiserver;
 pub mod bird;
 pub mod container;
+pub mod cni;
 pub mod frr;
 pub mod gobgp;
 pub mod kernel;

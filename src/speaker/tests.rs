@@ -13,6 +13,7 @@ use super::*;
 
 mod kernel;
 mod raw;
+mod retained;
 mod torture;
 
 struct Speaker {
