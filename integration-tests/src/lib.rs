@@ -14,6 +14,7 @@
 pub mod agent;
 pub mod apiserver;
 pub mod bird;
+pub mod container;
 pub mod cni;
 pub mod frr;
 pub mod gobgp;
