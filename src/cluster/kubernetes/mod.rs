@@ -4,3 +4,4 @@ pub mod access;
 pub mod client;
 pub mod condition;
 pub mod events;
+pub mod line;
