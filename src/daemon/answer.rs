@@ -12,7 +12,8 @@ use brindle_config::Config;
 use tokio::sync::oneshot;
 
 use super::identity::ChosenAddress;
-use super::{FilesStatus, Options, views};
+use super::source::SourceState;
+use super::{Options, views};
 use crate::cluster::Node;
 use crate::cluster::peers::Skipped;
 use crate::cluster::report::Reporter;
@@ -32,7 +33,7 @@ pub(super) struct Known {
     pub(super) fib: Option<FibHandle>,
     /// `None` without policies.
     pub(super) enforce: Option<EnforceHandle>,
-    pub(super) source: Option<Arc<ArcSwap<FilesStatus>>>,
+    pub(super) source: Option<SourceState>,
     pub(super) facts: ArcSwap<Facts>,
     /// Signs of life of the parts.
     pub(super) beats: Beats,

@@ -43,6 +43,7 @@ pub(crate) fn status() -> Status {
             errors: vec![],
         },
         source: Some(SourceStatus {
+            kubernetes: None,
             kind: "files".to_owned(),
             path: "/etc/brindle/manifests".to_owned(),
             in_sync: true,
