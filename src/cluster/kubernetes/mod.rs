@@ -13,6 +13,7 @@ pub mod access;
 pub mod client;
 pub mod condition;
 pub mod events;
+pub mod line;
 mod names;
 mod status;
 mod trouble;
