@@ -68,7 +68,7 @@ pub struct TelemetryStatus {
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
     /// What it is about: `config`, `source`, `node`, `bgp`, `routes`, `forwarding`, `kernel`,
-    /// `policy`.
+    /// `policy`, `cni`.
     pub area: String,
     /// What is wrong, with the name of what it concerns.
     pub what: String,
