@@ -8,7 +8,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::check::HOLD_DELETIONS;
 use crate::meaning::Config;
+use crate::value::Shown;
 
 /// A JSON Schema (draft 2020-12) of the configuration file, with a description and the
 /// default of each key.
@@ -29,6 +31,8 @@ pub(crate) struct Document {
     pub(crate) routes: RoutesSection,
     /// Network policies.
     pub(crate) policy: PolicySection,
+    /// Pods' interfaces.
+    pub(crate) cni: CniSection,
     /// Where the cluster's nodes, namespaces, pods and policies come from. Left out if there is
     /// no cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -331,6 +335,57 @@ pub(crate) enum SourceSection {
         /// The folder.
         path: String,
     },
+    /// The API server of a Kubernetes cluster.
+    #[serde(rename_all = "camelCase")]
+    Kubernetes {
+        /// A kubeconfig file. Default: KUBECONFIG, the pod's service account or
+        /// ~/.kube/config, the first that there is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kubeconfig: Option<String>,
+        /// The context of the kubeconfig. Default: its current-context.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        context: Option<String>,
+        /// How long deletions are held back when a new listing seems to find more than half of
+        /// the nodes or policies gone; 0s never, at most 1h.
+        #[serde(default = "hold_deletions")]
+        hold_deletions: Time,
+    },
+}
+
+/// Our network plug-in, which connects this node's pods.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct CniSection {
+    /// Whether the container runtime is told to have pods connected by our plug-in: the agent
+    /// writes 10-brindle.conflist once it is ready, and never removes it.
+    pub(crate) enabled: bool,
+    /// Where the container runtime looks for that file.
+    pub(crate) config_dir: String,
+    /// Where the plug-in keeps what it made, and the agent reads it.
+    pub(crate) data_dir: String,
+    /// The MTU of pods' interfaces, in octets. Default: that of the node's uplink.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 576, max = 65535))]
+    pub(crate) mtu: Option<u32>,
+    /// The plug-ins that come after ours. Their programs have to be where the runtime looks for
+    /// them.
+    pub(crate) chain: Vec<Chained>,
+}
+
+impl Default for CniSection {
+    fn default() -> Self {
+        Document::default().cni
+    }
+}
+
+/// A plug-in of others that works on the interfaces that ours made.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Chained {
+    /// Pods' hostPort.
+    Portmap,
+    /// Pods' limits of bandwidth.
+    Bandwidth,
 }
 
 /// The control socket.
@@ -409,6 +464,10 @@ fn bgp_port() -> u16 {
 
 fn hold_time() -> Time {
     Document::default().bgp.hold_time
+}
+
+fn hold_deletions() -> Time {
+    Time(Shown(HOLD_DELETIONS).to_string())
 }
 
 fn next_hop_mode() -> NextHop {

@@ -12,7 +12,10 @@
 //! them die with the test. What cannot run here is skipped loudly: see [`skip`].
 
 pub mod agent;
+pub mod apiserver;
 pub mod bird;
+pub mod container;
+pub mod cni;
 pub mod frr;
 pub mod gobgp;
 pub mod kernel;
@@ -27,6 +30,7 @@ pub mod skip;
 pub mod wait;
 
 pub use agent::Agent;
+pub use apiserver::ApiServer;
 pub use lab::TestLab;
 pub use netns::{Host, Lan, Netns};
 pub use process::Process;

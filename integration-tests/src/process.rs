@@ -40,6 +40,31 @@ impl Process {
         program: impl AsRef<OsStr>,
         args: impl IntoIterator<Item = A>,
     ) -> Result<Self> {
+        let place = Some(netns.clone());
+        Self::launch(place, format!("{name} in {}", netns.name()), name, folder, program, args)
+    }
+
+    /// The same where the test itself is.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn start_here<A: AsRef<OsStr>>(
+        name: &str,
+        folder: &Path,
+        program: impl AsRef<OsStr>,
+        args: impl IntoIterator<Item = A>,
+    ) -> Result<Self> {
+        Self::launch(None, name.to_owned(), name, folder, program, args)
+    }
+
+    fn launch<A: AsRef<OsStr>>(
+        netns: Option<Arc<Netns>>,
+        called: String,
+        name: &str,
+        folder: &Path,
+        program: impl AsRef<OsStr>,
+        args: impl IntoIterator<Item = A>,
+    ) -> Result<Self> {
         let log = folder.join(format!("{name}.log"));
         let file = File::options().create(true).append(true).open(&log)?;
         // setpriv asks the kernel for the end of the program at the end of ours, then
@@ -47,9 +72,9 @@ impl Process {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]).arg(program.as_ref()).args(args);
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
-        let child = spawn_inside(netns.clone(), command)
+        let child = spawn(netns, command)
             .with_context(|| format!("cannot start {:?}", program.as_ref()))?;
-        Ok(Self { name: format!("{name} in {}", netns.name()), child, log })
+        Ok(Self { name: called, child, log })
     }
 
     /// Its process id.
@@ -121,18 +146,22 @@ impl Drop for Process {
 }
 
 /// The kernel ties "end with your parent" to the parent's thread, and tests come and go on
-/// threads of their own: so one thread that stays starts all programs.
-fn spawn_inside(netns: Arc<Netns>, mut command: Command) -> std::io::Result<Child> {
+/// threads of their own: so one thread that stays starts all programs, and one that enters no
+/// namespace those that stay where we are.
+fn spawn(netns: Option<Arc<Netns>>, mut command: Command) -> std::io::Result<Child> {
     type Job = Box<dyn FnOnce() + Send>;
-    static STARTER: OnceLock<Sender<Job>> = OnceLock::new();
-    let starter = STARTER.get_or_init(|| {
+    static INSIDE: OnceLock<Sender<Job>> = OnceLock::new();
+    static HERE: OnceLock<Sender<Job>> = OnceLock::new();
+    let starter = if netns.is_some() { &INSIDE } else { &HERE }.get_or_init(|| {
         let (jobs, queue) = channel::<Job>();
         std::thread::spawn(move || queue.into_iter().for_each(|job| job()));
         jobs
     });
     let (answer, result) = channel();
     let job = Box::new(move || {
-        netns.enter();
+        if let Some(netns) = netns {
+            netns.enter();
+        }
         // The receiver waits below.
         let _ = answer.send(command.spawn());
     });

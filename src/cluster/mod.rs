@@ -5,6 +5,7 @@ mod fields;
 pub mod files;
 mod folder;
 mod kind;
+pub mod kubernetes;
 mod manifest;
 pub mod node;
 mod object;

@@ -12,7 +12,8 @@ use brindle_config::Config;
 use tokio::sync::oneshot;
 
 use super::identity::ChosenAddress;
-use super::{FilesStatus, Options, views};
+use super::source::SourceState;
+use super::{Options, cni, views};
 use crate::cluster::Node;
 use crate::cluster::claims::Claims;
 use crate::cluster::peers::Skipped;
@@ -33,12 +34,14 @@ pub(super) struct Known {
     pub(super) fib: Option<FibHandle>,
     /// `None` without policies.
     pub(super) enforce: Option<EnforceHandle>,
-    pub(super) source: Option<Arc<ArcSwap<FilesStatus>>>,
+    pub(super) source: Option<SourceState>,
     pub(super) facts: ArcSwap<Facts>,
     /// Signs of life of the parts.
     pub(super) beats: Beats,
     /// What the cluster is to be told goes here.
     pub(super) reporter: Reporter,
+    /// What keeps our network plug-in from connecting pods.
+    pub(super) cni: cni::Problems,
 }
 
 /// How often the configuration was loaded again.
@@ -217,6 +220,7 @@ pub(super) async fn answer(known: &Arc<Known>, query: Query) -> Result<Answer, F
             Ok(Answer::Done(view::Done { peer, message }))
         }
         Query::Policy(query) => views::policy(known, &facts, query).await,
+        Query::Cni(query) => cni::answer(known, &facts, query).await.map(Answer::Cni),
         Query::Reload => Err(Failure::Invalid("a reload is not answered from facts".to_owned())),
     }
 }

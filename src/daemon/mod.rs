@@ -14,11 +14,13 @@
 //! questions. It holds no routing state and no policies. Either half runs without the other.
 
 mod answer;
+mod cni;
 mod health;
 mod identity;
 mod policy;
 mod reload;
 mod routing;
+mod source;
 mod supervisor;
 mod tidings;
 mod views;
@@ -29,7 +31,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use brindle_config::{Config, Source};
+use brindle_config::Config;
 use brindle_policy::Change as PolicyChange;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -39,7 +41,7 @@ use self::answer::{Facts, Known};
 use self::policy::PolicyHalf;
 use self::routing::Routing;
 use self::supervisor::Supervisor;
-use crate::cluster::files::{self, Batch, FilesStatus};
+use crate::cluster::files::Batch;
 use crate::cluster::report::Reporter;
 use crate::cluster::{Change, Node};
 use crate::control::{self, Query};
@@ -81,13 +83,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let control = control::server::bind(&config.control.socket)?;
     let routing = config.bgp.enabled.then(|| Routing::start(&config)).transpose()?;
     let policy = config.policy.enabled.then(|| PolicyHalf::start(policy::settings(&name, &config)));
-    let (changes, source) = match &config.source {
-        Some(Source::Files { path }) => {
-            let (changes, status) = files::watch(path.clone());
-            (Some(changes), Some(status))
-        }
-        None => (None, None),
-    };
+    let reporter = Reporter::none();
+    let source = config.source.as_ref().map(|source| source::start(source, &name, &reporter));
+    let (changes, source) = source.unzip();
     let beats = Beats::default();
     let known = Known {
         options,
@@ -98,7 +96,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         source,
         facts: ArcSwap::from_pointee(Facts::new(Arc::clone(&config), loaded.files)),
         beats: beats.clone(),
-        reporter: Reporter::none(),
+        reporter,
+        cni: cni::Problems::default(),
     };
     let known = Arc::new(known);
     let (requests, asked) = mpsc::channel(64);
@@ -112,6 +111,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         known: Arc::clone(&known),
         routing,
         policy,
+        records: cni::Records::default(),
+        caretaker: cni::Caretaker::default(),
     };
     health::watch_parts(&known);
     let stop_serving = tokio_util::sync::CancellationToken::new();
@@ -152,6 +153,8 @@ struct Daemon {
     routing: Option<Routing>,
     /// `None` without policies.
     policy: Option<PolicyHalf>,
+    records: cni::Records,
+    caretaker: cni::Caretaker,
     nodes: BTreeMap<Arc<str>, Arc<Node>>,
     changes: Option<mpsc::Receiver<Batch>>,
     source_in_sync: bool,
@@ -250,7 +253,7 @@ impl Daemon {
     async fn take_batch(&mut self, batch: Batch) -> anyhow::Result<()> {
         let policy = batch.into_iter().filter_map(|change| self.note(change)).collect();
         if let Some(half) = &mut self.policy {
-            half.tell(policy);
+            half.tell(self.records.before(&self.known, policy));
         }
         if self.source_in_sync { self.apply().await } else { Ok(()) }
     }
@@ -297,6 +300,10 @@ impl Daemon {
     /// What is due from time to time: leftovers of an earlier run, the service manager.
     async fn look_around(&mut self) -> anyhow::Result<()> {
         self.supervisor.look(&self.known);
+        self.caretaker.look(&self.known, self.supervisor.is_ready());
+        if let Some(half) = self.policy.as_mut().filter(|half| !half.is_busy()) {
+            half.tell(self.records.again(&self.known));
+        }
         let routes = match &mut self.routing {
             Some(routing) => routing.look_around(&self.known, &self.config).await?,
             None => true,

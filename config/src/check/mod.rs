@@ -1,6 +1,7 @@
 //! From a tree to a [`Config`]: every key is asked for here, and every mistake noted.
 
 mod bgp;
+pub(crate) mod cni;
 mod filter;
 mod node;
 mod peer;
@@ -15,8 +16,8 @@ use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Prefix};
 
 use crate::meaning::{
-    Backend, Bgp, Config, Control, EstablishedFlows, FlowLog, Node, Policy, Retain, Routes, Source,
-    Telemetry,
+    Backend, Bgp, ChainedPlugin, Cni, Config, Control, EstablishedFlows, FlowLog, Node, Policy,
+    Retain, Routes, Source, Telemetry,
 };
 use crate::section::{Good, Item, Report};
 use crate::value;
@@ -27,6 +28,9 @@ pub(crate) const BGP_PORT: u16 = 179;
 /// Where health and metrics are answered; no other program's (that IANA knows of).
 const TELEMETRY_PORT: u16 = 9798;
 const MAX_STARTUP_HOLD: Duration = Duration::from_secs(3600);
+/// `source.holdDeletions` where it is left out.
+pub(crate) const HOLD_DELETIONS: Duration = Duration::from_secs(60);
+const MAX_HOLD_DELETIONS: Duration = Duration::from_secs(3600);
 /// `sun_path` has 108 octets, the last of them zero (unix(7)).
 const MAX_SOCKET_PATH: usize = 107;
 
@@ -63,6 +67,13 @@ impl Default for Config {
                 flow_log: FlowLog { enabled: true, group: 98, per_second: 10 },
                 audit_interval: Duration::from_secs(30),
             },
+            cni: Cni {
+                enabled: false,
+                config_dir: PathBuf::from("/etc/cni/net.d"),
+                data_dir: PathBuf::from("/var/lib/brindle/cni"),
+                mtu: None,
+                chain: vec![ChainedPlugin::Portmap, ChainedPlugin::Bandwidth],
+            },
             source: None,
             control: Control { socket: PathBuf::from("/run/brindle/brindle.sock") },
             telemetry: Telemetry {
@@ -93,10 +104,15 @@ pub(crate) fn config(tree: &yaml::Node, report: &Report, complete: bool) -> Conf
         config.routes = routes(&item);
     }
     let policy = root.get("policy");
+    let cni = root.get("cni");
     let source_item = root.get("source");
     config.source = source_item.as_ref().and_then(source);
     if let Some(item) = policy {
         config.policy = policy::read(&item, source_item.is_some() || !complete);
+    }
+    if let Some(item) = cni {
+        let has_ranges = source_item.is_some() || !config.node.pod_cidrs.is_empty();
+        config.cni = cni::read(&item, has_ranges || !complete);
     }
     if let Some(item) = root.get("control") {
         config.control = control(&item);
@@ -126,14 +142,42 @@ fn source(item: &Item) -> Option<Source> {
     #[derive(Clone, Copy)]
     enum Kind {
         Files,
+        Kubernetes,
     }
+    const KINDS: [(&str, Kind); 2] = [("files", Kind::Files), ("kubernetes", Kind::Kubernetes)];
     let mut section = item.section()?;
-    let kind = section.need("kind", "files").and_then(|i| i.word(&[("files", Kind::Files)]));
-    let path = section.need("path", "/etc/brindle/manifests").and_then(|i| value::path(&i));
+    let source = match section.need("kind", "kubernetes").and_then(|item| item.word(&KINDS)) {
+        Some(Kind::Files) => {
+            let path = section.need("path", "/etc/brindle/manifests");
+            path.and_then(|item| value::path(&item)).map(|path| Source::Files { path })
+        }
+        Some(Kind::Kubernetes) => {
+            let kubeconfig = section.get("kubeconfig").and_then(|item| value::path(&item));
+            let context = section.get("context").and_then(|item| context(&item));
+            let hold = section.get("holdDeletions");
+            let hold = hold.and_then(|i| value::duration(&i, Duration::ZERO..=MAX_HOLD_DELETIONS));
+            let hold_deletions = hold.unwrap_or(HOLD_DELETIONS);
+            Some(Source::Kubernetes { kubeconfig, context, hold_deletions })
+        }
+        // Which keys are right cannot be told.
+        None => {
+            for key in ["path", "kubeconfig", "context", "holdDeletions"] {
+                section.get(key);
+            }
+            None
+        }
+    };
     section.finish();
-    match kind? {
-        Kind::Files => Some(Source::Files { path: path? }),
+    source
+}
+
+fn context(item: &Item) -> Option<String> {
+    let text = item.text()?;
+    if text.is_empty() {
+        item.refuse("is empty; accepted is the name of a context of the kubeconfig");
+        return None;
     }
+    Some(text.to_owned())
 }
 
 fn control(item: &Item) -> Control {

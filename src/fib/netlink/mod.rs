@@ -14,12 +14,14 @@ use rtnetlink::packet_core::NetlinkMessage;
 use rtnetlink::packet_route::RouteNetlinkMessage;
 
 mod events;
+mod marked;
 mod ops;
 mod query;
 mod read;
 mod writer;
 
 pub use events::{Drained, Monitor};
+pub use marked::{MarkedRoute, NamedLink, Remover};
 pub use query::{Dump, Queries};
 pub use writer::{BATCH, Writer};
 
