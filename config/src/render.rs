@@ -12,9 +12,9 @@ use serde_json::Value;
 
 use crate::meaning::{self, Bgp, Config, Peer, Source};
 use crate::schema::{
-    Action, Address, AsNumber, Backend, BgpSection, Cidr, ControlSection, Document,
-    EstablishedFlows, FilterSection, FlowLogSection, Lengths, ListenSection, MeshSection, NextHop,
-    NodeSection, PeerSection, PolicySection, RoutesSection, RuleSection, SocketAddress,
+    Action, Address, AsNumber, Backend, BgpSection, Chained, Cidr, CniSection, ControlSection,
+    Document, EstablishedFlows, FilterSection, FlowLogSection, Lengths, ListenSection, MeshSection,
+    NextHop, NodeSection, PeerSection, PolicySection, RoutesSection, RuleSection, SocketAddress,
     SourceSection, TelemetrySection, Time,
 };
 use crate::value::Shown;
@@ -49,6 +49,7 @@ impl From<&Config> for Document {
                 startup_hold: time(config.routes.startup_hold),
             },
             policy: policy(&config.policy),
+            cni: cni(&config.cni),
             source: config.source.as_ref().map(|source| match source {
                 Source::Files { path } => SourceSection::Files { path: path.display().to_string() },
             }),
@@ -84,6 +85,20 @@ fn policy(policy: &meaning::Policy) -> PolicySection {
             per_second: policy.flow_log.per_second,
         },
         audit_interval: time(policy.audit_interval),
+    }
+}
+
+fn cni(cni: &meaning::Cni) -> CniSection {
+    let chained = |plugin: &meaning::ChainedPlugin| match plugin {
+        meaning::ChainedPlugin::Portmap => Chained::Portmap,
+        meaning::ChainedPlugin::Bandwidth => Chained::Bandwidth,
+    };
+    CniSection {
+        enabled: cni.enabled,
+        config_dir: cni.config_dir.display().to_string(),
+        data_dir: cni.data_dir.display().to_string(),
+        mtu: cni.mtu,
+        chain: cni.chain.iter().map(chained).collect(),
     }
 }
 

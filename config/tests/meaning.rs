@@ -116,6 +116,7 @@ fn the_contract_example_means_what_it_says() {
             flow_log: FlowLog { enabled: true, group: 98, per_second: 10 },
             audit_interval: Duration::from_secs(30),
         },
+        cni: Config::default().cni,
         source: Some(Source::Files { path: PathBuf::from("/etc/brindle/manifests") }),
         control: Control { socket: PathBuf::from("/run/brindle/brindle.sock") },
         telemetry: Telemetry { listen: vec!["127.0.0.1:9798".parse().expect("an address")] },
@@ -294,6 +295,8 @@ fn what_is_shown_reads_back_as_the_same_configuration() {
         "telemetry: {listen: []}",
         "policy: {backend: nft, masquerade: true, flowLog: {enabled: false}, auditInterval: 90s}",
         "policy: {backend: legacy, establishedFlows: recheck, masquerade: false}",
+        "{node: {podCIDRs: [10.1.0.0/24]}, cni: {enabled: true, mtu: 1400, chain: [bandwidth]}}",
+        "cni: {configDir: /a, dataDir: /b, chain: []}",
     ] {
         let config = read(text);
         let shown = config.to_yaml();

@@ -12,7 +12,7 @@ use brindle_config::Config;
 use tokio::sync::oneshot;
 
 use super::identity::ChosenAddress;
-use super::{FilesStatus, Options, views};
+use super::{FilesStatus, Options, cni, views};
 use crate::cluster::Node;
 use crate::cluster::peers::Skipped;
 use crate::cluster::report::Reporter;
@@ -38,6 +38,8 @@ pub(super) struct Known {
     pub(super) beats: Beats,
     /// What the cluster is to be told goes here.
     pub(super) reporter: Reporter,
+    /// What keeps our network plug-in from connecting pods.
+    pub(super) cni: cni::Problems,
 }
 
 /// How often the configuration was loaded again.
@@ -212,6 +214,7 @@ pub(super) async fn answer(known: &Arc<Known>, query: Query) -> Result<Answer, F
             Ok(Answer::Done(view::Done { peer, message }))
         }
         Query::Policy(query) => views::policy(known, &facts, query).await,
+        Query::Cni(query) => cni::answer(known, &facts, query).await.map(Answer::Cni),
         Query::Reload => Err(Failure::Invalid("a reload is not answered from facts".to_owned())),
     }
 }

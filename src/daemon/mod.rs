@@ -14,6 +14,7 @@
 //! questions. It holds no routing state and no policies. Either half runs without the other.
 
 mod answer;
+mod cni;
 mod health;
 mod identity;
 mod policy;
@@ -97,6 +98,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         facts: ArcSwap::from_pointee(Facts::new(Arc::clone(&config), loaded.files)),
         beats: beats.clone(),
         reporter: Reporter::none(),
+        cni: cni::Problems::default(),
     };
     let known = Arc::new(known);
     let (requests, asked) = mpsc::channel(64);
@@ -110,6 +112,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         known: Arc::clone(&known),
         routing,
         policy,
+        records: cni::Records::default(),
+        caretaker: cni::Caretaker::default(),
     };
     health::watch_parts(&known);
     let stop_serving = tokio_util::sync::CancellationToken::new();
@@ -150,6 +154,8 @@ struct Daemon {
     routing: Option<Routing>,
     /// `None` without policies.
     policy: Option<PolicyHalf>,
+    records: cni::Records,
+    caretaker: cni::Caretaker,
     nodes: BTreeMap<Arc<str>, Arc<Node>>,
     changes: Option<mpsc::Receiver<Batch>>,
     source_in_sync: bool,
@@ -243,7 +249,7 @@ impl Daemon {
     async fn take_batch(&mut self, batch: Batch) -> anyhow::Result<()> {
         let policy = batch.into_iter().filter_map(|change| self.note(change)).collect();
         if let Some(half) = &mut self.policy {
-            half.tell(policy);
+            half.tell(self.records.before(&self.known, policy));
         }
         if self.source_in_sync { self.apply().await } else { Ok(()) }
     }
@@ -290,6 +296,10 @@ impl Daemon {
     /// What is due from time to time: leftovers of an earlier run, the service manager.
     async fn look_around(&mut self) -> anyhow::Result<()> {
         self.supervisor.look(&self.known);
+        self.caretaker.look(&self.known, self.supervisor.is_ready());
+        if let Some(half) = self.policy.as_mut().filter(|half| !half.is_busy()) {
+            half.tell(self.records.again(&self.known));
+        }
         let routes = match &mut self.routing {
             Some(routing) => routing.look_around(&self.config).await?,
             None => true,

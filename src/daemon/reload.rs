@@ -118,6 +118,7 @@ fn needs_restart(old: &Config, new: &Config, is_running: bool) -> Vec<String> {
         ("bgp.maxPaths", bgp(old.bgp.max_paths != new.bgp.max_paths)),
         ("routes.install", old.routes.install != new.routes.install),
         ("policy.enabled", old.policy.enabled != new.policy.enabled),
+        ("cni.dataDir", old.cni.data_dir != new.cni.data_dir),
         ("source", old.source != new.source),
         ("control.socket", old.control != new.control),
         ("telemetry.listen", old.telemetry != new.telemetry),
@@ -139,6 +140,7 @@ fn keep_what_needs_restart(old: &Config, mut new: Config, is_running: bool) -> C
     }
     new.routes.install = old.routes.install;
     new.policy.enabled = old.policy.enabled;
+    new.cni.data_dir.clone_from(&old.cni.data_dir);
     new.source.clone_from(&old.source);
     new.control.clone_from(&old.control);
     new.telemetry.clone_from(&old.telemetry);
@@ -176,6 +178,7 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
         ("policy.establishedFlows", old.policy.established != new.policy.established),
         ("policy.masquerade", old.masquerade() != new.masquerade()),
         ("policy.flowLog", old.policy.flow_log != new.policy.flow_log),
+        ("cni", old.cni != new.cni),
         ("policy.auditInterval", old.policy.audit_interval != new.policy.audit_interval),
     ] {
         if differs {

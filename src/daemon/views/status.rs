@@ -57,6 +57,9 @@ pub(in crate::daemon) async fn status(known: &Known, facts: &Facts) -> Result<St
     if let Some(enforce) = &known.enforce {
         policy_problems(&enforce.status.load(), &mut problems);
     }
+    for what in known.cni.all() {
+        problems.push(problem("cni", what, "see to the file or folder"));
+    }
     let (started, uptime_seconds) = clock.past(known.started);
     let is_routed = |family: &Family| known.fib.is_some() && is_routed(facts, &fib, *family);
     let families = || Family::ALL.into_iter().filter(is_routed);
