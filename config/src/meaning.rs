@@ -215,6 +215,17 @@ pub enum Source {
         /// `path`.
         path: PathBuf,
     },
+    /// `kind: kubernetes`: the API server of a cluster.
+    Kubernetes {
+        /// `kubeconfig`; `None` takes `KUBECONFIG`, the pod's service account or
+        /// `~/.kube/config`, the first that there is.
+        kubeconfig: Option<PathBuf>,
+        /// `context` of the kubeconfig; `None` takes its `current-context`.
+        context: Option<String>,
+        /// `holdDeletions`: how long the deletion of more than half of the nodes or policies
+        /// that a new listing seems to find is held back, 60 s by default; zero never.
+        hold_deletions: Duration,
+    },
 }
 
 /// `control:` the control socket.

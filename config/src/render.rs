@@ -52,6 +52,13 @@ impl From<&Config> for Document {
             cni: cni(&config.cni),
             source: config.source.as_ref().map(|source| match source {
                 Source::Files { path } => SourceSection::Files { path: path.display().to_string() },
+                Source::Kubernetes { kubeconfig, context, hold_deletions } => {
+                    SourceSection::Kubernetes {
+                        kubeconfig: kubeconfig.as_ref().map(|path| path.display().to_string()),
+                        context: context.clone(),
+                        hold_deletions: time(*hold_deletions),
+                    }
+                }
             }),
             control: ControlSection { socket: config.control.socket.display().to_string() },
             telemetry: TelemetrySection {

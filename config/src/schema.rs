@@ -8,7 +8,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::check::HOLD_DELETIONS;
 use crate::meaning::Config;
+use crate::value::Shown;
 
 /// A JSON Schema (draft 2020-12) of the configuration file, with a description and the
 /// default of each key.
@@ -333,6 +335,21 @@ pub(crate) enum SourceSection {
         /// The folder.
         path: String,
     },
+    /// The API server of a Kubernetes cluster.
+    #[serde(rename_all = "camelCase")]
+    Kubernetes {
+        /// A kubeconfig file. Default: KUBECONFIG, the pod's service account or
+        /// ~/.kube/config, the first that there is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kubeconfig: Option<String>,
+        /// The context of the kubeconfig. Default: its current-context.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        context: Option<String>,
+        /// How long deletions are held back when a new listing seems to find more than half of
+        /// the nodes or policies gone; 0s never, at most 1h.
+        #[serde(default = "hold_deletions")]
+        hold_deletions: Time,
+    },
 }
 
 /// Our network plug-in, which connects this node's pods.
@@ -447,6 +464,10 @@ fn bgp_port() -> u16 {
 
 fn hold_time() -> Time {
     Document::default().bgp.hold_time
+}
+
+fn hold_deletions() -> Time {
+    Time(Shown(HOLD_DELETIONS).to_string())
 }
 
 fn next_hop_mode() -> NextHop {

@@ -345,15 +345,35 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
         ),
         (
             "source: {path: /x}",
-            "f:1:9  source: kind is missing; write for instance \"kind: files\"",
+            "f:1:9  source: kind is missing; write for instance \"kind: kubernetes\"",
         ),
         (
             "source: {kind: files}",
             "f:1:9  source: path is missing; write for instance \"path: /etc/brindle/manifests\"",
         ),
         (
+            "source: {kind: kubernets, path: /x}",
+            "f:1:16  source.kind: \"kubernets\" is not accepted here; accepted: files, kubernetes; did you mean \"kubernetes\"?",
+        ),
+        (
             "source: {kind: kubernetes, path: /x}",
-            "f:1:16  source.kind: \"kubernetes\" is not accepted here; accepted: files",
+            "f:1:28  source: unknown field \"path\"; accepted here: kind, kubeconfig, context, holdDeletions",
+        ),
+        (
+            "source: {kind: files, path: /x, context: lab}",
+            "f:1:33  source: unknown field \"context\"; accepted here: kind, path",
+        ),
+        (
+            "source: {kind: kubernetes, kubeconfig: config}",
+            "f:1:40  source.kubeconfig: \"config\" is not a path from the root, such as /etc/brindle",
+        ),
+        (
+            "source: {kind: kubernetes, context: ''}",
+            "f:1:37  source.context: is empty; accepted is the name of a context of the kubeconfig",
+        ),
+        (
+            "source: {kind: kubernetes, holdDeletions: 2h}",
+            "f:1:43  source.holdDeletions: \"2h\" is out of range; accepted are 0s to 1h",
         ),
         (
             "source: {kind: files, path: manifests}",
@@ -361,7 +381,7 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
         ),
         (
             "policy: {enabled: true}",
-            "f:1:19  policy.enabled: policies and the pods that they are about come from the source, and there is none; write for instance \"source: {kind: files, path: /etc/brindle/manifests}\"",
+            "f:1:19  policy.enabled: policies and the pods that they are about come from the source, and there is none; write \"source: {kind: kubernetes}\" or for instance \"source: {kind: files, path: /etc/brindle/manifests}\"",
         ),
         (
             "policy: {backend: nftables}",

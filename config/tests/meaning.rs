@@ -177,6 +177,16 @@ fn keys_of_each_kind_are_read() {
     };
     assert_eq!(policy.policy, want);
     assert_eq!(read("policy: {backend: nft}").policy.backend, Backend::Nft);
+    let kubernetes = |kubeconfig: Option<&str>, context: Option<&str>, seconds| {
+        Some(Source::Kubernetes {
+            kubeconfig: kubeconfig.map(PathBuf::from),
+            context: context.map(str::to_owned),
+            hold_deletions: Duration::from_secs(seconds),
+        })
+    };
+    assert_eq!(read("source: {kind: kubernetes}").source, kubernetes(None, None, 60));
+    let text = "source: {kind: kubernetes, kubeconfig: /k, context: lab, holdDeletions: 0s}";
+    assert_eq!(read(text).source, kubernetes(Some("/k"), Some("lab"), 0));
     assert_eq!(read("telemetry: {listen: []}").telemetry.listen, []);
     let listen = read("telemetry: {listen: ['[::1]:80']}").telemetry.listen;
     assert_eq!(listen, ["[::1]:80".parse().expect("an address")]);
@@ -295,6 +305,8 @@ fn what_is_shown_reads_back_as_the_same_configuration() {
         "bgp: {asNumber: 4294967295, holdTime: 0, connectRetryTime: 1500ms, networks: ['::/0']}",
         "bgp: {peers: [{name: 'yes', peerIP: 'fd00::9', asNumber: 64512, importFilters: []}]}",
         "source: {kind: files, path: '/a b: #c'}",
+        "source: {kind: kubernetes}",
+        "source: {kind: kubernetes, kubeconfig: /k, context: 'no', holdDeletions: 1m30s}",
         "{bgp: {enabled: false}, telemetry: {listen: ['[::1]:9798', 127.0.0.1:9798]}}",
         "telemetry: {listen: []}",
         "policy: {backend: nft, masquerade: true, flowLog: {enabled: false}, auditInterval: 90s}",

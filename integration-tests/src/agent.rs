@@ -22,6 +22,8 @@ pub struct Config {
     pub mesh: bool,
     /// `bgp.nodeToNodeMesh.retain`
     pub retain: &'static str,
+    /// Leaves out everything that its Node object says: addresses, and what follows from them.
+    pub by_node: bool,
     /// `bgp.networks`
     pub networks: Vec<String>,
     /// `bgp.peers`, each as one line of YAML: `{name: a, peerIP: 10.9.0.2, asNumber: 65002}`.
@@ -37,6 +39,7 @@ impl Config {
             asn,
             mesh: false,
             retain: "node-object",
+            by_node: false,
             networks: Vec::new(),
             peers: Vec::new(),
             rest: String::new(),
@@ -81,11 +84,19 @@ impl Config {
     /// The file for an agent on `host`.
     pub fn yaml(&self, host: &Host, socket: &Path) -> String {
         let (name, v4, v6) = (host.netns.name(), host.v4, host.v6);
-        let mut text = format!(
-            "node: {{name: {name}, addresses: [{v4}, \"{v6}\"]}}\n\
-             bgp:\n  asNumber: {}\n  routerID: {v4}\n  nodeToNodeMesh: {{enabled: {}, retain: {}}}\n  \
-             listen: {{addresses: [{v4}, \"{v6}\"], port: 179}}\n",
-            self.asn, self.mesh, self.retain
+        let mut text = if self.by_node {
+            format!("node: {{name: {name}}}\nbgp:\n")
+        } else {
+            format!(
+                "node: {{name: {name}, addresses: [{v4}, \"{v6}\"]}}\n\
+                 bgp:\n  routerID: {v4}\n  \
+                 listen: {{addresses: [{v4}, \"{v6}\"], port: 179}}\n"
+            )
+        };
+        let (asn, mesh, retain) = (self.asn, self.mesh, self.retain);
+        let _ = writeln!(
+            text,
+            "  asNumber: {asn}\n  nodeToNodeMesh: {{enabled: {mesh}, retain: {retain}}}"
         );
         let quoted: Vec<String> = self.networks.iter().map(|one| format!("\"{one}\"")).collect();
         let _ = writeln!(text, "  networks: [{}]\n  peers:", quoted.join(", "));

@@ -69,7 +69,12 @@ fn send_as(pod: &TestPod, source: IpAddr, to: IpAddr) {
     let bits = if source.is_ipv4() { 32 } else { 128 };
     pod.netns.ip(&format!("address add {source}/{bits} dev eth0 nodad")).expect("it is not there");
     let sent = pod.netns.inside(|| {
-        UdpSocket::bind(SocketAddr::new(source, 0))?.send_to(b"x", SocketAddr::new(to, PORT))
+        let mut from = SocketAddr::new(source, 0);
+        if let SocketAddr::V6(from) = &mut from {
+            // A link-local address is one of a link.
+            from.set_scope_id(nix::net::if_::if_nametoindex("eth0")?);
+        }
+        UdpSocket::bind(from)?.send_to(b"x", SocketAddr::new(to, PORT))
     });
     sent.expect("a pod can send what it likes");
     pod.netns.ip(&format!("address del {source}/{bits} dev eth0")).expect("it is there");

@@ -354,6 +354,42 @@ fn where_nodes_reflect_the_others_have_sessions_with_these_only() {
 }
 
 #[test]
+fn a_node_may_get_its_range_later_and_another_address_while_it_runs() {
+    if !skip::can_run("a_node_may_get_its_range_later_and_another_address_while_it_runs", &[]) {
+        return;
+    }
+    let cluster = Cluster::new(2);
+    cluster.node(1, "", "");
+    let config = Config { by_node: true, ..cluster.config() };
+    let agents = [1, 2].map(|number| Agent::start(cluster.host(number), &config));
+    cluster.has_routes(1, &["10.244.2.0/24"]);
+    cluster.has_routes(2, &[]);
+    let up = agents[1].up("n1");
+    cluster.node(1, "10.244.1.0/24", "");
+    cluster.has_routes(2, &["10.244.1.0/24"]);
+    assert_eq!(agents[1].up("n1")["since"], up["since"], "a range needs no new session");
+
+    let monitor = Monitor::start(&cluster.host(1).netns);
+    cluster.host(1).netns.add_address("eth0", "10.9.0.101/24").expect("a free address");
+    let text = cluster.manifest(1, "10.244.1.0/24", "").replace("10.9.0.1}", "10.9.0.101}");
+    write(cluster.folder.path(), 1, &text);
+    until("n2 routes by the new address", SOON, || {
+        let routes = kernel::routes(&cluster.host(2).netns, kernel::PROTOCOL);
+        let is_new = routes.iter().any(|route| route.gateways == ["10.9.0.101"]);
+        met(is_new, || format!("{routes:?}; {}", agents[1].peer("n1")))
+    });
+    let status = agents[0].ask(&["status"]).unwrap_or_default();
+    assert_eq!(status["bgp"]["routerID"], "10.9.0.101", "{status}");
+    agents[0].up("n2");
+    until("nothing is left over", SOON, || {
+        let status = agents[0].ask(&["status"]).unwrap_or_default();
+        met(status["kernel"]["stale"] == 0, || status.to_string())
+    });
+    cluster.has_routes(1, &["10.244.2.0/24"]);
+    assert_eq!(monitor.changes(kernel::PROTOCOL), Vec::<String>::new(), "on the node itself");
+}
+
+#[test]
 fn the_as_number_of_a_node_changes_while_it_runs_and_its_routes_stay() {
     if !skip::can_run("the_as_number_of_a_node_changes_while_it_runs_and_its_routes_stay", &[]) {
         return;

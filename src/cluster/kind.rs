@@ -1,7 +1,7 @@
-//! The kinds of objects that a folder of manifests may hold.
+//! The kinds of objects that a source delivers, and what else a folder of manifests may hold.
 
-/// A kind that is used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A kind that is used. Sorts as [`super::object::Key`] does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Kind {
     Node,
     Namespace,
@@ -10,7 +10,8 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 4] = [Kind::Node, Kind::Namespace, Kind::Pod, Kind::NetworkPolicy];
+    /// All of them.
+    pub(super) const ALL: [Kind; 4] = [Kind::Node, Kind::Namespace, Kind::Pod, Kind::NetworkPolicy];
 
     /// As `kind` has it.
     pub(super) fn name(self) -> &'static str {
@@ -20,6 +21,27 @@ impl Kind {
             Kind::Pod => "Pod",
             Kind::NetworkPolicy => "NetworkPolicy",
         }
+    }
+
+    /// As the API's paths and roles have it.
+    pub(super) fn plural(self) -> &'static str {
+        match self {
+            Kind::Node => "nodes",
+            Kind::Namespace => "namespaces",
+            Kind::Pod => "pods",
+            Kind::NetworkPolicy => "networkpolicies",
+        }
+    }
+
+    /// As `apiGroups` of a role has it: empty for the core.
+    pub(super) fn group(self) -> &'static str {
+        self.api_version().split_once('/').map_or("", |(group, _)| group)
+    }
+
+    /// Where the API has all of them.
+    pub(super) fn path(self) -> String {
+        let root = if self.group().is_empty() { "/api" } else { "/apis" };
+        format!("{root}/{}/{}", self.api_version(), self.plural())
     }
 
     /// As `apiVersion` has it.

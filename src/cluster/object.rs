@@ -3,9 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use brindle_policy::model;
+use brindle_policy::model::{self, PolicyKind};
 use brindle_policy::{Change as PolicyChange, PodKey, PolicyId};
 
+use super::kind::Kind;
 use super::{Change, Node};
 
 /// Which object: a kind and a name. Sorts in the order in which objects are told: a policy
@@ -34,6 +35,18 @@ impl fmt::Display for Key {
 }
 
 impl Key {
+    /// Its kind.
+    pub(super) fn kind(&self) -> Kind {
+        match self {
+            Key::Node(_) => Kind::Node,
+            Key::Namespace(_) => Kind::Namespace,
+            Key::Pod(_) => Kind::Pod,
+            Key::Policy(id) => match id.kind {
+                PolicyKind::NetworkPolicy => Kind::NetworkPolicy,
+            },
+        }
+    }
+
     /// The changes that say that it is gone.
     pub(super) fn deleted(&self) -> Vec<Change> {
         let policy = Change::Policy(match self {

@@ -38,17 +38,11 @@ pub(super) fn read(kind: Kind, mut object: Mapping) -> Reading {
     let key = key(kind, &value);
     let mut doubts = Vec::new();
     let object = match kind {
-        Kind::Node => node(&value, &mut doubts),
-        Kind::Namespace => typed::<Namespace>(kind, &value, &mut doubts).and_then(|object| {
-            let (namespace, problems) = ingest::namespace(&object).map_err(refused)?;
-            doubts.extend(problems.into_iter().map(bad_field));
-            Ok(Object::Namespace(Arc::new(namespace)))
-        }),
-        Kind::Pod => typed::<Pod>(kind, &value, &mut doubts).and_then(|object| {
-            let (pod, problems) = ingest::pod(&object).map_err(refused)?;
-            doubts.extend(problems.into_iter().map(bad_field));
-            Ok(Object::Pod(Arc::new(pod)))
-        }),
+        Kind::Node => typed(kind, &value, &mut doubts).and_then(|o| node(&o, &mut doubts)),
+        Kind::Namespace => {
+            typed(kind, &value, &mut doubts).and_then(|o| namespace(&o, &mut doubts))
+        }
+        Kind::Pod => typed(kind, &value, &mut doubts).and_then(|o| pod(&o, &mut doubts)),
         Kind::NetworkPolicy => policy::read(&value).map_err(refused).map(|policy| {
             doubts.extend(policy.problems.iter().cloned().map(bad_field));
             Object::Policy(Arc::new(policy))
@@ -57,13 +51,67 @@ pub(super) fn read(kind: Kind, mut object: Mapping) -> Reading {
     Reading { key, object, doubts }
 }
 
+/// Reads an object of a kind as the API server writes it, in JSON. A server may be newer than
+/// we are: a field that we do not know says nothing, except in a policy, where it may restrict.
+pub(super) fn read_json(kind: Kind, text: &str) -> Reading {
+    let mut doubts = Vec::new();
+    // Most objects are right, and there are many: no tree is made of them.
+    let object = match kind {
+        Kind::Node => parsed(text).map(|object| node(&object, &mut doubts)),
+        Kind::Namespace => parsed(text).map(|object| namespace(&object, &mut doubts)),
+        Kind::Pod => parsed(text).map(|object| pod(&object, &mut doubts)),
+        Kind::NetworkPolicy => None,
+    };
+    if let Some(Ok(object)) = object {
+        return Reading { key: Some(object.key()), object: Ok(object), doubts };
+    }
+    let mut object = match serde_json::from_str::<Value>(text) {
+        Ok(Value::Mapping(object)) => object,
+        Ok(_) => return Reading::nothing("is not an object".to_owned()),
+        Err(error) => return Reading::nothing(format!("not valid JSON: {error}")),
+    };
+    if kind == Kind::NetworkPolicy {
+        // Kubernetes 1.24 to 1.27 had one, which says nothing about traffic.
+        object.remove("status");
+    }
+    let reading = read(kind, object);
+    match reading.object {
+        // What is unknown is not why it is refused.
+        Err(_) => Reading { doubts: Vec::new(), ..reading },
+        Ok(_) => reading,
+    }
+}
+
+impl Reading {
+    /// Of something of which not even a name can be told.
+    fn nothing(message: String) -> Self {
+        let bad = BadField { field: String::new(), message };
+        Self { key: None, object: Err(vec![bad]), doubts: Vec::new() }
+    }
+}
+
+fn parsed<T: DeserializeOwned>(text: &str) -> Option<T> {
+    serde_json::from_str(text).ok()
+}
+
 /// A node must be right for routing and for policy: half of one would be of no use to anybody.
-fn node(value: &Value, doubts: &mut Vec<BadField>) -> Result<Object, Vec<BadField>> {
-    let object: Node = typed(Kind::Node, value, doubts)?;
-    let routing = node::read(&object)?;
-    let (policy, problems) = ingest::node(&object).map_err(refused)?;
+fn node(object: &Node, doubts: &mut Vec<BadField>) -> Result<Object, Vec<BadField>> {
+    let routing = node::read(object)?;
+    let (policy, problems) = ingest::node(object).map_err(refused)?;
     doubts.extend(problems.into_iter().map(bad_field));
     Ok(Object::Node { routing: Arc::new(routing), policy: Arc::new(policy) })
+}
+
+fn namespace(object: &Namespace, doubts: &mut Vec<BadField>) -> Result<Object, Vec<BadField>> {
+    let (namespace, problems) = ingest::namespace(object).map_err(refused)?;
+    doubts.extend(problems.into_iter().map(bad_field));
+    Ok(Object::Namespace(Arc::new(namespace)))
+}
+
+fn pod(object: &Pod, doubts: &mut Vec<BadField>) -> Result<Object, Vec<BadField>> {
+    let (pod, problems) = ingest::pod(object).map_err(refused)?;
+    doubts.extend(problems.into_iter().map(bad_field));
+    Ok(Object::Pod(Arc::new(pod)))
 }
 
 /// The object as a `T`; fields that a `T` does not have are noted.
@@ -116,18 +164,22 @@ fn default_namespace(object: &mut Mapping) {
 
 fn key(kind: Kind, object: &Value) -> Option<Key> {
     let metadata = object.get("metadata")?;
-    let text =
-        |key: &str| metadata.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
-    let name = || text("name").map(Arc::from);
-    let namespace = || text("namespace").map(Arc::from);
+    let text = |key: &str| metadata.get(key).and_then(Value::as_str);
+    key_of(kind, text("namespace"), text("name"))
+}
+
+/// The key of an object of this name; `None` if it lacks a part.
+pub(super) fn key_of(kind: Kind, namespace: Option<&str>, name: Option<&str>) -> Option<Key> {
+    let part = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(Arc::<str>::from);
+    let name = part(name)?;
     Some(match kind {
-        Kind::Node => Key::Node(name()?),
-        Kind::Namespace => Key::Namespace(name()?),
-        Kind::Pod => Key::Pod(PodKey { namespace: namespace()?, name: name()? }),
+        Kind::Node => Key::Node(name),
+        Kind::Namespace => Key::Namespace(name),
+        Kind::Pod => Key::Pod(PodKey { namespace: part(namespace)?, name }),
         Kind::NetworkPolicy => Key::Policy(PolicyId {
             kind: PolicyKind::NetworkPolicy,
-            namespace: Some(namespace()?),
-            name: name()?,
+            namespace: Some(part(namespace)?),
+            name,
         }),
     })
 }

@@ -12,7 +12,8 @@ use brindle_config::Config;
 use tokio::sync::oneshot;
 
 use super::identity::ChosenAddress;
-use super::{FilesStatus, Options, cni, views};
+use super::source::SourceState;
+use super::{Options, cni, views};
 use crate::cluster::Node;
 use crate::cluster::claims::Claims;
 use crate::cluster::peers::Skipped;
@@ -33,7 +34,7 @@ pub(super) struct Known {
     pub(super) fib: Option<FibHandle>,
     /// `None` without policies.
     pub(super) enforce: Option<EnforceHandle>,
-    pub(super) source: Option<Arc<ArcSwap<FilesStatus>>>,
+    pub(super) source: Option<SourceState>,
     pub(super) facts: ArcSwap<Facts>,
     /// Signs of life of the parts.
     pub(super) beats: Beats,

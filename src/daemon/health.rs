@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::answer::{Facts, Known};
+use super::source::SourceState;
 use crate::enforce::{EnforceHandle, EnforceView};
 use crate::fib::{self, ListRequest};
 use crate::speaker::{SpeakerHandle, View};
@@ -169,9 +170,7 @@ async fn health(known: &Known) -> Health {
         Check::new("config", Ok(())),
     ];
     if let Some(source) = &known.source {
-        let is_in_sync = source.load().in_sync;
-        let outcome = is_in_sync.then_some(()).ok_or("has not been read yet".to_owned());
-        ready.push(Check::new("source", outcome));
+        ready.push(Check::new("source", source.readiness()));
     }
     if let Some(fib) = &known.fib {
         let is_ready = fib.status.load().ready;
@@ -252,11 +251,15 @@ async fn figures(known: &Known, packets: PacketTotals) -> Figures {
     Figures {
         agent: AgentFigures {
             started: time(known.started),
-            source: known.source.as_ref().map(|source| ("files", source.load().in_sync)),
+            source: known.source.as_ref().map(|source| (source.kind(), source.is_in_sync())),
             config_loaded: time(facts.config_loaded),
             config_stale: facts.config_stale,
             reloads: [facts.reloads.taken, facts.reloads.refused],
             pulses: known.beats.pulses(now),
+        },
+        kubernetes: match &known.source {
+            Some(SourceState::Kubernetes(status)) => Some(status.load_full()),
+            Some(SourceState::Files(_)) | None => None,
         },
         routing,
         policy,

@@ -20,6 +20,7 @@ mod identity;
 mod policy;
 mod reload;
 mod routing;
+mod source;
 mod supervisor;
 mod tidings;
 mod views;
@@ -30,7 +31,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use brindle_config::{Config, Source};
+use brindle_config::Config;
 use brindle_policy::Change as PolicyChange;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -40,7 +41,7 @@ use self::answer::{Facts, Known};
 use self::policy::PolicyHalf;
 use self::routing::Routing;
 use self::supervisor::Supervisor;
-use crate::cluster::files::{self, Batch, FilesStatus};
+use crate::cluster::files::Batch;
 use crate::cluster::report::Reporter;
 use crate::cluster::{Change, Node};
 use crate::control::{self, Query};
@@ -82,13 +83,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let control = control::server::bind(&config.control.socket)?;
     let routing = config.bgp.enabled.then(|| Routing::start(&config)).transpose()?;
     let policy = config.policy.enabled.then(|| PolicyHalf::start(policy::settings(&name, &config)));
-    let (changes, source) = match &config.source {
-        Some(Source::Files { path }) => {
-            let (changes, status) = files::watch(path.clone());
-            (Some(changes), Some(status))
-        }
-        None => (None, None),
-    };
+    let reporter = Reporter::none();
+    let source = config.source.as_ref().map(|source| source::start(source, &name, &reporter));
+    let (changes, source) = source.unzip();
     let beats = Beats::default();
     let known = Known {
         options,
@@ -99,7 +96,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         source,
         facts: ArcSwap::from_pointee(Facts::new(Arc::clone(&config), loaded.files)),
         beats: beats.clone(),
-        reporter: Reporter::none(),
+        reporter,
         cni: cni::Problems::default(),
     };
     let known = Arc::new(known);

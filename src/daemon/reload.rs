@@ -21,7 +21,8 @@ pub(super) async fn load(options: &Options) -> anyhow::Result<Loaded> {
     if options.policy_only {
         anyhow::ensure!(
             loaded.config.source.is_some(),
-            "--policy-only needs a source of pods and policies; write for instance \
+            "--policy-only needs a source of pods and policies; write \
+             \"source: {{kind: kubernetes}}\" or for instance \
              \"source: {{kind: files, path: /etc/brindle/manifests}}\" into {}",
             options.config.display()
         );

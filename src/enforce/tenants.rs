@@ -289,7 +289,8 @@ mod tests {
         assert_eq!(play.owner(1), Some("new"));
         // The interface goes, and with it what only the interface gave.
         assert!(play.apply(Change::PodApplied(pod("new", "2", &[]))));
-        assert!(!play.apply(Change::Detached("brn1".parse().unwrap())), "it was old's before");
+        assert!(play.apply(Change::Detached("brn1".parse().unwrap())));
+        assert_eq!(play.owner(1), None);
         play.flush();
         assert_eq!(play.owner(1), Some("old"));
     }

@@ -3,6 +3,8 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 
 use anyhow::Context;
 use ipnetwork::IpNetwork;
@@ -16,6 +18,7 @@ use super::plan::{
 use super::process::{self, ProcessId, Start};
 use super::speakers;
 use super::state::Lab;
+use crate::cni::PLUGIN;
 
 /// What every namespace gets: no source checks that depend on the machine, nothing learned
 /// from router advertisements, addresses usable at once.
@@ -139,8 +142,7 @@ fn port_script(script: &mut String, pod: &Pod) {
 /// # Errors
 /// No privilege, or something of that name is there already.
 pub fn connect(lab: &Lab, node: &Node, pod: &Pod) -> anyhow::Result<()> {
-    netns::ip_batch(None, &format!("netns add {}\n", pod.namespace))?;
-    prepare(lab, &pod.namespace)?;
+    add_namespace(lab, &pod.namespace)?;
     let mut script = String::new();
     line(&mut script, format_args!("route replace local {POD_GATEWAY_V4} dev lo proto static"));
     port_script(&mut script, pod);
@@ -154,7 +156,38 @@ pub fn connect(lab: &Lab, node: &Node, pod: &Pod) -> anyhow::Result<()> {
 /// No privilege.
 pub fn disconnect(node: &Node, pod: &Pod) -> anyhow::Result<()> {
     netns::ip_batch(Some(&node.namespace), &format!("link del {}\n", pod.interface))?;
-    netns::ip_batch(None, &format!("netns del {}\n", pod.namespace))
+    remove_namespace(&pod.namespace)
+}
+
+/// Makes a network namespace for a pod.
+///
+/// # Errors
+/// No privilege, or there is one of that name already.
+pub fn add_namespace(lab: &Lab, name: &str) -> anyhow::Result<()> {
+    netns::ip_batch(None, &format!("netns add {name}\n"))?;
+    prepare(lab, name)
+}
+
+/// Removes a network namespace.
+///
+/// # Errors
+/// No privilege, or there is none of that name.
+pub fn remove_namespace(name: &str) -> anyhow::Result<()> {
+    netns::ip_batch(None, &format!("netns del {name}\n"))
+}
+
+/// The lab's folder of CNI plug-ins, with the one of the program that built the lab.
+///
+/// # Errors
+/// It cannot be made.
+pub fn plugins(lab: &Lab) -> anyhow::Result<PathBuf> {
+    let folder = lab.dir.join("bin");
+    let plugin = folder.join(PLUGIN);
+    if !plugin.exists() {
+        fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        symlink(&lab.state.program, &plugin).with_context(|| plugin.display().to_string())?;
+    }
+    Ok(folder)
 }
 
 /// What every new namespace gets.
@@ -218,7 +251,7 @@ fn line(script: &mut String, text: std::fmt::Arguments<'_>) {
 /// A file cannot be written.
 pub fn files(lab: &Lab) -> anyhow::Result<()> {
     let plan = &lab.state.plan;
-    let write = |path: std::path::PathBuf, text: String| {
+    let write = |path: PathBuf, text: String| {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
         }

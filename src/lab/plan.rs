@@ -128,6 +128,20 @@ pub struct Options {
     pub kube: Option<PathBuf>,
 }
 
+impl Options {
+    /// The lab's name of the pod `object` of Kubernetes namespace `kube_namespace`, and its
+    /// network namespace.
+    pub fn pod_names(&self, kube_namespace: &str, object: &str) -> (String, String) {
+        let prefix = self.name.namespace_prefix();
+        if kube_namespace == default_namespace() {
+            return (object.to_owned(), format!("{prefix}{object}"));
+        }
+        // no name of Kubernetes has a `_`
+        let namespace = format!("{prefix}{kube_namespace}_{object}");
+        (format!("{kube_namespace}/{object}"), namespace)
+    }
+}
+
 /// Which iptables enforces policies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "camelCase")]
@@ -369,15 +383,7 @@ impl Plan {
             return Err(NoPlace::Full(node.name.clone()));
         }
         node.last_pod = number;
-        let in_default = kube_namespace == default_namespace();
-        // no name of Kubernetes has a `_`
-        let prefix = options.name.namespace_prefix();
-        let (name, namespace) = if in_default {
-            (object.to_owned(), format!("{prefix}{object}"))
-        } else {
-            let name = format!("{kube_namespace}/{object}");
-            (name, format!("{prefix}{kube_namespace}_{object}"))
-        };
+        let (name, namespace) = options.pod_names(kube_namespace, object);
         let pod = Pod {
             name,
             namespace,

@@ -2,11 +2,19 @@
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ipnetwork::IpNetwork;
 
 use super::plan::{NODE_ASN, Node, Options, Plan, RACK_BRIDGE, Tor, TrunkEnd};
+
+/// The file that an agent announces our plug-in by, in the runtime's folder of configurations.
+pub const CONFLIST: &str = "10-brindle.conflist";
+
+/// Where the container runtime of node `name` would look for configurations.
+pub fn cni_config_dir(dir: &Path, name: &str) -> PathBuf {
+    dir.join(name).join("net.d")
+}
 
 /// The `v1` Node object of `node`, as the API server would hand it out.
 pub fn manifest(node: &Node) -> String {
@@ -56,6 +64,14 @@ pub fn node_config(plan: &Plan, node: &Node, dir: &Path, options: &Options) -> S
     if options.kube.is_some() {
         let kubeconfig = quoted(&dir.join(&node.name), "kubeconfig");
         push(&mut text, format_args!("source: {{kind: kubernetes, kubeconfig: {kubeconfig}}}"));
+        let own = dir.join(&node.name);
+        let (list, data) = (quoted(&own, "net.d"), quoted(&own, "cni"));
+        push(
+            &mut text,
+            format_args!(
+                "cni: {{enabled: true, configDir: {list}, dataDir: {data}, mtu: 1500, chain: []}}"
+            ),
+        );
     } else {
         let path = quoted(dir, "manifests");
         push(&mut text, format_args!("source: {{kind: files, path: {path}}}"));

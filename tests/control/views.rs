@@ -43,6 +43,7 @@ pub(crate) fn status() -> Status {
             errors: vec![],
         },
         source: Some(SourceStatus {
+            kubernetes: None,
             kind: "files".to_owned(),
             path: "/etc/brindle/manifests".to_owned(),
             in_sync: true,
@@ -368,6 +369,7 @@ pub(crate) fn answer(query: Query) -> Reply {
             yaml: "node:\n  name: n2\n".to_owned(),
         }))),
         Query::Policy(query) => policies::answer(&query),
+        Query::Cni(_) => Err(Failure::NotFound("this stand-in connects no pods".to_owned())),
         Query::Reload => Ok(Answer::Reload(Box::new(Reload {
             result: ReloadResult::Applied,
             files: vec!["/etc/brindle/brindle.yaml".to_owned()],

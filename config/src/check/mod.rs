@@ -28,6 +28,9 @@ pub(crate) const BGP_PORT: u16 = 179;
 /// Where health and metrics are answered; no other program's (that IANA knows of).
 const TELEMETRY_PORT: u16 = 9798;
 const MAX_STARTUP_HOLD: Duration = Duration::from_secs(3600);
+/// `source.holdDeletions` where it is left out.
+pub(crate) const HOLD_DELETIONS: Duration = Duration::from_secs(60);
+const MAX_HOLD_DELETIONS: Duration = Duration::from_secs(3600);
 /// `sun_path` has 108 octets, the last of them zero (unix(7)).
 const MAX_SOCKET_PATH: usize = 107;
 
@@ -139,14 +142,42 @@ fn source(item: &Item) -> Option<Source> {
     #[derive(Clone, Copy)]
     enum Kind {
         Files,
+        Kubernetes,
     }
+    const KINDS: [(&str, Kind); 2] = [("files", Kind::Files), ("kubernetes", Kind::Kubernetes)];
     let mut section = item.section()?;
-    let kind = section.need("kind", "files").and_then(|i| i.word(&[("files", Kind::Files)]));
-    let path = section.need("path", "/etc/brindle/manifests").and_then(|i| value::path(&i));
+    let source = match section.need("kind", "kubernetes").and_then(|item| item.word(&KINDS)) {
+        Some(Kind::Files) => {
+            let path = section.need("path", "/etc/brindle/manifests");
+            path.and_then(|item| value::path(&item)).map(|path| Source::Files { path })
+        }
+        Some(Kind::Kubernetes) => {
+            let kubeconfig = section.get("kubeconfig").and_then(|item| value::path(&item));
+            let context = section.get("context").and_then(|item| context(&item));
+            let hold = section.get("holdDeletions");
+            let hold = hold.and_then(|i| value::duration(&i, Duration::ZERO..=MAX_HOLD_DELETIONS));
+            let hold_deletions = hold.unwrap_or(HOLD_DELETIONS);
+            Some(Source::Kubernetes { kubeconfig, context, hold_deletions })
+        }
+        // Which keys are right cannot be told.
+        None => {
+            for key in ["path", "kubeconfig", "context", "holdDeletions"] {
+                section.get(key);
+            }
+            None
+        }
+    };
     section.finish();
-    match kind? {
-        Kind::Files => Some(Source::Files { path: path? }),
+    source
+}
+
+fn context(item: &Item) -> Option<String> {
+    let text = item.text()?;
+    if text.is_empty() {
+        item.refuse("is empty; accepted is the name of a context of the kubeconfig");
+        return None;
     }
+    Some(text.to_owned())
 }
 
 fn control(item: &Item) -> Control {

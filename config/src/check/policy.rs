@@ -30,7 +30,8 @@ pub(super) fn read(item: &Item, has_source: bool) -> Policy {
         if enabled == Some(true) && !has_source {
             item.refuse(
                 "policies and the pods that they are about come from the source, and there is \
-                 none; write for instance \"source: {kind: files, path: /etc/brindle/manifests}\"",
+                 none; write \"source: {kind: kubernetes}\" or for instance \"source: {kind: \
+                 files, path: /etc/brindle/manifests}\"",
             );
         }
         set(&mut policy.enabled, enabled);

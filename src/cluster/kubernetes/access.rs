@@ -11,12 +11,11 @@ use k8s_openapi::api::authorization::v1::{
 };
 use kube::api::PostParams;
 use kube::{Api, Client};
-use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
-/// How long the API server may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+use super::line::Line;
+
 /// After a look, the next refusal is not followed by another one for so long.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// While something is missing: how often it is looked whether it was granted.
@@ -35,40 +34,20 @@ pub struct Need {
     pub subresource: &'static str,
     /// What is so without it.
     pub without: &'static str,
-    /// What we need it for.
-    pub by: By,
-}
-
-/// Which part of us needs something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum By {
-    /// Any agent.
-    All,
-    /// An agent that enforces policies.
-    Policy,
-    /// An agent that routes.
-    Routing,
-}
-
-/// Which parts an agent has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Parts {
-    /// It enforces policies.
-    pub policy: bool,
-    /// It routes.
-    pub routing: bool,
+    /// Whether only an agent that routes needs it.
+    pub for_routing: bool,
 }
 
 const fn need(
     verb: &'static str,
     (group, resource, subresource): (&'static str, &'static str, &'static str),
-    by: By,
     without: &'static str,
 ) -> Need {
-    Need { verb, group, resource, subresource, without, by }
+    Need { verb, group, resource, subresource, without, for_routing: false }
 }
 
 const NODES: (&str, &str, &str) = ("", "nodes", "");
+const NODE_STATUS: (&str, &str, &str) = ("", "nodes", "status");
 const PODS: (&str, &str, &str) = ("", "pods", "");
 const NAMESPACES: (&str, &str, &str) = ("", "namespaces", "");
 const POLICIES: (&str, &str, &str) = ("networking.k8s.io", "networkpolicies", "");
@@ -76,35 +55,24 @@ const EVENTS: (&str, &str, &str) = ("events.k8s.io", "events", "");
 
 /// Everything that we need: what `deploy/kubernetes/base/rbac.yaml` grants, no more and no less.
 pub const NEEDS: [Need; 12] = [
-    need("list", NODES, By::All, "no peers, pod ranges or own addresses are learned"),
-    need("watch", NODES, By::All, "changed nodes are not noticed"),
-    need("get", NODES, By::All, "Events on nodes do not show up in `kubectl describe node`"),
-    need(
-        "patch",
-        ("", "nodes", "status"),
-        By::Routing,
-        "the node may keep NetworkUnavailable and get no pods",
-    ),
-    need("list", PODS, By::Policy, "no policy is applied to any pod"),
-    need("watch", PODS, By::Policy, "new pods stay closed, and those that are gone stay known"),
-    need("list", NAMESPACES, By::Policy, "no policy is applied to any pod"),
-    need("watch", NAMESPACES, By::Policy, "changed labels of namespaces are not noticed"),
-    need("list", POLICIES, By::Policy, "no policy is applied to any pod"),
-    need("watch", POLICIES, By::Policy, "new and changed policies are not applied"),
-    need("create", EVENTS, By::All, "what goes wrong is told in the log only, not as Events"),
-    need("patch", EVENTS, By::All, "Events do not count how often something happened"),
+    need("list", NODES, "no peers, pod ranges or own addresses are learned"),
+    need("watch", NODES, "changed nodes are not noticed"),
+    need("get", NODES, "Events on nodes do not show up in `kubectl describe node`"),
+    Need {
+        for_routing: true,
+        ..need("patch", NODE_STATUS, "the node may keep NetworkUnavailable and get no pods")
+    },
+    need("list", PODS, "no policy is applied to any pod"),
+    need("watch", PODS, "new pods stay closed, and those that are gone stay known"),
+    need("list", NAMESPACES, "no policy is applied to any pod"),
+    need("watch", NAMESPACES, "changed labels of namespaces are not noticed"),
+    need("list", POLICIES, "no policy is applied to any pod"),
+    need("watch", POLICIES, "new and changed policies are not applied"),
+    need("create", EVENTS, "what goes wrong is told in the log only, not as Events"),
+    need("patch", EVENTS, "Events do not count how often something happened"),
 ];
 
 impl Need {
-    /// Whether an agent with these parts needs it.
-    pub fn is_of(&self, parts: Parts) -> bool {
-        match self.by {
-            By::All => true,
-            By::Policy => parts.policy,
-            By::Routing => parts.routing,
-        }
-    }
-
     fn review(&self) -> SelfSubjectAccessReview {
         let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         SelfSubjectAccessReview {
@@ -143,31 +111,14 @@ impl fmt::Display for Need {
     }
 }
 
-/// Where it is said that the API server refused something. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub struct Refusals(Arc<Notify>);
-
-impl Refusals {
-    /// Has the rights looked at if `error` is that something is forbidden.
-    pub fn look_at(&self, error: &kube::Error) {
-        if matches!(error, kube::Error::Api(status) if status.code == 403) {
-            self.0.notify_one();
-        }
-    }
-}
-
 /// What is missing, as far as is known; replaced as a whole.
 pub type Missing = Arc<ArcSwap<Vec<Need>>>;
 
-/// Looks at our rights now, and whenever something was refused; for ever.
-pub async fn watch(client: Client, parts: Parts, refusals: Refusals, missing: Missing) {
+/// Looks at our rights now, and whenever something was refused; for ever. `routing` says
+/// whether the agent routes.
+pub async fn watch(line: Line, routing: bool, missing: Missing) {
     loop {
-        let mut found = Vec::new();
-        for need in NEEDS.iter().filter(|need| need.is_of(parts)) {
-            if is_denied(&client, need).await {
-                found.push(*need);
-            }
-        }
+        let found = look(&line, routing).await;
         let before = missing.load_full();
         for need in found.iter().filter(|need| !before.contains(need)) {
             warn!("{need}");
@@ -179,28 +130,46 @@ pub async fn watch(client: Client, parts: Parts, refusals: Refusals, missing: Mi
         missing.store(Arc::new(found));
         sleep(LOOK_AGAIN).await;
         match is_complete {
-            true => refusals.0.notified().await,
-            false => drop(timeout(WHILE_MISSING, refusals.0.notified()).await),
+            true => line.until_refused().await,
+            false => drop(timeout(WHILE_MISSING, line.until_refused()).await),
         }
     }
 }
 
-/// Whether the API server says that we may not; who does not say that does not forbid it.
-async fn is_denied(client: &Client, need: &Need) -> bool {
-    let reviews: Api<SelfSubjectAccessReview> = Api::all(client.clone());
-    let (params, review) = (PostParams::default(), need.review());
-    match timeout(PATIENCE, reviews.create(&params, &review)).await {
-        Ok(Ok(review)) => review.status.is_some_and(|status| !status.allowed),
-        Ok(Err(error)) => {
-            debug!(%error, "the API server does not say what we may do");
-            false
+/// What we may not do by now. What the server does not tell is not missing.
+pub async fn look(line: &Line, routing: bool) -> Vec<Need> {
+    let mut missing = Vec::new();
+    for need in NEEDS.iter().filter(|need| routing || !need.for_routing) {
+        if is_denied(line, need).await {
+            missing.push(*need);
         }
-        Err(_) => false,
     }
+    missing
+}
+
+/// Whether the API server says that we may not; who does not say that does not forbid it.
+async fn is_denied(line: &Line, need: &Need) -> bool {
+    let (params, review) = (PostParams::default(), need.review());
+    let ask = async |client: Client| {
+        match Api::<SelfSubjectAccessReview>::all(client).create(&params, &review).await {
+            // It does not even let us ask; that is no reason to ask again.
+            Err(kube::Error::Api(status)) if status.code == 403 => Ok(false),
+            answer => Ok(answer?.status.is_some_and(|status| !status.allowed)),
+        }
+    };
+    line.ask(ask).await.unwrap_or_else(|error| {
+        debug!(error, "the API server does not say what we may do");
+        false
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use serde::Deserialize as _;
+    use serde_json::Value;
+
     use super::*;
 
     #[test]
@@ -228,11 +197,38 @@ mod tests {
     }
 
     #[test]
-    fn each_half_needs_its_own() {
-        let count = |policy, routing| {
-            NEEDS.iter().filter(|need| need.is_of(Parts { policy, routing })).count()
-        };
-        assert_eq!((count(false, false), count(true, false), count(false, true)), (5, 11, 6));
-        assert_eq!(count(true, true), NEEDS.len());
+    fn the_shipped_role_grants_what_we_need_and_nothing_else() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/kubernetes/base/rbac.yaml");
+        let text = std::fs::read_to_string(file).expect("it is shipped");
+        let mut granted = BTreeSet::new();
+        for document in serde_yaml::Deserializer::from_str(&text) {
+            let object = Value::deserialize(document).expect("YAML");
+            assert_ne!(object["kind"], "Role", "what we need is not of one namespace");
+            if object["kind"] != "ClusterRole" {
+                continue;
+            }
+            for rule in object["rules"].as_array().expect("rules") {
+                assert!(rule.get("nonResourceURLs").is_none(), "{rule}");
+                let words = |key: &str| {
+                    let words = rule[key].as_array().expect(key).iter();
+                    words.map(|word| word.as_str().expect("a word").to_owned()).collect::<Vec<_>>()
+                };
+                for group in words("apiGroups") {
+                    for resource in words("resources") {
+                        granted.extend(
+                            words("verbs")
+                                .into_iter()
+                                .map(|verb| (verb, group.clone(), resource.clone())),
+                        );
+                    }
+                }
+            }
+        }
+        let needed = NEEDS.iter().map(|need| {
+            let slash = if need.subresource.is_empty() { "" } else { "/" };
+            let resource = format!("{}{slash}{}", need.resource, need.subresource);
+            (need.verb.to_owned(), need.group.to_owned(), resource)
+        });
+        assert_eq!(granted, needed.collect::<BTreeSet<_>>());
     }
 }

@@ -10,18 +10,16 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::access::Refusals;
+use super::line::Line;
 
 /// The condition's type, as cloud controllers set it.
 pub const CONDITION: &str = "NetworkUnavailable";
 /// Why it is `False`.
 pub const REASON: &str = "BrindleIsUp";
 
-/// How long the API server may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Time until the first try again, and the longest between two.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// How often it is looked whether somebody has set it again: cloud controllers that look for
@@ -30,18 +28,16 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5 * 60);
 
 /// Clears the condition of the node `name`, and again whenever it is found set; for ever. To be
 /// called when the network is there.
-pub async fn keep_clear(client: Client, name: Arc<str>, refusals: Refusals) {
-    let nodes: Api<Node> = Api::all(client);
+pub async fn keep_clear(line: Line, name: Arc<str>) {
     loop {
-        if patched(&nodes, &name, &refusals).await {
+        if patched(&line, &name).await {
             info!(node = %name, condition = CONDITION, "cleared");
         }
         loop {
             sleep(LOOK_AGAIN).await;
-            if let Ok(Ok(node)) = timeout(PATIENCE, nodes.get(&name)).await
-                && !is_clear(&node)
-            {
-                warn!(node = %name, condition = CONDITION, "somebody set it, though the network is there");
+            let node = line.ask(async |client| nodes(client).get(&name).await).await;
+            if node.is_ok_and(|node| !is_clear(&node)) {
+                warn!(node = %name, condition = CONDITION, "set, though the network is there");
                 break;
             }
         }
@@ -49,17 +45,13 @@ pub async fn keep_clear(client: Client, name: Arc<str>, refusals: Refusals) {
 }
 
 /// Tries until it is done; tells whether it had to be.
-async fn patched(nodes: &Api<Node>, name: &str, refusals: &Refusals) -> bool {
+async fn patched(line: &Line, name: &str) -> bool {
     let (mut pause, longest) = BACKOFF;
     let mut told = false;
     loop {
-        let error = match timeout(PATIENCE, clear(nodes, name)).await {
-            Ok(Ok(changed)) => return changed,
-            Ok(Err(error)) => {
-                refusals.look_at(&error);
-                error.to_string()
-            }
-            Err(_) => format!("no answer within {} s", PATIENCE.as_secs()),
+        let error = match line.ask(async |client| clear(&nodes(client), name).await).await {
+            Ok(changed) => return changed,
+            Err(error) => error,
         };
         if !told {
             warn!(node = %name, condition = CONDITION, error, "cannot be cleared; trying again");
@@ -68,6 +60,10 @@ async fn patched(nodes: &Api<Node>, name: &str, refusals: &Refusals) -> bool {
         sleep(pause).await;
         pause = (pause * 2).min(longest);
     }
+}
+
+fn nodes(client: Client) -> Api<Node> {
+    Api::all(client)
 }
 
 /// Clears it if it is not clear; tells whether it was not.

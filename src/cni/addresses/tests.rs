@@ -44,7 +44,7 @@ fn released_addresses_rest_until_nothing_else_is_free() {
     let ranges = [range("10.244.1.0/29")];
     let mut ledger = Ledger::default();
     let mut taken = BTreeSet::new();
-    let mut give = |taken: &BTreeSet<IpAddr>, ledger: &mut Ledger| {
+    let give = |taken: &BTreeSet<IpAddr>, ledger: &mut Ledger| {
         allocate(&ranges, &[], taken, ledger).map(|given| given[0].to_string())
     };
     for want in 1..=4 {

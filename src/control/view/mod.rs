@@ -15,6 +15,7 @@ mod matrix;
 mod peers;
 mod policy;
 mod routes;
+mod source;
 mod status;
 
 pub use expect::{PolicyTestReport, RuleName, TestFailure};
@@ -36,10 +37,11 @@ pub use routes::{
     Attributes, Hop, KernelRoute, KernelState, Path, PathStatus, Rejected, Route, Target,
     UnknownAttribute,
 };
+pub use source::{HeldDeletions, KubernetesSource, SourceError, SourceStatus, WatchedResource};
 pub use status::{
     BgpStatus, Config, ConfigStatus, Done, FamilyForwarding, FamilyRoutes, Forwarding,
-    KernelStatus, NodeAddress, PolicyStatus, Problem, Reload, ReloadResult, SourceError,
-    SourceStatus, Status, TelemetryStatus,
+    KernelStatus, NodeAddress, PolicyStatus, Problem, Reload, ReloadResult, Status,
+    TelemetryStatus,
 };
 
 /// The version of these views.

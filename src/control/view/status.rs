@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use brindle_bgp::net::Prefix;
 use serde::{Deserialize, Serialize};
 
-use super::{Family, Time, as_texts};
+use super::{Family, SourceStatus, Time, as_texts};
 
 /// How the node is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -101,54 +101,6 @@ pub struct ConfigStatus {
     /// Why they were refused, one `file:line:column  path: message` each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<String>,
-}
-
-/// Where nodes, namespaces, pods and policies come from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SourceStatus {
-    /// `files`.
-    pub kind: String,
-    /// The folder.
-    pub path: String,
-    /// Whether everything that was there has been read.
-    pub in_sync: bool,
-    /// How many nodes it names, this one included.
-    pub nodes: usize,
-    /// How many namespaces.
-    #[serde(default)]
-    pub namespaces: usize,
-    /// How many pods.
-    #[serde(default)]
-    pub pods: usize,
-    /// How many policies.
-    #[serde(default)]
-    pub policies: usize,
-    /// When it last changed something; absent before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub changed: Option<Time>,
-    /// Since then.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub changed_seconds: Option<u64>,
-    /// What it could not read; the last good content stays in force.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub errors: Vec<SourceError>,
-}
-
-/// Something that the source could not read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SourceError {
-    /// The file or folder.
-    pub file: String,
-    /// The YAML document in it, from one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub document: Option<usize>,
-    /// The line in the file, from one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub line: Option<usize>,
-    /// What is wrong and what is done about it.
-    pub message: String,
 }
 
 /// The speaker in figures.

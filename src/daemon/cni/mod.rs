@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 pub(super) use self::records::Records;
 
 use super::answer::{Facts, Known};
+use super::source::SourceState;
 use crate::cni::protocol::{Attach, Attached, Detach, Detached, NodeAnswer};
 use crate::cni::record::PodName;
 use crate::control::{CniAnswer, CniQuery, Failure, MAX_WAIT_SECONDS};
@@ -126,7 +127,7 @@ async fn node(known: &Known, facts: &Facts) -> NodeAnswer {
 /// Why pods cannot be connected now.
 fn not_ready(known: &Known, facts: &Facts) -> Option<String> {
     if facts.pod_cidrs.is_empty() {
-        let is_in_sync = known.source.as_ref().is_none_or(|source| source.load().in_sync);
+        let is_in_sync = known.source.as_ref().is_none_or(SourceState::is_in_sync);
         return Some(match is_in_sync {
             false => "the cluster's state has not been read yet".to_owned(),
             true => format!(

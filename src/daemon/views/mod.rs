@@ -3,6 +3,7 @@
 mod peers;
 mod policy;
 mod routes;
+mod source;
 mod status;
 
 pub(super) use peers::{peer, peers};

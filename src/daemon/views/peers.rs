@@ -118,6 +118,7 @@ fn reason(entry: &PeerEntry, status: &PeerStatus, rejected: usize, stale: usize)
     };
     Some(match stale {
         0 => why,
+        1 => format!("{why}; keeping 1 stale route while its Node object stands"),
         _ => format!("{why}; keeping {stale} stale routes while their Node objects stand"),
     })
 }

@@ -112,7 +112,7 @@ fn link_local(next_hop: Option<NextHop>) -> Option<IpAddr> {
 
 fn as_path(view: &View<'_>, path: &PathView) -> Path {
     let (status, reason) = PathStatus::of(&path.status);
-    let kept = path.is_stale.then(|| "kept without session while its Node object stands");
+    let kept = path.is_stale.then_some("kept without session while its Node object stands");
     let reason = match (reason, kept) {
         (Some(reason), Some(kept)) => Some(format!("{reason}; {kept}")),
         (reason, kept) => reason.or(kept.map(str::to_owned)),

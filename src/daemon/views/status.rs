@@ -2,18 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use brindle_bgp::fsm::State;
 use brindle_bgp::net::Family;
 
 use super::policy::policy_status;
-use crate::cluster::files::FilesStatus;
+use super::source::{source_problems, source_status};
 use crate::control::Failure;
 use crate::control::view::{
     BgpStatus, Clock, FamilyForwarding, FamilyRoutes, Forwarding, KernelStatus, NodeAddress,
-    Problem, SourceError, SourceStatus, Status,
+    Problem, Status,
 };
 use crate::daemon::answer::{Facts, Known};
 use crate::enforce::EnforceStatus;
@@ -44,8 +43,7 @@ pub(in crate::daemon) async fn status(known: &Known, facts: &Facts) -> Result<St
         None => Speaking::default(),
     };
     let fib = known.fib.as_ref().map_or_else(Arc::default, |fib| fib.status.load_full());
-    let source = known.source.as_deref().map(ArcSwap::load_full);
-    let source = source.as_deref().map(source_status);
+    let source = known.source.as_ref().map(source_status);
     let mut problems = Vec::new();
     config_problems(facts, &mut problems);
     source_problems(source.as_ref(), &mut problems);
@@ -150,39 +148,6 @@ fn bgp_status(facts: &Facts, speaking: &Speaking) -> BgpStatus {
     }
 }
 
-fn source_status(files: &FilesStatus) -> SourceStatus {
-    let folder = files.folder_problem.iter().chain(&files.watch_problem);
-    let folder = folder.map(|message| SourceError {
-        file: files.path.display().to_string(),
-        document: None,
-        line: None,
-        message: message.clone(),
-    });
-    let problems = files.problems.iter().map(|problem| {
-        let names = [&problem.object, &problem.field];
-        let names: String = names.into_iter().flatten().map(|name| format!("{name}: ")).collect();
-        SourceError {
-            file: files.path.join(&problem.file).display().to_string(),
-            document: problem.document,
-            line: problem.line,
-            message: format!("{names}{}", problem.message),
-        }
-    });
-    let ago = |at: SystemTime| at.elapsed().unwrap_or_default().as_secs();
-    SourceStatus {
-        kind: "files".to_owned(),
-        path: files.path.display().to_string(),
-        in_sync: files.in_sync,
-        nodes: files.objects.nodes,
-        namespaces: files.objects.namespaces,
-        pods: files.objects.pods,
-        policies: files.objects.policies,
-        changed: files.last_change.map(Into::into),
-        changed_seconds: files.last_change.map(ago),
-        errors: folder.chain(problems).collect(),
-    }
-}
-
 fn kernel_status(facts: &Facts, fib: &FibStatus) -> KernelStatus {
     let wanted: usize = fib.wanted.iter().sum();
     let installed: usize = fib.installed.iter().sum();
@@ -198,7 +163,7 @@ fn kernel_status(facts: &Facts, fib: &FibStatus) -> KernelStatus {
     }
 }
 
-fn problem(area: &str, what: impl Into<String>, next: impl Into<String>) -> Problem {
+pub(super) fn problem(area: &str, what: impl Into<String>, next: impl Into<String>) -> Problem {
     Problem { area: area.to_owned(), what: what.into(), next: next.into() }
 }
 
@@ -209,25 +174,6 @@ fn config_problems(facts: &Facts, problems: &mut Vec<Problem>) {
             "config",
             format!("the newest configuration was refused: {first}"),
             "brindle config check",
-        ));
-    }
-}
-
-fn source_problems(source: Option<&SourceStatus>, problems: &mut Vec<Problem>) {
-    let Some(source) = source else { return };
-    if !source.in_sync {
-        problems.push(problem(
-            "source",
-            format!("{} has not been read yet", source.path),
-            "check that the folder exists and can be read",
-        ));
-    }
-    for error in &source.errors {
-        let line = error.line.map(|line| format!(":{line}")).unwrap_or_default();
-        problems.push(problem(
-            "source",
-            format!("{}{line}: {}", error.file, error.message),
-            "mend the file",
         ));
     }
 }

@@ -65,6 +65,19 @@ pub(super) enum Deed {
     Tell(Seen, String, Vec<IpAddr>),
 }
 
+impl std::fmt::Display for Deed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (word, pod, rest) = match self {
+            Deed::Disconnect(uid) => return write!(f, "disconnect {uid}"),
+            Deed::Remove(pod) => ("remove", pod, String::new()),
+            Deed::Bind(pod, node) => ("bind", pod, format!(" to {node}")),
+            Deed::Connect(pod, node) => ("connect", pod, format!(" on {node}")),
+            Deed::Tell(pod, _, addresses) => ("tell", pod, format!(" at {addresses:?}")),
+        };
+        write!(f, "{word} {}/{}{rest}", pod.namespace, pod.name)
+    }
+}
+
 /// What is to be done for `pods`, when `connected` have their cables.
 pub(super) fn decide(pods: &[Seen], connected: &[Connected], plan: &Plan) -> Vec<Deed> {
     let wanted: BTreeSet<&str> =
@@ -142,14 +155,7 @@ mod tests {
     }
 
     fn words(deeds: &[Deed]) -> Vec<String> {
-        let word = |deed: &Deed| match deed {
-            Deed::Disconnect(uid) => format!("disconnect {uid}"),
-            Deed::Remove(pod) => format!("remove {}", pod.name),
-            Deed::Bind(pod, node) => format!("bind {} to {node}", pod.name),
-            Deed::Connect(pod, node) => format!("connect {} on {node}", pod.name),
-            Deed::Tell(pod, _, addresses) => format!("tell {} at {addresses:?}", pod.name),
-        };
-        deeds.iter().map(word).collect()
+        deeds.iter().map(|deed| deed.to_string().replace("default/", "")).collect()
     }
 
     #[test]

@@ -6,10 +6,13 @@ mod deeds;
 mod namespaces;
 mod network;
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
@@ -24,7 +27,7 @@ use super::kube::setup;
 use super::state::Lab;
 
 /// How soon what failed is tried again.
-const AGAIN: Duration = Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_millis(250);
 
 /// Plays kubelet for the lab in `dir` until it is killed. Must run where the API server is.
 ///
@@ -34,13 +37,16 @@ pub fn run(dir: &Path) -> anyhow::Result<()> {
     let lab = Lab::open_in(dir)?;
     let kubeconfig = setup(&lab)?.kubeconfig();
     let connected = connected::read(dir)?;
-    apiserver::ask(&kubeconfig, None, |client| Kubelet { lab, client, connected }.work())
+    let (lab, said) = (Arc::new(lab), BTreeSet::new());
+    apiserver::ask(&kubeconfig, None, |client| Kubelet { lab, client, connected, said }.work())
 }
 
 struct Kubelet {
-    lab: Lab,
+    lab: Arc<Lab>,
     client: Client,
     connected: Vec<Connected>,
+    /// What failed in the round before: said once, however often it is tried.
+    said: BTreeSet<String>,
 }
 
 impl Kubelet {
@@ -52,12 +58,11 @@ impl Kubelet {
         let mut pod_events = reflector(pod_writer, watch_pods).default_backoff().boxed();
         let mut space_events = reflector(space_writer, watch_spaces).default_backoff().boxed();
         let mut complete = (false, false);
-        let mut failed = false;
         loop {
             tokio::select! {
                 event = pod_events.next() => complete.0 |= is_complete(event)?,
                 event = space_events.next() => complete.1 |= is_complete(event)?,
-                () = tokio::time::sleep(AGAIN), if failed => {}
+                () = tokio::time::sleep(AGAIN), if !self.said.is_empty() => {}
             }
             // what has come meanwhile is looked at together
             while let Some(event) = pod_events.next().now_or_never() {
@@ -70,29 +75,68 @@ impl Kubelet {
             if complete != (true, true) {
                 continue;
             }
-            failed = false;
+            let mut wrong = BTreeSet::new();
             let seen: Vec<Seen> = pods.state().iter().map(|pod| Seen::of(pod)).collect();
+            let mut connecting = FuturesUnordered::new();
             for deed in decide(&seen, &self.connected, &self.lab.state.plan) {
-                let what = format!("{deed:?}");
-                if let Err(error) = self.carry_out(deed).await {
-                    eprintln!("{error:#}: {what}");
-                    failed = true;
+                let what = deed.to_string();
+                match deed {
+                    // they wait for agents: all together, and not one for the other
+                    Deed::Connect(pod, node) => connecting.push(self.connect(pod, node)),
+                    deed => {
+                        let done = self.carry_out(deed).await;
+                        wrong.extend(done.err().map(|error| format!("{what}: {error:#}")));
+                    }
                 }
+            }
+            while let Some((pod, done)) = connecting.next().await {
+                let told = match done {
+                    Ok(own) => self.keep(&pod, own).await,
+                    Err(error) => Err(error),
+                };
+                let name = format!("{}/{}", pod.namespace, pod.name);
+                wrong.extend(told.err().map(|error| format!("cannot connect {name}: {error:#}")));
             }
             for space in spaces.state() {
-                if let Err(error) = namespaces::look_after(&self.client, &space).await {
-                    eprintln!("{error:#}: namespace {:?}", space.metadata.name);
-                    failed = true;
-                }
+                let done = namespaces::look_after(&self.client, &space).await;
+                let name = space.metadata.name.clone().unwrap_or_default();
+                wrong.extend(done.err().map(|error| format!("namespace {name}: {error:#}")));
             }
+            wrong.difference(&self.said).for_each(|text| eprintln!("{text}"));
+            self.said = wrong;
         }
+    }
+
+    /// Connects a pod on a thread of its own.
+    fn connect(
+        &self,
+        pod: Seen,
+        node: String,
+    ) -> impl Future<Output = (Seen, anyhow::Result<Connected>)> + use<> {
+        let lab = Arc::clone(&self.lab);
+        async move {
+            let wanted = pod.clone();
+            let work = move || network::connect(&lab, &wanted, &node);
+            let done = tokio::task::spawn_blocking(work).await;
+            (pod, done.unwrap_or_else(|panic| Err(panic.into())))
+        }
+    }
+
+    /// Notes a pod down as connected, and says that it runs.
+    async fn keep(&mut self, pod: &Seen, own: Connected) -> anyhow::Result<()> {
+        let (node, addresses) = (own.node.clone(), own.pod.addresses.clone());
+        self.connected.push(own);
+        connected::write(&self.lab.dir, &self.connected)?;
+        self.tell(pod, &node, &addresses).await
     }
 
     async fn carry_out(&mut self, deed: Deed) -> anyhow::Result<()> {
         match deed {
             Deed::Disconnect(uid) => {
-                for gone in self.connected.iter().filter(|c| c.uid == uid) {
-                    network::disconnect(&self.lab, gone)?;
+                for gone in self.connected.iter().filter(|c| c.uid == uid).cloned() {
+                    let lab = Arc::clone(&self.lab);
+                    let work = move || network::disconnect(&lab, &gone);
+                    tokio::task::spawn_blocking(work).await??;
                 }
                 self.connected.retain(|c| c.uid != uid);
                 connected::write(&self.lab.dir, &self.connected)
@@ -126,12 +170,8 @@ impl Kubelet {
                 unless_gone(bound).context("cannot bind")
             }
             Deed::Connect(pod, node) => {
-                let own = network::connect(&mut self.lab, &pod, &node)?;
-                let addresses = own.addresses.clone();
-                let uid = pod.uid.clone();
-                self.connected.push(Connected { uid, node: node.clone(), pod: own });
-                connected::write(&self.lab.dir, &self.connected)?;
-                self.tell(&pod, &node, &addresses).await
+                let (pod, own) = self.connect(pod, node).await;
+                self.keep(&pod, own?).await
             }
             Deed::Tell(pod, node, addresses) => self.tell(&pod, &node, &addresses).await,
         }

@@ -4,11 +4,13 @@
 //! the cluster.
 
 mod agent;
+mod kubernetes;
 mod packets;
 mod policy;
 mod routing;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
@@ -16,6 +18,8 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, 
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::Registry;
+
+use crate::cluster::kubernetes::KubernetesStatus;
 
 pub use agent::AgentFigures;
 pub use packets::{ChainLabels, PacketTotals};
@@ -27,6 +31,8 @@ pub use routing::{PeerFigures, RoutingFigures};
 pub struct Figures {
     /// The agent as a whole.
     pub agent: AgentFigures,
+    /// The way to the API server; `None` without one.
+    pub kubernetes: Option<Arc<KubernetesStatus>>,
     /// The routing half; `None` without it.
     pub routing: Option<RoutingFigures>,
     /// The policy half; `None` without it.
@@ -38,6 +44,9 @@ impl Figures {
     /// connection tracking besides.
     pub fn to_text(&self) -> String {
         let mut metrics = agent::metrics(&self.agent, self.policy.as_ref());
+        if let Some(status) = &self.kubernetes {
+            metrics.extend(kubernetes::metrics(status));
+        }
         if let Some(routing) = &self.routing {
             metrics.extend(routing::metrics(routing));
         }

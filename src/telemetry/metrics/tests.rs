@@ -62,6 +62,7 @@ fn figures() -> Figures {
             reloads: [3, 1],
             pulses: Vec::new(),
         },
+        kubernetes: None,
         routing: Some(RoutingFigures {
             peers: vec![peer],
             fib: Arc::new(FibStatus { wanted: [24, 2], installed: [23, 2], ..Default::default() }),

@@ -157,12 +157,12 @@ impl Limiter {
     }
 
     fn fill(&mut self, now: Instant) {
-        if self.tokens == BURST {
-            self.filled = now;
-        }
         while self.tokens < BURST && now.saturating_duration_since(self.filled) >= REFILL {
             self.filled += REFILL;
             self.tokens += 1;
+        }
+        if self.tokens == BURST {
+            self.filled = now;
         }
     }
 

@@ -8,7 +8,7 @@ mod limiter;
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use brindle_policy::PolicyId;
 use brindle_policy::model::PolicyKind;
@@ -22,11 +22,11 @@ use kube::{Api, Client};
 use rustc_hash::FxHasher;
 use serde_json::json;
 use tokio::sync::mpsc;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::sleep_until;
 use tracing::{debug, warn};
 
 use self::limiter::{Limiter, Outcome, Write};
-use super::access::Refusals;
+use super::line::Line;
 use crate::cluster::report::{Report, Subject};
 
 pub use self::limiter::{BURST, REFILL};
@@ -37,20 +37,13 @@ const CONTROLLER: &str = "brindle";
 const ACTION: &str = "Observe";
 /// Where Events of objects without a namespace are.
 const NO_NAMESPACE: &str = "default";
-/// How long the API server may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// The most octets of an Event's `note`, by its validation.
 const MOST_NOTE: usize = 1024;
 /// The most octets of the part of an Event's name that tells the object's.
 const MOST_NAME: usize = 200;
 
 /// Publishes reports of the node `node` until nobody can report any more.
-pub async fn publish(
-    client: Client,
-    node: Arc<str>,
-    mut reports: mpsc::Receiver<Report>,
-    refusals: Refusals,
-) {
+pub async fn publish(line: Line, node: Arc<str>, mut reports: mpsc::Receiver<Report>) {
     let mut limiter = Limiter::new(Instant::now());
     let mut dropped = 0;
     loop {
@@ -61,27 +54,21 @@ pub async fn publish(
                 None => return,
             },
             () = sleep_until(deadline.unwrap_or_else(Instant::now).into()), if deadline.is_some() => {
-                while let Some(write) = limiter.next(Instant::now()) {
-                    let outcome = match timeout(PATIENCE, send(&client, &node, &write)).await {
-                        Ok(Ok(outcome)) => outcome,
-                        Ok(Err(error)) => {
-                            refusals.look_at(&error);
-                            debug!(%error, reason = write.report.reason.as_str(), "no Event");
-                            Outcome::Failed
-                        }
-                        Err(_) => {
-                            debug!(reason = write.report.reason.as_str(), "no Event: no answer");
-                            Outcome::Failed
-                        }
-                    };
+                if let Some(write) = limiter.next(Instant::now()) {
+                    let outcome = line.ask(async |client| send(&client, &node, &write).await).await;
+                    let outcome = outcome.unwrap_or_else(|error| {
+                        debug!(error, reason = write.report.reason.as_str(), "no Event");
+                        Outcome::Failed
+                    });
                     limiter.settle(&write.report, outcome);
                 }
-                if limiter.dropped() > dropped {
-                    let lost = limiter.dropped() - dropped;
-                    warn!(lost, "more is going on than Events may tell");
-                    dropped = limiter.dropped();
-                }
             }
+        }
+        let lost = limiter.dropped() - dropped;
+        // At the first and at every hundredth: it may be very many.
+        if lost >= 100 || (dropped == 0 && lost > 0) {
+            warn!(lost, "more is going on than Events may tell");
+            dropped = limiter.dropped();
         }
     }
 }
@@ -206,6 +193,8 @@ fn timestamp(at: SystemTime) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::cluster::report::Reason;
 

@@ -1,0 +1,413 @@
+//! One kind watched: listed, then watched from there, again and again. It decides nothing
+//! about objects; what it hears goes to the source.
+//!
+//! kube's own watcher is not used: it fails a whole page for one bad object, waits for ever
+//! for a streaming list that the server does not have, and keeps bookmarks, which say that
+//! all is well, to itself.
+
+use std::hash::{BuildHasher, RandomState};
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::{AsyncBufReadExt, StreamExt};
+use kube::Client;
+use kube::api::{ListParams, WatchParams};
+use kube::core::Request;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+
+use super::client::{ClientSettings, REQUEST, connect};
+use super::trouble::{Backoff, Cause, Trouble, Verb};
+use super::wire::{self, Event, Page};
+use crate::cluster::kind::Kind;
+use crate::cluster::object::Key;
+use crate::cluster::typed::Reading;
+
+/// Objects of a page.
+const PAGE: u32 = 500;
+/// How long the server shall let a watch last, in seconds; somewhat less than it may.
+const WATCH: u32 = 240;
+/// Up to so much longer: watches that began together shall not end together.
+const WATCH_JITTER: u64 = 50;
+/// Servers say at least once a minute that nothing happened. Whoever is silent for longer may
+/// have forgotten us, though the connection stands.
+const SILENCE: Duration = Duration::from_secs(100);
+/// A watch that ends sooner, with nothing in it, did not work.
+const SHORT: Duration = Duration::from_secs(5);
+/// How soon after half a line a broken connection ends.
+const HALF_LINE: Duration = Duration::from_secs(1);
+/// The first version whose servers stream lists.
+const STREAMS_SINCE: (u32, u32) = (1, 34);
+
+/// What a watcher tells.
+pub(super) enum News {
+    /// All that there is of the kind.
+    Listed { kind: Kind, readings: Vec<Reading>, why: Option<Relist> },
+    /// An object is there, new or changed.
+    Applied { kind: Kind, reading: Reading },
+    /// An object is gone.
+    Deleted { kind: Kind, key: Key },
+    /// The watch stands, and all that happened was told.
+    Heard(Kind),
+    /// It does not; it is tried again.
+    Failed(Kind, Trouble),
+}
+
+/// Why all objects of a kind were listed again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Relist {
+    /// 410: the server no longer knew what happened since.
+    Gone,
+    /// What the server wrote could not be understood.
+    Invalid,
+}
+
+impl Relist {
+    /// As the label `reason` has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Relist::Gone => "gone",
+            Relist::Invalid => "invalid",
+        }
+    }
+}
+
+/// Nobody listens any more.
+struct Closed;
+
+/// Why a round ended.
+enum End {
+    /// The source is gone.
+    Closed,
+    /// Something failed.
+    Trouble(Trouble),
+}
+
+impl From<Closed> for End {
+    fn from(Closed: Closed) -> Self {
+        End::Closed
+    }
+}
+
+impl From<Trouble> for End {
+    fn from(trouble: Trouble) -> Self {
+        End::Trouble(trouble)
+    }
+}
+
+/// A kind and how far it is.
+pub(super) struct Watcher {
+    kind: Kind,
+    settings: ClientSettings,
+    news: mpsc::Sender<News>,
+    /// `None` to read everything about the way to the server anew.
+    client: Option<Client>,
+    /// Whether the server streams lists, once that is known.
+    streams: Option<bool>,
+    /// From where to watch; `None` to list.
+    version: Option<String>,
+    /// Why there is no version any more.
+    relist: Option<Relist>,
+    /// Pages went stale before the last was read: ask for all at once.
+    whole: bool,
+    backoff: Backoff,
+}
+
+impl Watcher {
+    pub(super) fn new(kind: Kind, settings: ClientSettings, news: mpsc::Sender<News>) -> Self {
+        Self {
+            kind,
+            settings,
+            news,
+            client: None,
+            streams: None,
+            version: None,
+            relist: None,
+            whole: false,
+            backoff: Backoff::default(),
+        }
+    }
+
+    /// Watches until nobody listens any more.
+    pub(super) async fn run(mut self) {
+        loop {
+            match self.round().await {
+                Ok(()) => {}
+                Err(End::Closed) => return,
+                Err(End::Trouble(trouble)) => {
+                    self.learn(&trouble);
+                    let wait = self.backoff.next(&trouble, random());
+                    if self.tell(News::Failed(self.kind, trouble)).await.is_err() {
+                        return;
+                    }
+                    tokio::select! {
+                        () = tokio::time::sleep(wait) => {}
+                        () = self.news.closed() => return,
+                    }
+                }
+            }
+        }
+    }
+
+    /// What is done otherwise from now on.
+    fn learn(&mut self, trouble: &Trouble) {
+        match trouble.cause {
+            // The token, the certificate, or the address of the server may be others by now.
+            Cause::Unauthorized | Cause::Config | Cause::Connection | Cause::Timeout => {
+                self.client = None;
+            }
+            Cause::Gone if self.version.take().is_some() => self.relist = Some(Relist::Gone),
+            Cause::Invalid if self.version.take().is_some() => self.relist = Some(Relist::Invalid),
+            _ => {}
+        }
+    }
+
+    /// One list if need be, and one watch.
+    async fn round(&mut self) -> Result<(), End> {
+        let client = match &self.client {
+            Some(client) => client.clone(),
+            None => {
+                let client = connect(&self.settings).await;
+                let client = client.map_err(|error| Trouble::no_client(&error))?;
+                self.client.insert(client).clone()
+            }
+        };
+        let Some(version) = self.version.clone() else {
+            if self.streams(&client).await {
+                return self.watch(&client, None).await;
+            }
+            let (version, readings) = self.list(&client).await?;
+            self.version = Some(version);
+            return Ok(self.listed(readings).await?);
+        };
+        self.watch(&client, Some(version)).await
+    }
+
+    /// Whether the server streams lists: it is asked once.
+    async fn streams(&mut self, client: &Client) -> bool {
+        if let Some(streams) = self.streams {
+            return streams;
+        }
+        let Ok(Ok(version)) = timeout(REQUEST, client.apiserver_version()).await else {
+            // It has other troubles, or keeps its version to itself.
+            return false;
+        };
+        let streams = has_streams(&version.major, &version.minor);
+        self.streams = Some(streams);
+        streams
+    }
+
+    /// Everything that there is, page by page, and from where to watch.
+    async fn list(&mut self, client: &Client) -> Result<(String, Vec<Reading>), Trouble> {
+        let mut readings = Vec::new();
+        let mut rest = None;
+        loop {
+            let limit = (!self.whole).then_some(PAGE);
+            let page = match self.page(client, limit, rest.take()).await {
+                Ok(page) => page,
+                Err(trouble) => {
+                    // The pages of a list are forgotten after some minutes.
+                    self.whole = trouble.cause == Cause::Gone && !readings.is_empty();
+                    return Err(trouble);
+                }
+            };
+            readings.extend(page.readings);
+            rest = page.rest;
+            if rest.is_none() {
+                self.whole = false;
+                return Ok((page.version, readings));
+            }
+        }
+    }
+
+    async fn page(
+        &self,
+        client: &Client,
+        limit: Option<u32>,
+        rest: Option<String>,
+    ) -> Result<Page, Trouble> {
+        let kind = self.kind;
+        let parameters = ListParams { limit, continue_token: rest, ..ListParams::default() };
+        let request = Request::new(kind.path()).list(&parameters);
+        let request = request.map_err(|error| self.invalid(Verb::List, &error.to_string()))?;
+        let text = timeout(REQUEST, client.request_text(request));
+        let text = text.await.map_err(|_| {
+            let why = format!("no answer for {} s", REQUEST.as_secs());
+            Trouble::new(Cause::Timeout, Verb::List, kind, &why)
+        })?;
+        let text = text.map_err(|error| Trouble::of(&error, Verb::List, kind))?;
+        // Parsing takes a while: not on a thread that others wait for.
+        let page = tokio::task::spawn_blocking(move || wire::page(kind, &text)).await;
+        let page = page.map_err(|error| self.invalid(Verb::List, &error.to_string()))?;
+        page.map_err(|why| self.invalid(Verb::List, &why))
+    }
+
+    /// Watches from a version, or from nothing where the server streams lists.
+    async fn watch(&mut self, client: &Client, version: Option<String>) -> Result<(), End> {
+        let kind = self.kind;
+        let mut staged = version.is_none().then(Vec::new);
+        let jitter = u32::try_from(random() % WATCH_JITTER).unwrap_or_default();
+        let parameters = WatchParams {
+            timeout: Some(WATCH + jitter),
+            send_initial_events: staged.is_some(),
+            ..WatchParams::default()
+        };
+        let version = version.unwrap_or_default();
+        let request = Request::new(kind.path()).watch(&parameters, &version);
+        let request = request.map_err(|error| self.invalid(Verb::Watch, &error.to_string()))?;
+        let stream = match timeout(REQUEST, client.request_stream(request)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                let trouble = Trouble::of(&error, Verb::Watch, kind);
+                let refused = matches!(trouble.cause, Cause::Server | Cause::Invalid);
+                // Its version promised what it does not do.
+                if staged.is_some() && refused {
+                    self.streams = Some(false);
+                }
+                return Err(trouble.into());
+            }
+            Err(_) => {
+                let why = format!("no answer for {} s", REQUEST.as_secs());
+                return Err(Trouble::new(Cause::Timeout, Verb::Watch, kind, &why).into());
+            }
+        };
+        let begun = Instant::now();
+        if staged.is_none() {
+            self.tell(News::Heard(kind)).await?;
+        }
+        let mut heard_any = false;
+        let mut lines = pin!(stream.lines());
+        loop {
+            let line = match timeout(SILENCE, lines.next()).await {
+                Ok(line) => line,
+                Err(_) => {
+                    if staged.is_some() {
+                        self.streams = Some(false);
+                    }
+                    let why = format!("silent for {} s", SILENCE.as_secs());
+                    return Err(Trouble::new(Cause::Timeout, Verb::Watch, kind, &why).into());
+                }
+            };
+            let event = match line {
+                Some(Ok(line)) => wire::event(kind, &line).map_err(|why| (line, why)),
+                Some(Err(error)) => {
+                    return Err(Trouble::new(
+                        Cause::Connection,
+                        Verb::Watch,
+                        kind,
+                        &error.to_string(),
+                    )
+                    .into());
+                }
+                None if staged.is_some() || (!heard_any && begun.elapsed() < SHORT) => {
+                    let why = "the server ended it at once";
+                    return Err(Trouble::new(Cause::Connection, Verb::Watch, kind, why).into());
+                }
+                None => return Ok(()),
+            };
+            let event = match event {
+                Ok(event) => event,
+                // The last line of a connection that broke is often half a line.
+                Err((line, why)) => {
+                    tracing::debug!(kind = kind.name(), line, why, "not an event");
+                    return Err(match timeout(HALF_LINE, lines.next()).await {
+                        Ok(None | Some(Err(_))) => {
+                            let why = "the connection broke";
+                            Trouble::new(Cause::Connection, Verb::Watch, kind, why).into()
+                        }
+                        Ok(Some(Ok(_))) | Err(_) => self.invalid(Verb::Watch, &why).into(),
+                    });
+                }
+            };
+            heard_any = true;
+            self.take(event, &mut staged).await?;
+        }
+    }
+
+    async fn take(&mut self, event: Event, staged: &mut Option<Vec<Reading>>) -> Result<(), End> {
+        let kind = self.kind;
+        let (news, version) = match event {
+            Event::Error { code, message } => {
+                return Err(Trouble::of_status(code, &message, Verb::Watch, kind).into());
+            }
+            Event::Bookmark { version, ends_list } => {
+                self.backoff.reset();
+                if ends_list && let Some(readings) = staged.take() {
+                    self.version = version;
+                    return Ok(self.listed(readings).await?);
+                }
+                (Some(News::Heard(kind)), version)
+            }
+            Event::Applied { reading, version } => {
+                if let Some(staged) = staged {
+                    staged.push(reading);
+                    return Ok(());
+                }
+                (Some(News::Applied { kind, reading }), version)
+            }
+            Event::Deleted { key, version } => {
+                (key.map(|key| News::Deleted { kind, key }), version)
+            }
+        };
+        // A list that is not at its end cannot be gone on with.
+        if staged.is_some() {
+            return Ok(());
+        }
+        self.backoff.reset();
+        if let Some(news) = news {
+            self.tell(news).await?;
+        }
+        if version.is_some() {
+            self.version = version;
+        }
+        Ok(())
+    }
+
+    async fn listed(&mut self, readings: Vec<Reading>) -> Result<(), Closed> {
+        let why = self.relist.take();
+        self.tell(News::Listed { kind: self.kind, readings, why }).await
+    }
+
+    async fn tell(&self, news: News) -> Result<(), Closed> {
+        self.news.send(news).await.map_err(|_| Closed)
+    }
+
+    fn invalid(&self, verb: Verb, why: &str) -> Trouble {
+        let why = format!("not an answer of the API: {why}");
+        Trouble::new(Cause::Invalid, verb, self.kind, &why)
+    }
+}
+
+/// Whether a server of this version streams lists. (Some put letters behind the number.)
+fn has_streams(major: &str, minor: &str) -> bool {
+    let number = |text: &str| {
+        let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        text.get(..end).and_then(|digits| digits.parse::<u32>().ok())
+    };
+    number(major).zip(number(minor)).is_some_and(|version| version >= STREAMS_SINCE)
+}
+
+fn random() -> u64 {
+    RandomState::new().hash_one(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn new_servers_stream_lists() {
+        for (major, minor, want) in [
+            ("1", "20", false),
+            ("1", "33", false),
+            ("1", "34", true),
+            ("1", "35+", true),
+            ("1", "33-gke.1", false),
+            ("2", "0", true),
+            ("", "", false),
+            ("1", "x", false),
+        ] {
+            assert_eq!(has_streams(major, minor), want, "{major}.{minor}");
+        }
+    }
+}
