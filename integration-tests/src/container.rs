@@ -165,7 +165,10 @@ impl Node {
 }
 
 /// The image's file system, made by what makes it for the image.
-fn make_root(root: &Path) {
+///
+/// # Panics
+/// If that fails.
+pub fn make_root(root: &Path) {
     if root.exists() {
         std::fs::remove_dir_all(root).expect("it is ours");
     }
