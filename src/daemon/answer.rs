@@ -15,6 +15,7 @@ use super::identity::ChosenAddress;
 use super::source::SourceState;
 use super::{Options, views};
 use crate::cluster::Node;
+use crate::cluster::kubernetes::access::Missing;
 use crate::cluster::peers::Skipped;
 use crate::cluster::report::Reporter;
 use crate::control::view::{self, Clock, KernelRoute};
@@ -39,6 +40,8 @@ pub(super) struct Known {
     pub(super) beats: Beats,
     /// What the cluster is to be told goes here.
     pub(super) reporter: Reporter,
+    /// What the API server does not let us do.
+    pub(super) missing: Missing,
 }
 
 /// How often the configuration was loaded again.

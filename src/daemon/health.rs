@@ -182,7 +182,8 @@ async fn health(known: &Known) -> Health {
     if let Some(enforce) = &known.enforce {
         ready.push(Check::new("policy", policy(enforce)));
     }
-    Health { live: live.collect(), ready }
+    let notes = known.missing.load().iter().map(ToString::to_string).collect();
+    Health { live: live.collect(), ready, notes }
 }
 
 /// At first all peers must be up, so that nobody is restarted next before we are back; later

@@ -18,9 +18,11 @@ mod health;
 mod identity;
 mod policy;
 mod reload;
+mod reports;
 mod routing;
 mod source;
 mod supervisor;
+mod teller;
 mod views;
 
 use std::collections::BTreeMap;
@@ -39,8 +41,9 @@ use self::answer::{Facts, Known};
 use self::policy::PolicyHalf;
 use self::routing::Routing;
 use self::supervisor::Supervisor;
+use self::teller::Teller;
 use crate::cluster::files::Batch;
-use crate::cluster::report::Reporter;
+use crate::cluster::kubernetes::access::Missing;
 use crate::cluster::{Change, Node};
 use crate::control::{self, Query};
 use crate::enforce::Gone;
@@ -80,7 +83,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let control = control::server::bind(&config.control.socket)?;
     let routing = config.bgp.enabled.then(|| Routing::start(&config)).transpose()?;
     let policy = config.policy.enabled.then(|| PolicyHalf::start(policy::settings(&name, &config)));
-    let reporter = Reporter::none();
+    let (reporter, teller) = teller::open(&config);
     let source = config.source.as_ref().map(|source| source::start(source, &name, &reporter));
     let (changes, source) = source.unzip();
     let beats = Beats::default();
@@ -94,6 +97,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         facts: ArcSwap::from_pointee(Facts::new(Arc::clone(&config), loaded.files)),
         beats: beats.clone(),
         reporter,
+        missing: Missing::default(),
     };
     let known = Arc::new(known);
     let (requests, asked) = mpsc::channel(64);
@@ -107,6 +111,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         known: Arc::clone(&known),
         routing,
         policy,
+        teller,
     };
     health::watch_parts(&known);
     let stop_serving = tokio_util::sync::CancellationToken::new();
@@ -147,6 +152,8 @@ struct Daemon {
     routing: Option<Routing>,
     /// `None` without policies.
     policy: Option<PolicyHalf>,
+    /// `None` without an API server.
+    teller: Option<Teller>,
     nodes: BTreeMap<Arc<str>, Arc<Node>>,
     changes: Option<mpsc::Receiver<Batch>>,
     source_in_sync: bool,
@@ -160,6 +167,9 @@ impl Daemon {
         mut asked: mpsc::Receiver<control::Request>,
         signals: &mut Signals,
     ) -> anyhow::Result<()> {
+        if let Some(teller) = &mut self.teller {
+            teller.start(&self.known);
+        }
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -294,6 +304,9 @@ impl Daemon {
         if routes && !self.supervisor.is_ready() && health::is_enforcing(&self.known) {
             info!("ready");
             self.supervisor.ready();
+            if let Some(teller) = &mut self.teller {
+                teller.ready(&self.known.name);
+            }
         }
         Ok(())
     }
