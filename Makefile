@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint deny bench fuzz build install-deps
+.PHONY: help demo test lint deny bench fuzz build manifests image install-deps
 
 help: ## Show these words
 	@echo "brindle: BGP routes for a cluster's nodes. Begin with: make demo"
@@ -35,6 +35,12 @@ build: ## Build the program into target/debug
 	@scripts/need rust
 	@scripts/need packages build
 	cargo build --locked
+
+manifests: ## Render deploy/kubernetes/install.yaml from its parts
+	@scripts/render-manifests
+
+image: ## Build the container image brindle:VERSION (IMAGE=NAME for another name), with docker or podman
+	@scripts/image
 
 install-deps: ## Only install what the other words need
 	@scripts/need rust

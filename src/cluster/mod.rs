@@ -1,5 +1,6 @@
 //! The cluster's state: what nodes, namespaces, pods and policies there are.
 
+pub mod claims;
 mod fields;
 pub mod files;
 mod folder;
@@ -18,7 +19,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use brindle_bgp::net::{Asn, Prefix};
+use brindle_bgp::net::{Asn, ClusterId, Prefix};
 
 /// A node of the cluster, as far as routing needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,11 @@ pub struct Node {
     pub networks: Vec<Prefix>,
     /// Annotation `brindle.dev/as-number`; `None` takes the cluster's.
     pub asn: Option<Asn>,
+    /// Annotation `brindle.dev/route-reflector-cluster-id`: it reflects routes between the
+    /// nodes (RFC 4456), and this is its cluster.
+    pub route_reflector: Option<ClusterId>,
+    /// `metadata.creationTimestamp`, which decides between nodes that claim one range.
+    pub created: Option<jiff::Timestamp>,
     /// `metadata.labels`.
     pub labels: BTreeMap<String, String>,
 }

@@ -1,9 +1,9 @@
 //! From a Kubernetes `Node` object to what routing needs of it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use brindle_bgp::net::{Asn, Family, Prefix};
+use brindle_bgp::net::{Asn, ClusterId, Family, Prefix};
 use k8s_openapi::api::core::v1::{Node as Object, NodeSpec};
 
 use super::Node;
@@ -14,6 +14,10 @@ pub const AS_NUMBER: &str = "brindle.dev/as-number";
 /// The annotation that says which further prefixes a node may advertise to the mesh, what it
 /// has in `bgp.networks`: separated by commas.
 pub const NETWORKS: &str = "brindle.dev/networks";
+
+/// The annotation that makes a node reflect routes between the others (RFC 4456), and names
+/// the cluster for which it does: four octets such as 10.0.0.1.
+pub const ROUTE_REFLECTOR: &str = "brindle.dev/route-reflector-cluster-id";
 
 /// What one field of an object has that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +46,10 @@ pub fn read(object: &Object) -> Result<Node, Vec<BadField>> {
         bad.push(field);
         None
     });
+    let route_reflector = route_reflector(object).unwrap_or_else(|field| {
+        bad.push(field);
+        None
+    });
     let networks = networks(object, &mut bad);
     let pod_cidrs = object.spec.as_ref().map(|spec| pod_cidrs(spec, &mut bad));
     let addresses = addresses(object, &mut bad);
@@ -54,6 +62,8 @@ pub fn read(object: &Object) -> Result<Node, Vec<BadField>> {
         pod_cidrs: pod_cidrs.unwrap_or_default(),
         networks,
         asn,
+        route_reflector,
+        created: object.metadata.creation_timestamp.as_ref().map(|time| time.0),
         labels: object.metadata.labels.clone().unwrap_or_default(),
     })
 }
@@ -99,6 +109,21 @@ fn as_number(object: &Object) -> Result<Option<Asn>, BadField> {
     text.parse().map(Some).map_err(|error: brindle_bgp::net::BadAsn| {
         BadField::new(format!("metadata.annotations[{AS_NUMBER}]"), error.to_string())
     })
+}
+
+fn route_reflector(object: &Object) -> Result<Option<ClusterId>, BadField> {
+    let Some(text) = annotation(object, ROUTE_REFLECTOR) else { return Ok(None) };
+    // Zero stands for no cluster with some speakers, and no two could be told apart by it.
+    match text.parse::<Ipv4Addr>() {
+        Ok(id) if !id.is_unspecified() => Ok(Some(ClusterId(id.to_bits()))),
+        _ => Err(BadField::new(
+            format!("metadata.annotations[{ROUTE_REFLECTOR}]"),
+            format!(
+                "{text:?} is not a cluster id; accepted are four octets such as 10.0.0.1, not all \
+                 zero"
+            ),
+        )),
+    }
 }
 
 /// `spec.podCIDRs`, or `spec.podCIDR` where that is all there is: at most one a family, the
@@ -207,10 +232,12 @@ mod tests {
             "
 metadata:
   name: n1.example.org
+  creationTimestamp: '2026-01-02T03:04:05Z'
   labels: {zone: a}
   annotations:
     brindle.dev/as-number: '65010'
     brindle.dev/networks: 192.0.2.0/24, 2001:db8::/32
+    brindle.dev/route-reflector-cluster-id: 10.0.0.1
     other: x
 spec:
   podCIDR: 10.244.1.0/24
@@ -232,6 +259,8 @@ status:
             pod_cidrs: vec![prefix("10.244.1.0/24"), prefix("fd00:10:244:1::/64")],
             networks: vec![prefix("192.0.2.0/24"), prefix("2001:db8::/32")],
             asn: Some(Asn::new(65010).expect("not zero")),
+            route_reflector: Some(ClusterId(0x0A00_0001)),
+            created: Some("2026-01-02T03:04:05Z".parse().expect("a time")),
             labels: [("zone".to_owned(), "a".to_owned())].into(),
         };
         assert_eq!(got, Ok(want));
@@ -265,6 +294,12 @@ status:
                 "metadata: {name: n1, annotations: {brindle.dev/networks: '192.0.2.1/24'}}",
                 vec![
                     "metadata.annotations[brindle.dev/networks]: \"192.0.2.1/24\" has host bits set; its network is 192.0.2.0/24",
+                ],
+            ),
+            (
+                "metadata: {name: n1, annotations: {brindle.dev/route-reflector-cluster-id: '1'}}",
+                vec![
+                    "metadata.annotations[brindle.dev/route-reflector-cluster-id]: \"1\" is not a cluster id; accepted are four octets such as 10.0.0.1, not all zero",
                 ],
             ),
             (

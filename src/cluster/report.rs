@@ -61,7 +61,7 @@ impl Reason {
 }
 
 /// Something that is said.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Report {
     /// What about.
     pub subject: Subject,

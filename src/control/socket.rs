@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Group, chown};
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -99,7 +100,6 @@ pub fn bind(path: &Path) -> Result<Bound, BindError> {
     let (Some(folder), Some(_)) = (path.parent(), path.file_name()) else {
         return Err(BindError::NoName(path.to_owned()));
     };
-    let own_address = SockAddr::unix(path).map_err(|_| BindError::TooLong(path.to_owned()))?;
     if !folder.as_os_str().is_empty() && !folder.exists() {
         fs::create_dir_all(folder)
             .and_then(|()| {
@@ -108,7 +108,7 @@ pub fn bind(path: &Path) -> Result<Bound, BindError> {
             })
             .map_err(failed("make its folder"))?;
     }
-    refuse_if_taken(path, &own_address)?;
+    refuse_if_taken(path)?;
 
     // Made under another name and renamed: under its own name it is right from the start.
     let temporary = folder.join(format!(".{}", std::process::id()));
@@ -140,8 +140,13 @@ pub fn bind(path: &Path) -> Result<Bound, BindError> {
     })
 }
 
-/// Fails if somebody answers at `path`, or if there is something that is no socket.
-fn refuse_if_taken(path: &Path, address: &SockAddr) -> Result<(), BindError> {
+/// Changes nothing.
+///
+/// # Errors
+/// If somebody answers at `path`, if there is something that is no socket, if it cannot be one,
+/// or if the system does not let us look.
+pub fn refuse_if_taken(path: &Path) -> Result<(), BindError> {
+    let address = SockAddr::unix(path).map_err(|_| BindError::TooLong(path.to_owned()))?;
     let look = |source| BindError::Io { path: path.to_owned(), deed: "look at it", source };
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -154,7 +159,7 @@ fn refuse_if_taken(path: &Path, address: &SockAddr) -> Result<(), BindError> {
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(look)?;
     // Without waiting: an agent that hangs with a full backlog is alive too.
     probe.set_nonblocking(true).map_err(look)?;
-    match probe.connect(address) {
+    match probe.connect(&address) {
         Err(error)
             if matches!(
                 error.kind(),
@@ -173,8 +178,11 @@ fn refuse_if_taken(path: &Path, address: &SockAddr) -> Result<(), BindError> {
 
 /// Gives the file to the group, if it exists and may be given to; else only we may use it.
 fn open_to_group(path: &Path) -> io::Result<()> {
-    let Some(group) = Group::from_name(GROUP)? else {
-        return Ok(());
+    let group = match Group::from_name(GROUP) {
+        // Where there is no list of groups at all, as in a container, there is none of that name.
+        Ok(None) | Err(Errno::ENOENT) => return Ok(()),
+        Ok(Some(group)) => group,
+        Err(error) => return Err(error.into()),
     };
     match chown(path, None, Some(group.gid)) {
         Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(0o660)),

@@ -14,13 +14,17 @@
 //! questions. It holds no routing state and no policies. Either half runs without the other.
 
 mod answer;
+mod cni;
 mod health;
 mod identity;
 mod policy;
 mod reload;
+mod reports;
 mod routing;
 mod source;
 mod supervisor;
+mod teller;
+mod tidings;
 mod views;
 
 use std::collections::BTreeMap;
@@ -39,11 +43,13 @@ use self::answer::{Facts, Known};
 use self::policy::PolicyHalf;
 use self::routing::Routing;
 use self::supervisor::Supervisor;
+use self::teller::Teller;
 use crate::cluster::files::Batch;
-use crate::cluster::report::Reporter;
+use crate::cluster::kubernetes::access::Missing;
 use crate::cluster::{Change, Node};
 use crate::control::{self, Query};
 use crate::enforce::Gone;
+use crate::speaker::Tiding;
 use crate::telemetry::{Beat, Beats};
 
 /// How often the daemon looks whether leftover routes may go and what the service manager is
@@ -80,7 +86,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let control = control::server::bind(&config.control.socket)?;
     let routing = config.bgp.enabled.then(|| Routing::start(&config)).transpose()?;
     let policy = config.policy.enabled.then(|| PolicyHalf::start(policy::settings(&name, &config)));
-    let reporter = Reporter::none();
+    let (reporter, teller) = teller::open(&config);
     let source = config.source.as_ref().map(|source| source::start(source, &name, &reporter));
     let (changes, source) = source.unzip();
     let beats = Beats::default();
@@ -94,6 +100,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         facts: ArcSwap::from_pointee(Facts::new(Arc::clone(&config), loaded.files)),
         beats: beats.clone(),
         reporter,
+        cni: cni::Problems::default(),
+        missing: Missing::default(),
     };
     let known = Arc::new(known);
     let (requests, asked) = mpsc::channel(64);
@@ -107,6 +115,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         known: Arc::clone(&known),
         routing,
         policy,
+        records: cni::Records::default(),
+        caretaker: cni::Caretaker::default(),
+        teller,
     };
     health::watch_parts(&known);
     let stop_serving = tokio_util::sync::CancellationToken::new();
@@ -147,6 +158,10 @@ struct Daemon {
     routing: Option<Routing>,
     /// `None` without policies.
     policy: Option<PolicyHalf>,
+    records: cni::Records,
+    caretaker: cni::Caretaker,
+    /// `None` without an API server.
+    teller: Option<Teller>,
     nodes: BTreeMap<Arc<str>, Arc<Node>>,
     changes: Option<mpsc::Receiver<Batch>>,
     source_in_sync: bool,
@@ -160,11 +175,14 @@ impl Daemon {
         mut asked: mpsc::Receiver<control::Request>,
         signals: &mut Signals,
     ) -> anyhow::Result<()> {
+        if let Some(teller) = &mut self.teller {
+            teller.start(&self.known);
+        }
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             self.beat.beat();
-            if self.may_speak() && self.speak()? {
+            if self.may_speak() && self.speak().await? {
                 self.apply().await?;
             }
             let is_busy = self.policy.as_ref().is_some_and(PolicyHalf::is_busy);
@@ -178,6 +196,11 @@ impl Daemon {
                     self.take_batch(batch).await?;
                 }
                 told = told(&mut self.policy) => told?,
+                tiding = tidings(&mut self.routing) => {
+                    if let Some(routing) = &mut self.routing {
+                        routing.report(&self.known, &tiding);
+                    }
+                }
                 Some((query, reply)) = asked.recv() => match query {
                     Query::Reload => {
                         let outcome = self.reload().await?;
@@ -209,10 +232,10 @@ impl Daemon {
     }
 
     /// Starts the speaker. Answers whether it did.
-    fn speak(&mut self) -> anyhow::Result<bool> {
+    async fn speak(&mut self) -> anyhow::Result<bool> {
         let own_node = self.nodes.get(&self.known.name).map(|node| &**node);
         let Some(routing) = &mut self.routing else { return Ok(false) };
-        let spoke = routing.speak(&self.known, &self.config, own_node)?;
+        let spoke = routing.speak(&self.known, &self.config, own_node).await?;
         if spoke {
             health::watch_speaker(&self.known);
         }
@@ -240,7 +263,7 @@ impl Daemon {
     async fn take_batch(&mut self, batch: Batch) -> anyhow::Result<()> {
         let policy = batch.into_iter().filter_map(|change| self.note(change)).collect();
         if let Some(half) = &mut self.policy {
-            half.tell(policy);
+            half.tell(self.records.before(&self.known, policy));
         }
         if self.source_in_sync { self.apply().await } else { Ok(()) }
     }
@@ -287,13 +310,20 @@ impl Daemon {
     /// What is due from time to time: leftovers of an earlier run, the service manager.
     async fn look_around(&mut self) -> anyhow::Result<()> {
         self.supervisor.look(&self.known);
+        self.caretaker.look(&self.known, self.supervisor.is_ready());
+        if let Some(half) = self.policy.as_mut().filter(|half| !half.is_busy()) {
+            half.tell(self.records.again(&self.known));
+        }
         let routes = match &mut self.routing {
-            Some(routing) => routing.look_around(&self.config).await?,
+            Some(routing) => routing.look_around(&self.known, &self.config).await?,
             None => true,
         };
         if routes && !self.supervisor.is_ready() && health::is_enforcing(&self.known) {
             info!("ready");
             self.supervisor.ready();
+            if let Some(teller) = &mut self.teller {
+                teller.ready(&self.known.name);
+            }
         }
         Ok(())
     }
@@ -321,6 +351,13 @@ impl Daemon {
 async fn told(policy: &mut Option<PolicyHalf>) -> Result<(), Gone> {
     match policy {
         Some(half) => half.told().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn tidings(routing: &mut Option<Routing>) -> Tiding {
+    match routing {
+        Some(routing) => routing.tidings().await,
         None => std::future::pending().await,
     }
 }

@@ -9,7 +9,11 @@
 //! the API server cannot be asked just now stays as it was: nothing is deleted because of a
 //! broken connection, half a list, or an object that cannot be read.
 
+pub mod access;
 pub mod client;
+pub mod condition;
+pub mod events;
+pub mod line;
 mod names;
 mod status;
 mod trouble;

@@ -100,8 +100,9 @@ impl Installed {
     }
 }
 
-/// The programs of a backend: by their own names, else plain ones that say they are of it.
-async fn programs(
+/// The programs of a backend: by their own names, else plain ones that say they are of it; or the
+/// names of what is missing.
+pub(super) async fn programs(
     backend: Backend,
     search: &[PathBuf],
     families: &[Family],

@@ -1,0 +1,268 @@
+//! Tells the cluster what happens: reports become Events (`events.k8s.io/v1`, which servers
+//! have since 1.19) of the objects that they are about.
+//!
+//! Nothing waits for this, and nothing is kept for an API server that does not answer: an
+//! Event tells what happens now.
+
+mod limiter;
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use brindle_policy::PolicyId;
+use brindle_policy::model::PolicyKind;
+use k8s_openapi::api::core::v1::{Node, ObjectReference};
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use rustc_hash::FxHasher;
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio::time::sleep_until;
+use tracing::{debug, warn};
+
+use self::limiter::{Limiter, Outcome, Write};
+use super::line::Line;
+use crate::cluster::report::{Report, Subject};
+
+pub use self::limiter::{BURST, REFILL};
+
+/// Who reports, as Events have it.
+const CONTROLLER: &str = "brindle";
+/// What was done, as Events have it: nothing but to look.
+const ACTION: &str = "Observe";
+/// Where Events of objects without a namespace are,
+const NO_NAMESPACE: &str = "default";
+/// and where servers before 1.22 take them only, if they are not of the old kind.
+const OLD_NO_NAMESPACE: &str = "kube-system";
+/// The most octets of an Event's `note`, by its validation.
+const MOST_NOTE: usize = 1024;
+/// The most octets of the part of an Event's name that tells the object's.
+const MOST_NAME: usize = 200;
+
+/// Publishes reports of the node `node` until nobody can report any more.
+pub async fn publish(line: Line, node: Arc<str>, mut reports: mpsc::Receiver<Report>) {
+    let mut limiter = Limiter::new(Instant::now());
+    let mut dropped = 0;
+    loop {
+        let deadline = limiter.deadline();
+        tokio::select! {
+            report = reports.recv() => match report {
+                Some(report) => limiter.say(report, Instant::now(), SystemTime::now()),
+                None => return,
+            },
+            () = sleep_until(deadline.unwrap_or_else(Instant::now).into()), if deadline.is_some() => {
+                if let Some(write) = limiter.next(Instant::now()) {
+                    let outcome = line.ask(async |client| send(&client, &node, &write).await).await;
+                    let outcome = outcome.unwrap_or_else(|error| {
+                        debug!(error, reason = write.report.reason.as_str(), "no Event");
+                        Outcome::Failed
+                    });
+                    limiter.settle(&write.report, outcome);
+                }
+            }
+        }
+        let lost = limiter.dropped() - dropped;
+        // At the first and at every hundredth: it may be very many.
+        if lost >= 100 || (dropped == 0 && lost > 0) {
+            warn!(lost, "more is going on than Events may tell");
+            dropped = limiter.dropped();
+        }
+    }
+}
+
+async fn send(client: &Client, node: &str, write: &Write) -> Result<Outcome, kube::Error> {
+    if let Some(event) = &write.event {
+        return count_up(client, event, write).await;
+    }
+    let uid = uid(client, &write.report.subject).await;
+    let mut event = event(node, write, uid);
+    match create(client, &event).await {
+        Err(kube::Error::Api(status)) if status.code == 422 && is_of_no_namespace(&event) => {
+            event.metadata.namespace = Some(OLD_NO_NAMESPACE.to_owned());
+            create(client, &event).await
+        }
+        outcome => outcome,
+    }
+}
+
+async fn create(client: &Client, event: &Event) -> Result<Outcome, kube::Error> {
+    let namespace = event.metadata.namespace.as_deref().unwrap_or(NO_NAMESPACE);
+    let events: Api<Event> = Api::namespaced(client.clone(), namespace);
+    let name = event.metadata.name.as_deref().unwrap_or_default();
+    match events.create(&PostParams::default(), event).await {
+        // Another node has said the same of the same policy.
+        Err(kube::Error::Api(status)) if status.code == 409 => {}
+        answer => drop(answer?),
+    }
+    Ok(Outcome::Written(format!("{namespace}/{name}")))
+}
+
+async fn count_up(client: &Client, event: &str, write: &Write) -> Result<Outcome, kube::Error> {
+    let (namespace, name) = event.split_once('/').unwrap_or((NO_NAMESPACE, event));
+    let events: Api<Event> = Api::namespaced(client.clone(), namespace);
+    let series = json!({"series": {
+        "count": write.count,
+        "lastObservedTime": MicroTime(timestamp(write.last)),
+    }});
+    match events.patch(name, &PatchParams::default(), &Patch::Merge(series)).await {
+        Ok(_) => Ok(Outcome::Written(event.to_owned())),
+        // Events live for an hour, usually.
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Outcome::Gone),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_of_no_namespace(event: &Event) -> bool {
+    event.regarding.as_ref().is_some_and(|regarding| regarding.namespace.is_none())
+}
+
+/// The uid that the object has now: `kubectl describe` finds Events by it. Without the object,
+/// or an answer, there is none.
+async fn uid(client: &Client, subject: &Subject) -> Option<String> {
+    let metadata = match subject {
+        Subject::Node(name) => {
+            Api::<Node>::all(client.clone()).get_metadata(name).await.ok()?.metadata
+        }
+        // We may list, but not get.
+        Subject::Policy(id) => match id.kind {
+            PolicyKind::NetworkPolicy => {
+                let policies: Api<NetworkPolicy> =
+                    Api::namespaced(client.clone(), namespace(subject));
+                let named = ListParams::default().fields(&format!("metadata.name={}", id.name));
+                policies.list_metadata(&named).await.ok()?.items.pop()?.metadata
+            }
+        },
+    };
+    metadata.uid
+}
+
+/// Where the Event of a subject belongs.
+fn namespace(subject: &Subject) -> &str {
+    match subject {
+        Subject::Node(_) => NO_NAMESPACE,
+        Subject::Policy(id) => id.namespace.as_deref().unwrap_or(NO_NAMESPACE),
+    }
+}
+
+fn event(node: &str, write: &Write, uid: Option<String>) -> Event {
+    let Report { subject, reason, message } = &write.report;
+    Event {
+        metadata: ObjectMeta {
+            namespace: Some(namespace(subject).to_owned()),
+            name: Some(event_name(write, uid.as_deref())),
+            ..ObjectMeta::default()
+        },
+        action: Some(ACTION.to_owned()),
+        reason: Some(reason.as_str().to_owned()),
+        note: Some(cut(message, MOST_NOTE).to_owned()),
+        type_: Some(if reason.is_warning() { "Warning" } else { "Normal" }.to_owned()),
+        event_time: Some(MicroTime(timestamp(write.first))),
+        regarding: Some(reference(subject, uid)),
+        reporting_controller: Some(CONTROLLER.to_owned()),
+        reporting_instance: Some(cut(node, 128).to_owned()),
+        ..Event::default()
+    }
+}
+
+fn reference(subject: &Subject, uid: Option<String>) -> ObjectReference {
+    let (api_version, kind, name, namespace) = match subject {
+        Subject::Node(name) => ("v1", "Node", name, None),
+        Subject::Policy(PolicyId { kind, namespace, name }) => match kind {
+            PolicyKind::NetworkPolicy => {
+                ("networking.k8s.io/v1", "NetworkPolicy", name, namespace.as_deref())
+            }
+        },
+    };
+    ObjectReference {
+        api_version: Some(api_version.to_owned()),
+        kind: Some(kind.to_owned()),
+        name: Some(name.to_string()),
+        namespace: namespace.map(str::to_owned),
+        uid,
+        ..ObjectReference::default()
+    }
+}
+
+/// An Event's name begins with that of its object. What all nodes say of a policy is one
+/// Event, whoever says it first; what a node says of itself is one of its own each time.
+fn event_name(write: &Write, uid: Option<&str>) -> String {
+    let mut hasher = FxHasher::default();
+    (&write.report, uid).hash(&mut hasher);
+    let name = match &write.report.subject {
+        Subject::Node(name) => {
+            write.first.hash(&mut hasher);
+            name
+        }
+        Subject::Policy(id) => &id.name,
+    };
+    let name = cut(name, MOST_NAME).trim_end_matches(['.', '-']);
+    format!("{name}.{:016x}", hasher.finish())
+}
+
+/// The beginning of a text that has at most so many octets.
+fn cut(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
+    &text[..end.unwrap_or_default()]
+}
+
+fn timestamp(at: SystemTime) -> Timestamp {
+    Timestamp::try_from(at).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::cluster::report::Reason;
+
+    fn write(subject: Subject, message: &str, seconds: u64) -> Write {
+        let first = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let report = Report { subject, reason: Reason::PolicyInvalid, message: message.to_owned() };
+        Write { report, event: None, count: 1, first, last: first }
+    }
+
+    fn policy(name: &str) -> Subject {
+        Subject::Policy(PolicyId {
+            kind: PolicyKind::NetworkPolicy,
+            namespace: Some("shop".into()),
+            name: name.into(),
+        })
+    }
+
+    #[test]
+    fn what_is_said_of_a_policy_has_one_name_on_all_nodes_and_of_a_node_one_each_time() {
+        let name =
+            |subject, message, seconds| event_name(&write(subject, message, seconds), Some("u"));
+        assert_eq!(name(policy("db"), "wrong", 1), name(policy("db"), "wrong", 2));
+        assert_ne!(name(policy("db"), "wrong", 1), name(policy("db"), "other", 1));
+        let node = || Subject::Node("n1.example.".into());
+        assert_ne!(name(node(), "wrong", 1), name(node(), "wrong", 2));
+        assert!(name(node(), "wrong", 1).starts_with("n1.example."));
+        let long = name(policy(&"a-".repeat(126)), "wrong", 1);
+        assert!(long.len() <= 253 && long.contains("a."), "{long}");
+    }
+
+    #[test]
+    fn an_event_is_where_its_object_is_and_fits_the_api() {
+        let at_node = event("n1", &write(Subject::Node("n1".into()), "x", 1), Some("u".into()));
+        assert_eq!(at_node.metadata.namespace.as_deref(), Some("default"));
+        let regarding = at_node.regarding.expect("it is about something");
+        assert_eq!((regarding.kind.as_deref(), regarding.namespace), (Some("Node"), None));
+        assert_eq!(regarding.uid.as_deref(), Some("u"));
+
+        let long = "ä".repeat(2000);
+        let at_policy = event("n1", &write(policy("db"), &long, 1), None);
+        assert_eq!(at_policy.metadata.namespace.as_deref(), Some("shop"));
+        assert_eq!(at_policy.note.map(|note| note.len()), Some(1024));
+        let regarding = at_policy.regarding.expect("it is about something");
+        assert_eq!(regarding.api_version.as_deref(), Some("networking.k8s.io/v1"));
+        assert_eq!(regarding.namespace.as_deref(), Some("shop"));
+        assert_eq!(at_policy.type_.as_deref(), Some("Warning"));
+    }
+}
