@@ -222,10 +222,11 @@ impl Node {
     fn start(kubeconfig: &Path) -> Self {
         let folder = TempDir::new().expect("a folder for temporary files");
         let at = |name: &str| folder.path().join(name).display().to_string();
+        let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr());
         let text = format!(
-            "node: {{name: n1}}\nbgp: {{enabled: false}}\ntelemetry: {{listen: \
-             [127.0.0.1:0]}}\nsource: {{kind: kubernetes, kubeconfig: {}}}\ncontrol: {{socket: \
-             {}}}\n",
+            "node: {{name: n1}}\nbgp: {{enabled: false}}\ntelemetry: {{listen: [{}]}}\nsource: \
+             {{kind: kubernetes, kubeconfig: {}}}\ncontrol: {{socket: {}}}\n",
+            free.expect("a free port"),
             kubeconfig.display(),
             at("brindle.sock"),
         );

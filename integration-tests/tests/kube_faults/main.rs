@@ -26,7 +26,7 @@ struct Source {
     changes: mpsc::Receiver<Batch>,
     status: Arc<arc_swap::ArcSwap<KubernetesStatus>>,
     reports: mpsc::Receiver<brindle::cluster::report::Report>,
-    folder: TempDir,
+    _folder: TempDir,
 }
 
 impl Source {
@@ -34,17 +34,16 @@ impl Source {
         Self::start_as(server, "{token: t}", Duration::from_secs(60))
     }
 
-    /// The user's YAML may name `FOLDER`, which is [`Source::folder`].
+    /// `user` is the YAML of the kubeconfig's user.
     fn start_as(server: &Server, user: &str, hold_deletions: Duration) -> Self {
         let folder = TempDir::new().expect("a folder");
         let file = folder.path().join("kubeconfig");
-        let user = user.replace("FOLDER", &folder.path().display().to_string());
-        std::fs::write(&file, server.kubeconfig(&user)).expect("a file");
+        std::fs::write(&file, server.kubeconfig(user)).expect("a file");
         let client = ClientSettings { kubeconfig: Some(file), context: None };
         let (reporter, reports) = Reporter::new();
         let settings = Settings { client, hold_deletions, node: "n1".into() };
         let (changes, status) = watch(settings, reporter);
-        Self { changes, status, reports, folder }
+        Self { changes, status, reports, _folder: folder }
     }
 
     /// The next batch, each object once: `+Node/n1`, `-Pod/a/web`, `in sync`.

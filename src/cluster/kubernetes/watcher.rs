@@ -278,15 +278,12 @@ impl Watcher {
         let mut heard_any = false;
         let mut lines = pin!(stream.lines());
         loop {
-            let line = match timeout(SILENCE, lines.next()).await {
-                Ok(line) => line,
-                Err(_) => {
-                    if staged.is_some() {
-                        self.streams = Some(false);
-                    }
-                    let why = format!("silent for {} s", SILENCE.as_secs());
-                    return Err(Trouble::new(Cause::Timeout, Verb::Watch, kind, &why).into());
+            let Ok(line) = timeout(SILENCE, lines.next()).await else {
+                if staged.is_some() {
+                    self.streams = Some(false);
                 }
+                let why = format!("silent for {} s", SILENCE.as_secs());
+                return Err(Trouble::new(Cause::Timeout, Verb::Watch, kind, &why).into());
             };
             let event = match line {
                 Some(Ok(line)) => wire::event(kind, &line).map_err(|why| (line, why)),

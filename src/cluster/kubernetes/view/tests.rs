@@ -1,5 +1,7 @@
 //! What the view tells of what arrives.
 
+mod memory;
+
 use proptest::collection::vec;
 use proptest::prelude::{Strategy, prop_assert, prop_assert_eq, prop_oneof, proptest};
 
@@ -349,7 +351,7 @@ impl World {
                     self.said.remove(&key);
                     prop_assert!(self.objects.remove(&key), "{} was never told", key);
                 }
-                Change::Policy(change) => self.policy(change)?,
+                Change::Policy(change) => self.policy(&change)?,
             }
         }
         Ok(())
@@ -357,29 +359,29 @@ impl World {
 
     fn policy(
         &mut self,
-        change: brindle_policy::Change,
+        change: &brindle_policy::Change,
     ) -> Result<(), proptest::test_runner::TestCaseError> {
         use brindle_policy::Change as Policy;
         let text = format!("{change:?}");
-        let key = match &change {
+        let key = match change {
             Policy::NodeApplied(node) => format!("Node/{}", node.name),
             Policy::NamespaceApplied(namespace) => format!("Namespace/{}", namespace.name),
             Policy::PodApplied(pod) => format!("Pod/{}", pod.key),
             Policy::PolicyApplied(policy) => Key::Policy(policy.id.clone()).to_string(),
             Policy::NodeDeleted(_) | Policy::InSync => return Ok(()),
             Policy::Attached(_) | Policy::Detached(_) => panic!("no source knows it"),
-            Policy::NamespaceDeleted(name) => return self.gone(format!("Namespace/{name}")),
-            Policy::PodDeleted(key) => return self.gone(format!("Pod/{key}")),
-            Policy::PolicyDeleted(id) => return self.gone(Key::Policy(id.clone()).to_string()),
+            Policy::NamespaceDeleted(name) => return self.gone(&format!("Namespace/{name}")),
+            Policy::PodDeleted(key) => return self.gone(&format!("Pod/{key}")),
+            Policy::PolicyDeleted(id) => return self.gone(&Key::Policy(id.clone()).to_string()),
         };
         self.objects.insert(key.clone());
         prop_assert!(self.said.insert(key, text.clone()) != Some(text), "told twice");
         Ok(())
     }
 
-    fn gone(&mut self, key: String) -> Result<(), proptest::test_runner::TestCaseError> {
-        self.said.remove(&key);
-        prop_assert!(self.objects.remove(&key), "{} was never told", key);
+    fn gone(&mut self, key: &str) -> Result<(), proptest::test_runner::TestCaseError> {
+        self.said.remove(key);
+        prop_assert!(self.objects.remove(key), "{} was never told", key);
         Ok(())
     }
 }
