@@ -201,36 +201,47 @@ impl Node {
     /// # Panics
     /// If no namespace can be made: tests ask [`crate::skip::can_run`] first.
     pub fn new() -> Self {
-        let netns = Netns::new("node").expect("can_run was asked");
+        let node = Self::on(Netns::new("node").expect("can_run was asked"));
         for family in ["ipv4/conf/all/forwarding", "ipv6/conf/all/forwarding"] {
-            netns.sysctl(&format!("net/{family}"), "1").expect("it has both families");
+            node.netns.sysctl(&format!("net/{family}"), "1").expect("it has both families");
         }
+        node
+    }
+
+    /// One in this namespace.
+    ///
+    /// # Panics
+    /// If the plug-in cannot be installed for it.
+    pub fn on(netns: Arc<Netns>) -> Self {
         let folder = TempDir::new().expect("a folder for temporary files can be made");
         let bin = folder.path().join("bin");
         std::fs::create_dir(&bin).expect("the folder is ours");
         std::os::unix::fs::symlink(binary(), bin.join(PLUGIN)).expect("the folder is ours");
-        let mut node = Self { netns, folder, list: Value::Null, results: Mutex::default() };
-        node.list = json!({
+        let list = json!({
             "cniVersion": "1.0.0",
             "name": "k8s",
             "plugins": [{
                 "type": PLUGIN,
-                "socket": node.socket(),
-                "dataDir": node.data_dir(),
+                "socket": folder.path().join("brindle.sock"),
+                "dataDir": folder.path().join("cni"),
                 "capabilities": {"ips": true},
             }],
         });
-        node
+        Self { netns, folder, list, results: Mutex::default() }
     }
 
     /// Where the agent is to listen.
     pub fn socket(&self) -> PathBuf {
-        self.folder.path().join("brindle.sock")
+        self.setting("socket")
     }
 
     /// Where the plug-in keeps its records.
     pub fn data_dir(&self) -> PathBuf {
-        self.folder.path().join("cni")
+        self.setting("dataDir")
+    }
+
+    fn setting(&self, key: &str) -> PathBuf {
+        self.list["plugins"][0][key].as_str().expect("our plug-in is the first").into()
     }
 
     /// The plug-in.

@@ -191,7 +191,17 @@ pub fn open(ends: &Ends, addresses: &[IpAddr]) -> Result<(), LinkError> {
     host.set_up(link).named(format!("switch on {name}"))?;
     for &address in addresses {
         let route = Route { to: single(address), gateway: None, link };
-        host.add_route(&route).named(format!("add the route to {address} over {name}"))?;
+        let added = match host.add_route(&route) {
+            // The agent puts back the routes of switched on ends, and may have been faster.
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
+                match host.routes(address).is_ok_and(|all| all.contains(&route)) {
+                    true => Ok(()),
+                    false => Err(error),
+                }
+            }
+            added => added,
+        };
+        added.named(format!("add the route to {address} over {name}"))?;
     }
     Ok(())
 }
