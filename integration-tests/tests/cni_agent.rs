@@ -111,6 +111,9 @@ fn what_the_plug_in_connects_is_opened_and_outlives_the_agent() {
             })
         );
         assert!(pairs(&node).is_empty());
+        let (_, endpoints) = node.call("/v1/endpoints", None);
+        assert_eq!(endpoints["items"][0]["state"], "pending", "{endpoints}");
+        assert_eq!(endpoints["items"][0]["interface"], "brn2", "{endpoints}");
         // It is told while somebody waits.
         let answer = std::thread::scope(|scope| {
             let waiting = scope.spawn(|| attach(&node, "web", 2, 60));

@@ -228,8 +228,10 @@ fn what_others_break_is_put_right() {
         };
         let before = rules(&host);
         let iptables = format!("iptables-{word}");
-        let set = host.sets().lines().next().and_then(|l| l.split(' ').nth(1)).map(str::to_owned);
-        let set = set.expect("there is a set");
+        let sets = host.sets();
+        let member = sets.lines().find_map(|line| line.strip_prefix("add brn-"));
+        let set = member.and_then(|rest| rest.split(' ').next()).expect("a set has members");
+        let set = format!("brn-{set}");
         for (kind, program, words) in [
             ("jump", &*iptables, vec!["-w", "-F", "FORWARD"]),
             ("chain", &*iptables, vec!["-w", "-I", "BRN-FORWARD", "-j", "ACCEPT"]),

@@ -473,7 +473,7 @@ impl Plan {
                 self.admit.push(SetOp::Change { set, remove: Vec::new(), add });
             }
             SetOp::Create(..) | SetOp::Replace(..) | SetOp::Recreate(..) | SetOp::Change { .. } => {
-                self.sets.push(op)
+                self.sets.push(op);
             }
         }
     }

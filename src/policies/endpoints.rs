@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use brindle_policy::model::{Pod, Policy};
 use brindle_policy::names::{ChainName, Comment};
 use brindle_policy::ruleset::{Table, Target};
-use brindle_policy::{Direction, PolicyId};
+use brindle_policy::{Attachment, Direction, PodKey, PolicyId};
 
 use super::words::rules_of;
 use super::{Here, Known, find};
@@ -20,7 +20,8 @@ pub(super) fn endpoints(
 ) -> Result<Vec<Endpoint>, Failure> {
     let Some(name) = pod else {
         let local = known.world.endpoints_on(here.node);
-        return Ok(local.map(|pod| endpoint(known, here, pod)).collect());
+        let local = local.map(|pod| endpoint(known, here, pod));
+        return Ok(local.chain(closed(known, here)).collect());
     };
     let pod = find::pod(known.world, name)?;
     if !pod.is_endpoint() || pod.node.as_deref() != Some(here.node) {
@@ -58,6 +59,31 @@ fn endpoint(known: &Known<'_>, here: &Here<'_>, pod: &Pod) -> Endpoint {
         egress_chain: chain(Direction::Egress).to_string(),
         problem,
     }
+}
+
+/// Interfaces of which nobody knows the pod, or of which that is no endpoint: they are closed.
+fn closed(known: &Known<'_>, here: &Here<'_>) -> Vec<Endpoint> {
+    let is_endpoint = |key: &PodKey| {
+        let pod = known.world.pod(key);
+        pod.is_some_and(|pod| pod.is_endpoint() && pod.node.as_deref() == Some(here.node))
+    };
+    let all = known.world.attachments().filter(|one| &*one.node == here.node);
+    let closed = all.filter(|one| !one.pod.as_ref().is_some_and(is_endpoint));
+    let endpoint = |attachment: &Attachment| Endpoint {
+        pod: attachment.pod.as_ref().map_or_else(|| "-".to_owned(), PodKey::to_string),
+        interface: Some(attachment.interface.to_string()),
+        addresses: attachment.addresses.clone(),
+        state: EndpointState::Pending,
+        ingress_policies: 0,
+        egress_policies: 0,
+        ingress_chain: "-".to_owned(),
+        egress_chain: "-".to_owned(),
+        problem: Some(match &attachment.pod {
+            Some(_) => "closed: no running pod of that name is known on this node".to_owned(),
+            None => "closed: nobody can write a policy for a container without a pod".to_owned(),
+        }),
+    };
+    closed.map(|attachment| endpoint(attachment)).collect()
 }
 
 /// Why the kernel does not judge its packets; `None` if it does.

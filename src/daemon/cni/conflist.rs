@@ -85,10 +85,10 @@ fn write(folder: &Path, content: &str) -> Result<bool, String> {
     match fs::read_to_string(&path) {
         Ok(there) if there == content => return Ok(false),
         Ok(there) if !is_ours(&there) => {
-            return Err(format!(
-                "the file is not one of brindle's, and is left alone; while it is there, pods are \
-                 not connected as cni.enabled wants: remove it, or name another cni.configDir"
-            ));
+            let why = "the file is not one of brindle's, and is left alone; while it is there, \
+                       pods are not connected as cni.enabled wants: remove it, or name another \
+                       cni.configDir";
+            return Err(why.to_owned());
         }
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -50,10 +50,11 @@ pub(super) enum Area {
 impl Problems {
     fn set(&self, area: Area, problems: Vec<String>) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = all.insert(area, problems.clone()).unwrap_or_default();
+        let before = all.entry(area).or_default();
         for new in problems.iter().filter(|problem| !before.contains(problem)) {
             tracing::warn!("{new}");
         }
+        *before = problems;
     }
 
     /// All of them.
