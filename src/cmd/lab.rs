@@ -289,7 +289,7 @@ fn build_up(place: &Place, lab: &mut Lab, given: Vec<Value>) -> anyhow::Result<(
     build::files(lab)?;
     if lab.state.plan.api.is_some() {
         line.show("starting the API server");
-        kube::start(lab, given)?;
+        kube::start(lab, &given)?;
     } else {
         objects::apply_all(lab, given, |_, _| {})?;
     }

@@ -83,7 +83,7 @@ fn everything(
     });
     let api = plan.api.iter().map(|api| {
         let addresses = api.addresses.iter().map(IpNetwork::ip).collect();
-        (API_SERVER, Found { namespace: &*api.namespace, speaker: API_SERVER, addresses })
+        (API_SERVER, Found { namespace: &api.namespace, speaker: API_SERVER, addresses })
     });
     (pods, nodes.chain(tors).chain(api))
 }

@@ -75,7 +75,7 @@ pub fn kubectl(lab: &Lab, args: &[OsString]) -> anyhow::Result<Vec<OsString>> {
 ///
 /// # Errors
 /// A program is missing or fails, or an object is refused.
-pub fn start(lab: &mut Lab, given: Vec<Value>) -> anyhow::Result<()> {
+pub fn start(lab: &mut Lab, given: &[Value]) -> anyhow::Result<()> {
     let setup = setup(lab)?;
     setup.prepare()?;
     let namespace = server_of(lab)?.0.namespace.clone();
@@ -94,7 +94,7 @@ pub fn start(lab: &mut Lab, given: Vec<Value>) -> anyhow::Result<()> {
     let both = [(ETCD, etcd), (API_SERVER, server)];
     let ended = || both.iter().find_map(gone);
     apiserver::wait_ready(&setup.kubeconfig(), Some(&namespace), ended)?;
-    apply(lab, first_objects(&lab.state.plan, &lab.state.options, &given)?)?;
+    apply(lab, &first_objects(&lab.state.plan, &lab.state.options, given)?)?;
     give_tokens(lab, &setup, &namespace)?;
     let program = lab.state.program.clone();
     let words: [&OsStr; 4] =
@@ -169,7 +169,7 @@ fn give_tokens(lab: &Lab, setup: &Setup, namespace: &str) -> anyhow::Result<()> 
 }
 
 /// Hands objects to `kubectl apply`.
-fn apply(lab: &Lab, objects: Vec<Value>) -> anyhow::Result<()> {
+fn apply(lab: &Lab, objects: &[Value]) -> anyhow::Result<()> {
     let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
     let words = ["apply", "-f", "-"].map(OsString::from);
     let [program, args @ ..] = &kubectl(lab, &words)?[..] else { bail!("no command") };

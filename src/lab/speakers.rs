@@ -332,7 +332,7 @@ mod tests {
                 let asks = read(node_config(&plan, node, dir, &options));
                 let kubeconfig = format!("/run/brindle-lab/demo/{}/kubeconfig", node.name);
                 assert_eq!(asks["source"]["kubeconfig"], kubeconfig, "{row}");
-                assert_eq!(asks["node"].as_object().map(|node| node.len()), Some(1), "{row}");
+                assert_eq!(asks["node"].as_object().map(serde_json::Map::len), Some(1), "{row}");
                 assert_eq!(config["bgp"]["peers"].as_array().map(Vec::len), Some(1));
                 assert_eq!(config["source"]["path"], "/run/brindle-lab/demo/manifests");
                 let object = read(manifest(node));

@@ -29,7 +29,7 @@ spec:
 
 #[test]
 fn s1_a_client_is_let_in_by_its_label() {
-    play("s1", &manifests(), |lab, backend| let_in_by_label(lab, backend));
+    play("s1", &manifests(), let_in_by_label);
 }
 
 pub(crate) fn manifests() -> String {

@@ -57,7 +57,7 @@ const OUTSIDE: &str = "www.google.com";
 
 #[test]
 fn s4_three_tiers_and_default_deny() {
-    play("s4", &manifests(), |lab, backend| three_tiers(lab, backend));
+    play("s4", &manifests(), three_tiers);
 }
 
 pub(crate) fn manifests() -> String {

@@ -133,8 +133,8 @@ impl Kubelet {
     async fn carry_out(&mut self, deed: Deed) -> anyhow::Result<()> {
         match deed {
             Deed::Disconnect(uid) => {
-                for gone in self.connected.iter().filter(|c| c.uid == uid).cloned() {
-                    let lab = Arc::clone(&self.lab);
+                for gone in self.connected.iter().filter(|c| c.uid == uid) {
+                    let (lab, gone) = (Arc::clone(&self.lab), gone.clone());
                     let work = move || network::disconnect(&lab, &gone);
                     tokio::task::spawn_blocking(work).await??;
                 }
