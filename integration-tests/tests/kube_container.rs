@@ -224,13 +224,6 @@ fn what_the_manifest_grants_is_enough_for_the_whole_network() {
         until("the CNI configuration", SOON, || {
             met(conflist.is_file(), || format!("no {}", conflist.display()))
         });
-        // The status of its Node, by the one right to write that it has there.
-        let name = member.host.netns.name();
-        let condition = "jsonpath={.status.conditions[?(@.type=='NetworkUnavailable')].status}";
-        until("the network is available", SOON, || {
-            let status = server.kubectl(&["get", "node", name, "-o", condition]);
-            met(status == "False", || status.clone())
-        });
         // Nobody but root may use the socket: the image has no group for it.
         let socket = member.node.path("/run/brindle/brindle.sock");
         let mode = std::os::unix::fs::MetadataExt::mode(&socket.metadata().expect("a socket"));
