@@ -125,6 +125,9 @@ fn exchange(stream: UnixStream, script: &Mutex<Script>) -> std::io::Result<()> {
             length = value.trim().parse().expect("a number");
         }
     }
+    if first.is_empty() {
+        return Ok(()); // A caller that was killed before it asked.
+    }
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
     let target = first.rsplit_once(' ').map_or("", |(target, _)| target);

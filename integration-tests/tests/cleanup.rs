@@ -124,6 +124,7 @@ impl Host {
         let record = r#"{"containerID": "abc", "interface": "eth0", "hostInterface": "brn0123456789a",
             "pod": {"namespace": "default", "name": "web"}, "addresses": ["10.244.1.2"]}"#;
         fs::write(self.path("data/attachments/abc@eth0.json"), record).expect("a new file");
+        fs::write(self.path("data/addresses.json"), "{}").expect("a new file");
         self.netns.ip("link add brn0123456789a type veth peer name pod").expect("a new name");
     }
 

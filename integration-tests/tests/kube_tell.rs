@@ -1,7 +1,11 @@
 //! What brindle tells a real API server: Events, the node's condition, and what it may not do.
 //! With a token that has the shipped role and nothing else, or less.
 
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::thread;
 
 use brindle::cluster::kubernetes::access::{self, Missing, NEEDS, Need};
 use brindle::cluster::kubernetes::client::ClientSettings;
@@ -12,7 +16,9 @@ use brindle::cluster::report::{Reason, Reporter, Subject};
 use brindle_policy::PolicyId;
 use brindle_policy::model::PolicyKind;
 use integration_tests::apiserver::ApiServer;
+use integration_tests::process::Process;
 use integration_tests::wait::{SOON, met, until};
+use integration_tests::{Netns, agent, skip};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
@@ -56,9 +62,10 @@ impl Cluster {
         serde_json::from_str(&self.server.kubectl(&words)).expect("JSON")
     }
 
-    /// Our Events in this namespace.
-    fn events(&self, namespace: &str) -> Vec<Value> {
-        let list = self.get(&["events.events.k8s.io", "-n", namespace]);
+    /// Our Events. Those of nodes are in the namespace `default`, or `kube-system` where servers
+    /// are old.
+    fn events(&self) -> Vec<Value> {
+        let list = self.get(&["events.events.k8s.io", "-A"]);
         let all = list["items"].as_array().expect("a list").iter();
         all.filter(|event| event["reportingController"] == "brindle").cloned().collect()
     }
@@ -82,7 +89,7 @@ fn reports_become_events_of_their_objects_and_repeated_ones_are_counted() {
     reporter.report(Subject::Policy(policy.clone()), Reason::PolicyInvalid, invalid);
     reporter.report(node(), Reason::PeerUp, "n2 is up");
     let events = until("two Events are there", SOON, || {
-        let events = cluster.events("default");
+        let events = cluster.events();
         met(events.len() == 2, || format!("{events:?}"))?;
         Ok(events)
     });
@@ -109,7 +116,7 @@ fn reports_become_events_of_their_objects_and_repeated_ones_are_counted() {
     other.report(Subject::Policy(policy), Reason::PolicyInvalid, invalid);
     other.report(Subject::Node("n2".into()), Reason::PeerUp, "n1 is up");
     let events = until("a third Event is there", SOON, || {
-        let events = cluster.events("default");
+        let events = cluster.events();
         met(events.iter().any(|event| event["note"] == "n1 is up"), || format!("{events:?}"))?;
         Ok(events)
     });
@@ -118,7 +125,7 @@ fn reports_become_events_of_their_objects_and_repeated_ones_are_counted() {
     // Said again, it is counted.
     (0..9).for_each(|_| reporter.report(node(), Reason::PeerUp, "n2 is up"));
     until("the Event is a series of ten", SOON, || {
-        let events = cluster.events("default");
+        let events = cluster.events();
         let event = events.iter().find(|event| event["note"] == "n2 is up");
         let count = event.map(|event| event["series"]["count"].clone());
         met(count == Some(10.into()), || format!("{event:?}"))
@@ -136,10 +143,10 @@ fn a_flood_of_reports_is_a_bounded_number_of_events() {
     let burst = usize::try_from(BURST).expect("small");
     let started = std::time::Instant::now();
     until("the burst is there", SOON, || {
-        let count = cluster.events("default").len();
+        let count = cluster.events().len();
         met(count >= burst, || count.to_string())
     });
-    let count = cluster.events("default").len();
+    let count = cluster.events().len();
     let more = usize::try_from(started.elapsed().as_secs() / 5 + 1).expect("small");
     assert!(count <= burst + more, "{count} Events");
 
@@ -147,7 +154,7 @@ fn a_flood_of_reports_is_a_bounded_number_of_events() {
     cluster.server.stop();
     reporter.report(node(), Reason::ConfigRefused, "lost");
     cluster.server.start_again();
-    assert!(cluster.events("default").iter().all(|event| event["note"] != "lost"));
+    assert!(cluster.events().iter().all(|event| event["note"] != "lost"));
 }
 
 #[test]
@@ -234,4 +241,111 @@ fn each_missing_verb_is_named_and_what_is_granted_again_is_not() {
         let grant = format!("grant verb {} on {}", need.verb, need.resource);
         assert!(said.contains(&grant) && said.contains("rbac.yaml"), "{said}");
     }
+}
+
+/// Lets what runs in `netns` reach a port of this host's 127.0.0.1 as its own.
+fn lead_in(netns: &Netns, to: SocketAddr) {
+    let listener = netns.inside(|| TcpListener::bind(to)).expect("the namespace is new");
+    thread::spawn(move || {
+        for near in listener.incoming().map_while(Result::ok) {
+            let Ok(far) = TcpStream::connect(to) else { continue };
+            let pairs = [(near.try_clone(), far.try_clone()), (Ok(far), Ok(near))];
+            for (from, to) in pairs {
+                let (Ok(mut from), Ok(mut to)) = (from, to) else { continue };
+                thread::spawn(move || {
+                    let _ = io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(std::net::Shutdown::Write);
+                });
+            }
+        }
+    });
+}
+
+#[test]
+fn an_agent_tells_of_its_node_and_of_policies_and_names_what_it_may_not() {
+    if !skip::can_run("an agent tells the API server", &["ip"]) {
+        return;
+    }
+    let Some(cluster) = Cluster::start("an agent tells the API server") else { return };
+    // Without one of the verbs.
+    let role = cluster.get(&["clusterrole", "brindle"]);
+    let mut role = role.clone();
+    let rules = role["rules"].as_array_mut().expect("rules");
+    for rule in rules.iter_mut().filter(|rule| rule["resources"][0] == "events") {
+        rule["verbs"] = serde_json::json!(["create"]);
+    }
+    cluster.server.apply(&role.to_string());
+    cluster.server.apply(
+        "apiVersion: v1\nkind: Node\nmetadata: {name: n1}\nspec: {podCIDR: 10.244.1.0/24, \
+         podCIDRs: [10.244.1.0/24]}\n---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\n\
+         metadata: {name: odd, namespace: default}\nspec: {podSelector: {}, policyTypes: \
+         [Ingress], egress: [{}]}\n",
+    );
+    let netns = Netns::new("n1").expect("can_run was asked");
+    netns.ip("link add eth0 type veth peer name eth1").expect("new names");
+    netns.ip("link set eth0 up").expect("it is there");
+    netns.add_address("eth0", "10.9.0.1/24").expect("it is new");
+    let url = cluster.server.url();
+    lead_in(&netns, url.trim_start_matches("https://").parse().expect("an address"));
+
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let token = cluster.server.create_token("kube-system", "brindle");
+    let kubeconfig = cluster.server.kubeconfig_with_token("agent", &token);
+    let text = format!(
+        "node: {{name: n1, addresses: [10.9.0.1]}}\nbgp: {{asNumber: 64512, routerID: 10.9.0.1}}\n\
+         source: {{kind: kubernetes, kubeconfig: {}}}\ncontrol: {{socket: {}}}\n\
+         telemetry: {{listen: [\"127.0.0.1:9798\"]}}\npolicy: {{enabled: false}}\n",
+        kubeconfig.display(),
+        at("brindle.sock"),
+    );
+    fs::write(at("brindle.yaml"), &text).expect("the folder is ours");
+    let config = at("brindle.yaml");
+    let args = ["agent", "--config", &config];
+    let process = Process::start(&netns, "brindle", folder.path(), agent::binary(), args);
+    let process = process.expect("the agent starts");
+
+    until("the network is said to be there", SOON, || {
+        let node = cluster.get(&["node", "n1"]);
+        let conditions = node["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let is_clear = conditions.iter().any(|condition| {
+            condition["type"] == condition::CONDITION && condition["status"] == "False"
+        });
+        met(is_clear, || node["status"].to_string())
+    });
+    let event = until("there is an Event about the policy", SOON, || {
+        let mut events = cluster.events();
+        events.retain(|event| event["reason"] == "PolicyInvalid");
+        events.pop().ok_or_else(|| "none".to_owned())
+    });
+    assert_eq!(event["regarding"]["name"], "odd");
+    assert!(event["note"].as_str().is_some_and(|note| note.contains("spec.egress")), "{event}");
+
+    // A bad configuration is told, and changes nothing.
+    fs::write(at("brindle.yaml"), "bgp: {asNumber: none}").expect("the folder is ours");
+    process.signal(nix::sys::signal::Signal::SIGHUP);
+    until("there is an Event about the configuration", SOON, || {
+        let events = cluster.events();
+        let event = events.iter().find(|event| event["reason"] == "ConfigRefused");
+        met(event.is_some_and(|event| event["regarding"]["name"] == "n1"), || format!("{events:?}"))
+    });
+
+    let missing = "the agent may not patch events: grant verb patch on events of events.k8s.io";
+    let program = agent::binary().display().to_string();
+    let socket = at("brindle.sock");
+    until("status names the missing verb", SOON, || {
+        let output = netns.output(&program, &["status", "--socket", &socket]);
+        let text = String::from_utf8_lossy(&output.expect("it runs").stdout).into_owned();
+        met(text.contains(missing), || text)
+    });
+    let health = netns.inside(|| {
+        use std::io::{Read as _, Write as _};
+        let mut stream = TcpStream::connect("127.0.0.1:9798").expect("it listens");
+        let request = b"GET /healthz?verbose HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        stream.write_all(request).expect("it takes questions");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("an answer");
+        text
+    });
+    assert!(health.contains(&format!("[!]{missing}")), "{health}");
 }

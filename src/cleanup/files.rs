@@ -14,6 +14,9 @@ pub const CONFLIST: &str = "10-brindle.conflist";
 /// The plug-in's name in a CNI configuration.
 const PLUGIN: &str = "brindle-cni";
 
+/// What the plug-in keeps in its data folder beside the records.
+const STORE: [&str; 2] = ["addresses.json", "lock"];
+
 /// Whether a CNI configuration names our plug-in; `None` if there is no such file. One that
 /// is no JSON is not ours: we write whole files.
 pub(super) fn is_ours(conflist: &Path) -> io::Result<Option<bool>> {
@@ -26,29 +29,23 @@ pub(super) fn is_ours(conflist: &Path) -> io::Result<Option<bool>> {
     Ok(Some(plugins.iter().any(|plugin| plugin["type"] == PLUGIN)))
 }
 
-/// What the plug-in keeps in its data folder.
+/// What the plug-in keeps in its data folder: the store of addresses, and the records.
 pub(super) fn records(data_dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for folder in folders(data_dir) {
-        match fs::read_dir(&folder) {
-            Err(error) if is_missing(&error) => {}
-            entries => {
-                for entry in entries? {
-                    let entry = entry?;
-                    if entry.file_type()?.is_file() {
-                        files.push(entry.path());
-                    }
+    let mut files: Vec<PathBuf> = STORE.iter().map(|name| data_dir.join(name)).collect();
+    files.retain(|file| file.is_file());
+    match fs::read_dir(record::folder(data_dir)) {
+        Err(error) if is_missing(&error) => {}
+        entries => {
+            for entry in entries? {
+                let entry = entry?;
+                if entry.file_type()?.is_file() {
+                    files.push(entry.path());
                 }
             }
         }
     }
     files.sort();
     Ok(files)
-}
-
-/// The plug-in's own folders; beside them there may be anything, as the data folder can be set.
-fn folders(data_dir: &Path) -> [PathBuf; 1] {
-    [record::folder(data_dir)]
 }
 
 /// Removes a file; that it is gone already is no failure.
@@ -59,9 +56,10 @@ pub(super) fn remove(file: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes the plug-in's folders if nothing is in them.
+/// Removes the plug-in's folders if nothing is in them. The data folder can be set, so beside
+/// what is ours there may be anything.
 pub(super) fn remove_empty_folders(data_dir: &Path) {
-    for folder in folders(data_dir) {
+    for folder in [&record::folder(data_dir), data_dir] {
         // Something of others is in it, or it is not there.
         let _ = fs::remove_dir(folder);
     }

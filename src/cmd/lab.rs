@@ -259,7 +259,7 @@ fn run_up(place: &Place, name: &LabName, up: &Up) -> anyhow::Result<Exit> {
                  link-down n2     brindle lab test{flag}     brindle lab down{flag}"
             );
             if up.kube {
-                println!("     brindle lab kubectl{flag} get pods -A -o wide");
+                println!("     brindle lab{flag} kubectl get pods -A -o wide");
             }
             Ok(Exit::Fine)
         }

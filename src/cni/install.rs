@@ -38,10 +38,8 @@ pub fn install(program: &Path, folder: &Path) -> anyhow::Result<Installed> {
         Ok(there) if !there.is_file() => {
             bail!("{}: there is something that is no file; move it away", target.display());
         }
-        Ok(there) if there.permissions().mode() & 0o777 == 0o755 => {
-            if is_same(program, &target)? {
-                return Ok(Installed::Same(target));
-            }
+        Ok(there) if there.permissions().mode() & 0o777 == 0o755 && is_same(program, &target)? => {
+            return Ok(Installed::Same(target));
         }
         _ => {}
     }
@@ -58,16 +56,22 @@ fn is_same(one: &Path, other: &Path) -> io::Result<bool> {
     if fs::metadata(one)?.len() != fs::metadata(other)?.len() {
         return Ok(false);
     }
-    let open = |path| Ok::<_, io::Error>(io::BufReader::new(File::open(path)?).bytes());
-    let (mut one, mut other) = (open(one)?, open(other)?);
+    let (mut one, mut other) = (File::open(one)?, File::open(other)?);
+    let (mut read, mut compared) = (vec![0; CHUNK], vec![0; CHUNK]);
     loop {
-        match (one.next().transpose()?, other.next().transpose()?) {
-            (None, None) => return Ok(true),
-            (one, other) if one != other => return Ok(false),
-            _ => {}
+        let length = one.read(&mut read)?;
+        other.read_exact(&mut compared[..length])?;
+        if read[..length] != compared[..length] {
+            return Ok(false);
+        }
+        if length == 0 {
+            return Ok(true);
         }
     }
 }
+
+/// How much of two files is compared at once, in octets.
+const CHUNK: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -54,7 +54,9 @@ pub struct Answer {
 /// inside of a tokio runtime.
 pub fn answer(environment: &Environment, stdin: impl Read) -> Answer {
     let mut octets = Vec::new();
-    let read = stdin.take(MAX_CONFIGURATION + 1).read_to_end(&mut octets);
+    // What VERSION answers depends on nothing: whoever types it at a terminal need not end it.
+    let most = if environment.asks_for_version() { 0 } else { MAX_CONFIGURATION + 1 };
+    let read = stdin.take(most).read_to_end(&mut octets);
     let version = request::version_to_answer_in(&octets);
     let outcome = whole(read, &octets).and_then(|octets| carry_out(environment, octets));
     match outcome {

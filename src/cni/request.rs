@@ -38,6 +38,11 @@ impl Environment {
             args: text("CNI_ARGS"),
         }
     }
+
+    /// Whether the verb is VERSION, which takes nothing else.
+    pub fn asks_for_version(&self) -> bool {
+        self.command.as_deref() == Some("VERSION")
+    }
 }
 
 /// What an interface of a container is known by.
@@ -85,10 +90,10 @@ const MAX_ARGS: usize = 4096;
 /// # Errors
 /// If something is missing, of a wrong form or of a version that is not spoken; names it.
 pub fn read(environment: &Environment, stdin: &[u8]) -> Result<Request, Failure> {
-    let verb = environment.command.as_deref().unwrap_or_default();
-    if verb == "VERSION" {
+    if environment.asks_for_version() {
         return Ok(Request::Version);
     }
+    let verb = environment.command.as_deref().unwrap_or_default();
     let json = document(stdin)?;
     let version = version(&json)?;
     let since = match verb {

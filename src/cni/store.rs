@@ -37,6 +37,10 @@ pub struct Kept {
     /// The name of its network.
     #[serde(default)]
     pub network: String,
+    /// The boot of the machine in which it was written, as the kernel names it: no container
+    /// outlives that.
+    #[serde(default)]
+    pub boot: Option<String>,
 }
 
 impl Kept {
@@ -121,8 +125,8 @@ impl Store {
     /// # Errors
     /// If the records cannot be read.
     pub fn taken(&self) -> Result<BTreeSet<IpAddr>, Failure> {
-        let (records, _) = read(&self.folder)?;
-        Ok(records.into_iter().flat_map(|record| record.addresses).collect())
+        let (all, _) = read(&self.folder)?;
+        Ok(all.into_iter().flat_map(|kept| kept.record.addresses).collect())
     }
 }
 
@@ -140,10 +144,13 @@ impl Locked {
         ranges: &[Range],
         wanted: &[IpAddr],
     ) -> Result<Record, Failure> {
-        let (records, problems) = read(&self.folder)?;
-        for problem in problems {
-            tracing::warn!(problem, "a record cannot be read: its addresses may be taken for free");
-        }
+        let boot = boot();
+        let now = seconds();
+        let mut ledger = self.ledger();
+        ledger.refresh(now);
+        let (over, kept): (Vec<Kept>, Vec<Kept>) =
+            self.all()?.into_iter().partition(|kept| is_over(kept, boot.as_deref()));
+        let records: Vec<Record> = kept.into_iter().map(|kept| kept.record).collect();
         let Attachment { key, pod } = attachment;
         let is_own = |record: &&Record| {
             (&record.container_id, &record.interface) == (&key.container_id, &key.interface)
@@ -159,9 +166,6 @@ impl Locked {
         }
         let taken = others.flat_map(|record| record.addresses.iter().copied()).collect();
 
-        let now = seconds();
-        let mut ledger = self.ledger();
-        ledger.refresh(now);
         let had = own.map_or(&[][..], |own| &own.addresses);
         let addresses = if are_right(had, ranges, wanted, &taken) {
             had.to_vec()
@@ -179,8 +183,15 @@ impl Locked {
             pod: pod.clone(),
             addresses,
         };
-        let kept = Kept { record, network: network.to_owned() };
+        for kept in &over {
+            ledger.release(&kept.record.addresses, now);
+        }
+        let kept = Kept { record, network: network.to_owned(), boot };
         self.write_ledger(&ledger)?;
+        for over in over.iter().map(Kept::key).filter(|over| over != key) {
+            // What stays is removed by the next call.
+            let _ = durable::remove(&record::folder(&self.folder), &file_name(&over));
+        }
         self.put(&record::folder(&self.folder), &file_name(key), &kept)?;
         Ok(kept.record)
     }
@@ -201,7 +212,11 @@ impl Locked {
             let mut ledger = self.ledger();
             ledger.refresh(now);
             ledger.release(&record.addresses, now);
-            self.write_ledger(&ledger)?;
+            // A full disk keeps no pod from being removed; removing makes room.
+            if let Err(failure) = self.write_ledger(&ledger) {
+                let why = failure.message;
+                tracing::warn!(why, "released addresses may be given again at once");
+            }
         }
         durable::remove(&folder, &name).map_err(|error| failed(&folder.join(&name), &error))
     }
@@ -211,16 +226,11 @@ impl Locked {
     /// # Errors
     /// If the folder cannot be read.
     pub fn all(&self) -> Result<Vec<Kept>, Failure> {
-        let store = Store::at(&self.folder);
-        let (records, problems) = read(&self.folder)?;
+        let (all, problems) = read(&self.folder)?;
         for problem in problems {
-            tracing::warn!(problem, "a record cannot be read");
+            tracing::warn!(problem, "a record cannot be read: its addresses may be given again");
         }
-        let kept = records.into_iter().map(|record| {
-            let key = Key { container_id: record.container_id, interface: record.interface };
-            store.find(&key)
-        });
-        kept.filter_map(Result::transpose).collect()
+        Ok(all)
     }
 
     /// One that is damaged is no reason to connect no more pods: the records say what is taken.
@@ -254,8 +264,8 @@ impl Locked {
 
 const LEDGER: &str = "addresses.json";
 
-fn read(folder: &Path) -> Result<(Vec<Record>, Vec<String>), Failure> {
-    record::read_all(folder).map_err(|error| failed(&record::folder(folder), &error))
+fn read(folder: &Path) -> Result<(Vec<Kept>, Vec<String>), Failure> {
+    record::read_as(folder).map_err(|error| failed(&record::folder(folder), &error))
 }
 
 fn failed(path: &Path, error: &io::Error) -> Failure {
@@ -278,6 +288,18 @@ fn are_right(
         && ranges.iter().zip(had).all(|(range, address)| range.contains(*address))
         && wanted.iter().all(|address| had.contains(address))
         && !had.iter().any(|address| taken.contains(address))
+}
+
+/// Whether what has this record went when the machine stopped. One that says nothing about it
+/// stays.
+fn is_over(kept: &Kept, boot: Option<&str>) -> bool {
+    matches!((kept.boot.as_deref(), boot), (Some(then), Some(now)) if then != now)
+}
+
+/// This boot of the machine; `None` if the kernel does not say.
+fn boot() -> Option<String> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
 /// Seconds since 1970; zero before.
@@ -334,7 +356,31 @@ mod tests {
         let (records, problems) = record::read_all(data.path()).unwrap();
         assert_eq!(problems, Vec::<String>::new());
         let kept = store.lock(LIMIT).unwrap().all().unwrap();
-        assert_eq!(kept, [Kept { record: records[0].clone(), network: "net".to_owned() }]);
+        let want = Kept { record: records[0].clone(), network: "net".to_owned(), boot: boot() };
+        assert_eq!(kept, [want]);
+    }
+
+    #[test]
+    fn what_was_connected_before_the_machine_started_is_not_taken_any_more() {
+        let data = tempfile::tempdir().unwrap();
+        let store = Store::at(data.path());
+        let range = ranges(&["10.244.1.0/30"]);
+        for id in ["a", "b"] {
+            reserve(&store, id, &range).unwrap();
+        }
+        assert_eq!(reserve(&store, "c", &range).unwrap_err().code, Code::RangeFull);
+        for (id, boot) in [("a", Some("another".to_owned())), ("b", None)] {
+            let key = attachment(id).key;
+            let kept = Kept { boot, ..store.find(&key).unwrap().unwrap() };
+            let text = serde_json::to_vec(&kept).unwrap();
+            fs::write(record::folder(data.path()).join(file_name(&key)), text).unwrap();
+        }
+        assert_eq!(reserve(&store, "c", &range).unwrap()[0].to_string(), "10.244.1.1");
+        let kept = store.lock(LIMIT).unwrap().all().unwrap();
+        assert_eq!(
+            kept.iter().map(|one| &*one.record.container_id).collect::<Vec<_>>(),
+            ["b", "c"]
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use ipnetwork::IpNetwork;
 use serde_json::Value;
 
 use super::addresses::Range;
@@ -14,7 +15,7 @@ use super::record::Record;
 use super::request::{Attachment, Key};
 use super::result::{Connected, Previous};
 use super::spec::{Code, Failure};
-use super::store::Store;
+use super::store::{Kept, Store};
 
 impl From<LinkError> for Failure {
     fn from(error: LinkError) -> Self {
@@ -43,6 +44,11 @@ pub(super) fn add(
     let namespace = Namespace::open(sandbox)?;
     let agent = Agent::at(&network.socket);
     let node = agent.node().map_err(|why| closed(&why))?;
+    let mtu = network.mtu.unwrap_or(node.mtu);
+    if mtu < LEAST_OF_V6 && node.pod_cidrs.iter().any(IpNetwork::is_ipv6) {
+        let message = format!("mtu: {mtu}: accepted is at least {LEAST_OF_V6}, as pods have IPv6");
+        return Err(Failure::new(Code::InvalidConfig, message));
+    }
     let store = Store::at(&network.data_dir);
     let ends = Ends::of(&attachment.key);
     let record = store.lock(limit(network))?.reserve(
@@ -52,7 +58,6 @@ pub(super) fn add(
         &ranges(&node),
         &network.addresses,
     )?;
-    let mtu = network.mtu.unwrap_or(node.mtu);
     let connected = (|| -> Result<(), Failure> {
         let alias = alias(attachment, network);
         let Record { interface, addresses, .. } = &record;
@@ -132,7 +137,7 @@ pub(super) fn collect(valid: &[Key], network: &Network) -> Result<(), Failure> {
     let kept = store.lock(limit(network))?.all()?;
     let mut problems = Vec::new();
     let is_stale = |key: &Key| !valid.contains(key);
-    for key in kept.iter().filter(|kept| kept.network == network.name).map(|kept| kept.key()) {
+    for key in kept.iter().filter(|kept| kept.network == network.name).map(Kept::key) {
         if is_stale(&key)
             && let Err(failure) = take_back(&key, network)
         {
@@ -182,6 +187,8 @@ fn limit(network: &Network) -> Duration {
     Duration::from_secs(network.wait_seconds.into())
 }
 
+/// The least MTU of IPv6 (RFC 8200 section 5), in octets.
+const LEAST_OF_V6: u32 = 1280;
 /// The most octets that the kernel takes is one less.
 const ALIAS_ROOM: usize = 256;
 

@@ -16,6 +16,7 @@ use super::source::SourceState;
 use super::{Options, cni, views};
 use crate::cluster::Node;
 use crate::cluster::claims::Claims;
+use crate::cluster::kubernetes::access::Missing;
 use crate::cluster::peers::Skipped;
 use crate::cluster::report::Reporter;
 use crate::control::view::{self, Clock, KernelRoute};
@@ -42,6 +43,8 @@ pub(super) struct Known {
     pub(super) reporter: Reporter,
     /// What keeps our network plug-in from connecting pods.
     pub(super) cni: cni::Problems,
+    /// What the API server does not let us do.
+    pub(super) missing: Missing,
 }
 
 /// How often the configuration was loaded again.

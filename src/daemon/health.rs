@@ -186,7 +186,8 @@ async fn health(known: &Known) -> Health {
     if facts.config.cni.enabled || connecting.is_some() {
         ready.push(Check::new("cni", connecting.map_or(Ok(()), Err)));
     }
-    Health { live: live.collect(), ready }
+    let notes = known.missing.load().iter().map(ToString::to_string).collect();
+    Health { live: live.collect(), ready, notes }
 }
 
 /// At first all peers must be up, so that nobody is restarted next before we are back; later

@@ -19,9 +19,11 @@ mod health;
 mod identity;
 mod policy;
 mod reload;
+mod reports;
 mod routing;
 mod source;
 mod supervisor;
+mod teller;
 mod tidings;
 mod views;
 
@@ -41,8 +43,9 @@ use self::answer::{Facts, Known};
 use self::policy::PolicyHalf;
 use self::routing::Routing;
 use self::supervisor::Supervisor;
+use self::teller::Teller;
 use crate::cluster::files::Batch;
-use crate::cluster::report::Reporter;
+use crate::cluster::kubernetes::access::Missing;
 use crate::cluster::{Change, Node};
 use crate::control::{self, Query};
 use crate::enforce::Gone;
@@ -83,7 +86,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let control = control::server::bind(&config.control.socket)?;
     let routing = config.bgp.enabled.then(|| Routing::start(&config)).transpose()?;
     let policy = config.policy.enabled.then(|| PolicyHalf::start(policy::settings(&name, &config)));
-    let reporter = Reporter::none();
+    let (reporter, teller) = teller::open(&config);
     let source = config.source.as_ref().map(|source| source::start(source, &name, &reporter));
     let (changes, source) = source.unzip();
     let beats = Beats::default();
@@ -98,6 +101,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         beats: beats.clone(),
         reporter,
         cni: cni::Problems::default(),
+        missing: Missing::default(),
     };
     let known = Arc::new(known);
     let (requests, asked) = mpsc::channel(64);
@@ -113,6 +117,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         policy,
         records: cni::Records::default(),
         caretaker: cni::Caretaker::default(),
+        teller,
     };
     health::watch_parts(&known);
     let stop_serving = tokio_util::sync::CancellationToken::new();
@@ -155,6 +160,8 @@ struct Daemon {
     policy: Option<PolicyHalf>,
     records: cni::Records,
     caretaker: cni::Caretaker,
+    /// `None` without an API server.
+    teller: Option<Teller>,
     nodes: BTreeMap<Arc<str>, Arc<Node>>,
     changes: Option<mpsc::Receiver<Batch>>,
     source_in_sync: bool,
@@ -168,6 +175,9 @@ impl Daemon {
         mut asked: mpsc::Receiver<control::Request>,
         signals: &mut Signals,
     ) -> anyhow::Result<()> {
+        if let Some(teller) = &mut self.teller {
+            teller.start(&self.known);
+        }
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -311,6 +321,9 @@ impl Daemon {
         if routes && !self.supervisor.is_ready() && health::is_enforcing(&self.known) {
             info!("ready");
             self.supervisor.ready();
+            if let Some(teller) = &mut self.teller {
+                teller.ready(&self.known.name);
+            }
         }
         Ok(())
     }

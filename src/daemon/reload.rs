@@ -7,6 +7,7 @@ use tracing::{info, warn};
 
 use super::routing::{Routing, fib_settings};
 use super::{Daemon, Options, policy};
+use crate::cluster::report::{Reason, Subject};
 use crate::control::view::{Reload, ReloadResult};
 use crate::fib;
 
@@ -54,6 +55,9 @@ impl Daemon {
                     warn!("{error}");
                 }
                 warn!("configuration refused; the running one is unchanged");
+                let subject = Subject::Node(Arc::clone(&self.known.name));
+                let message = format!("the running one is unchanged: {}", errors.join("; "));
+                self.known.reporter.report(subject, Reason::ConfigRefused, message);
                 self.known.update(|facts| {
                     facts.config_stale = true;
                     facts.config_errors.clone_from(&errors);

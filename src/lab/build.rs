@@ -296,7 +296,7 @@ pub fn start_speaker(lab: &Lab, name: &str) -> anyhow::Result<ProcessId> {
     let dir = lab.speaker_dir(name);
     let is_bird = plan.tor(name).is_some() && lab.state.options.tor == TorKind::Bird;
     let command: Vec<OsString> = if plan.api.is_some() && name == API_SERVER {
-        kube::setup(lab)?.server_command()
+        kube::setup(lab)?.server_command()?
     } else if is_bird {
         vec![
             netns::program("bird")?.into(),

@@ -55,6 +55,9 @@ pub struct Health {
     pub live: Vec<Check>,
     /// Whether it does its work.
     pub ready: Vec<Check>,
+    /// What should be otherwise and makes it neither less alive nor less ready; told with
+    /// `?verbose` only.
+    pub notes: Vec<String>,
 }
 
 /// Who knows how the agent is.
@@ -137,21 +140,21 @@ fn router(teller: Arc<dyn Teller>) -> Router {
             "/livez",
             get(async |State(teller): Shared, RawQuery(query)| {
                 let health = teller.health().await;
-                report(&[&health.live], query)
+                report(&[&health.live], &[], query)
             }),
         )
         .route(
             "/readyz",
             get(async |State(teller): Shared, RawQuery(query)| {
                 let health = teller.health().await;
-                report(&[&health.ready], query)
+                report(&[&health.ready], &health.notes, query)
             }),
         )
         .route(
             "/healthz",
             get(async |State(teller): Shared, RawQuery(query)| {
                 let health = teller.health().await;
-                report(&[&health.live, &health.ready], query)
+                report(&[&health.live, &health.ready], &health.notes, query)
             }),
         )
         .route(
@@ -167,8 +170,9 @@ fn router(teller: Arc<dyn Teller>) -> Router {
         .with_state(teller)
 }
 
-/// `ok`, or what is wrong; with `?verbose` every check, as Kubernetes' components have it.
-fn report(checks: &[&Vec<Check>], query: Option<String>) -> Response {
+/// `ok`, or what is wrong; with `?verbose` every check, as Kubernetes' components have it, and
+/// what there is to note.
+fn report(checks: &[&Vec<Check>], notes: &[String], query: Option<String>) -> Response {
     let checks = || checks.iter().copied().flatten();
     let is_verbose = query
         .is_some_and(|query| query.split('&').any(|key| matches!(key, "verbose" | "verbose=true")));
@@ -185,6 +189,10 @@ fn report(checks: &[&Vec<Check>], query: Option<String>) -> Response {
             }
             None => {}
         }
+    }
+    for note in notes.iter().filter(|_| is_verbose) {
+        let note = note.replace(char::is_control, " ");
+        writeln!(text, "[!]{note}").expect("a String takes everything");
     }
     text.push_str(if is_well { "ok\n" } else { "not ok\n" });
     let status = if is_well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

@@ -369,7 +369,7 @@ pub(crate) fn answer(query: Query) -> Reply {
             yaml: "node:\n  name: n2\n".to_owned(),
         }))),
         Query::Policy(query) => policies::answer(&query),
-        Query::Cni(_) => Err(Failure::NotFound("this stand-in connects no pods".to_owned())),
+        Query::Cni(query) => super::cni::answer(&query),
         Query::Reload => Ok(Answer::Reload(Box::new(Reload {
             result: ReloadResult::Applied,
             files: vec!["/etc/brindle/brindle.yaml".to_owned()],

@@ -142,29 +142,8 @@ impl Rib {
         }
     }
 
-    /// Marks all paths of a peer in a family as stale, refused ones aside, which go.
-    pub(super) fn age_paths(&mut self, ix: PeerIx, family: Family) {
-        let is_left = |peer: &Peer| peer.received[family.index()] > peer.stale[family.index()];
-        self.walk_paths(ix, family, Edit::Age(ix), is_left);
-    }
-
-    /// Removes what is still stale of a peer in a family.
-    pub(super) fn forget_stale(&mut self, ix: PeerIx, family: Family) {
-        for id in 0..self.tables[family.index()].bound() {
-            if self.peers.get(ix).is_none_or(|peer| peer.stale[family.index()] == 0) {
-                break;
-            }
-            let paths = &self.tables[family.index()].entry(id).paths;
-            if paths.iter().any(|path| path.peer == ix && path.stale) {
-                self.edit(family, id, Edit::Remove(ix));
-            }
-        }
-        if let Some(peer) = self.peers.get_mut(ix) {
-            peer.stale_for[family.index()] = None;
-        }
-    }
-
-    fn walk_paths(
+    /// Does an edit wherever a peer has a path in a family, while some that matter are left.
+    pub(super) fn walk_paths(
         &mut self,
         ix: PeerIx,
         family: Family,

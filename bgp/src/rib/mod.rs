@@ -30,6 +30,7 @@ mod path;
 mod peer;
 mod settings;
 mod show;
+mod stale;
 mod table;
 mod view;
 
@@ -39,7 +40,7 @@ use std::net::IpAddr;
 use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
 
-use crate::msg::{AsPath, Attributes, NextHop, Update};
+use crate::msg::{Attributes, NextHop, Update};
 use crate::net::{Family, Prefix};
 
 pub use settings::{
@@ -159,65 +160,6 @@ impl Rib {
     /// The peer's session is over: what was learned from it goes.
     pub fn session_down(&mut self, peer: PeerId) {
         self.session_lost(peer, [None; 2]);
-    }
-
-    /// The peer's session is over: by [`Family::index`], what was learned from it goes, or is
-    /// kept for a reason. Kept paths are stale: used only where no live session has one, only
-    /// while their next hop is on-link, and gone as soon as the import policy refuses them.
-    pub fn session_lost(&mut self, peer: PeerId, keep: [Option<Stale>; 2]) {
-        let Some(ix) = self.peers.find(peer) else { return };
-        self.out.part(ix);
-        for family in Family::ALL {
-            match keep[family.index()] {
-                None => self.forget_paths(ix, family),
-                Some(_) => self.age_paths(ix, family),
-            }
-        }
-        if let Some(known) = self.peers.get_mut(ix) {
-            known.session = None;
-            known.synced = [false; 2];
-            known.stale_for = keep;
-        }
-    }
-
-    /// Keeps nothing any more of a peer's earlier session in a family.
-    pub fn drop_stale(&mut self, peer: PeerId, family: Family) {
-        if let Some(ix) = self.peers.find(peer) {
-            self.forget_stale(ix, family);
-        }
-    }
-
-    /// Takes a prefix over that a peer must have told an earlier run of ours: as if its session
-    /// had ended just now and the path been kept. Answers whether it was, which takes a peer
-    /// without session that may tell the prefix.
-    pub fn adopt(&mut self, from: PeerId, prefix: Prefix, next_hop: NextHop, why: Stale) -> bool {
-        let Some(ix) = self.peers.find(from) else { return false };
-        let Some(peer) = self.peers.get_mut(ix) else { return false };
-        let is_bad = !adj_in::is_sane(next_hop.address()) || self.own.contains(&next_hop.address());
-        let is_refused = refuse_prefix(&peer.how.import, &prefix, Some(next_hop)).is_some();
-        if peer.session.is_some() || is_bad || is_refused {
-            return false;
-        }
-        let family = prefix.family();
-        peer.stale_for[family.index()] = Some(why);
-        let (kind, source) = (peer.how.kind, Source::from(peer.how.kind));
-        let as_path = match kind {
-            PeerKind::External => AsPath::sequence([peer.how.asn]),
-            PeerKind::Internal | PeerKind::ReflectorClient => AsPath::default(),
-        };
-        let Some(id) = self.tables[family.index()].obtain(&prefix) else { return false };
-        let is_known = |path: &Path| path.peer == ix;
-        if self.tables[family.index()].entry(id).paths.iter().any(is_known) {
-            return false;
-        }
-        let attributes =
-            self.attributes.intern(import(kind, Attributes { as_path, ..Attributes::default() }));
-        let hop = self.hops.intern(next_hop);
-        let path = Path { peer: ix, attributes, hop, source, refused: false, stale: true };
-        self.edit(family, id, Edit::Put(path));
-        self.hops.release(hop);
-        self.attributes.release(attributes);
-        true
     }
 
     /// What peers announced since the last call that the owner of it did not, as far as it is

@@ -8,7 +8,7 @@ use super::adj_out::AdjOut;
 use super::encoder::Context;
 use super::export::{Exporter, ToldHop};
 use super::path::{Path, PeerIx};
-use super::settings::{PeerId, Stale};
+use super::settings::PeerId;
 use super::table::{Entry, Table};
 use super::view::{Page, PathStatus, PathView, PeerCounts, Refusal, ToldView, Totals, Which};
 use super::{Judge, Rib};
@@ -121,12 +121,6 @@ impl Rib {
             self.out.member(ix).map_or(0, |member| member.lanes[family.index()].told.len());
         let stale = peer.stale[family.index()];
         Some(PeerCounts { received, rejected, accepted: received - rejected, stale, advertised })
-    }
-
-    /// Why paths of a peer are kept although their session is over; none if none are.
-    pub fn stale(&self, peer: PeerId, family: Family) -> Option<Stale> {
-        let peer = self.peers.find(peer).and_then(|ix| self.peers.get(ix))?;
-        peer.stale_for[family.index()].filter(|_| peer.stale[family.index()] > 0)
     }
 
     /// Counts of the whole RIB.

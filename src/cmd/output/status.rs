@@ -36,6 +36,7 @@ pub(super) fn screen(status: &Status, color: bool) -> String {
     match &status.source {
         Some(source @ SourceStatus { kubernetes: Some(way), .. }) => {
             line("Kubernetes", &kubernetes(source, way), None);
+            way.warnings.iter().for_each(|warning| line("", warning, None));
         }
         Some(files) => line("Source", &source(files), None),
         None => {}

@@ -15,7 +15,7 @@ fn environment(verb: &str) -> Environment {
     }
 }
 
-fn configuration(more: Value) -> Vec<u8> {
+fn configuration(more: &Value) -> Vec<u8> {
     let mut all = json!({"cniVersion": "1.1.0", "name": "k8s", "type": "brindle-cni"});
     let map = all.as_object_mut().unwrap();
     map.extend(more.as_object().unwrap().clone());
@@ -25,7 +25,7 @@ fn configuration(more: Value) -> Vec<u8> {
 #[test]
 fn what_is_not_said_has_its_default() {
     let Ok(Request::Add(attachment, netns, network)) =
-        read(&environment("ADD"), &configuration(json!({"capabilities": {"ips": true}, "x": 1})))
+        read(&environment("ADD"), &configuration(&json!({"capabilities": {"ips": true}, "x": 1})))
     else {
         panic!("no ADD");
     };
@@ -54,7 +54,7 @@ fn everything_that_is_ours_is_read() {
     );
     let Ok(Request::Add(attachment, _, network)) = read(
         &environment,
-        &configuration(json!({
+        &configuration(&json!({
             "cniVersion": "0.3.1", "socket": "/s", "dataDir": "/d", "mtu": 1400, "waitSeconds": 3,
             "runtimeConfig": {"ips": ["10.0.0.1/24", "fd00::1"], "portMappings": []},
             "dns": {"nameservers": ["192.0.2.1"]}, "prevResult": null,
@@ -125,7 +125,7 @@ fn hostile_environments_are_refused_by_name() {
     for (number, (spoil, want)) in spoils.iter().enumerate() {
         let mut environment = environment("ADD");
         spoil(&mut environment);
-        let failure = read(&environment, &configuration(json!({}))).unwrap_err();
+        let failure = read(&environment, &configuration(&json!({}))).unwrap_err();
         assert_eq!(failure.code, Code::InvalidEnvironment, "{number}: {failure}");
         assert!(failure.message.contains(want), "{number}: {failure}");
     }
@@ -140,86 +140,86 @@ fn wrong_configurations_are_refused_by_key_and_value() {
         ("ADD", b"{\xff".to_vec(), Decode, "standard input"),
         ("ADD", "[".repeat(100_000).into_bytes(), Decode, "recursion limit"),
         ("ADD", b"{}".to_vec(), IncompatibleVersion, "cniVersion null: accepted are 0.3.1"),
-        ("ADD", configuration(json!({"cniVersion": "0.2.0"})), IncompatibleVersion, "\"0.2.0\""),
-        ("ADD", configuration(json!({"cniVersion": 1})), IncompatibleVersion, "cniVersion 1:"),
+        ("ADD", configuration(&json!({"cniVersion": "0.2.0"})), IncompatibleVersion, "\"0.2.0\""),
+        ("ADD", configuration(&json!({"cniVersion": 1})), IncompatibleVersion, "cniVersion 1:"),
         (
             "CHECK",
-            configuration(json!({"cniVersion": "0.3.1"})),
+            configuration(&json!({"cniVersion": "0.3.1"})),
             IncompatibleVersion,
             "CHECK exists since 0.4.0",
         ),
         (
             "GC",
-            configuration(json!({"cniVersion": "1.0.0"})),
+            configuration(&json!({"cniVersion": "1.0.0"})),
             IncompatibleVersion,
             "GC exists since 1.1.0",
         ),
         (
             "STATUS",
-            configuration(json!({"cniVersion": "1.0.0"})),
+            configuration(&json!({"cniVersion": "1.0.0"})),
             IncompatibleVersion,
             "STATUS exists",
         ),
-        ("ADD", configuration(json!({"name": "a/b"})), InvalidConfig, "name: \"a/b\""),
-        ("ADD", configuration(json!({"name": null})), InvalidConfig, "name: null"),
+        ("ADD", configuration(&json!({"name": "a/b"})), InvalidConfig, "name: \"a/b\""),
+        ("ADD", configuration(&json!({"name": null})), InvalidConfig, "name: null"),
         (
             "ADD",
-            configuration(json!({"socket": 7})),
+            configuration(&json!({"socket": 7})),
             InvalidConfig,
             "socket: 7: accepted is an absolute",
         ),
-        ("ADD", configuration(json!({"socket": "run/x"})), InvalidConfig, "socket: \"run/x\""),
-        ("ADD", configuration(json!({"dataDir": ["/x"]})), InvalidConfig, "dataDir: [\"/x\"]"),
-        ("ADD", configuration(json!({"dataDir": "/x\u{0}"})), InvalidConfig, "dataDir"),
+        ("ADD", configuration(&json!({"socket": "run/x"})), InvalidConfig, "socket: \"run/x\""),
+        ("ADD", configuration(&json!({"dataDir": ["/x"]})), InvalidConfig, "dataDir: [\"/x\"]"),
+        ("ADD", configuration(&json!({"dataDir": "/x\u{0}"})), InvalidConfig, "dataDir"),
         (
             "ADD",
-            configuration(json!({"mtu": "1500"})),
+            configuration(&json!({"mtu": "1500"})),
             InvalidConfig,
             "mtu: \"1500\": accepted is a number from 576 to 65535, or 0",
         ),
-        ("ADD", configuration(json!({"mtu": 100})), InvalidConfig, "mtu: 100"),
-        ("ADD", configuration(json!({"mtu": 1e9})), InvalidConfig, "mtu: 1000000000.0"),
+        ("ADD", configuration(&json!({"mtu": 100})), InvalidConfig, "mtu: 100"),
+        ("ADD", configuration(&json!({"mtu": 1e9})), InvalidConfig, "mtu: 1000000000.0"),
         (
             "ADD",
-            configuration(json!({"waitSeconds": 0})),
+            configuration(&json!({"waitSeconds": 0})),
             InvalidConfig,
             "waitSeconds: 0: accepted is a number from 1 to 600",
         ),
         (
             "ADD",
-            configuration(json!({"runtimeConfig": {"ips": "10.0.0.1"}})),
+            configuration(&json!({"runtimeConfig": {"ips": "10.0.0.1"}})),
             InvalidConfig,
             "runtimeConfig.ips: \"10.0.0.1\"",
         ),
         (
             "ADD",
-            configuration(json!({"runtimeConfig": {"ips": ["x"]}})),
+            configuration(&json!({"runtimeConfig": {"ips": ["x"]}})),
             InvalidConfig,
             "runtimeConfig.ips: \"x\"",
         ),
         (
             "ADD",
-            configuration(json!({"runtimeConfig": {"ips": ["10.0.0.1", "10.0.0.2"]}})),
+            configuration(&json!({"runtimeConfig": {"ips": ["10.0.0.1", "10.0.0.2"]}})),
             InvalidConfig,
             "at most one a family",
         ),
         (
             "ADD",
-            configuration(json!({"prevResult": {"ips": []}})),
+            configuration(&json!({"prevResult": {"ips": []}})),
             UnsupportedField,
             "must be the first of \"plugins\"",
         ),
-        ("CHECK", configuration(json!({})), InvalidConfig, "prevResult is missing"),
+        ("CHECK", configuration(&json!({})), InvalidConfig, "prevResult is missing"),
         (
             "CHECK",
-            configuration(json!({"prevResult": {"ips": 3}})),
+            configuration(&json!({"prevResult": {"ips": 3}})),
             InvalidConfig,
             "prevResult is no result",
         ),
-        ("GC", configuration(json!({})), InvalidConfig, "cni.dev/valid-attachments null"),
+        ("GC", configuration(&json!({})), InvalidConfig, "cni.dev/valid-attachments null"),
         (
             "GC",
-            configuration(json!({"cni.dev/valid-attachments": [{"containerID": "a"}]})),
+            configuration(&json!({"cni.dev/valid-attachments": [{"containerID": "a"}]})),
             InvalidConfig,
             "cni.dev/valid-attachments {",
         ),
@@ -235,7 +235,7 @@ fn a_del_needs_no_namespace_and_a_version_needs_nothing() {
     let mut gone = environment("DEL");
     for netns in [None, Some(String::new()), Some("../x".to_owned())] {
         gone.netns = netns;
-        assert!(matches!(read(&gone, &configuration(json!({}))), Ok(Request::Del(..))));
+        assert!(matches!(read(&gone, &configuration(&json!({}))), Ok(Request::Del(..))));
     }
     let version = Environment { command: Some("VERSION".to_owned()), ..Environment::default() };
     assert_eq!(read(&version, b""), Ok(Request::Version));
@@ -246,7 +246,7 @@ fn what_garbage_collection_keeps_is_read_under_both_names() {
     let list = json!([{"containerID": "a", "ifname": "eth0"}]);
     for name in ["cni.dev/valid-attachments", "cni.dev/attachments"] {
         let Ok(Request::Gc(valid, _)) =
-            read(&environment("GC"), &configuration(json!({name: list})))
+            read(&environment("GC"), &configuration(&json!({name: list})))
         else {
             panic!("{name}");
         };
@@ -257,8 +257,8 @@ fn what_garbage_collection_keeps_is_read_under_both_names() {
 #[test]
 fn errors_answer_in_the_version_that_was_asked_for() {
     for (stdin, want) in [
-        (configuration(json!({"cniVersion": "0.4.0"})), SpecVersion::V0_4_0),
-        (configuration(json!({"cniVersion": "9"})), SpecVersion::LATEST),
+        (configuration(&json!({"cniVersion": "0.4.0"})), SpecVersion::V0_4_0),
+        (configuration(&json!({"cniVersion": "9"})), SpecVersion::LATEST),
         (b"nonsense".to_vec(), SpecVersion::LATEST),
     ] {
         assert_eq!(version_to_answer_in(&stdin), want);
@@ -277,7 +277,7 @@ proptest! {
             args: Some(args),
         };
         let _ = read(&environment, &stdin);
-        if let Ok(Request::Add(attachment, netns, _)) = read(&environment, &configuration(json!({})))
+        if let Ok(Request::Add(attachment, netns, _)) = read(&environment, &configuration(&json!({})))
         {
             prop_assert!(!attachment.key.container_id.contains(['/', '\0', '@']));
             prop_assert!(!attachment.key.interface.contains(['/', '\0']));

@@ -74,6 +74,10 @@ pub struct KubernetesSource {
     /// Deletions that are held back: a listing found more of them than is likely.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held: Vec<HeldDeletions>,
+    /// What the API server does not let the agent do, each with what to grant and what is so
+    /// without it. That alone makes the node no less healthy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// A resource that is watched.

@@ -4,18 +4,23 @@ use std::time::SystemTime;
 
 use super::status::problem;
 use crate::cluster::files::FilesStatus;
+use crate::cluster::kubernetes::access::Need;
 use crate::cluster::kubernetes::{self, KubernetesStatus};
 use crate::control::view::{
     HeldDeletions, KubernetesSource, Problem, SourceError, SourceStatus, WatchedResource,
 };
 use crate::daemon::source::SourceState;
 
-/// How the source is.
-pub(super) fn source_status(source: &SourceState) -> SourceStatus {
-    match source {
+/// How the source is, and what it does not let us do.
+pub(super) fn source_status(source: &SourceState, missing: &[Need]) -> SourceStatus {
+    let mut shown = match source {
         SourceState::Files(status) => files_status(&status.load()),
         SourceState::Kubernetes(status) => kubernetes_status(&status.load()),
+    };
+    if let Some(kubernetes) = &mut shown.kubernetes {
+        kubernetes.warnings = missing.iter().map(ToString::to_string).collect();
     }
+    shown
 }
 
 fn files_status(files: &FilesStatus) -> SourceStatus {
@@ -88,6 +93,7 @@ fn kubernetes_status(status: &KubernetesStatus) -> SourceStatus {
             heard_seconds: status.last_heard().map(seconds_since),
             resources: status.resources.iter().map(resource).collect(),
             held: held.collect(),
+            warnings: Vec::new(),
         }),
     }
 }

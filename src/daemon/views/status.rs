@@ -43,7 +43,8 @@ pub(in crate::daemon) async fn status(known: &Known, facts: &Facts) -> Result<St
         None => Speaking::default(),
     };
     let fib = known.fib.as_ref().map_or_else(Arc::default, |fib| fib.status.load_full());
-    let source = known.source.as_ref().map(source_status);
+    let source = known.source.as_ref();
+    let source = source.map(|source| source_status(source, &known.missing.load()));
     let mut problems = Vec::new();
     config_problems(facts, &mut problems);
     source_problems(source.as_ref(), &mut problems);

@@ -78,3 +78,31 @@ async fn nothing_is_kept_of_a_peer_that_an_operator_disables() {
     assert_eq!(a.handle.act("b".to_owned(), Deed::Disable(None)).await.unwrap(), Ok(()));
     until("it is gone", || async { !has_best(&a.handle, owned).await }).await;
 }
+
+#[tokio::test]
+async fn a_peer_that_never_says_that_it_has_told_all_gets_a_while_for_it() {
+    let (a, b) = (speaker(75, 64512), speaker(76, 64512));
+    let settings = RibSettings {
+        asn: a.asn,
+        router_id: a.router_id,
+        cluster_id: a.router_id.into(),
+        multipath: 1,
+        track_next_hops: false,
+    };
+    let (_commands, orders) = mpsc::channel(1);
+    let mut owner = owner::Owner::new(settings, orders, Listeners::bind(&[], 0).unwrap(), None);
+    let (kept, id) = (kept(&a, &b), brindle_bgp::rib::PeerId(0));
+    owner.set_peers(vec![kept]);
+    owner.limit_stale(id);
+    assert_eq!(owner.stale_deadline(), None, "nothing is kept");
+    let earlier = prefix("10.2.7.0/24");
+    owner.adopt(vec![(earlier, [192, 0, 2, 2].into())]);
+    owner.limit_stale(id);
+    let due = owner.stale_deadline().expect("something is kept");
+    assert!(due > Instant::now());
+    owner.end_stale();
+    assert_eq!(owner.rib.paths(&earlier).len(), 1, "not yet");
+    owner.stale_until.insert(id, Instant::now());
+    owner.end_stale();
+    assert!(owner.rib.paths(&earlier).is_empty() && owner.stale_deadline().is_none());
+}

@@ -20,7 +20,8 @@ impl Teller for Fake {
 /// Health with one check each.
 fn health(live: Result<(), &str>, ready: Result<(), &str>) -> Health {
     let check = |name, outcome: Result<(), &str>| Check::new(name, outcome.map_err(str::to_owned));
-    Health { live: vec![check("daemon", live)], ready: vec![check("policy", ready)] }
+    let notes = vec!["it could\nbe better".to_owned()];
+    Health { live: vec![check("daemon", live)], ready: vec![check("policy", ready)], notes }
 }
 
 /// Serves at a free port of this host; ends when the token is cancelled.
@@ -55,7 +56,13 @@ async fn each_address_answers_for_its_own_checks() {
         (Err("silent"), Ok(()), "/livez", 503, "[-]daemon failed: silent\nnot ok\n"),
         (Err("silent"), Ok(()), "/readyz", 200, "ok\n"),
         (Ok(()), Ok(()), "/healthz", 200, "ok\n"),
-        (Ok(()), Ok(()), "/healthz?verbose", 200, "[+]daemon ok\n[+]policy ok\nok\n"),
+        (
+            Ok(()),
+            Ok(()),
+            "/healthz?verbose",
+            200,
+            "[+]daemon ok\n[+]policy ok\n[!]it could be better\nok\n",
+        ),
         (
             Err("silent"),
             Err("x\ny"),

@@ -27,7 +27,7 @@ const SERIES_ENDS: Duration = Duration::from_secs(6 * 60);
 /// What was said, how often, and how much of it is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Series {
-    /// The name of the Event that tells it; `None` before there is one.
+    /// The Event that tells it, `NAMESPACE/NAME`; `None` before there is one.
     event: Option<String>,
     count: u32,
     first: SystemTime,
@@ -57,7 +57,7 @@ pub(super) struct Write {
 /// What came of a [`Write`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// The Event of this name tells it.
+    /// This Event tells it, `NAMESPACE/NAME`.
     Written(String),
     /// The Event that was to be counted up is not there any more.
     Gone,

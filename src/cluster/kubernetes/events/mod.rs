@@ -35,8 +35,10 @@ pub use self::limiter::{BURST, REFILL};
 const CONTROLLER: &str = "brindle";
 /// What was done, as Events have it: nothing but to look.
 const ACTION: &str = "Observe";
-/// Where Events of objects without a namespace are.
+/// Where Events of objects without a namespace are,
 const NO_NAMESPACE: &str = "default";
+/// and where servers before 1.22 take them only, if they are not of the old kind.
+const OLD_NO_NAMESPACE: &str = "kube-system";
 /// The most octets of an Event's `note`, by its validation.
 const MOST_NOTE: usize = 1024;
 /// The most octets of the part of an Event's name that tells the object's.
@@ -74,28 +76,49 @@ pub async fn publish(line: Line, node: Arc<str>, mut reports: mpsc::Receiver<Rep
 }
 
 async fn send(client: &Client, node: &str, write: &Write) -> Result<Outcome, kube::Error> {
-    let events: Api<Event> = Api::namespaced(client.clone(), namespace(&write.report.subject));
-    if let Some(name) = &write.event {
-        let series = json!({"series": {
-            "count": write.count,
-            "lastObservedTime": MicroTime(timestamp(write.last)),
-        }});
-        return match events.patch(name, &PatchParams::default(), &Patch::Merge(series)).await {
-            Ok(_) => Ok(Outcome::Written(name.clone())),
-            // Events live for an hour, usually.
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(Outcome::Gone),
-            Err(error) => Err(error),
-        };
+    if let Some(event) = &write.event {
+        return count_up(client, event, write).await;
     }
     let uid = uid(client, &write.report.subject).await;
-    let event = event(node, write, uid);
-    let name = event.metadata.name.clone().unwrap_or_default();
-    match events.create(&PostParams::default(), &event).await {
-        Ok(_) => Ok(Outcome::Written(name)),
+    let mut event = event(node, write, uid);
+    match create(client, &event).await {
+        Err(kube::Error::Api(status)) if status.code == 422 && is_of_no_namespace(&event) => {
+            event.metadata.namespace = Some(OLD_NO_NAMESPACE.to_owned());
+            create(client, &event).await
+        }
+        outcome => outcome,
+    }
+}
+
+async fn create(client: &Client, event: &Event) -> Result<Outcome, kube::Error> {
+    let namespace = event.metadata.namespace.as_deref().unwrap_or(NO_NAMESPACE);
+    let events: Api<Event> = Api::namespaced(client.clone(), namespace);
+    let name = event.metadata.name.as_deref().unwrap_or_default();
+    match events.create(&PostParams::default(), event).await {
         // Another node has said the same of the same policy.
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(Outcome::Written(name)),
+        Err(kube::Error::Api(status)) if status.code == 409 => {}
+        answer => drop(answer?),
+    }
+    Ok(Outcome::Written(format!("{namespace}/{name}")))
+}
+
+async fn count_up(client: &Client, event: &str, write: &Write) -> Result<Outcome, kube::Error> {
+    let (namespace, name) = event.split_once('/').unwrap_or((NO_NAMESPACE, event));
+    let events: Api<Event> = Api::namespaced(client.clone(), namespace);
+    let series = json!({"series": {
+        "count": write.count,
+        "lastObservedTime": MicroTime(timestamp(write.last)),
+    }});
+    match events.patch(name, &PatchParams::default(), &Patch::Merge(series)).await {
+        Ok(_) => Ok(Outcome::Written(event.to_owned())),
+        // Events live for an hour, usually.
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Outcome::Gone),
         Err(error) => Err(error),
     }
+}
+
+fn is_of_no_namespace(event: &Event) -> bool {
+    event.regarding.as_ref().is_some_and(|regarding| regarding.namespace.is_none())
 }
 
 /// The uid that the object has now: `kubectl describe` finds Events by it. Without the object,
