@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use std::time::Duration;
 
+use brindle::cluster::kubernetes::access;
 use integration_tests::agent::binary;
 use integration_tests::container::{self, Node};
 use integration_tests::wait::{SOON, met};
@@ -224,6 +225,13 @@ fn what_the_manifest_grants_is_enough_for_the_whole_network() {
         until("the CNI configuration", SOON, || {
             met(conflist.is_file(), || format!("no {}", conflist.display()))
         });
+        // The status of its Node, by the one right to write that it has there.
+        let name = member.host.netns.name();
+        let condition = "jsonpath={.status.conditions[?(@.type=='NetworkUnavailable')].status}";
+        until("the network is available", SOON, || {
+            let status = server.kubectl(&["get", "node", name, "-o", condition]);
+            met(status == "False", || status.clone())
+        });
         // Nobody but root may use the socket: the image has no group for it.
         let socket = member.node.path("/run/brindle/brindle.sock");
         let mode = std::os::unix::fs::MetadataExt::mode(&socket.metadata().expect("a socket"));
@@ -234,6 +242,21 @@ fn what_the_manifest_grants_is_enough_for_the_whole_network() {
         member.agent.running().expect("it runs");
         is_confined(&member.agent);
     }
+
+    // An agent whose role grants nothing says of each verb that it is missing. (The others of that
+    // account lose what they know of the cluster, and keep their routes and rules.)
+    add_nodes(&server, &[3]);
+    let nothing = r#"{"rules": []}"#;
+    server.kubectl(&["patch", "clusterrole", "brindle", "--type=merge", "-p", nothing]);
+    let mut n3 = Member::start(&server, &lan, 3, pod, &given);
+    for need in access::NEEDS {
+        until(&need.to_string(), SOON, || {
+            n3.agent.running()?;
+            met(n3.agent.output().contains(&need.to_string()), || n3.agent.tail())
+        });
+    }
+    let routes = members[0].host.netns.ip("route show proto 98").expect("ip runs");
+    assert!(routes.contains("10.244.2.0/24 via 10.9.0.2"), "{routes}");
 }
 
 /// The process of the container: capabilities, no way to more, a root that cannot be written.
