@@ -131,8 +131,13 @@ fn originated(facts: &Facts, family: Family) -> usize {
 /// Whether the family is one that this node has anything to do with.
 fn is_routed(facts: &Facts, fib: &FibStatus, family: Family) -> bool {
     facts.addresses.iter().any(|chosen| Family::of(chosen.address) == family)
-        || facts.pod_cidrs.iter().any(|cidr| cidr.family() == family)
-        || fib.wanted[family.index()] > 0
+        || is_forwarded(facts, fib, family)
+}
+
+/// Whether packets of the family are to be forwarded: a node may well have an address of a family
+/// that its cluster has no pods of.
+fn is_forwarded(facts: &Facts, fib: &FibStatus, family: Family) -> bool {
+    facts.pod_cidrs.iter().any(|cidr| cidr.family() == family) || fib.wanted[family.index()] > 0
 }
 
 fn bgp_status(facts: &Facts, speaking: &Speaking) -> BgpStatus {
@@ -256,7 +261,7 @@ fn kernel_problems(facts: &Facts, fib: &FibStatus, problems: &mut Vec<Problem>) 
     }
     for family in Family::ALL {
         let off = fib.forwarding[family.index()] == ForwardingState::Off;
-        if off && is_routed(facts, fib, family) && facts.config.routes.install {
+        if off && is_forwarded(facts, fib, family) && facts.config.routes.install {
             let what = format!("the kernel does not forward {family} packets");
             let next = match family {
                 Family::Ipv4Unicast => "sysctl -w net.ipv4.ip_forward=1",
