@@ -37,6 +37,8 @@ enum Command {
     Config(cmd::config::Args),
     /// Take everything that carries our mark out of this host, and nothing else
     Cleanup(cmd::cleanup::Args),
+    /// The CNI plug-in, which container runtimes call, and its installation
+    Cni(cmd::cni::Args),
     /// A whole cluster of network namespaces on this machine
     Lab(cmd::lab::Args),
     /// The version of this command and of the agent
@@ -61,6 +63,7 @@ impl Cli {
             Command::Endpoints(args) => cmd::endpoints::run(args),
             Command::Config(args) => cmd::config::run(args),
             Command::Cleanup(args) => cmd::cleanup::run(&args),
+            Command::Cni(args) => cmd::cni::run(&args),
             Command::Lab(args) => cmd::lab::run(args),
             Command::Version(args) => cmd::version::run(&args),
             Command::Completion(args) => cmd::completion::run(&args),

@@ -26,8 +26,8 @@ mod yaml;
 pub use error::{Errors, Place, Problem, printable};
 pub use load::Loaded;
 pub use meaning::{
-    Backend, Bgp, Config, Control, EstablishedFlows, FlowLog, Node, Peer, Policy, Routes, Source,
-    Telemetry,
+    Backend, Bgp, ChainedPlugin, Cni, Config, Control, EstablishedFlows, FlowLog, Node, Peer,
+    Policy, Retain, Routes, Source, Telemetry,
 };
 pub use schema::json_schema;
 pub use value::is_dns_subdomain;

@@ -21,6 +21,8 @@ pub struct Config {
     pub routes: Routes,
     /// Network policies.
     pub policy: Policy,
+    /// Pods' interfaces.
+    pub cni: Cni,
     /// Where the cluster's state comes from; `None` if there is no cluster.
     pub source: Option<Source>,
     /// The control socket.
@@ -63,6 +65,8 @@ pub struct Bgp {
     pub listen_port: u16,
     /// `bgp.nodeToNodeMesh.enabled`, true by default.
     pub mesh: bool,
+    /// `bgp.nodeToNodeMesh.retain`: what keeps the routes of a mesh peer without session.
+    pub retain: Retain,
     /// `bgp.holdTime`, 90 s by default.
     pub hold_time: HoldTime,
     /// `bgp.connectRetryTime`: first wait between attempts, 1 s by default.
@@ -73,6 +77,16 @@ pub struct Bgp {
     pub peers: Vec<Peer>,
     /// `bgp.networks`: further prefixes to originate.
     pub networks: Vec<Prefix>,
+}
+
+/// `bgp.nodeToNodeMesh.retain`: what keeps the routes of a mesh peer whose session is down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retain {
+    /// `node-object`, the default: they stay while the Node object claims them and the node is
+    /// on-link.
+    NodeObject,
+    /// `bgp-only`: they go with the session.
+    BgpOnly,
 }
 
 /// One of `bgp.peers`.
@@ -166,6 +180,31 @@ pub struct FlowLog {
     pub group: u16,
     /// `perSecond`: most packets told a second for each endpoint and direction, 10 by default.
     pub per_second: u16,
+}
+
+/// `cni:` our network plug-in, which connects this node's pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cni {
+    /// `cni.enabled`, false by default: the container runtime is told to have pods connected by
+    /// our plug-in.
+    pub enabled: bool,
+    /// `cni.configDir`: where the runtime looks for that, `/etc/cni/net.d` by default.
+    pub config_dir: PathBuf,
+    /// `cni.dataDir`: where the plug-in keeps what it made, `/var/lib/brindle/cni` by default.
+    pub data_dir: PathBuf,
+    /// `cni.mtu` of pods' interfaces, in octets; `None` takes that of the node's uplink.
+    pub mtu: Option<u32>,
+    /// `cni.chain`: the plug-ins that come after ours, portmap and bandwidth by default.
+    pub chain: Vec<ChainedPlugin>,
+}
+
+/// `cni.chain`: a plug-in of others that works on the interfaces that ours made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChainedPlugin {
+    /// `portmap`: pods' `hostPort`.
+    Portmap,
+    /// `bandwidth`: pods' limits of bandwidth.
+    Bandwidth,
 }
 
 /// `source:` where nodes, namespaces, pods and policies come from.

@@ -12,10 +12,10 @@ use serde_json::Value;
 
 use crate::meaning::{self, Bgp, Config, Peer, Source};
 use crate::schema::{
-    Action, Address, AsNumber, Backend, BgpSection, Cidr, ControlSection, Document,
-    EstablishedFlows, FilterSection, FlowLogSection, Lengths, ListenSection, MeshSection, NextHop,
-    NodeSection, PeerSection, PolicySection, RoutesSection, RuleSection, SocketAddress,
-    SourceSection, TelemetrySection, Time,
+    Action, Address, AsNumber, Backend, BgpSection, Chained, Cidr, CniSection, ControlSection,
+    Document, EstablishedFlows, FilterSection, FlowLogSection, Lengths, ListenSection, MeshSection,
+    NextHop, NodeSection, PeerSection, PolicySection, Retain, RoutesSection, RuleSection,
+    SocketAddress, SourceSection, TelemetrySection, Time,
 };
 use crate::value::Shown;
 
@@ -49,6 +49,7 @@ impl From<&Config> for Document {
                 startup_hold: time(config.routes.startup_hold),
             },
             policy: policy(&config.policy),
+            cni: cni(&config.cni),
             source: config.source.as_ref().map(|source| match source {
                 Source::Files { path } => SourceSection::Files { path: path.display().to_string() },
                 Source::Kubernetes { kubeconfig, context, hold_deletions } => {
@@ -94,6 +95,20 @@ fn policy(policy: &meaning::Policy) -> PolicySection {
     }
 }
 
+fn cni(cni: &meaning::Cni) -> CniSection {
+    let chained = |plugin: &meaning::ChainedPlugin| match plugin {
+        meaning::ChainedPlugin::Portmap => Chained::Portmap,
+        meaning::ChainedPlugin::Bandwidth => Chained::Bandwidth,
+    };
+    CniSection {
+        enabled: cni.enabled,
+        config_dir: cni.config_dir.display().to_string(),
+        data_dir: cni.data_dir.display().to_string(),
+        mtu: cni.mtu,
+        chain: cni.chain.iter().map(chained).collect(),
+    }
+}
+
 fn bgp(bgp: &Bgp) -> BgpSection {
     BgpSection {
         enabled: bgp.enabled,
@@ -103,7 +118,13 @@ fn bgp(bgp: &Bgp) -> BgpSection {
             addresses: bgp.listen_addresses.iter().map(address).collect(),
             port: bgp.listen_port,
         },
-        node_to_node_mesh: MeshSection { enabled: bgp.mesh },
+        node_to_node_mesh: MeshSection {
+            enabled: bgp.mesh,
+            retain: match bgp.retain {
+                meaning::Retain::NodeObject => Retain::NodeObject,
+                meaning::Retain::BgpOnly => Retain::BgpOnly,
+            },
+        },
         hold_time: hold_time(bgp.hold_time),
         connect_retry_time: time(bgp.connect_retry),
         max_paths: bgp.max_paths,

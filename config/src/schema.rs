@@ -31,6 +31,8 @@ pub(crate) struct Document {
     pub(crate) routes: RoutesSection,
     /// Network policies.
     pub(crate) policy: PolicySection,
+    /// Pods' interfaces.
+    pub(crate) cni: CniSection,
     /// Where the cluster's nodes, namespaces, pods and policies come from. Left out if there is
     /// no cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -122,8 +124,21 @@ impl Default for ListenSection {
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct MeshSection {
-    /// Whether there is a session to every other node that the source knows.
+    /// Whether there is a session to every other node that the source knows; where some of
+    /// them reflect routes, only to those.
     pub(crate) enabled: bool,
+    /// What keeps the routes of a node whose session is down.
+    pub(crate) retain: Retain,
+}
+
+/// What keeps the routes of a node whose session is down.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Retain {
+    /// Its Node object, while that claims them and the node is on-link.
+    NodeObject,
+    /// Nothing: they go with the session.
+    BgpOnly,
 }
 
 impl Default for MeshSection {
@@ -335,6 +350,42 @@ pub(crate) enum SourceSection {
         #[serde(default = "hold_deletions")]
         hold_deletions: Time,
     },
+}
+
+/// Our network plug-in, which connects this node's pods.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct CniSection {
+    /// Whether the container runtime is told to have pods connected by our plug-in: the agent
+    /// writes 10-brindle.conflist once it is ready, and never removes it.
+    pub(crate) enabled: bool,
+    /// Where the container runtime looks for that file.
+    pub(crate) config_dir: String,
+    /// Where the plug-in keeps what it made, and the agent reads it.
+    pub(crate) data_dir: String,
+    /// The MTU of pods' interfaces, in octets. Default: that of the node's uplink.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 576, max = 65535))]
+    pub(crate) mtu: Option<u32>,
+    /// The plug-ins that come after ours. Their programs have to be where the runtime looks for
+    /// them.
+    pub(crate) chain: Vec<Chained>,
+}
+
+impl Default for CniSection {
+    fn default() -> Self {
+        Document::default().cni
+    }
+}
+
+/// A plug-in of others that works on the interfaces that ours made.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Chained {
+    /// Pods' hostPort.
+    Portmap,
+    /// Pods' limits of bandwidth.
+    Bandwidth,
 }
 
 /// The control socket.

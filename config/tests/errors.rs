@@ -40,7 +40,7 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
         ("nodes: {}", "f:1:1  unknown field \"nodes\"; did you mean \"node\"?"),
         (
             "xyzzy: {}",
-            "f:1:1  unknown field \"xyzzy\"; accepted here: node, bgp, routes, policy, source, control, telemetry",
+            "f:1:1  unknown field \"xyzzy\"; accepted here: node, bgp, routes, policy, cni, source, control, telemetry",
         ),
         ("bgp: {asNumbr: 1}", "f:1:7  bgp: unknown field \"asNumbr\"; did you mean \"asNumber\"?"),
         (
@@ -205,6 +205,10 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
         (
             "bgp: {nodeToNodeMesh: {enabled: 'true'}}",
             "f:1:33  bgp.nodeToNodeMesh.enabled: \"true\" is text; did you mean true?",
+        ),
+        (
+            "bgp: {nodeToNodeMesh: {retain: node-objects}}",
+            "f:1:32  bgp.nodeToNodeMesh.retain: \"node-objects\" is not accepted here; accepted: node-object, bgp-only; did you mean \"node-object\"?",
         ),
         (
             "bgp: {nodeToNodeMesh: {enabled: 1}}",
@@ -400,6 +404,23 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
             "f:1:25  policy.auditInterval: \"0\" is out of range; accepted are 1s to 1h",
         ),
         (
+            "cni: {enabled: true}",
+            "f:1:16  cni.enabled: pods' addresses come from node.podCIDRs or from the source's Node, and there is neither",
+        ),
+        ("cni: {mtu: 100}", "f:1:12  cni.mtu: \"100\" is not a whole number from 576 to 65535"),
+        (
+            "cni: {chain: [portmap, firewall]}",
+            "f:1:24  cni.chain[1]: \"firewall\" is not accepted here; accepted: portmap, bandwidth",
+        ),
+        (
+            "cni: {chain: [portmap, portmap]}",
+            "f:1:24  cni.chain[1]: the plug-in stands here already, at f:1:15",
+        ),
+        (
+            "cni: {dataDir: data}",
+            "f:1:16  cni.dataDir: \"data\" is not a path from the root, such as /etc/brindle",
+        ),
+        (
             "telemetry: {listen: [9798]}",
             "f:1:22  telemetry.listen[0]: \"9798\" is not an address with a port; accepted is for instance 127.0.0.1:9798 or [::1]:9798",
         ),
@@ -422,7 +443,7 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
         // What a file holds never reaches the terminal as it is.
         (
             "\"a\\e[2Jb\": 1",
-            "f:1:1  unknown field \"a\\u{1b}[2Jb\"; accepted here: node, bgp, routes, policy, source, control, telemetry",
+            "f:1:1  unknown field \"a\\u{1b}[2Jb\"; accepted here: node, bgp, routes, policy, cni, source, control, telemetry",
         ),
     ] {
         let got = errors(text);

@@ -9,8 +9,8 @@ use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Prefix, RouterId};
 use brindle_bgp::rib::NextHopMode;
 use brindle_config::{
-    Backend, Bgp, Config, Control, EstablishedFlows, FlowLog, Node, Peer, Policy, Routes, Source,
-    Telemetry,
+    Backend, Bgp, Config, Control, EstablishedFlows, FlowLog, Node, Peer, Policy, Retain, Routes,
+    Source, Telemetry,
 };
 
 /// The example that the documentation promises to be understood for ever.
@@ -84,6 +84,7 @@ fn the_contract_example_means_what_it_says() {
             listen_addresses: vec![ip("10.0.0.1"), ip("fd00::1")],
             listen_port: 179,
             mesh: true,
+            retain: Retain::NodeObject,
             hold_time: HoldTime::DEFAULT,
             connect_retry: Duration::from_secs(1),
             max_paths: 16,
@@ -116,6 +117,7 @@ fn the_contract_example_means_what_it_says() {
             flow_log: FlowLog { enabled: true, group: 98, per_second: 10 },
             audit_interval: Duration::from_secs(30),
         },
+        cni: Config::default().cni,
         source: Some(Source::Files { path: PathBuf::from("/etc/brindle/manifests") }),
         control: Control { socket: PathBuf::from("/run/brindle/brindle.sock") },
         telemetry: Telemetry { listen: vec!["127.0.0.1:9798".parse().expect("an address")] },
@@ -151,6 +153,9 @@ fn keys_of_each_kind_are_read() {
     assert_eq!(bgp("connectRetryTime: 250ms").connect_retry, Duration::from_millis(250));
     assert_eq!(bgp("maxPaths: 1").max_paths, 1);
     assert!(!bgp("nodeToNodeMesh: {enabled: false}").mesh);
+    for (word, want) in [("node-object", Retain::NodeObject), ("bgp-only", Retain::BgpOnly)] {
+        assert_eq!(bgp(&format!("nodeToNodeMesh: {{retain: {word}}}")).retain, want);
+    }
 
     let routes = read("routes: {install: false, metric: 20, forwarding: false, startupHold: 0s}");
     let want =
@@ -306,6 +311,8 @@ fn what_is_shown_reads_back_as_the_same_configuration() {
         "telemetry: {listen: []}",
         "policy: {backend: nft, masquerade: true, flowLog: {enabled: false}, auditInterval: 90s}",
         "policy: {backend: legacy, establishedFlows: recheck, masquerade: false}",
+        "{node: {podCIDRs: [10.1.0.0/24]}, cni: {enabled: true, mtu: 1400, chain: [bandwidth]}}",
+        "cni: {configDir: /a, dataDir: /b, chain: []}",
     ] {
         let config = read(text);
         let shown = config.to_yaml();

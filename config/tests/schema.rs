@@ -38,6 +38,7 @@ fn the_schema_and_the_reader_know_the_same_keys() {
         ("/$defs/RoutesSection", "routes: {xyzzyxyzzy: 1}"),
         ("/$defs/PolicySection", "policy: {xyzzyxyzzy: 1}"),
         ("/$defs/FlowLogSection", "policy: {flowLog: {xyzzyxyzzy: 1}}"),
+        ("/$defs/CniSection", "cni: {xyzzyxyzzy: 1}"),
         ("/$defs/SourceSection/oneOf/0", "source: {kind: files, xyzzyxyzzy: 1}"),
         ("/$defs/SourceSection/oneOf/1", "source: {kind: kubernetes, xyzzyxyzzy: 1}"),
         ("/$defs/ControlSection", "control: {xyzzyxyzzy: 1}"),
@@ -78,6 +79,7 @@ fn the_schema_names_the_defaults_that_hold() {
         ("/$defs/SourceSection/oneOf/1/properties/holdDeletions/default", "/source/holdDeletions"),
         ("/$defs/PolicySection/properties/auditInterval/default", "/policy/auditInterval"),
         ("/$defs/FlowLogSection/properties/group/default", "/policy/flowLog/group"),
+        ("/$defs/CniSection/properties/dataDir/default", "/cni/dataDir"),
         ("/$defs/ControlSection/properties/socket/default", "/control/socket"),
         ("/$defs/TelemetrySection/properties/listen/default", "/telemetry/listen"),
     ] {

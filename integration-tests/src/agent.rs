@@ -20,6 +20,10 @@ pub struct Config {
     pub asn: u32,
     /// `bgp.nodeToNodeMesh.enabled`
     pub mesh: bool,
+    /// `bgp.nodeToNodeMesh.retain`
+    pub retain: &'static str,
+    /// Leaves out everything that its Node object says: addresses, and what follows from them.
+    pub by_node: bool,
     /// `bgp.networks`
     pub networks: Vec<String>,
     /// `bgp.peers`, each as one line of YAML: `{name: a, peerIP: 10.9.0.2, asNumber: 65002}`.
@@ -31,7 +35,15 @@ pub struct Config {
 impl Config {
     /// An agent in AS `asn` without peers.
     pub fn new(asn: u32) -> Self {
-        Self { asn, mesh: false, networks: Vec::new(), peers: Vec::new(), rest: String::new() }
+        Self {
+            asn,
+            mesh: false,
+            retain: "node-object",
+            by_node: false,
+            networks: Vec::new(),
+            peers: Vec::new(),
+            rest: String::new(),
+        }
     }
 
     /// Adds prefixes to originate.
@@ -72,11 +84,19 @@ impl Config {
     /// The file for an agent on `host`.
     pub fn yaml(&self, host: &Host, socket: &Path) -> String {
         let (name, v4, v6) = (host.netns.name(), host.v4, host.v6);
-        let mut text = format!(
-            "node: {{name: {name}, addresses: [{v4}, \"{v6}\"]}}\n\
-             bgp:\n  asNumber: {}\n  routerID: {v4}\n  nodeToNodeMesh: {{enabled: {}}}\n  \
-             listen: {{addresses: [{v4}, \"{v6}\"], port: 179}}\n",
-            self.asn, self.mesh
+        let mut text = if self.by_node {
+            format!("node: {{name: {name}}}\nbgp:\n")
+        } else {
+            format!(
+                "node: {{name: {name}, addresses: [{v4}, \"{v6}\"]}}\n\
+                 bgp:\n  routerID: {v4}\n  \
+                 listen: {{addresses: [{v4}, \"{v6}\"], port: 179}}\n"
+            )
+        };
+        let (asn, mesh, retain) = (self.asn, self.mesh, self.retain);
+        let _ = writeln!(
+            text,
+            "  asNumber: {asn}\n  nodeToNodeMesh: {{enabled: {mesh}, retain: {retain}}}"
         );
         let quoted: Vec<String> = self.networks.iter().map(|one| format!("\"{one}\"")).collect();
         let _ = writeln!(text, "  networks: [{}]\n  peers:", quoted.join(", "));
@@ -146,6 +166,15 @@ impl Agent {
     pub fn start_again(&mut self) {
         self.process = launch(&self.host, &self.folder);
         self.answers();
+    }
+
+    /// Starts it again after [`Agent::kill`] or [`Agent::stop`], with another configuration.
+    ///
+    /// # Panics
+    /// If it does not answer then.
+    pub fn start_again_with(&mut self, config: &Config) {
+        write(&self.host, &self.folder, config);
+        self.start_again();
     }
 
     /// Writes another configuration and sends SIGHUP.

@@ -58,7 +58,7 @@ impl ApiServer {
     }
 
     fn run_server(&mut self) -> Result<()> {
-        let command = self.setup.server_command();
+        let command = self.setup.server_command()?;
         let server = self.server.insert(start(self.folder.path(), "kube-apiserver", &command)?);
         // asked from another thread
         let server = std::sync::Mutex::new(server);

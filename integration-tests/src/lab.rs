@@ -1,19 +1,25 @@
 //! A lab (`brindle lab`) for one test: nodes with real agents, pods, policies, real packets.
 
+use brindle::lab::objects::{self, Key};
 use brindle::lab::plan::Plan;
 use brindle::lab::state::{Lab, Place};
 use brindle::lab::traffic::checks::{self, Check, Probe, Seen};
 use std::net::IpAddr;
+use std::path::Path;
 use std::process::{Command, Output};
 use tempfile::TempDir;
 
 use crate::agent::binary;
-use crate::wait::SOON;
+use crate::wait::{SOON, met, until};
 
 /// A lab that is taken down when the test ends, however it ends.
+///
+/// Its objects stand in a folder of manifests or, if it was built with `--kube`, in an API
+/// server: then they are changed by kubectl.
 pub struct TestLab {
     name: String,
     folder: TempDir,
+    kube: bool,
 }
 
 impl TestLab {
@@ -23,7 +29,7 @@ impl TestLab {
     #[track_caller]
     pub fn up(name: &str, args: &[&str], manifests: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder for manifests");
-        let lab = Self { name: name.to_owned(), folder };
+        let lab = Self { name: name.to_owned(), folder, kube: args.contains(&"--kube") };
         // what an earlier run left behind when it was killed
         lab.run(&["down"]);
         let path = lab.file(manifests);
@@ -56,6 +62,14 @@ impl TestLab {
         text.into_owned()
     }
 
+    /// Runs kubectl as administrator; it must end well. Returns what it printed.
+    #[track_caller]
+    pub fn kubectl(&self, words: &[&str]) -> String {
+        let mut all = vec!["kubectl"];
+        all.extend(words);
+        self.good(&all)
+    }
+
     /// Runs a command in a pod, node or router; it must end well. Returns what it printed.
     #[track_caller]
     pub fn exec(&self, target: &str, command: &[&str]) -> String {
@@ -68,21 +82,63 @@ impl TestLab {
     #[track_caller]
     pub fn apply(&self, manifests: &str) {
         let path = self.file(manifests);
-        self.good(&["apply", "-f", &path]);
+        if !self.kube {
+            self.good(&["apply", "-f", &path]);
+            return;
+        }
+        self.kubectl(&["apply", "-f", &path]);
+        let given = objects::read(Path::new(&path)).expect("kubectl has read it");
+        let keys = given.iter().map(|object| Key::of(object).expect("kubectl has taken it"));
+        let pods: Vec<String> =
+            keys.filter(|key| key.kind == "Pod").map(|key| key.pod_name()).collect();
+        until("the pods are connected", SOON, || {
+            let plan = self.plan();
+            let missing = |name: &&String| plan.pods().all(|(_, pod)| pod.name != **name);
+            let missing: Vec<&String> = pods.iter().filter(missing).collect();
+            met(missing.is_empty(), || format!("not yet: {missing:?}"))
+        });
     }
 
     /// Deletes an object: `networkpolicy`, `shop/db`.
     #[track_caller]
     pub fn delete(&self, kind: &str, name: &str) {
-        self.good(&["delete", kind, name]);
+        if self.kube {
+            let (namespace, name) = name.split_once('/').unwrap_or(("default", name));
+            self.kubectl(&["delete", kind, name, "-n", namespace]);
+        } else {
+            self.good(&["delete", kind, name]);
+        }
     }
 
     /// Changes labels: `pod`, `shop/db`, `["app=x", "old-"]`.
     #[track_caller]
     pub fn label(&self, kind: &str, name: &str, labels: &[&str]) {
-        let mut words = vec!["label", kind, name];
-        words.extend(labels);
-        self.good(&words);
+        if self.kube {
+            let (namespace, name) = name.split_once('/').unwrap_or(("default", name));
+            let mut words = vec!["label", "--overwrite", kind, name, "-n", namespace];
+            words.extend(labels);
+            self.kubectl(&words);
+        } else {
+            let mut words = vec!["label", kind, name];
+            words.extend(labels);
+            self.good(&words);
+        }
+    }
+
+    /// Takes away all pods, policies and namespaces of its own that it has got since it was
+    /// built: the next scenario begins with nothing. For labs with an API server.
+    #[track_caller]
+    pub fn clear(&self) {
+        self.kubectl(&["delete", "networkpolicies", "--all", "--all-namespaces"]);
+        self.kubectl(&["delete", "pods", "--all", "--all-namespaces"]);
+        let all = self.kubectl(&["get", "namespaces", "-o", "name"]);
+        let own =
+            |name: &&str| !name.starts_with("namespace/kube-") && *name != "namespace/default";
+        let mut words = vec!["delete"];
+        words.extend(all.lines().filter(own));
+        if words.len() > 1 {
+            self.kubectl(&words);
+        }
     }
 
     /// What the lab consists of.
@@ -191,8 +247,9 @@ impl Drop for TestLab {
         let name = self.name.parse().expect("it was good when the lab was built");
         // there may be none: it may be what failed
         if let (true, Ok(lab)) = (std::thread::panicking(), Lab::open(&Place::find(), &name)) {
-            for node in &lab.state.plan.nodes {
-                let log = lab.log(&node.name);
+            let nodes = lab.state.plan.nodes.iter().map(|node| node.name.as_str());
+            for name in nodes.chain(self.kube.then_some("kubelet")) {
+                let log = lab.log(name);
                 let text = std::fs::read_to_string(&log).unwrap_or_default();
                 let tail: Vec<&str> = text.lines().rev().take(15).collect();
                 eprintln!("--- {}", log.display());

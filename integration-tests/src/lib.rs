@@ -14,6 +14,8 @@
 pub mod agent;
 pub mod apiserver;
 pub mod bird;
+pub mod cni;
+pub mod container;
 pub mod frr;
 pub mod gobgp;
 pub mod kernel;

@@ -71,7 +71,8 @@ impl Kernel {
     }
 
     fn apply(&self, plan: &Plan) {
-        self.sets(&render::sets_up(&plan.sets, self.family)).expect("sets are taken");
+        let ops: Vec<_> = plan.set_ops().cloned().collect();
+        self.sets(&render::sets_up(&ops, self.family)).expect("sets are taken");
         for text in render::tables(plan).values() {
             self.chains(text).expect("chains are taken");
         }
@@ -122,6 +123,8 @@ impl Kernel {
             self.cidr("10.0.0.0/31", "fd00::/127"),
             self.cidr("255.255.255.255/32", "::ffff:1.2.3.4/128"),
         ];
+        let pairs = [(one, "brn1"), (two, "brn0123456789ab")]
+            .map(|(address, interface)| (address, interface.parse().expect("a name")));
         let ports = Protocol::ALL.map(|protocol| (one, protocol, 0)).into_iter();
         let ports = ports.chain([(two, Protocol::Tcp, 65535), (two, Protocol::Udp, 53)]);
         BTreeMap::from([
@@ -129,6 +132,7 @@ impl Kernel {
             (self.set('e'), Members::Addresses(BTreeSet::new())),
             (self.set('n'), Members::Blocks(BTreeSet::from(blocks))),
             (self.set('p'), Members::Ports(ports.collect())),
+            (self.set('a'), Members::Attached(pairs.into())),
         ])
     }
 
@@ -136,6 +140,8 @@ impl Kernel {
     fn matches(&self) -> Vec<Match> {
         let mut all = vec![
             Match::FromLoopback,
+            Match::FromPod,
+            Match::NotAttached(self.set('a')),
             Match::Established,
             Match::Invalid,
             Match::SourceIsLocal,

@@ -150,13 +150,13 @@ fn one_change(c: &mut Criterion) {
 /// How much a plan asks for.
 fn extent(plan: &Plan) -> String {
     let chains = plan.chains.values().map(BTreeMap::len).sum::<usize>();
-    let members = plan.sets.iter().map(|op| match op {
+    let members = plan.set_ops().map(|op| match op {
         SetOp::Create(_, members) | SetOp::Replace(_, members) | SetOp::Recreate(_, members) => {
             members.len()
         }
         SetOp::Change { remove, add, .. } => remove.len() + add.len(),
     });
-    let (sets, members) = (plan.sets.len() + plan.destroy.len(), members.sum::<usize>());
+    let (sets, members) = (plan.set_ops().count() + plan.destroy.len(), members.sum::<usize>());
     format!("{chains} chains, {sets} sets with {members} members")
 }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use crate::names::{ChainName, SetName};
 use crate::readback::{Installed, InstalledRule, InstalledSet};
-use crate::ruleset::{Chain, ChainOp, Hook, Match, Members, Plan, Rule, Ruleset, SetOp, Table};
+use crate::ruleset::{
+    Chain, ChainOp, Hook, Match, Members, Plan, Rule, Ruleset, SetKind, SetOp, Table,
+};
 
 /// So many differences of a set are always written one by one; more than that only if they
 /// are at most half of what it is to have. All others at once.
@@ -29,10 +31,11 @@ pub fn diff(want: &Ruleset, have: &Installed) -> Plan {
         remove(&mut plan, key);
     }
     for (name, set) in &want.sets {
-        plan.sets.extend(match have.sets.get(name) {
+        let op = match have.sets.get(name) {
             None => Some(SetOp::Create(name.clone(), set.members.clone())),
             Some(there) => set_op(name, &set.members, there),
-        });
+        };
+        op.into_iter().for_each(|op| plan.note(op));
     }
     let surplus = have.sets.keys().filter(|name| !want.sets.contains_key(*name));
     plan.destroy = surplus.cloned().collect();
@@ -54,13 +57,14 @@ pub fn between(have: &Ruleset, want: &Ruleset) -> Plan {
         remove(&mut plan, key);
     }
     for (name, set) in &want.sets {
-        plan.sets.extend(match have.sets.get(name) {
+        let op = match have.sets.get(name) {
             None => Some(SetOp::Create(name.clone(), set.members.clone())),
             Some(there) if there.members.kind() != set.members.kind() => {
                 Some(SetOp::Recreate(name.clone(), set.members.clone()))
             }
             Some(there) => members_op(name, &set.members, &there.members),
-        });
+        };
+        op.into_iter().for_each(|op| plan.note(op));
     }
     let surplus = have.sets.keys().filter(|name| !want.sets.contains_key(*name));
     plan.destroy = surplus.cloned().collect();
@@ -117,7 +121,8 @@ fn members_op(name: &SetName, want: &Members, have: &Members) -> Option<SetOp> {
     let add: Vec<_> = want.iter().filter(|member| !have.contains(*member)).collect();
     match remove.len() + add.len() {
         0 => None,
-        count if count <= FEW.max(want.len() / 2) => {
+        // Pairs of interfaces go and come each at its time.
+        count if count <= FEW.max(want.len() / 2) || want.kind() == SetKind::Attached => {
             Some(SetOp::Change { set: name.clone(), remove, add })
         }
         _ => Some(SetOp::Replace(name.clone(), want.clone())),

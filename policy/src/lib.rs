@@ -33,6 +33,7 @@ pub mod walk;
 pub mod world;
 
 pub use address::{Cidr, Family};
-pub use model::{Change, Direction, PodKey, PolicyId, Protocol};
+pub use model::{Attachment, Change, Direction, PodKey, PolicyId, Protocol};
+pub use names::Interface;
 pub use ruleset::{Plan, Ruleset};
 pub use world::World;

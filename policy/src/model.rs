@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::address::{Cidr, Family};
+use crate::names::Interface;
 use crate::selector::Expr;
 
 /// Labels of an object, by key.
@@ -75,6 +76,21 @@ pub struct NamedPort {
     pub protocol: Protocol,
     /// `containerPort`.
     pub number: u16,
+}
+
+/// A pod's interface on a node, as our network plug-in made it. The kubelet tells the API
+/// server of a pod's addresses only after the pod is connected; this tells before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attachment {
+    /// The node that it is on.
+    pub node: Arc<str>,
+    /// The node's end of its cable.
+    pub interface: Interface,
+    /// The pod. `None` is a container that Kubernetes does not know: nobody can write a policy
+    /// for it, so it stays closed where policies are enforced.
+    pub pod: Option<PodKey>,
+    /// Its addresses, none twice; no other may send from the interface.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// A namespace.
@@ -509,6 +525,11 @@ pub enum Change {
     PolicyApplied(Arc<Policy>),
     /// A policy is gone.
     PolicyDeleted(PolicyId),
+    /// A pod's interface is there. As long as it is, the pod of that name on the same node has
+    /// its addresses, whatever [`Pod::addresses`] says; several add up.
+    Attached(Arc<Attachment>),
+    /// A pod's interface is gone.
+    Detached(Interface),
     /// Everything that there was at the start has been told.
     InSync,
 }

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -17,10 +18,15 @@ pub const SET_MARK: &str = "brn-";
 /// What every comment of ours starts with.
 pub const COMMENT_MARK: &str = "brindle:";
 
+/// What the node's end of every pod's cable starts with that our network plug-in laid.
+pub const INTERFACE_MARK: &str = "brn";
+
 /// The longest name of a chain (`XT_EXTENSION_MAXNAMELEN` less its end).
 pub const MAX_CHAIN: usize = 28;
 /// The longest name of a set (`IPSET_MAXNAMELEN` less its end).
 pub const MAX_SET: usize = 31;
+/// The longest name of an interface (`IFNAMSIZ` less its end).
+pub const MAX_INTERFACE: usize = 15;
 /// The longest comment of ours; the kernel takes 255.
 pub const MAX_COMMENT: usize = 200;
 
@@ -40,6 +46,55 @@ pub struct SetName(Arc<str>);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Comment(Arc<str>);
 
+/// The node's end of a pod's cable that our network plug-in laid: [`INTERFACE_MARK`] and
+/// characters of `[A-Za-z0-9]`, at most [`MAX_INTERFACE`] in all.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Interface([u8; MAX_INTERFACE]);
+
+/// A name that no interface of our network plug-in has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is no interface of brindle's pods; accepted are names of at most {MAX_INTERFACE} \
+     letters and digits that begin with \"{INTERFACE_MARK}\", for instance brn0123456789a"
+)]
+pub struct BadInterface(String);
+
+impl Interface {
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        let end = self.0.iter().position(|octet| *octet == 0).unwrap_or(MAX_INTERFACE);
+        std::str::from_utf8(&self.0[..end]).expect("letters and digits are UTF-8")
+    }
+}
+
+impl FromStr for Interface {
+    type Err = BadInterface;
+
+    fn from_str(text: &str) -> Result<Self, BadInterface> {
+        let bad = || BadInterface(text.chars().take(64).collect());
+        let own = text.strip_prefix(INTERFACE_MARK).ok_or_else(bad)?;
+        let fits = own.bytes().all(|octet| octet.is_ascii_alphanumeric());
+        if own.is_empty() || !fits || text.len() > MAX_INTERFACE {
+            return Err(bad());
+        }
+        let mut octets = [0; MAX_INTERFACE];
+        octets[..text.len()].copy_from_slice(text.as_bytes());
+        Ok(Self(octets))
+    }
+}
+
+impl fmt::Display for Interface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for Interface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// The fixed chains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fixed {
@@ -55,6 +110,8 @@ pub enum Fixed {
     To,
     /// What is allowed to leave its endpoint goes through this.
     Sent,
+    /// What came through a pod's interface with an address that is not the pod's.
+    Spoofed,
 }
 
 impl ChainName {
@@ -67,6 +124,7 @@ impl ChainName {
             Fixed::From => "FROM",
             Fixed::To => "TO",
             Fixed::Sent => "SENT",
+            Fixed::Spoofed => "SPOOFED",
         };
         Self(format!("{CHAIN_MARK}{name}").into())
     }
@@ -265,6 +323,19 @@ mod tests {
         assert_eq!(SetName::read(set.as_str()), Some(set));
         let a = ChainName::endpoint(&key("ab", "c"), Direction::Ingress);
         assert_ne!(a, ChainName::endpoint(&key("a", "bc"), Direction::Ingress));
+    }
+
+    #[test]
+    fn only_interfaces_of_the_plug_in_have_a_name_here() {
+        for name in ["brn1", "brn0123456789a", "brnABCdef012345"] {
+            assert_eq!(name.parse::<Interface>().expect("it is ours").as_str(), name);
+        }
+        for name in
+            ["", "brn", "eth0", "Brn1", "brn-1", "brn1 -j", "brn1,", "brn0123456789abc", "brn+"]
+        {
+            let said = name.parse::<Interface>().expect_err(name).to_string();
+            assert!(said.contains("is no interface of brindle's pods"), "{said}");
+        }
     }
 
     #[test]

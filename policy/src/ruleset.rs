@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::address::{Cidr, Family};
 use crate::model::{Direction, PodKey, PolicyId, Protocol, Side};
-use crate::names::{ChainName, Comment, SetName};
+use crate::names::{ChainName, Comment, Interface, SetName};
 
 /// Everything of ours in the kernel for one family. A [`Rule`] may name sets and chains of the
 /// same ruleset only.
@@ -145,6 +145,10 @@ impl PartialEq for Rule {
 pub enum Match {
     /// Comes in through the loopback interface.
     FromLoopback,
+    /// Comes in through an interface whose name begins as those of our network plug-in do.
+    FromPod,
+    /// Its source and the interface that it comes in through are no pair of the set.
+    NotAttached(SetName),
     /// One end's address is in the block (`-s`, `-d`), which is not of length zero.
     In(Side, Cidr),
     /// One end's address is in the set, or is not.
@@ -240,15 +244,28 @@ pub enum Members {
     Blocks(BTreeSet<Cidr>),
     /// Addresses with ports (`hash:ip,port`).
     Ports(BTreeSet<(IpAddr, Protocol, u16)>),
+    /// Addresses with the interfaces that they are behind (`hash:net,iface`).
+    Attached(BTreeSet<(IpAddr, Interface)>),
 }
 
 impl Members {
+    /// None, of a type.
+    pub fn none_of(kind: SetKind) -> Self {
+        match kind {
+            SetKind::Addresses => Members::Addresses(BTreeSet::new()),
+            SetKind::Blocks => Members::Blocks(BTreeSet::new()),
+            SetKind::Ports => Members::Ports(BTreeSet::new()),
+            SetKind::Attached => Members::Attached(BTreeSet::new()),
+        }
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         match self {
             Members::Addresses(members) => members.len(),
             Members::Blocks(members) => members.len(),
             Members::Ports(members) => members.len(),
+            Members::Attached(members) => members.len(),
         }
     }
 
@@ -265,6 +282,9 @@ impl Members {
             Members::Ports(members) => {
                 Box::new(members.iter().map(|(ip, protocol, n)| Member::Port(*ip, *protocol, *n)))
             }
+            Members::Attached(members) => {
+                Box::new(members.iter().map(|(ip, interface)| Member::Attached(*ip, *interface)))
+            }
         }
     }
 
@@ -276,7 +296,16 @@ impl Members {
             (Members::Ports(members), Member::Port(address, protocol, number)) => {
                 members.contains(&(address, protocol, number))
             }
-            (Members::Addresses(_) | Members::Blocks(_) | Members::Ports(_), _) => false,
+            (Members::Attached(members), Member::Attached(address, interface)) => {
+                members.contains(&(address, interface))
+            }
+            (
+                Members::Addresses(_)
+                | Members::Blocks(_)
+                | Members::Ports(_)
+                | Members::Attached(_),
+                _,
+            ) => false,
         }
     }
 
@@ -289,7 +318,16 @@ impl Members {
             (Members::Ports(members), Member::Port(address, protocol, number)) => {
                 members.insert((address, protocol, number))
             }
-            (Members::Addresses(_) | Members::Blocks(_) | Members::Ports(_), _) => false,
+            (Members::Attached(members), Member::Attached(address, interface)) => {
+                members.insert((address, interface))
+            }
+            (
+                Members::Addresses(_)
+                | Members::Blocks(_)
+                | Members::Ports(_)
+                | Members::Attached(_),
+                _,
+            ) => false,
         }
     }
 
@@ -301,7 +339,16 @@ impl Members {
             (Members::Ports(members), Member::Port(address, protocol, number)) => {
                 members.remove(&(address, protocol, number))
             }
-            (Members::Addresses(_) | Members::Blocks(_) | Members::Ports(_), _) => false,
+            (Members::Attached(members), Member::Attached(address, interface)) => {
+                members.remove(&(address, interface))
+            }
+            (
+                Members::Addresses(_)
+                | Members::Blocks(_)
+                | Members::Ports(_)
+                | Members::Attached(_),
+                _,
+            ) => false,
         }
     }
 
@@ -311,6 +358,7 @@ impl Members {
             Members::Addresses(_) => SetKind::Addresses,
             Members::Blocks(_) => SetKind::Blocks,
             Members::Ports(_) => SetKind::Ports,
+            Members::Attached(_) => SetKind::Attached,
         }
     }
 }
@@ -324,6 +372,14 @@ pub enum SetKind {
     Blocks,
     /// `hash:ip,port`.
     Ports,
+    /// `hash:net,iface`.
+    Attached,
+}
+
+impl SetKind {
+    /// All of them.
+    pub const ALL: [SetKind; 4] =
+        [SetKind::Addresses, SetKind::Blocks, SetKind::Ports, SetKind::Attached];
 }
 
 /// A member of a set.
@@ -335,11 +391,13 @@ pub enum Member {
     Block(Cidr),
     /// An address with a port.
     Port(IpAddr, Protocol, u16),
+    /// An address with the interface that it is behind.
+    Attached(IpAddr, Interface),
 }
 
 /// What to do so that the kernel holds what is wanted, in the order of the fields: hooks that
-/// go, sets that come or change, chains, hooks that come, sets that go. Empty if nothing is
-/// to be done.
+/// go, sets that come or change, chains, interfaces that are opened, hooks that come, sets that
+/// go. Empty if nothing is to be done.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// The family.
@@ -350,6 +408,9 @@ pub struct Plan {
     pub sets: Vec<SetOp>,
     /// Chains, one transaction for each table.
     pub chains: BTreeMap<Table, BTreeMap<ChainName, ChainOp>>,
+    /// Pairs of address and interface that may send from now on: none before the chains that
+    /// judge what it sends. (Pairs that go, go with the sets, before those chains.)
+    pub admit: Vec<SetOp>,
     /// Jumps that are missing, or not first, or there more than once.
     pub hook: Vec<Hook>,
     /// Sets that nothing names any more.
@@ -364,6 +425,7 @@ impl Plan {
             unhook: Vec::new(),
             sets: Vec::new(),
             chains: BTreeMap::new(),
+            admit: Vec::new(),
             hook: Vec::new(),
             destroy: Vec::new(),
         }
@@ -374,8 +436,46 @@ impl Plan {
         self.unhook.is_empty()
             && self.sets.is_empty()
             && self.chains.values().all(BTreeMap::is_empty)
+            && self.admit.is_empty()
             && self.hook.is_empty()
             && self.destroy.is_empty()
+    }
+
+    /// All operations on sets, those that open interfaces last.
+    pub fn set_ops(&self) -> impl Iterator<Item = &SetOp> {
+        self.sets.iter().chain(&self.admit)
+    }
+
+    /// Notes an operation on a set where it belongs.
+    pub(crate) fn note(&mut self, op: SetOp) {
+        let add = |set: SetName, members: &Members| SetOp::Change {
+            set,
+            remove: Vec::new(),
+            add: members.iter().collect(),
+        };
+        match op {
+            SetOp::Create(set, members @ Members::Attached(_)) => {
+                self.sets.push(SetOp::Create(set.clone(), Members::none_of(SetKind::Attached)));
+                self.admit.extend((!members.is_empty()).then(|| add(set, &members)));
+            }
+            SetOp::Recreate(set, members @ Members::Attached(_)) => {
+                self.sets.push(SetOp::Recreate(set.clone(), Members::none_of(SetKind::Attached)));
+                self.admit.extend((!members.is_empty()).then(|| add(set, &members)));
+            }
+            // Emptied first it would close those that stay.
+            SetOp::Replace(_, Members::Attached(_)) => self.admit.push(op),
+            SetOp::Change { set, remove, add }
+                if matches!(add.first(), Some(Member::Attached(..))) =>
+            {
+                if !remove.is_empty() {
+                    self.sets.push(SetOp::Change { set: set.clone(), remove, add: Vec::new() });
+                }
+                self.admit.push(SetOp::Change { set, remove: Vec::new(), add });
+            }
+            SetOp::Create(..) | SetOp::Replace(..) | SetOp::Recreate(..) | SetOp::Change { .. } => {
+                self.sets.push(op)
+            }
+        }
     }
 }
 

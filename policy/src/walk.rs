@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crate::address::Cidr;
 use crate::model::{Protocol, Side};
-use crate::names::{ChainName, SetName};
+use crate::names::{ChainName, Interface, SetName};
 use crate::ruleset::{Match, Members, Rule, Ruleset, Table, Target};
 
 /// The most rules that are looked at: far more than any packet meets, so that chains which
@@ -70,6 +70,8 @@ pub struct Packet {
     pub state: State,
     /// Whether it came in through the loopback interface.
     pub is_from_loopback: bool,
+    /// The pod's interface that it came in through, if that is one of our network plug-in's.
+    pub interface: Option<Interface>,
     /// Whether its source is an address of this host.
     pub is_from_this_host: bool,
     /// Whether its destination is an address of this host.
@@ -192,6 +194,13 @@ fn holds(held: &impl Held, condition: &Match, packet: &Packet) -> Result<bool, L
     let members = |set: &SetName| held.members(set).ok_or_else(|| Lost::NoSet(set.clone()));
     Ok(match condition {
         Match::FromLoopback => packet.is_from_loopback,
+        Match::FromPod => packet.interface.is_some(),
+        Match::NotAttached(set) => match (members(set)?, packet.interface) {
+            (Members::Attached(pairs), Some(interface)) => {
+                !pairs.contains(&(packet.source, interface))
+            }
+            (_, _) => true,
+        },
         Match::In(side, cidr) => cidr.contains(packet.address(*side)),
         Match::InSet { side, set, negated } => {
             is_member(members(set)?, packet.address(*side)) != *negated
@@ -200,7 +209,13 @@ fn holds(held: &impl Held, condition: &Match, packet: &Packet) -> Result<bool, L
             (Members::Ports(ports), Some((protocol, port))) => {
                 ports.contains(&(packet.address(*side), protocol, port))
             }
-            (Members::Addresses(_) | Members::Blocks(_) | Members::Ports(_), _) => false,
+            (
+                Members::Addresses(_)
+                | Members::Blocks(_)
+                | Members::Ports(_)
+                | Members::Attached(_),
+                _,
+            ) => false,
         },
         Match::Protocol { number, negated } => (packet.protocol == *number) != *negated,
         Match::Ports(side, protocol, ranges) => {
@@ -225,7 +240,7 @@ fn is_member(members: &Members, address: IpAddr) -> bool {
             blocks.contains(&Cidr::host(address))
                 || blocks.iter().any(|block| block.contains(address))
         }
-        Members::Ports(_) => false,
+        Members::Ports(_) | Members::Attached(_) => false,
     }
 }
 
@@ -282,6 +297,7 @@ mod tests {
             icmp6: None,
             state: State::New,
             is_from_loopback: false,
+            interface: None,
             is_from_this_host: false,
             is_for_this_host: false,
         }
@@ -310,9 +326,17 @@ mod tests {
         let addresses = Members::Addresses(BTreeSet::from(["10.1.0.2".parse().unwrap()]));
         let blocks = Members::Blocks(BTreeSet::from(["10.1.0.0/31".parse().unwrap()]));
         let ports = BTreeSet::from([("10.1.0.2".parse().unwrap(), Protocol::Tcp, 80)]);
-        for (name, members) in
-            [set('a', addresses), set('b', blocks), set('p', Members::Ports(ports))]
-        {
+        let pairs = |interface: &str| {
+            let pair = ("10.1.0.1".parse().unwrap(), interface.parse().unwrap());
+            Members::Attached(BTreeSet::from([pair]))
+        };
+        for (name, members) in [
+            set('a', addresses),
+            set('b', blocks),
+            set('p', Members::Ports(ports)),
+            set('i', pairs("brn1")),
+            set('j', pairs("brn2")),
+        ] {
             held.sets.insert(name, Set { about: "".into(), members });
         }
         let in_set = |side, kind, negated| Match::InSet {
@@ -320,6 +344,7 @@ mod tests {
             set: SetName::of(kind, Family::V4, &[]),
             negated,
         };
+        let not_attached = |kind| Match::NotAttached(SetName::of(kind, Family::V4, &[]));
         let ports = |low, high| Match::Ports(Side::Destination, Protocol::Tcp, vec![(low, high)]);
         for (condition, want) in [
             (Match::In(Side::Source, "10.1.0.0/31".parse().unwrap()), true),
@@ -342,10 +367,15 @@ mod tests {
             (Match::SourceIsLocal, false),
             (Match::DestinationIsLocal, false),
             (Match::FromLoopback, false),
+            (Match::FromPod, true),
+            (not_attached('i'), false),
+            (not_attached('j'), true),
+            (not_attached('a'), true),
             (Match::Icmp6(128), false),
             (Match::Limit { per_second: 1, burst: 1 }, true),
         ] {
-            assert_eq!(holds(&held, &condition, &packet()), Ok(want), "{condition:?}");
+            let packet = Packet { interface: "brn1".parse().ok(), ..packet() };
+            assert_eq!(holds(&held, &condition, &packet), Ok(want), "{condition:?}");
         }
     }
 

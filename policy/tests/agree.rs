@@ -9,8 +9,9 @@ mod worlds;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use brindle_policy::names::Comment;
+use brindle_policy::names::{ChainName, Comment, Fixed};
 use brindle_policy::verdict::{Flow, Reason, Verdict, verdict};
+use brindle_policy::walk::End;
 use brindle_policy::{Direction, Family, render};
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use walk::Cluster;
@@ -57,6 +58,16 @@ fn agrees(case: &Case, seen: &mut Seen) -> Result<(), TestCaseError> {
         if want != is {
             let said = format!("{flow}: {want:?} by the verdict, {is:?} by the chains");
             return Err(TestCaseError::fail(said));
+        }
+        for walked in cluster.spoof(flow) {
+            let last = walked.trail.last().map(|step| step.chain.clone());
+            if (&walked.end, last) != (&End::Drop, Some(ChainName::fixed(Fixed::Spoofed))) {
+                return Err(TestCaseError::fail(format!("{flow} is not spoofed: {walked:#?}")));
+            }
+            note(seen, "spoofed");
+        }
+        if world.attachments().any(|one| world.is_attached(one.interface, flow.source)) {
+            note(seen, "attached");
         }
         note(seen, format!("{} rules decided", want.len()));
         note(seen, Family::of(flow.source).to_string());
@@ -114,6 +125,8 @@ fn compiled_chains_do_what_the_verdict_says() {
         ("protocol 17", 10_000),
         ("protocol 132", 1_000),
         ("to itself", 1_000),
+        ("attached", 5_000),
+        ("spoofed", 50_000),
         ("0 rules decided", 20_000),
         ("1 rules decided", 6_000),
         ("2 rules decided", 1_000),

@@ -43,7 +43,7 @@ impl Cost {
             };
             *by_kind.entry(kind).or_default() += 1;
         }
-        for op in &plan.sets {
+        for op in plan.set_ops() {
             match op {
                 SetOp::Create(..) => cost.created += 1,
                 SetOp::Change { remove, add, .. } => cost.members += remove.len() + add.len(),
@@ -207,6 +207,7 @@ fn the_rules_that_a_packet_meets_grow_slower_than_the_pods() {
                 icmp6: None,
                 state: State::New,
                 is_from_loopback: false,
+                interface: None,
                 is_from_this_host: false,
                 is_for_this_host: false,
             };

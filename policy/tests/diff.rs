@@ -7,6 +7,7 @@ mod kernel;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use brindle_policy::compile::{DenyLog, Settings, compile};
 use brindle_policy::diff::diff;
@@ -15,12 +16,21 @@ use brindle_policy::readback::{Installed, InstalledSet};
 use brindle_policy::ruleset::{
     BuiltIn, ChainOp, Hook, Member, Members, Plan, SetKind, SetOp, Table, Target,
 };
-use brindle_policy::{Family, Ruleset, readback, render};
+use brindle_policy::{Attachment, Change, Family, Ruleset, readback, render};
 use cluster::{Size, node_name};
 use kernel::Kernel;
 
 fn want(family: Family) -> Ruleset {
-    let world = Size { pods: 1_000, policies: 100 }.world();
+    let mut world = Size { pods: 1_000, policies: 100 }.world();
+    let local: Vec<_> = world.endpoints_on(&node_name(3)).cloned().collect();
+    for (number, pod) in local.into_iter().enumerate() {
+        world.apply(Change::Attached(Arc::new(Attachment {
+            node: node_name(3),
+            interface: format!("brn{number}").parse().expect("a name"),
+            pod: Some(pod.key.clone()),
+            addresses: pod.addresses.clone(),
+        })));
+    }
     let settings = Settings {
         node: node_name(3),
         pod_cidrs: BTreeSet::new(),
@@ -162,6 +172,45 @@ const BROKEN: &[(&str, Break, &str)] = &[
     ),
     ("a set gone", |want, have| drop(have.sets.remove(&largest(want, SetKind::Ports))), "create"),
     (
+        "an interface closed, and another opened",
+        |want, have| {
+            let members = members(have, &largest(want, SetKind::Attached));
+            let first = members.iter().next().expect("not empty");
+            members.remove(first);
+            let odd = "brnodd".parse().expect("a name");
+            members.insert(Member::Attached(IpAddr::from([1, 1, 1, 1]), odd));
+        },
+        "change 1 0, then change 0 1",
+    ),
+    (
+        "all interfaces closed",
+        |want, have| {
+            *members(have, &largest(want, SetKind::Attached)) = Members::none_of(SetKind::Attached);
+        },
+        "then change 0 100",
+    ),
+    (
+        "the set of interfaces with what nobody writes",
+        |want, have| {
+            let set = have.sets.get_mut(&largest(want, SetKind::Attached)).expect("ours");
+            set.members = None;
+        },
+        "then replace",
+    ),
+    (
+        "the set of interfaces of another type",
+        |want, have| {
+            let set = have.sets.get_mut(&largest(want, SetKind::Attached)).expect("ours");
+            *set = InstalledSet { kind: None, members: None };
+        },
+        "recreate, then change 0 100",
+    ),
+    (
+        "the set of interfaces gone",
+        |want, have| drop(have.sets.remove(&largest(want, SetKind::Attached))),
+        "create, then change 0 100",
+    ),
+    (
         "a stand-in left behind",
         |want, have| {
             let set = InstalledSet { kind: None, members: None };
@@ -191,6 +240,7 @@ fn words(plan: &Plan) -> String {
     let mut words: Vec<String> = plan.unhook.iter().map(|one| hook("unhook", one)).collect();
     words.extend(plan.sets.iter().map(set));
     words.extend(plan.chains.values().flatten().map(chain));
+    words.extend(plan.admit.iter().map(|op| format!("then {}", set(op))));
     let mut hooks: Vec<String> = plan.hook.iter().map(|one| hook("hook", one)).collect();
     hooks.sort();
     words.extend(hooks);

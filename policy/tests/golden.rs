@@ -1,8 +1,8 @@
 //! Folders of objects with the rules and sets that they become. `BLESS=1 cargo test` writes
 //! what they become now; whoever reviews reads the difference.
 //!
-//! Objects are those of Kubernetes, and one `kind: Settings` that says for which node and how
-//! they are compiled.
+//! Objects are those of Kubernetes, `kind: Attachment` for pods' interfaces, and one
+//! `kind: Settings` that says for which node and how they are compiled.
 
 #[path = "golden/cluster.rs"]
 mod cluster;

@@ -8,11 +8,12 @@ use brindle_policy::{Change, World};
 use cluster::Cluster;
 use proptest::prelude::*;
 
-const CLUSTERS: [&str; 4] = [
+const CLUSTERS: [&str; 5] = [
     include_str!("golden/two-policies-one-pod/cluster.yaml"),
     include_str!("golden/named-ports/cluster.yaml"),
     include_str!("golden/dual-stack/cluster.yaml"),
     include_str!("golden/many-pods/cluster.yaml"),
+    include_str!("golden/attached-pods/cluster.yaml"),
 ];
 
 proptest! {

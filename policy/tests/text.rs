@@ -46,6 +46,12 @@ fn each_rule_has_one_text_that_reads_as_the_rule() {
     for (matches, target, comment, want) in [
         (vec![M::FromLoopback], Target::Return, None, "-i lo -j RETURN"),
         (
+            vec![M::NotAttached(set("brn-a4-A")), M::FromPod],
+            Target::Jump(chain("BRN-SPOOFED")),
+            None,
+            "-i brn+ -m set ! --match-set brn-a4-A src,src -j BRN-SPOOFED",
+        ),
+        (
             vec![
                 M::limit(20, 5),
                 M::Established,
@@ -360,6 +366,8 @@ fn one_match() -> impl Strategy<Value = Match> {
     let in_set = (side(), set_name(), any::<bool>());
     prop_oneof![
         Just(Match::FromLoopback),
+        Just(Match::FromPod),
+        set_name().prop_map(Match::NotAttached),
         (side(), block).prop_map(|(side, block)| Match::In(side, block)),
         in_set.prop_map(|(side, set, negated)| Match::InSet { side, set, negated }),
         (side(), set_name()).prop_map(|(side, set)| Match::PortIn(side, set)),

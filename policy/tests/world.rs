@@ -58,10 +58,13 @@ fn assert_tells(was: &Facts, is: &Facts, touched: &Touched, exactly: bool) {
         assert_eq!(touched.endpoints, endpoints);
         assert_eq!(touched.policies, policies);
         assert_eq!(touched.nodes, was.nodes != is.nodes);
+        assert_eq!(touched.attachments, differing(&was.attachments, &is.attachments));
     } else {
         assert!(touched.endpoints.is_superset(&endpoints), "{endpoints:?} in {touched:?}");
         assert!(touched.policies.is_superset(&policies), "{policies:?} in {touched:?}");
         assert!(touched.nodes || was.nodes == is.nodes);
+        let attachments = differing(&was.attachments, &is.attachments);
+        assert!(touched.attachments.is_superset(&attachments), "{attachments:?} in {touched:?}");
     }
 }
 

@@ -160,6 +160,18 @@ impl Claims {
         self.ranges.get(node).cloned().unwrap_or_default()
     }
 
+    /// The node that an address is one of.
+    pub fn node_at(&self, address: IpAddr) -> Option<&Arc<str>> {
+        self.addresses.get(&address)
+    }
+
+    /// What the node may announce, as a sentence.
+    pub fn owns(&self, node: &str) -> String {
+        let ranges: Vec<String> = self.ranges(node).iter().map(ToString::to_string).collect();
+        let ranges = if ranges.is_empty() { "nothing".to_owned() } else { ranges.join(", ") };
+        format!("{node} owns {ranges}")
+    }
+
     /// What may be announced with each node's addresses as next hop.
     pub fn by_next_hop(&self) -> BTreeMap<IpAddr, Arc<[Prefix]>> {
         let ranges = |(address, node): (&IpAddr, &Arc<str>)| (*address, self.ranges(node));

@@ -8,11 +8,12 @@ use std::time::Duration;
 use brindle_bgp::filter::Filter;
 use brindle_bgp::fsm::PeerSettings;
 use brindle_bgp::msg::HoldTime;
-use brindle_bgp::net::{Asn, Family, Prefix, RouterId};
+use brindle_bgp::net::{Asn, ClusterId, Family, RouterId};
 use brindle_bgp::rib::{NextHopMode, PeerKind, PeerPolicy, RibPeer};
-use brindle_config::Bgp;
+use brindle_config::{Bgp, Retain};
 
 use super::Node;
+use super::claims::Claims;
 use crate::speaker::WantedPeer;
 
 /// Longest wait between two attempts at a peer.
@@ -27,6 +28,10 @@ pub struct Identity {
     pub addresses: Vec<IpAddr>,
     /// Its BGP Identifier.
     pub router_id: RouterId,
+    /// Its AS.
+    pub asn: Asn,
+    /// Its cluster, if it reflects routes between the nodes.
+    pub route_reflector: Option<ClusterId>,
 }
 
 /// A node or peer that cannot be peered with, and why.
@@ -39,20 +44,29 @@ pub struct Skipped {
 }
 
 /// The peers that configuration and nodes ask for, configured ones first. A node at the
-/// address of a configured peer is not peered with twice: what is configured counts.
+/// address of a configured peer is not peered with twice: what is configured counts. Where
+/// nodes reflect routes, the others have sessions with these only. `claims` says which ranges
+/// each node may tell.
 pub fn wanted_peers(
     bgp: &Bgp,
     own: &Identity,
     nodes: &BTreeMap<Arc<str>, Arc<Node>>,
+    claims: &Claims,
 ) -> (Vec<WantedPeer>, Vec<Skipped>) {
     let mut peers: Vec<WantedPeer> = bgp.peers.iter().map(|p| configured(bgp, own, p)).collect();
     let mut skipped = Vec::new();
     if !bgp.mesh {
         return (peers, skipped);
     }
-    for node in nodes.values().filter(|node| node.name != own.name) {
+    let others = || nodes.values().filter(|node| node.name != own.name);
+    let is_reflected =
+        own.route_reflector.is_some() || others().any(|node| node.route_reflector.is_some());
+    let is_direct = |node: &&Arc<Node>| {
+        !is_reflected || own.route_reflector.is_some() || node.route_reflector.is_some()
+    };
+    for node in others().filter(is_direct) {
         let skip = |why| Skipped { name: Arc::clone(&node.name), why };
-        match mesh_peer(bgp, own, node) {
+        match mesh_peer(bgp, own, node, claims) {
             Err(why) => skipped.push(skip(why)),
             Ok(peer) => {
                 let same_name = peers.iter().any(|other| other.rib.name == peer.rib.name);
@@ -74,7 +88,7 @@ pub fn wanted_peers(
 }
 
 fn configured(bgp: &Bgp, own: &Identity, peer: &brindle_config::Peer) -> WantedPeer {
-    let kind = match (peer.asn == bgp.asn, peer.reflector_client) {
+    let kind = match (peer.asn == own.asn, peer.reflector_client) {
         (false, _) => PeerKind::External,
         (true, true) => PeerKind::ReflectorClient,
         (true, false) => PeerKind::Internal,
@@ -85,6 +99,7 @@ fn configured(bgp: &Bgp, own: &Identity, peer: &brindle_config::Peer) -> WantedP
         source: peer.source_address,
         own_addresses: own.addresses.clone(),
         mesh: false,
+        retain: false,
         session: session(bgp, own, peer.asn, peer.hold_time, peer.passive),
         rib: RibPeer {
             name: Arc::clone(&peer.name),
@@ -110,27 +125,41 @@ fn policy(kind: PeerKind, filters: Option<&[Arc<Filter>]>) -> PeerPolicy {
     }
 }
 
-fn mesh_peer(bgp: &Bgp, own: &Identity, node: &Node) -> Result<WantedPeer, String> {
+fn mesh_peer(
+    bgp: &Bgp,
+    own: &Identity,
+    node: &Node,
+    claims: &Claims,
+) -> Result<WantedPeer, String> {
     let (source, address) = common_family(&own.addresses, &node.addresses)?;
     if own.addresses.contains(&address) {
         return Err(format!("its address {address} is our own"));
     }
     let asn = node.asn.unwrap_or(bgp.asn);
-    let kind = if asn == bgp.asn { PeerKind::Internal } else { PeerKind::External };
-    let owned: Arc<[Prefix]> = node.pod_cidrs.iter().chain(&node.networks).copied().collect();
+    let kind = match (own.route_reflector, node.route_reflector) {
+        _ if asn != own.asn => PeerKind::External,
+        (Some(_), None) => PeerKind::ReflectorClient,
+        (_, Some(_)) | (None, None) => PeerKind::Internal,
+    };
+    let import = if node.route_reflector.is_some() {
+        PeerPolicy::OwnedByNextHop(Arc::new(claims.by_next_hop()))
+    } else {
+        PeerPolicy::Owned(claims.ranges(&node.name))
+    };
     Ok(WantedPeer {
         address,
         port: bgp.listen_port,
         source: Some(source),
         own_addresses: own.addresses.clone(),
         mesh: true,
+        retain: bgp.retain == Retain::NodeObject,
         session: session(bgp, own, asn, bgp.hold_time, false),
         rib: RibPeer {
             name: Arc::clone(&node.name),
             address,
             asn,
             kind,
-            import: PeerPolicy::Owned(owned),
+            import,
             export: PeerPolicy::AcceptAll,
             next_hop_mode: NextHopMode::Auto,
         },
@@ -163,7 +192,7 @@ fn session(
     passive: bool,
 ) -> PeerSettings {
     PeerSettings {
-        local_asn: bgp.asn,
+        local_asn: own.asn,
         router_id: own.router_id,
         remote_asn,
         families: Family::ALL.to_vec(),
@@ -179,7 +208,10 @@ fn session(
 
 #[cfg(test)]
 mod tests {
+    use brindle_bgp::net::Prefix;
+
     use super::*;
+    use crate::cluster::claims::settle;
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -190,6 +222,8 @@ mod tests {
             name: "n1".into(),
             addresses: addresses.iter().map(|a| ip(a)).collect(),
             router_id: "10.0.0.1".parse().unwrap(),
+            asn: Asn::new(64512).unwrap(),
+            route_reflector: None,
         }
     }
 
@@ -212,7 +246,8 @@ mod tests {
 
     fn mesh(own: &Identity, nodes: &[Arc<Node>], yaml: &str) -> (Vec<WantedPeer>, Vec<Skipped>) {
         let nodes = nodes.iter().map(|node| (Arc::clone(&node.name), Arc::clone(node))).collect();
-        wanted_peers(&bgp(yaml), own, &nodes)
+        let claims = settle(&nodes, None, &Claims::default());
+        wanted_peers(&bgp(yaml), own, &nodes, &claims)
     }
 
     #[test]
@@ -251,6 +286,49 @@ mod tests {
             (peers[0].rib.kind, peers[0].session.remote_asn.get()),
             (PeerKind::External, 65002)
         );
+    }
+
+    #[test]
+    fn where_nodes_reflect_the_others_have_sessions_with_these_only() {
+        let reflector = |node: Arc<Node>| {
+            Arc::new(Node { route_reflector: Some(ClusterId(7)), ..Node::clone(&node) })
+        };
+        let plain = |number: u8| node(&format!("n{number}"), &[&format!("10.0.0.{number}")], None);
+        let clients = [plain(1), plain(2)];
+        let nodes: Vec<_> = clients.into_iter().chain([3, 4].map(plain).map(reflector)).collect();
+        let client = own(&["10.0.0.1"]);
+        let other = Identity {
+            name: "n3".into(),
+            addresses: vec![ip("10.0.0.3")],
+            route_reflector: Some(ClusterId(7)),
+            ..client.clone()
+        };
+        use PeerKind::{External, Internal, ReflectorClient};
+        for (who, asn, want) in [
+            (&client, 64512, vec![("n3", Internal, true), ("n4", Internal, true)]),
+            (
+                &other,
+                64512,
+                vec![
+                    ("n1", ReflectorClient, false),
+                    ("n2", ReflectorClient, false),
+                    ("n4", Internal, true),
+                ],
+            ),
+            (&client, 64513, vec![("n3", External, true), ("n4", External, true)]),
+        ] {
+            let who = Identity { asn: Asn::new(asn).unwrap(), ..who.clone() };
+            let (peers, skipped) = mesh(&who, &nodes, "{}");
+            let by_next_hop =
+                |peer: &WantedPeer| matches!(peer.rib.import, PeerPolicy::OwnedByNextHop(_));
+            let got: Vec<_> = peers
+                .iter()
+                .map(|peer| (&*peer.rib.name, peer.rib.kind, by_next_hop(peer)))
+                .collect();
+            assert_eq!(got, want, "{who:?}");
+            assert!(skipped.is_empty(), "{skipped:?}");
+            assert!(peers.iter().all(|peer| peer.session.local_asn.get() == asn));
+        }
     }
 
     #[test]

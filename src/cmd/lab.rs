@@ -15,9 +15,11 @@ use super::output::{Format, yaml};
 use super::{Exit, complain};
 use crate::lab::fault::{self, Fault};
 use crate::lab::objects::read;
-use crate::lab::plan::{LabName, Options, Plan, PolicyBackend, TorKind};
+use crate::lab::plan::{API_SERVER, LabName, Options, Plan, PolicyBackend, TorKind};
 use crate::lab::state::{Lab, Phase, Place};
-use crate::lab::{build, converge, down, exec, list, process, rootless, traffic};
+use crate::lab::{
+    apiserver, build, converge, down, exec, kube, kubelet, list, netns, process, rootless, traffic,
+};
 
 /// Pods on each node of a lab that was not told.
 const DEFAULT_PODS: u8 = 2;
@@ -62,6 +64,12 @@ enum Command {
     Delete(objects::Delete),
     /// Change the labels of a pod or a namespace
     Label(objects::Label),
+    /// Run kubectl as administrator of a lab with an API server (lab up --kube)
+    Kubectl {
+        /// What kubectl is told
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
+        args: Vec<OsString>,
+    },
     /// Break something, or mend it
     #[command(subcommand)]
     Fault(Fault),
@@ -85,6 +93,9 @@ enum Command {
         #[arg(long)]
         keep: PathBuf,
     },
+    /// Play scheduler, kubelets and controllers of a lab with an API server
+    #[command(hide = true)]
+    Kubelet { dir: PathBuf },
     /// Become a command that outlives the terminal
     #[command(hide = true)]
     Detach {
@@ -110,6 +121,13 @@ struct Up {
     /// Which iptables enforces policies
     #[arg(long, value_enum, value_name = "BACKEND", default_value_t, requires = "policies")]
     backend: PolicyBackend,
+    /// Hand the cluster's objects to a real API server, which the agents watch, in place of a
+    /// folder of manifests; `brindle lab kubectl` talks to it
+    #[arg(long)]
+    kube: bool,
+    /// Where its programs are: a folder with etcd and kube-apiserver
+    #[arg(long, env = apiserver::ASSETS, value_name = "DIR")]
+    kube_assets: Option<PathBuf>,
     /// IPv6 beside IPv4
     #[arg(long)]
     dual_stack: bool,
@@ -133,15 +151,21 @@ pub fn run(args: Args) -> Exit {
         Command::Down => run_down(&place, &name),
         Command::Ls { output } => run_ls(&place, &name, output),
         Command::Exec { target, command } => run_exec(&place, &name, &target, &command),
-        Command::Apply { file } => change(&place, &name, |lab| objects::run_apply(lab, &file)),
-        Command::Delete(what) => change(&place, &name, |lab| objects::run_delete(lab, &what)),
-        Command::Label(what) => change(&place, &name, |lab| objects::run_label(lab, &what)),
+        Command::Apply { file } => {
+            change_objects(&place, &name, |lab| objects::run_apply(lab, &file))
+        }
+        Command::Delete(what) => {
+            change_objects(&place, &name, |lab| objects::run_delete(lab, &what))
+        }
+        Command::Label(what) => change_objects(&place, &name, |lab| objects::run_label(lab, &what)),
+        Command::Kubectl { args } => run_kubectl(&place, &name, &args),
         Command::Fault(fault) => run_fault(&place, &name, &fault),
         Command::Test { expect: None, output, .. } => run_test(&place, &name, output),
         Command::Test { expect: Some(file), within, output } => {
             run_expect(&place, &name, &file, Duration::from_secs(within), output)
         }
         Command::Hold { keep } => rootless::run_holder(&keep).map(|()| Exit::Fine),
+        Command::Kubelet { dir } => kubelet::run(&dir).map(|()| Exit::Fine),
         Command::Detach { command } => {
             let program = command.first().cloned().unwrap_or_default();
             let context = format!("cannot run {}", program.to_string_lossy());
@@ -173,11 +197,15 @@ fn run_up(place: &Place, name: &LabName, up: &Up) -> anyhow::Result<Exit> {
         dual_stack: up.dual_stack,
         tor: up.tor,
         policy: up.policies.as_ref().map(|_| up.backend),
+        kube: if up.kube { Some(apiserver::assets(up.kube_assets.as_deref())?) } else { None },
     };
     // what cannot be built is refused before the old one is removed
     Plan::new(&options)?;
     if up.tor == TorKind::Bird {
-        crate::lab::netns::program("bird")?;
+        netns::program("bird")?;
+    }
+    if up.kube {
+        netns::program("kubectl")?;
     }
     if up.replace {
         down::down(place, name)?;
@@ -192,6 +220,11 @@ fn run_up(place: &Place, name: &LabName, up: &Up) -> anyhow::Result<Exit> {
             complain(format_args!("{worse:#}; `brindle lab down --name {name}` tries again"));
         }
         return Err(error.context(context));
+    }
+    let pods =
+        if up.kube { kube::wait_for_pods(&mut lab, Duration::from_secs(up.wait)) } else { Ok(()) };
+    if let Err(error) = pods {
+        complain(format_args!("{error:#}"));
     }
     let mut line = ProgressLine::new();
     let waited = converge::wait(&lab, Duration::from_secs(up.wait), |progress| {
@@ -225,6 +258,9 @@ fn run_up(place: &Place, name: &LabName, up: &Up) -> anyhow::Result<Exit> {
                 "try: brindle lab exec{flag} n1 -- brindle peers     brindle lab fault{flag} \
                  link-down n2     brindle lab test{flag}     brindle lab down{flag}"
             );
+            if up.kube {
+                println!("     brindle lab{flag} kubectl get pods -A -o wide");
+            }
             Ok(Exit::Fine)
         }
         Err(error) => {
@@ -251,7 +287,12 @@ fn build_up(place: &Place, lab: &mut Lab, given: Vec<Value>) -> anyhow::Result<(
     line.show("building namespaces and cables");
     build::network(lab)?;
     build::files(lab)?;
-    objects::apply_all(lab, given, |_, _| {})?;
+    if lab.state.plan.api.is_some() {
+        line.show("starting the API server");
+        kube::start(lab, given)?;
+    } else {
+        objects::apply_all(lab, given, |_, _| {})?;
+    }
     line.show("starting speakers");
     let tors = lab.state.plan.tors.iter().map(|t| t.name.clone());
     let names: Vec<_> = tors.chain(lab.state.plan.nodes.iter().map(|n| n.name.clone())).collect();
@@ -292,6 +333,30 @@ fn run_exec(
     let lab = Lab::open(place, name)?;
     lab.enter()?;
     Err(exec::exec(&lab, target, command))
+}
+
+fn run_kubectl(place: &Place, name: &LabName, args: &[OsString]) -> anyhow::Result<Exit> {
+    let lab = Lab::open(place, name)?;
+    let command = kube::kubectl(&lab, args)?;
+    lab.enter()?;
+    Err(exec::exec(&lab, API_SERVER, &command))
+}
+
+/// Opens the lab for a deed that changes its objects, which stand in a folder.
+fn change_objects(
+    place: &Place,
+    name: &LabName,
+    deed: impl FnOnce(&mut Lab) -> anyhow::Result<Exit>,
+) -> anyhow::Result<Exit> {
+    change(place, name, |lab| {
+        if lab.state.plan.api.is_some() {
+            anyhow::bail!(
+                "the objects of lab \"{name}\" are in its API server: brindle lab kubectl apply, \
+                 delete or label"
+            );
+        }
+        deed(lab)
+    })
 }
 
 /// Opens the lab for a deed that changes it.

@@ -9,6 +9,7 @@ use crate::visible::visible;
 pub mod agent;
 pub mod ask;
 pub mod cleanup;
+pub mod cni;
 pub mod completion;
 pub mod config;
 pub mod endpoints;

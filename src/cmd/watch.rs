@@ -233,6 +233,7 @@ impl Seen {
             Answer::Flows(Page { items, .. }) => {
                 self.keep(items, now, |flow| flow.sequence.to_string())?;
             }
+            Answer::Cni(_) => {}
             Answer::TestReport(view) => return self.single(page, &**view, now),
         }
         Ok(changed)
@@ -292,6 +293,7 @@ fn is_a_screen(answer: &Answer) -> bool {
         | Answer::Kernel(_)
         | Answer::Reload(_)
         | Answer::Done(_)
+        | Answer::Cni(_)
         | Answer::Policies(_)
         | Answer::Findings(_)
         | Answer::Hits(_)
@@ -319,6 +321,7 @@ fn kind_of(answer: &Answer) -> &'static str {
         Answer::Endpoints(_) => view::Endpoint::KIND,
         Answer::Explanation(_) => view::Explanation::KIND,
         Answer::Flows(_) => view::DeniedFlow::KIND,
+        Answer::Cni(_) => "Cni",
         Answer::TestReport(_) => view::PolicyTestReport::KIND,
     }
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// What the name of a node's end of a pod's cable begins with; no other program's does.
@@ -51,6 +52,11 @@ pub fn folder(data_dir: &Path) -> PathBuf {
 /// # Errors
 /// If the folder cannot be read.
 pub fn read_all(data_dir: &Path) -> io::Result<(Vec<Record>, Vec<String>)> {
+    read_as(data_dir)
+}
+
+/// The same for who knows more of what stands in the files.
+pub(super) fn read_as<T: DeserializeOwned>(data_dir: &Path) -> io::Result<(Vec<T>, Vec<String>)> {
     let entries = match fs::read_dir(folder(data_dir)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Default::default()),
         entries => entries?,

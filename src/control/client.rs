@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::body::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use super::wire::{self, BadAnswer, Code, ErrorBody};
@@ -78,7 +80,7 @@ impl Client {
     /// # Errors
     /// See [`AskError`].
     pub async fn ask(&self, query: &Query) -> Result<Answer, AskError> {
-        match tokio::time::timeout(self.timeout, self.exchange(query)).await {
+        match tokio::time::timeout(self.timeout, self.answer(query)).await {
             Ok(answer) => answer,
             Err(_) => Err(AskError::TooSlow { socket: self.socket.clone(), timeout: self.timeout }),
         }
@@ -121,7 +123,41 @@ impl Client {
         }
     }
 
-    async fn exchange(&self, query: &Query) -> Result<Answer, AskError> {
+    /// Sends `body` (POST; GET without one) to `address` and reads the answer as JSON: for
+    /// programs that ask something else than [`Query`]. Not to be called inside of a tokio
+    /// runtime.
+    ///
+    /// # Errors
+    /// See [`AskError`].
+    pub fn call_blocking<T: DeserializeOwned>(
+        &self,
+        address: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<T, AskError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let method = if body.is_some() { Method::POST } else { Method::GET };
+        let body = body.map(serde_json::to_vec).transpose().map_err(BadAnswer::from)?;
+        let call = async {
+            let exchange = self.exchange(method, address, body.unwrap_or_default().into());
+            match tokio::time::timeout(self.timeout, exchange).await {
+                Ok(answer) => answer,
+                Err(_) => {
+                    Err(AskError::TooSlow { socket: self.socket.clone(), timeout: self.timeout })
+                }
+            }
+        };
+        let runtime = runtime.map_err(|error| self.unreachable(&error))?;
+        let (status, body) = runtime.block_on(call)?;
+        self.refusal(status, &body)?;
+        Ok(serde_json::from_slice(&body).map_err(BadAnswer::from)?)
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        address: &str,
+        body: Bytes,
+    ) -> Result<(StatusCode, Bytes), AskError> {
         let stream =
             UnixStream::connect(&self.socket).await.map_err(|error| self.unreachable(&error))?;
         let broken = |error: hyper::Error| AskError::Unreachable {
@@ -132,13 +168,13 @@ impl Client {
         };
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-        let method = if query.is_change() { Method::POST } else { Method::GET };
-        let request = Request::builder()
-            .method(method)
-            .uri(requests::address(query))
-            .header(hyper::header::HOST, "brindle")
-            .body(Empty::<Bytes>::new())
-            .expect("an address made of escaped parts is one");
+        let mut request =
+            Request::builder().method(method).uri(address).header(hyper::header::HOST, "brindle");
+        if !body.is_empty() {
+            request = request.header(hyper::header::CONTENT_TYPE, "application/json");
+        }
+        let request =
+            request.body(Full::new(body)).expect("an address made of escaped parts is one");
         let exchange = async {
             let response = sender.send_request(request).await.map_err(broken)?;
             let status = response.status();
@@ -155,12 +191,21 @@ impl Client {
             socket: self.socket.clone(),
             reason: format!("its answer broke off ({error}); try again"),
         })?;
-        self.understand(status, &body.to_bytes())
+        Ok((status, body.to_bytes()))
     }
 
-    fn understand(&self, status: StatusCode, body: &[u8]) -> Result<Answer, AskError> {
+    async fn answer(&self, query: &Query) -> Result<Answer, AskError> {
+        let method = if query.is_change() { Method::POST } else { Method::GET };
+        let address = requests::address(query);
+        let (status, body) = self.exchange(method, &address, Bytes::new()).await?;
+        self.refusal(status, &body)?;
+        Ok(wire::decode(&body)?)
+    }
+
+    /// Fails if the answer is none.
+    fn refusal(&self, status: StatusCode, body: &[u8]) -> Result<(), AskError> {
         if status.is_success() {
-            return Ok(wire::decode(body)?);
+            return Ok(());
         }
         let ErrorBody { code, message, .. } =
             serde_json::from_slice(body).map_err(BadAnswer::from)?;

@@ -9,11 +9,13 @@
 //! [`Answer`]. What is shown is shaped in [`view`], the same for the socket and for `-o json`.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use brindle_bgp::net::{Family, Prefix};
 use tokio::sync::oneshot;
 
 pub mod client;
+mod cni;
 mod policy;
 mod requests;
 pub mod server;
@@ -21,6 +23,7 @@ mod socket;
 pub mod view;
 pub mod wire;
 
+pub use cni::{CniAnswer, CniQuery, MAX_WAIT_SECONDS};
 pub use policy::{FlowQuestion, PolicyQuery};
 
 /// Where the socket is unless somebody says otherwise.
@@ -55,6 +58,8 @@ pub enum Query {
     ConfigShow,
     /// About policies.
     Policy(PolicyQuery),
+    /// What our network plug-in asks; answered by [`Answer::Cni`].
+    Cni(CniQuery),
     /// Reads the configuration again; answered by [`Answer::Reload`], also when refused.
     Reload,
     /// Ends the session and lets it come up again, or with either flag only asks the peer for
@@ -93,10 +98,21 @@ impl Query {
             | Query::Kernel { .. }
             | Query::ConfigShow
             | Query::Policy(_) => false,
+            Query::Cni(query) => query.is_change(),
             Query::Reload
             | Query::PeerReset { .. }
             | Query::PeerEnable(_)
             | Query::PeerDisable { .. } => true,
+        }
+    }
+
+    /// How long it may wait for something to happen before it is answered.
+    pub fn waits(&self) -> Duration {
+        match self {
+            Query::Cni(CniQuery::Attach(attach)) => {
+                Duration::from_secs(attach.wait_seconds.min(MAX_WAIT_SECONDS).into())
+            }
+            _ => Duration::ZERO,
         }
     }
 
@@ -113,6 +129,7 @@ impl Query {
             | Query::Peers
             | Query::Peer(_)
             | Query::ConfigShow
+            | Query::Cni(_)
             | Query::Reload
             | Query::PeerReset { .. }
             | Query::PeerEnable(_)
@@ -204,6 +221,8 @@ pub enum Answer {
     Explanation(Box<view::Explanation>),
     /// To [`PolicyQuery::Flows`].
     Flows(Page<view::DeniedFlow>),
+    /// To [`Query::Cni`]; no command asks for it.
+    Cni(CniAnswer),
     /// What became of tests; no agent is asked for it.
     TestReport(Box<view::PolicyTestReport>),
 }
@@ -231,6 +250,7 @@ impl Answer {
             | Answer::Hits(_)
             | Answer::Endpoints(_)
             | Answer::Explanation(_)
+            | Answer::Cni(_)
             | Answer::TestReport(_) => None,
         }
     }

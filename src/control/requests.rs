@@ -226,6 +226,7 @@ pub(super) fn address(query: &Query) -> String {
             address.page(page);
         }
         Query::Policy(query) => address.policy(query),
+        Query::Cni(query) => address.path(query.path()),
         Query::ConfigShow => address.path(&["config"]),
         Query::Reload => address.path(&["config", "reload"]),
         Query::PeerReset { peer, soft_in, soft_out } => {

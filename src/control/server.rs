@@ -24,7 +24,7 @@ use tokio_util::task::TaskTracker;
 use super::requests::{self, ENTRIES, Entry, Given};
 pub use super::socket::{BindError, Bound, bind, refuse_if_taken};
 use super::wire::{self, Code, ErrorBody};
-use super::{Answer, Query, Request};
+use super::{Answer, Query, Request, cni};
 
 /// What keeps clients from costing much.
 #[derive(Clone, Copy, Debug)]
@@ -35,8 +35,10 @@ pub struct Limits {
     pub head: Duration,
     /// Longest life of a connection.
     pub connection: Duration,
-    /// The most connections of root at once, and as many of all others together.
+    /// The most connections at once of all who are not root, together.
     pub connections: usize,
+    /// The most of root: each pod that is being connected is one that waits.
+    pub root_connections: usize,
 }
 
 impl Default for Limits {
@@ -47,23 +49,27 @@ impl Default for Limits {
             head: Duration::from_secs(5),
             connection: Duration::from_secs(30),
             connections: 32,
+            root_connections: 512,
         }
     }
 }
+
+/// The longest that a question waits for something to happen, beyond the time for answers.
+const MAX_WAIT: Duration = Duration::from_secs(cni::MAX_WAIT_SECONDS as u64);
 
 /// The most octets of a request's head.
 const MAX_HEAD: usize = 16 * 1024;
 
 /// Who asks, as the kernel says.
 #[derive(Clone, Copy, Debug)]
-struct Caller {
+pub(super) struct Caller {
     uid: u32,
 }
 
 impl Caller {
     /// Root and the agent's own user may change things, whoever else can open the socket may
     /// only look.
-    fn may_change(self) -> bool {
+    pub(super) fn may_change(self) -> bool {
         self.uid == 0 || self.uid == nix::unistd::geteuid().as_raw()
     }
 }
@@ -92,7 +98,7 @@ pub async fn serve_on(
 ) {
     let (listener, file) = bound.into_parts();
     let router = router(Asker { queries, limit: limits.answer });
-    let of_root = Arc::new(Semaphore::new(limits.connections));
+    let of_root = Arc::new(Semaphore::new(limits.root_connections));
     let of_others = Arc::new(Semaphore::new(limits.connections));
     let tasks = TaskTracker::new();
     loop {
@@ -117,6 +123,9 @@ pub async fn serve_on(
             continue;
         };
         let router = router.clone().layer(Extension(caller));
+        // Whoever may change things may also have to wait for them.
+        let patience = if caller.may_change() { MAX_WAIT } else { Duration::ZERO };
+        let limits = Limits { connection: limits.connection + patience, ..limits };
         let shutdown = shutdown.clone();
         tasks.spawn(async move {
             connection(stream, router, shutdown, limits).await;
@@ -182,9 +191,7 @@ fn router(asker: Asker) -> Router {
         let method = if entry.is_change() { post(ask) } else { get(ask) };
         routes.route(path, method)
     };
-    ENTRIES
-        .iter()
-        .fold(Router::new(), table)
+    cni::routes(ENTRIES.iter().fold(Router::new(), table))
         .fallback(async || refuse(Code::NotFound, "there is no such address; see /v1/status"))
         .method_not_allowed_fallback(async || {
             refuse(Code::WrongMethod, "reads are GET, changes are POST")
@@ -194,29 +201,34 @@ fn router(asker: Asker) -> Router {
 
 /// The way to whoever answers.
 #[derive(Clone)]
-struct Asker {
+pub(super) struct Asker {
     queries: mpsc::Sender<Request>,
     limit: Duration,
 }
 
 impl Asker {
-    async fn ask(&self, caller: Caller, query: Query) -> Response {
+    pub(super) async fn ask(&self, caller: Caller, query: Query) -> Response {
         if query.is_change() {
             if !caller.may_change() {
-                return refuse(
-                    Code::NotPermitted,
-                    "only root may change things; reading needs no more than access to the socket",
-                );
+                return self.not_permitted();
             }
             tracing::info!(uid = caller.uid, ?query, "asked over the control socket");
         }
-        match tokio::time::timeout(self.limit, self.answer(query)).await {
+        let limit = self.limit + query.waits();
+        match tokio::time::timeout(limit, self.answer(query)).await {
             Ok(response) => response,
             Err(_) => refuse(
                 Code::Unavailable,
-                format!("the agent did not answer within {} s", self.limit.as_secs_f32()),
+                format!("the agent did not answer within {} s", limit.as_secs_f32()),
             ),
         }
+    }
+
+    pub(super) fn not_permitted(&self) -> Response {
+        refuse(
+            Code::NotPermitted,
+            "only root may change things; reading needs no more than access to the socket",
+        )
     }
 
     async fn answer(&self, query: Query) -> Response {
@@ -240,7 +252,7 @@ fn respond(answer: &Answer) -> Response {
     }
 }
 
-fn refuse(code: Code, message: impl Into<String>) -> Response {
+pub(super) fn refuse(code: Code, message: impl Into<String>) -> Response {
     error(&ErrorBody::new(code, message))
 }
 

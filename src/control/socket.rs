@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Group, chown};
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -177,8 +178,11 @@ pub fn refuse_if_taken(path: &Path) -> Result<(), BindError> {
 
 /// Gives the file to the group, if it exists and may be given to; else only we may use it.
 fn open_to_group(path: &Path) -> io::Result<()> {
-    let Some(group) = Group::from_name(GROUP)? else {
-        return Ok(());
+    let group = match Group::from_name(GROUP) {
+        // Where there is no list of groups at all, as in a container, there is none of that name.
+        Ok(None) | Err(Errno::ENOENT) => return Ok(()),
+        Ok(Some(group)) => group,
+        Err(error) => return Err(error.into()),
     };
     match chown(path, None, Some(group.gid)) {
         Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(0o660)),

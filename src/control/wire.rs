@@ -101,6 +101,7 @@ pub fn encode(answer: &Answer) -> serde_json::Result<Vec<u8>> {
         Answer::Endpoints(items) => list(items, None),
         Answer::Explanation(view) => serde_json::to_vec(&view.object()),
         Answer::Flows(items) => page(items),
+        Answer::Cni(answer) => serde_json::to_vec(answer),
         Answer::TestReport(view) => serde_json::to_vec(&view.object()),
     }
 }

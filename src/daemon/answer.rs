@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use brindle_bgp::net::{Prefix, RouterId};
+use brindle_bgp::net::{Asn, ClusterId, Prefix, RouterId};
 use brindle_config::Config;
 use tokio::sync::oneshot;
 
 use super::identity::ChosenAddress;
 use super::source::SourceState;
-use super::{Options, views};
+use super::{Options, cni, views};
 use crate::cluster::Node;
+use crate::cluster::claims::Claims;
 use crate::cluster::kubernetes::access::Missing;
 use crate::cluster::peers::Skipped;
 use crate::cluster::report::Reporter;
@@ -42,6 +43,8 @@ pub(super) struct Known {
     pub(super) reporter: Reporter,
     /// What the API server does not let us do.
     pub(super) missing: Missing,
+    /// What keeps our network plug-in from connecting pods.
+    pub(super) cni: cni::Problems,
 }
 
 /// How often the configuration was loaded again.
@@ -76,8 +79,12 @@ pub(super) struct Facts {
     pub(super) start_problem: Option<String>,
     /// Our own Node object was there and is not any more.
     pub(super) own_node_gone: bool,
-    /// Our addresses are others by now than those that we started with.
-    pub(super) moved: Option<String>,
+    /// Whose each range is.
+    pub(super) claims: Arc<Claims>,
+    /// Our AS and why, once BGP runs.
+    pub(super) asn: Option<(Asn, &'static str)>,
+    /// Our cluster, if we reflect.
+    pub(super) route_reflector: Option<ClusterId>,
 }
 
 impl Facts {
@@ -99,7 +106,9 @@ impl Facts {
             skipped: Vec::new(),
             start_problem: None,
             own_node_gone: false,
-            moved: None,
+            claims: Arc::default(),
+            asn: None,
+            route_reflector: None,
         }
     }
 
@@ -109,12 +118,6 @@ impl Facts {
         self.config_loaded = Instant::now();
         self.config_stale = false;
         self.config_errors.clear();
-    }
-
-    /// The node that a prefix belongs to.
-    pub(super) fn owner(&self, prefix: &Prefix) -> Option<&Arc<str>> {
-        let owns = |node: &&Arc<Node>| node.pod_cidrs.iter().any(|cidr| cidr.covers(prefix));
-        self.nodes.values().find(owns).map(|node| &node.name)
     }
 
     pub(super) fn config_status(&self, clock: &Clock) -> view::ConfigStatus {
@@ -151,11 +154,15 @@ pub(super) async fn answer(known: &Arc<Known>, query: Query) -> Result<Answer, F
             yaml: facts.config.to_yaml(),
         }))),
         Query::Kernel { only_diff, page } => kernel(known, only_diff, &page).await,
-        Query::Peers => read(&facts, |view| Ok(Answer::Peers(views::peers(view)))).await,
+        Query::Peers => {
+            let all = Arc::clone(&facts);
+            read(&facts, move |view| Ok(Answer::Peers(views::peers(view, &all)))).await
+        }
         Query::Peer(name) => {
+            let all = Arc::clone(&facts);
             read(&facts, move |view| {
                 let (id, entry) = known_peer(view, &name)?;
-                Ok(Answer::Peer(Box::new(views::peer(view, id, entry))))
+                Ok(Answer::Peer(Box::new(views::peer(view, &all, id, entry))))
             })
             .await
         }
@@ -216,6 +223,7 @@ pub(super) async fn answer(known: &Arc<Known>, query: Query) -> Result<Answer, F
             Ok(Answer::Done(view::Done { peer, message }))
         }
         Query::Policy(query) => views::policy(known, &facts, query).await,
+        Query::Cni(query) => cni::answer(known, &facts, query).await.map(Answer::Cni),
         Query::Reload => Err(Failure::Invalid("a reload is not answered from facts".to_owned())),
     }
 }

@@ -182,6 +182,10 @@ async fn health(known: &Known) -> Health {
     if let Some(enforce) = &known.enforce {
         ready.push(Check::new("policy", policy(enforce)));
     }
+    let connecting = known.cni.worst();
+    if facts.config.cni.enabled || connecting.is_some() {
+        ready.push(Check::new("cni", connecting.map_or(Ok(()), Err)));
+    }
     let notes = known.missing.load().iter().map(ToString::to_string).collect();
     Health { live: live.collect(), ready, notes }
 }

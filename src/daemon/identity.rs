@@ -7,6 +7,7 @@ use brindle_bgp::net::{Family, Prefix, RouterId};
 use brindle_config::Config;
 
 use crate::cluster::Node;
+use crate::cluster::node::AS_NUMBER;
 use crate::cluster::peers::Identity;
 
 /// An address of the node and why it was chosen, for `brindle status`.
@@ -21,6 +22,8 @@ pub(super) struct ChosenAddress {
 pub(super) struct Chosen {
     pub(super) identity: Identity,
     pub(super) addresses: Vec<ChosenAddress>,
+    /// Why it is in that AS.
+    pub(super) asn_reason: &'static str,
 }
 
 /// The name: as commanded, else as configured, else the host's.
@@ -51,13 +54,20 @@ pub(super) fn addresses(
     }
 }
 
-/// Who the speaker is: addresses, and a router id.
+/// Who the speaker is: addresses, a router id, its AS (as its Node's annotation has it, else as
+/// configured), its cluster as reflector. What was detected for one that is `running` stays.
 pub(super) fn choose(
     name: &Arc<str>,
     config: &Config,
     own_node: Option<&Node>,
+    running: Option<&Chosen>,
 ) -> anyhow::Result<Chosen> {
-    let addresses = addresses(name, config, own_node);
+    let is_told = !config.node.addresses.is_empty()
+        || own_node.is_some_and(|node| !node.addresses.is_empty());
+    let addresses = match running {
+        Some(running) if !is_told => running.addresses.clone(),
+        _ => addresses(name, config, own_node),
+    };
     if addresses.is_empty() && config.bgp.listen_addresses.is_empty() {
         anyhow::bail!(
             "this node has no address to speak BGP from: node.addresses is not set, Node/{name} \
@@ -68,12 +78,18 @@ pub(super) fn choose(
         Some(router_id) => router_id,
         None => derive_router_id(&addresses)?,
     };
+    let (asn, asn_reason) = match own_node.and_then(|node| node.asn) {
+        Some(asn) => (asn, AS_NUMBER),
+        None => (config.bgp.asn, "bgp.asNumber"),
+    };
     let identity = Identity {
         name: Arc::clone(name),
         addresses: addresses.iter().map(|chosen| chosen.address).collect(),
         router_id,
+        asn,
+        route_reflector: own_node.and_then(|node| node.route_reflector),
     };
-    Ok(Chosen { identity, addresses })
+    Ok(Chosen { identity, addresses, asn_reason })
 }
 
 /// The first of each family: a node speaks BGP from one address of each.
@@ -112,26 +128,29 @@ fn derive_router_id(addresses: &[ChosenAddress]) -> anyhow::Result<RouterId> {
     })
 }
 
-/// A sentence if the node's addresses are others by now than those chosen at the start, which
-/// a running agent does not change.
-pub(super) fn moved(chosen: &Chosen, config: &Config, own_node: Option<&Node>) -> Option<String> {
-    let node = own_node.filter(|node| !node.addresses.is_empty())?;
-    if !config.node.addresses.is_empty() {
-        return None;
-    }
-    let now: Vec<IpAddr> =
-        with_reason(&node.addresses, "").into_iter().map(|chosen| chosen.address).collect();
+/// A sentence if the node is somebody else by now than a speaker that runs, which cannot change
+/// that in place.
+pub(super) fn changed(running: &Chosen, now: &Chosen) -> Option<String> {
+    let (before, after) = (&running.identity, &now.identity);
     let list = |addresses: &[IpAddr]| {
-        addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        if texts.is_empty() { "none".to_owned() } else { texts.join(", ") }
     };
-    (now != chosen.identity.addresses).then(|| {
-        format!(
-            "Node/{} has {} now, but the agent speaks BGP from {} until it starts again",
-            chosen.identity.name,
-            list(&now),
-            list(&chosen.identity.addresses)
-        )
-    })
+    let cluster = |id: &Identity| {
+        id.route_reflector.map_or_else(|| "no reflector".to_owned(), |id| format!("cluster {id}"))
+    };
+    let changes = [
+        ("address", list(&before.addresses), list(&after.addresses)),
+        ("router id", before.router_id.to_string(), after.router_id.to_string()),
+        ("AS number", before.asn.to_string(), after.asn.to_string()),
+        ("role", cluster(before), cluster(after)),
+    ];
+    let changes: Vec<String> = changes
+        .into_iter()
+        .filter(|(_, before, after)| before != after)
+        .map(|(what, before, after)| format!("{what} {after} instead of {before}"))
+        .collect();
+    (!changes.is_empty()).then(|| format!("Node/{} has {}", after.name, changes.join(", ")))
 }
 
 /// The node's own pod CIDRs: as configured, else as its Node object has them.
@@ -146,6 +165,8 @@ pub(super) fn pod_cidrs(config: &Config, own_node: Option<&Node>) -> Vec<Prefix>
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+
+    use brindle_bgp::net::ClusterId;
 
     use super::*;
 
@@ -180,7 +201,7 @@ mod tests {
             ),
         ] {
             let config = Config::from_yaml("test.yaml", yaml).unwrap();
-            let chosen = choose(&name, &config, Some(&super::tests::node(node))).unwrap();
+            let chosen = choose(&name, &config, Some(&super::tests::node(node)), None).unwrap();
             let got: Vec<String> = chosen.addresses.iter().map(|a| a.address.to_string()).collect();
             assert_eq!(got, want, "{yaml}");
             assert_eq!(chosen.addresses[0].reason, reason, "{yaml}");
@@ -188,25 +209,54 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_changes_while_running_is_told() {
+    fn what_a_running_speaker_cannot_change_in_place_is_named() {
         let name: Arc<str> = "n1".into();
         let config = |yaml| Config::from_yaml("test.yaml", yaml).unwrap();
-        for (yaml, before, after, want) in [
-            ("{}", "10.0.0.1", "10.0.0.1", None),
-            ("{node: {addresses: [10.0.0.1]}}", "10.0.0.1", "10.0.0.2", None),
+        type Change = fn(&mut Node);
+        let rows: [(&str, Change, Option<&str>); 7] = [
+            ("{}", |_| {}, None),
+            ("{}", |node| node.pod_cidrs.clear(), None),
+            ("{node: {addresses: [10.0.0.1]}}", |node| node.addresses.clear(), None),
             (
                 "{}",
-                "10.0.0.1",
-                "10.0.0.2",
+                |node| node.addresses = vec!["10.0.0.2".parse().unwrap()],
                 Some(
-                    "Node/n1 has 10.0.0.2 now, but the agent speaks BGP from 10.0.0.1 until it \
-                     starts again",
+                    "Node/n1 has address 10.0.0.2 instead of 10.0.0.1, router id 10.0.0.2 instead \
+                     of 10.0.0.1",
                 ),
             ),
-        ] {
-            let chosen = choose(&name, &config(yaml), Some(&node(&[before]))).unwrap();
-            let got = moved(&chosen, &config(yaml), Some(&node(&[after])));
-            assert_eq!(got.as_deref(), want, "{yaml} {before} {after}");
+            ("{}", |node| node.addresses.clear(), None),
+            (
+                "{}",
+                |node| node.asn = "65001".parse().ok(),
+                Some("Node/n1 has AS number 65001 instead of 64512"),
+            ),
+            (
+                "{}",
+                |node| node.route_reflector = Some(ClusterId(7)),
+                Some("Node/n1 has role cluster 0.0.0.7 instead of no reflector"),
+            ),
+        ];
+        for (number, (yaml, change, want)) in rows.into_iter().enumerate() {
+            let mut own = node(&["10.0.0.1"]);
+            let before = choose(&name, &config(yaml), Some(&own), None).unwrap();
+            change(&mut own);
+            let after = choose(&name, &config(yaml), Some(&own), Some(&before)).unwrap();
+            assert_eq!(changed(&before, &after).as_deref(), want, "row {number}");
+            assert_eq!(changed(&after, &after), None, "row {number}");
+        }
+    }
+
+    #[test]
+    fn the_annotation_says_the_as_number_before_the_configuration_does() {
+        let config = Config::from_yaml("test.yaml", "bgp: {asNumber: 65000}").unwrap();
+        for (annotation, want) in
+            [(None, (65000, "bgp.asNumber")), (Some("65001"), (65001, "brindle.dev/as-number"))]
+        {
+            let own =
+                Node { asn: annotation.map(|text| text.parse().unwrap()), ..node(&["10.0.0.1"]) };
+            let chosen = choose(&"n1".into(), &config, Some(&own), None).unwrap();
+            assert_eq!((chosen.identity.asn.get(), chosen.asn_reason), want);
         }
     }
 
@@ -218,7 +268,8 @@ mod tests {
             ("{node: {addresses: ['fd00::1']}, bgp: {routerID: 10.0.0.1}}", Some("10.0.0.1")),
         ] {
             let config = Config::from_yaml("test.yaml", yaml).unwrap();
-            let got = choose(&name, &config, None).ok().map(|c| c.identity.router_id.to_string());
+            let got =
+                choose(&name, &config, None, None).ok().map(|c| c.identity.router_id.to_string());
             assert_eq!(got.as_deref(), want, "{yaml}");
         }
     }

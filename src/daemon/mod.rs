@@ -14,6 +14,7 @@
 //! questions. It holds no routing state and no policies. Either half runs without the other.
 
 mod answer;
+mod cni;
 mod health;
 mod identity;
 mod policy;
@@ -23,6 +24,7 @@ mod routing;
 mod source;
 mod supervisor;
 mod teller;
+mod tidings;
 mod views;
 
 use std::collections::BTreeMap;
@@ -47,6 +49,7 @@ use crate::cluster::kubernetes::access::Missing;
 use crate::cluster::{Change, Node};
 use crate::control::{self, Query};
 use crate::enforce::Gone;
+use crate::speaker::Tiding;
 use crate::telemetry::{Beat, Beats};
 
 /// How often the daemon looks whether leftover routes may go and what the service manager is
@@ -98,6 +101,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         beats: beats.clone(),
         reporter,
         missing: Missing::default(),
+        cni: cni::Problems::default(),
     };
     let known = Arc::new(known);
     let (requests, asked) = mpsc::channel(64);
@@ -112,6 +116,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         routing,
         policy,
         teller,
+        records: cni::Records::default(),
+        caretaker: cni::Caretaker::default(),
     };
     health::watch_parts(&known);
     let stop_serving = tokio_util::sync::CancellationToken::new();
@@ -154,6 +160,8 @@ struct Daemon {
     policy: Option<PolicyHalf>,
     /// `None` without an API server.
     teller: Option<Teller>,
+    records: cni::Records,
+    caretaker: cni::Caretaker,
     nodes: BTreeMap<Arc<str>, Arc<Node>>,
     changes: Option<mpsc::Receiver<Batch>>,
     source_in_sync: bool,
@@ -174,7 +182,7 @@ impl Daemon {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             self.beat.beat();
-            if self.may_speak() && self.speak()? {
+            if self.may_speak() && self.speak().await? {
                 self.apply().await?;
             }
             let is_busy = self.policy.as_ref().is_some_and(PolicyHalf::is_busy);
@@ -188,6 +196,11 @@ impl Daemon {
                     self.take_batch(batch).await?;
                 }
                 told = told(&mut self.policy) => told?,
+                tiding = tidings(&mut self.routing) => {
+                    if let Some(routing) = &mut self.routing {
+                        routing.report(&self.known, &tiding);
+                    }
+                }
                 Some((query, reply)) = asked.recv() => match query {
                     Query::Reload => {
                         let outcome = self.reload().await?;
@@ -219,10 +232,10 @@ impl Daemon {
     }
 
     /// Starts the speaker. Answers whether it did.
-    fn speak(&mut self) -> anyhow::Result<bool> {
+    async fn speak(&mut self) -> anyhow::Result<bool> {
         let own_node = self.nodes.get(&self.known.name).map(|node| &**node);
         let Some(routing) = &mut self.routing else { return Ok(false) };
-        let spoke = routing.speak(&self.known, &self.config, own_node)?;
+        let spoke = routing.speak(&self.known, &self.config, own_node).await?;
         if spoke {
             health::watch_speaker(&self.known);
         }
@@ -250,7 +263,7 @@ impl Daemon {
     async fn take_batch(&mut self, batch: Batch) -> anyhow::Result<()> {
         let policy = batch.into_iter().filter_map(|change| self.note(change)).collect();
         if let Some(half) = &mut self.policy {
-            half.tell(policy);
+            half.tell(self.records.before(&self.known, policy));
         }
         if self.source_in_sync { self.apply().await } else { Ok(()) }
     }
@@ -297,8 +310,12 @@ impl Daemon {
     /// What is due from time to time: leftovers of an earlier run, the service manager.
     async fn look_around(&mut self) -> anyhow::Result<()> {
         self.supervisor.look(&self.known);
+        self.caretaker.look(&self.known, self.supervisor.is_ready());
+        if let Some(half) = self.policy.as_mut().filter(|half| !half.is_busy()) {
+            half.tell(self.records.again(&self.known));
+        }
         let routes = match &mut self.routing {
-            Some(routing) => routing.look_around(&self.config).await?,
+            Some(routing) => routing.look_around(&self.known, &self.config).await?,
             None => true,
         };
         if routes && !self.supervisor.is_ready() && health::is_enforcing(&self.known) {
@@ -334,6 +351,13 @@ impl Daemon {
 async fn told(policy: &mut Option<PolicyHalf>) -> Result<(), Gone> {
     match policy {
         Some(half) => half.told().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn tidings(routing: &mut Option<Routing>) -> Tiding {
+    match routing {
+        Some(routing) => routing.tidings().await,
         None => std::future::pending().await,
     }
 }

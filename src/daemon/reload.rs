@@ -123,6 +123,7 @@ fn needs_restart(old: &Config, new: &Config, is_running: bool) -> Vec<String> {
         ("bgp.maxPaths", bgp(old.bgp.max_paths != new.bgp.max_paths)),
         ("routes.install", old.routes.install != new.routes.install),
         ("policy.enabled", old.policy.enabled != new.policy.enabled),
+        ("cni.dataDir", old.cni.data_dir != new.cni.data_dir),
         ("source", old.source != new.source),
         ("control.socket", old.control != new.control),
         ("telemetry.listen", old.telemetry != new.telemetry),
@@ -144,6 +145,7 @@ fn keep_what_needs_restart(old: &Config, mut new: Config, is_running: bool) -> C
     }
     new.routes.install = old.routes.install;
     new.policy.enabled = old.policy.enabled;
+    new.cni.data_dir.clone_from(&old.cni.data_dir);
     new.source.clone_from(&old.source);
     new.control.clone_from(&old.control);
     new.telemetry.clone_from(&old.telemetry);
@@ -172,6 +174,7 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
         ("node.podCIDRs", old.node.pod_cidrs != new.node.pod_cidrs),
         ("bgp.networks", old.bgp.networks != new.bgp.networks),
         ("bgp.nodeToNodeMesh.enabled", old.bgp.mesh != new.bgp.mesh),
+        ("bgp.nodeToNodeMesh.retain", old.bgp.retain != new.bgp.retain),
         ("bgp.holdTime", old.bgp.hold_time != new.bgp.hold_time),
         ("bgp.connectRetryTime", old.bgp.connect_retry != new.bgp.connect_retry),
         ("routes.metric", old.routes.metric != new.routes.metric),
@@ -181,6 +184,7 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
         ("policy.establishedFlows", old.policy.established != new.policy.established),
         ("policy.masquerade", old.masquerade() != new.masquerade()),
         ("policy.flowLog", old.policy.flow_log != new.policy.flow_log),
+        ("cni", old.cni != new.cni),
         ("policy.auditInterval", old.policy.audit_interval != new.policy.audit_interval),
     ] {
         if differs {

@@ -10,16 +10,22 @@ use brindle_bgp::fsm::State;
 use brindle_bgp::msg::{Attributes, CeaseReason, Origin};
 use brindle_bgp::net::Prefix;
 use brindle_bgp::rib::RibSettings;
-use brindle_config::Config;
-use tokio::sync::mpsc;
-use tracing::{info, warn};
+use brindle_config::{Config, Retain};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{error, info, warn};
 
 use super::answer::Known;
 use super::identity::{self, Chosen};
+use super::tidings::Tidings;
 use crate::cluster::Node;
+use crate::cluster::claims::{self, Claims};
 use crate::cluster::peers::wanted_peers;
+use crate::cluster::report::{Reason, Subject};
 use crate::fib::{self, FibHandle, FibSettings};
-use crate::speaker::{self, Listeners, SpeakerHandle};
+use crate::speaker::{self, Deed, Listeners, SpeakerHandle, Tiding};
+
+/// Tidings of the speaker that may wait; of more there are too many to be of use.
+const TIDINGS: usize = 256;
 
 /// How often it looks for the node's addresses while there are none.
 const START_AGAIN: Duration = Duration::from_secs(1);
@@ -43,6 +49,12 @@ pub(super) struct Routing {
     start_after: Instant,
     /// Leftovers of an earlier run were given free.
     swept: bool,
+    /// It has spoken before: what keeps it from speaking now may pass.
+    has_spoken: bool,
+    /// Names of peers that an operator disabled before the speaker started anew.
+    disabled: Vec<String>,
+    tidings: (mpsc::Sender<Tiding>, mpsc::Receiver<Tiding>),
+    said: Tidings,
 }
 
 /// The speaker, once it is clear who we are.
@@ -67,6 +79,10 @@ impl Routing {
             running: None,
             start_after: Instant::now(),
             swept: false,
+            has_spoken: false,
+            disabled: Vec::new(),
+            tidings: mpsc::channel(TIDINGS),
+            said: Tidings::default(),
         })
     }
 
@@ -88,23 +104,16 @@ impl Routing {
     ///
     /// # Errors
     /// What no waiting mends, such as a port in use.
-    pub(super) fn speak(
+    pub(super) async fn speak(
         &mut self,
         known: &Known,
         config: &Config,
         own_node: Option<&Node>,
     ) -> anyhow::Result<bool> {
-        let chosen = match identity::choose(&known.name, config, own_node) {
+        let chosen = match identity::choose(&known.name, config, own_node, None) {
             Ok(chosen) => chosen,
             Err(error) => {
-                let why = error.to_string();
-                self.start_after = Instant::now() + START_AGAIN;
-                known.update(|facts| {
-                    if facts.start_problem.as_ref() != Some(&why) {
-                        warn!(why, "BGP cannot start yet");
-                        facts.start_problem = Some(why);
-                    }
-                });
+                self.wait(known, error.to_string());
                 return Ok(false);
             }
         };
@@ -113,30 +122,104 @@ impl Routing {
             [] => &chosen.identity.addresses[..],
             addresses => addresses,
         };
-        let listeners = Listeners::bind(listen, bgp.listen_port)?;
+        let listeners = match Listeners::bind(listen, bgp.listen_port) {
+            Ok(listeners) => listeners,
+            Err(error) if self.has_spoken => {
+                self.wait(known, error.to_string());
+                return Ok(false);
+            }
+            Err(error) => return Err(error.into()),
+        };
         for chosen in &chosen.addresses {
             info!(address = %chosen.address, reason = %chosen.reason, "node address");
         }
         let settings = RibSettings {
-            asn: bgp.asn,
+            asn: chosen.identity.asn,
             router_id: chosen.identity.router_id,
-            cluster_id: chosen.identity.router_id.into(),
+            cluster_id: chosen
+                .identity
+                .route_reflector
+                .unwrap_or_else(|| chosen.identity.router_id.into()),
             multipath: bgp.max_paths,
             track_next_hops: config.routes.install,
         };
         let addresses = listeners.addresses().to_vec();
-        info!(asn = %bgp.asn, router_id = %chosen.identity.router_id, listen = ?addresses, "BGP starts");
+        info!(asn = %chosen.identity.asn, reason = chosen.asn_reason, router_id = %chosen.identity.router_id, listen = ?addresses, "BGP starts");
         let events = self.fib_events.take().context("the speaker was started before")?;
         let speaker = speaker::start(settings, listeners, Some((self.fib.clone(), events)));
+        speaker.tell_of(self.tidings.0.clone()).await?;
         known.update(|facts| {
             facts.speaker = Some(speaker.clone());
+            facts.asn = Some((chosen.identity.asn, chosen.asn_reason));
+            facts.route_reflector = chosen.identity.route_reflector;
             facts.addresses.clone_from(&chosen.addresses);
             facts.router_id = Some(chosen.identity.router_id);
             facts.listen = addresses;
             facts.start_problem = None;
         });
         self.running = Some(Running { speaker, chosen, complete: None });
+        self.has_spoken = true;
         Ok(true)
+    }
+
+    /// Tries to start again in a while.
+    fn wait(&mut self, known: &Known, why: String) {
+        self.start_after = Instant::now() + START_AGAIN;
+        known.update(|facts| {
+            if facts.start_problem.as_ref() != Some(&why) {
+                warn!(why, "BGP cannot start yet");
+                facts.start_problem = Some(why);
+            }
+        });
+    }
+
+    /// Ends the speaker if the node is somebody else by now; the next one takes its routes
+    /// over as they stand. Answers whether it did.
+    ///
+    /// # Errors
+    /// If fib or speaker have ended.
+    async fn follow_identity(
+        &mut self,
+        known: &Known,
+        config: &Config,
+        own_node: Option<&Node>,
+    ) -> anyhow::Result<bool> {
+        let Some(running) = &self.running else { return Ok(false) };
+        // Where it is not clear any more who we are, we go on being who we were.
+        let Ok(now) = identity::choose(&known.name, config, own_node, Some(&running.chosen)) else {
+            return Ok(false);
+        };
+        let Some(why) = identity::changed(&running.chosen, &now) else { return Ok(false) };
+        warn!(why, "BGP starts anew; routes stay in the kernel meanwhile");
+        let Some(running) = self.running.take() else { return Ok(false) };
+        let disabled = |view: &speaker::View<'_>| {
+            let entries = view.peers.values().filter(|entry| entry.disabled);
+            entries.map(|entry| entry.wanted.rib.name.to_string()).collect()
+        };
+        self.disabled = running.speaker.read(disabled).await?;
+        running.speaker.stop(CeaseReason::OtherConfigurationChange, Some(why)).await;
+        let (events, told) = mpsc::channel(fib::EVENTS);
+        self.fib.commands.send(fib::Command::Succeed(events)).await?;
+        (self.fib_events, self.swept) = (Some(told), false);
+        self.start_after = Instant::now();
+        known.update(|facts| facts.speaker = None);
+        Ok(true)
+    }
+
+    /// The next thing that the speaker tells.
+    pub(super) async fn tidings(&mut self) -> Tiding {
+        match self.tidings.1.recv().await {
+            Some(tiding) => tiding,
+            None => unreachable!("we keep a sender ourselves"),
+        }
+    }
+
+    /// Passes on what is worth an Event.
+    pub(super) fn report(&mut self, known: &Known, tiding: &Tiding) {
+        let facts = known.facts.load();
+        if let Some(report) = self.said.report(&known.name, &facts.claims, tiding) {
+            known.reporter.report(report.subject, report.reason, report.message);
+        }
     }
 
     /// Hands the speaker what configuration and cluster ask for; what is the same already is
@@ -152,11 +235,15 @@ impl Routing {
         pod_cidrs: &[Prefix],
         in_sync: bool,
     ) -> anyhow::Result<()> {
-        let Some(running) = &mut self.running else { return Ok(()) };
+        let claims = self.settle_claims(known, config, nodes);
         let own_node = nodes.get(&known.name).map(|node| &**node);
-        let (peers, skipped) = wanted_peers(&config.bgp, &running.chosen.identity, nodes);
-        let moved = identity::moved(&running.chosen, config, own_node);
-        let mut originated: Vec<Prefix> = pod_cidrs.to_vec();
+        if self.follow_identity(known, config, own_node).await? {
+            return Ok(());
+        }
+        let Some(running) = &mut self.running else { return Ok(()) };
+        let (peers, skipped) = wanted_peers(&config.bgp, &running.chosen.identity, nodes, &claims);
+        let is_ours = |range: &&Prefix| claims.has(&known.name, range);
+        let mut originated: Vec<Prefix> = pod_cidrs.iter().filter(is_ours).copied().collect();
         originated.extend(&config.bgp.networks);
         known.update(|facts| {
             for skip in &skipped {
@@ -164,19 +251,49 @@ impl Routing {
                     warn!(node = %skip.name, why = %skip.why, "no peering with this node");
                 }
             }
-            if let (Some(moved), true) = (&moved, facts.moved != moved) {
-                warn!("{moved}");
-            }
-            facts.moved = moved;
             facts.skipped = skipped;
         });
         let attributes = Attributes { origin: Origin::Igp, ..Attributes::default() };
         running.speaker.set_originated(originated, attributes).await?;
         running.speaker.set_peers(peers).await?;
+        for peer in std::mem::take(&mut self.disabled) {
+            // It may be no peer any more, which is as good.
+            let _ = running.speaker.act(peer, Deed::Disable(None)).await?;
+        }
         if in_sync && running.complete.is_none() {
             running.complete = Some(Instant::now());
         }
         Ok(())
+    }
+
+    /// Decides whose each range is, and tells of what is refused.
+    fn settle_claims(
+        &mut self,
+        known: &Known,
+        config: &Config,
+        nodes: &BTreeMap<Arc<str>, Arc<Node>>,
+    ) -> Arc<Claims> {
+        let before = Arc::clone(&known.facts.load().claims);
+        let ranges = &config.node.pod_cidrs[..];
+        let configured = (!ranges.is_empty()).then_some((&known.name, ranges));
+        let claims = Arc::new(claims::settle(nodes, configured, &before));
+        for refused in claims.refused().iter().filter(|one| !before.refused().contains(one)) {
+            let message = refused.to_string();
+            if refused.node == known.name {
+                error!(%message, "another node has a range of ours, which is not announced");
+            } else {
+                warn!(%message, "nothing in this range is accepted from the node");
+            }
+            // The two that it is about say so; from all nodes it would be an Event of each.
+            if [&refused.node, &refused.owner].contains(&&known.name) {
+                let subject = Subject::Node(Arc::clone(&refused.node));
+                known.reporter.report(subject, Reason::RangeRefused, message);
+            }
+        }
+        if claims != before {
+            known.update(|facts| facts.claims = Arc::clone(&claims));
+        }
+        claims
     }
 
     /// Gives leftovers of an earlier run free once nobody can want them any more. Answers
@@ -184,7 +301,11 @@ impl Routing {
     ///
     /// # Errors
     /// If fib or speaker have ended.
-    pub(super) async fn look_around(&mut self, config: &Config) -> anyhow::Result<bool> {
+    pub(super) async fn look_around(
+        &mut self,
+        known: &Known,
+        config: &Config,
+    ) -> anyhow::Result<bool> {
         if self.fib.commands.is_closed() {
             // Forwarding goes on; a service manager starts us again, and we adopt what is there.
             anyhow::bail!("the fib task has ended");
@@ -203,6 +324,9 @@ impl Routing {
                         "some peers are not in sync yet; leftover routes go now"
                     );
                 }
+                if config.bgp.retain == Retain::NodeObject {
+                    adopt(&self.fib, speaker, &known.facts.load().claims).await?;
+                }
                 speaker.sweep().await?;
                 self.swept = true;
             }
@@ -218,6 +342,20 @@ impl Routing {
         }
         let _ = self.fib.commands.send(fib::Command::Stop).await;
     }
+}
+
+/// Has the speaker take over what an earlier run left and Node objects justify: who told it may
+/// be down just now.
+async fn adopt(fib: &FibHandle, speaker: &SpeakerHandle, claims: &Claims) -> anyhow::Result<()> {
+    let (reply, answered) = oneshot::channel();
+    fib.commands.send(fib::Command::Leftovers(reply)).await?;
+    let mut leftovers = answered.await?;
+    leftovers.retain(|(prefix, gateway)| claims.is_justified(prefix, *gateway));
+    if !leftovers.is_empty() {
+        info!(routes = leftovers.len(), "leftover routes that Node objects justify are kept");
+        speaker.adopt(leftovers).await?;
+    }
+    Ok(())
 }
 
 /// Whether every peer has told us everything, or is not wanted.

@@ -96,7 +96,7 @@ pub fn tampering(plan: &Plan, have: &Installed, culprits: &BTreeSet<String>) -> 
     if !jumps.is_empty() {
         tell(Kind::Jump, listed(plan, "jumps", &jumps));
     }
-    let sets = plan.sets.iter().map(set);
+    let sets = plan.set_ops().map(set);
     let sets: Vec<String> =
         sets.chain(plan.destroy.iter().map(|name| format!("{name} is not wanted"))).collect();
     if !sets.is_empty() {

@@ -4,8 +4,8 @@
 use std::io;
 use std::time::Duration;
 
-use brindle_policy::Direction;
 use brindle_policy::names::COMMENT_MARK;
+use brindle_policy::{Direction, Interface};
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_netfilter::nflog::{
     ConfigCmd, ConfigMode, PacketNla, Timeout, ULogMessage, config_request,
@@ -33,6 +33,10 @@ pub(super) struct DeniedPacket {
     pub packet: Packet,
     /// Whether it was on its way to an endpoint or from one; `None` if the rule does not say.
     pub direction: Option<Direction>,
+    /// Whether it was dropped because no pod's interface may send with that source.
+    pub is_spoofed: bool,
+    /// The pod's interface that it came in through, if it is one of our network plug-in's.
+    pub interface: Option<Interface>,
 }
 
 /// What was heard.
@@ -117,24 +121,37 @@ fn read_all(datagram: &[u8]) -> Vec<DeniedPacket> {
 
 fn read_packet(attributes: &[PacketNla]) -> Option<DeniedPacket> {
     let (mut packet, mut direction) = (None, None);
+    let (mut is_spoofed, mut interface) = (false, None);
     for attribute in attributes {
         match attribute {
             PacketNla::Payload(octets) => packet = Packet::read(octets),
-            PacketNla::Prefix(prefix) => direction = direction_of(prefix.to_bytes()),
+            PacketNla::Prefix(prefix) => {
+                direction = direction_of(prefix.to_bytes());
+                is_spoofed = place_of(prefix.to_bytes()) == Some("SPOOFED");
+            }
+            PacketNla::IfIndexInDev(index) => {
+                let name = nix::net::if_::if_indextoname(*index).ok();
+                interface = name.and_then(|name| name.to_str().ok()?.parse().ok());
+            }
             _ => {}
         }
     }
-    Some(DeniedPacket { packet: packet?, direction })
+    Some(DeniedPacket { packet: packet?, direction, is_spoofed, interface })
 }
 
 /// The direction in a prefix such as `brindle:deny/I/4F1C9A2E`.
 fn direction_of(prefix: &[u8]) -> Option<Direction> {
-    let text = std::str::from_utf8(prefix).ok()?.strip_prefix(COMMENT_MARK)?;
-    match text.split('/').nth(1)? {
+    match place_of(prefix)? {
         "I" | "PI" => Some(Direction::Ingress),
         "E" | "PE" => Some(Direction::Egress),
         _ => None,
     }
+}
+
+/// Which kind of chain told: `I` in `brindle:deny/I/4F1C9A2E`.
+fn place_of(prefix: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(prefix).ok()?.strip_prefix(COMMENT_MARK)?;
+    text.split('/').nth(1)
 }
 
 #[cfg(test)]

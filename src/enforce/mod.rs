@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use brindle_policy::readback::Installed;
-use brindle_policy::{Change, Cidr, Family, Ruleset, World};
+use brindle_policy::{Change, Cidr, Family, Interface, Ruleset, World};
 use tokio::sync::{mpsc, oneshot};
 
 mod attribution;
@@ -192,6 +192,26 @@ impl EnforceHandle {
         answered.await.map_err(|_| Gone)?
     }
 
+    /// Waits until everything that was told of a pod's interface so far is in the kernel, for
+    /// at most `limit`; then it says what is missing. Whoever stops waiting costs nothing more.
+    ///
+    /// # Errors
+    /// [`Gone`] if the task has ended.
+    pub async fn open(
+        &self,
+        interface: Interface,
+        limit: Duration,
+    ) -> Result<Result<(), String>, Gone> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Command::Open(interface, answer)).await?;
+        if let Ok(answered) = tokio::time::timeout(limit, answered).await {
+            return answered.map_err(|_| Gone).map(Ok);
+        }
+        let (answer, answered) = oneshot::channel();
+        self.send(Command::Missing(interface, answer)).await?;
+        answered.await.map_err(|_| Gone).map(|missing| missing.map_or(Ok(()), Err))
+    }
+
     /// Other settings from now on. `node` cannot change: it is ignored.
     ///
     /// # Errors
@@ -220,6 +240,10 @@ enum Command {
     Apply(Vec<Change>, Instant),
     /// A question.
     Read(Question),
+    /// Asks to be told when a pod's interface is open.
+    Open(Interface, oneshot::Sender<()>),
+    /// Asks why it is not; `None` if it is.
+    Missing(Interface, oneshot::Sender<Option<String>>),
     /// Asks for what the kernel holds.
     Counters(Family, oneshot::Sender<Result<Installed, CountersError>>),
     /// Other settings.

@@ -51,6 +51,13 @@ impl Roster {
         }
     }
 
+    /// Whether the kernel has all of an endpoint that was told; `writing` is what is being
+    /// written.
+    pub(super) fn is_programmed(&self, key: &PodKey, writing: Option<&Round>) -> bool {
+        let mut rounds = writing.into_iter().chain([&self.round]);
+        self.programmed.contains(key) && !rounds.any(|round| round.endpoints.contains_key(key))
+    }
+
     /// What waits now is to be written.
     pub(super) fn take(&mut self) -> Round {
         std::mem::take(&mut self.round)

@@ -37,7 +37,11 @@ pub struct EnforceStatus {
     pub latencies: Vec<Duration>,
     /// Sizes by family: chains, rules, sets, set members.
     pub sizes: Vec<(Family, [usize; 4])>,
-    /// The same times since the start, by what changed (`policy_latency_seconds`).
+    /// Time from a pod's interface being told to its pod's policies being in the kernel
+    /// (`policy_pod_wait_seconds`).
+    pub pod_wait: Timings,
+    /// Time from a change's arrival to the kernel's acknowledgement since the start, by what
+    /// changed (`policy_latency_seconds`).
     pub latency: BTreeMap<Trigger, Timings>,
     /// How long carrying out a plan took, by family (`policy_apply_seconds`).
     pub applying: BTreeMap<Family, Timings>,
@@ -90,6 +94,8 @@ pub struct Flushed {
 pub enum Trigger {
     /// A pod.
     Pod,
+    /// A pod's interface.
+    Attachment,
     /// A namespace.
     Namespace,
     /// A node.
@@ -105,6 +111,7 @@ impl Trigger {
     pub fn of(change: &Change) -> Self {
         match change {
             Change::PodApplied(_) | Change::PodDeleted(_) => Trigger::Pod,
+            Change::Attached(_) | Change::Detached(_) => Trigger::Attachment,
             Change::NamespaceApplied(_) | Change::NamespaceDeleted(_) => Trigger::Namespace,
             Change::NodeApplied(_) | Change::NodeDeleted(_) => Trigger::Node,
             Change::PolicyApplied(_) | Change::PolicyDeleted(_) => Trigger::Policy,
@@ -116,6 +123,7 @@ impl Trigger {
     pub fn as_str(self) -> &'static str {
         match self {
             Trigger::Pod => "pod",
+            Trigger::Attachment => "attachment",
             Trigger::Namespace => "namespace",
             Trigger::Node => "node",
             Trigger::Policy => "policy",

@@ -7,10 +7,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Instant;
 
-use brindle_policy::model::Pod;
 use brindle_policy::names::ChainName;
 use brindle_policy::{Change, Direction, PodKey, World};
 
@@ -26,27 +24,28 @@ pub(super) struct Tenants {
     last: Option<HashMap<IpAddr, ChainName>>,
     /// Addresses among those that nobody owns now.
     vacant: BTreeSet<IpAddr>,
-    /// Pods as they were told, of which the world knows less for now.
-    held: HashMap<PodKey, Held>,
+    /// Pods that an address was taken from for now, and when they came.
+    held: HashMap<PodKey, Instant>,
     /// Addresses that are to be closed in the kernel.
     closing: BTreeSet<IpAddr>,
     /// Addresses that are: their entries may be removed.
     closed: BTreeSet<IpAddr>,
 }
 
-#[derive(Debug)]
-struct Held {
-    pod: Arc<Pod>,
-    arrived: Instant,
-}
-
 impl Tenants {
     /// Applies a change to the world, less the addresses that pass to another pod by it.
     /// Whether all of it was applied.
     pub(super) fn apply(&mut self, world: &mut World, change: Change, arrived: Instant) -> bool {
-        let key = match &change {
-            Change::PodApplied(pod) => &pod.key,
-            Change::PodDeleted(key) => key,
+        let keys: BTreeSet<PodKey> = match &change {
+            Change::PodApplied(pod) => [pod.key.clone()].into(),
+            Change::PodDeleted(key) => [key.clone()].into(),
+            Change::Attached(attachment) => {
+                let before = world.attachment(attachment.interface);
+                before.into_iter().chain([attachment]).filter_map(|one| one.pod.clone()).collect()
+            }
+            Change::Detached(interface) => {
+                world.attachment(*interface).and_then(|one| one.pod.clone()).into_iter().collect()
+            }
             Change::NamespaceApplied(_)
             | Change::NamespaceDeleted(_)
             | Change::NodeApplied(_)
@@ -58,19 +57,17 @@ impl Tenants {
                 return true;
             }
         };
-        let mut addresses = BTreeSet::new();
-        let before = world.pod(key).into_iter().chain(self.held.get(key).map(|held| &held.pod));
-        before.for_each(|pod| addresses.extend(pod.addresses.iter().copied()));
-        self.held.remove(key);
-        let key = key.clone();
-        if let Change::PodApplied(pod) = &change {
-            addresses.extend(pod.addresses.iter().copied());
+        let mut addresses: BTreeSet<IpAddr> =
+            keys.iter().flat_map(|key| world.claims(key)).collect();
+        for key in &keys {
+            self.held.remove(key);
         }
         world.apply(change);
+        addresses.extend(keys.iter().flat_map(|key| world.claims(key)));
         for address in addresses {
             self.look_at(world, address, arrived);
         }
-        !self.held.contains_key(&key)
+        !keys.iter().any(|key| self.held.contains_key(key))
     }
 
     /// The world is complete: from now on it is known who passes an address to whom.
@@ -101,12 +98,8 @@ impl Tenants {
         }
         self.closing.insert(address);
         while let Some(owner) = world.endpoint_at(address).cloned() {
-            let mut less = Pod::clone(&owner);
-            less.addresses.retain(|other| *other != address);
-            self.held
-                .entry(owner.key.clone())
-                .or_insert_with(|| Held { pod: Arc::clone(&owner), arrived });
-            world.apply(Change::PodApplied(Arc::new(less)));
+            self.held.entry(owner.key.clone()).or_insert(arrived);
+            world.take_from(&owner.key, address);
         }
     }
 
@@ -150,21 +143,24 @@ impl Tenants {
         }
         // All of them before any is looked at: of two that claim one address, one has it.
         let held = std::mem::take(&mut self.held);
-        for held in held.values() {
-            world.apply(Change::PodApplied(Arc::clone(&held.pod)));
-        }
-        for held in held.values() {
-            for address in held.pod.addresses.iter().copied() {
-                self.look_at(world, address, held.arrived);
+        held.keys().for_each(|key| world.restore(key));
+        for (key, arrived) in &held {
+            for address in world.claims(key) {
+                self.look_at(world, address, *arrived);
             }
         }
-        let is_free = |(key, _): &(&PodKey, &Held)| !self.held.contains_key(*key);
-        held.iter().filter(is_free).map(|(_, held)| held.arrived).collect()
+        let is_free = |(key, _): &(&PodKey, &Instant)| !self.held.contains_key(*key);
+        held.iter().filter(is_free).map(|(_, arrived)| *arrived).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use brindle_policy::Attachment;
+    use brindle_policy::model::Pod;
+
     use super::*;
 
     fn pod(name: &str, created: &str, addresses: &[&str]) -> Arc<Pod> {
@@ -270,6 +266,33 @@ mod tests {
         assert_eq!([play.owner(1), play.owner(3)], [None, Some("c")]);
         play.flush();
         assert_eq!(play.owner(1), Some("c"));
+    }
+
+    #[test]
+    fn an_address_that_passes_on_by_an_interface_is_nobodys_first_too() {
+        let mut play = Play::new(&[pod("old", "1", &["10.1.0.1"]), pod("new", "2", &[])]);
+        let attached = |name: &str, last| {
+            Change::Attached(Arc::new(Attachment {
+                node: "n1".into(),
+                interface: "brn1".parse().unwrap(),
+                pod: Some(key(name)),
+                addresses: vec![address(last)],
+            }))
+        };
+        assert!(play.apply(attached("new", 2)), "nobody had that one");
+        assert!(!play.apply(attached("new", 1)));
+        assert_eq!([1, 2].map(|last| play.owner(last)), [None, None]);
+        // What is told meanwhile does not give it away.
+        assert!(!play.apply(Change::PodApplied(pod("new", "2", &["10.1.0.1"]))));
+        assert_eq!(play.owner(1), None);
+        assert!(play.flush() > 0);
+        assert_eq!(play.owner(1), Some("new"));
+        // The interface goes, and with it what only the interface gave.
+        assert!(play.apply(Change::PodApplied(pod("new", "2", &[]))));
+        assert!(play.apply(Change::Detached("brn1".parse().unwrap())));
+        assert_eq!(play.owner(1), None);
+        play.flush();
+        assert_eq!(play.owner(1), Some("old"));
     }
 
     #[test]

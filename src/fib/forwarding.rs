@@ -12,6 +12,9 @@ use super::mirror::Mirror;
 
 /// The network settings of the network namespace of the thread that reads them.
 const ROOT: &str = "/proc/sys/net";
+/// The same where it is mounted for a container, which sees the usual one read-only, and which
+/// nothing can be mounted over in it.
+const MOUNTED: &str = "/host/proc/sys/net";
 
 /// What is known of forwarding, and what we did about it.
 #[derive(Debug, Default)]
@@ -46,7 +49,7 @@ impl Forwarding {
                 if family == Family::Ipv6Unicast {
                     self.warn_of_router_advertisements(mirror);
                 }
-                match fs::write(Path::new(ROOT).join(key), "1") {
+                match switch_on(key) {
                     Ok(()) => {
                         info!(%family, key, before = 0, now = 1, "switched on forwarding");
                         state = ForwardingState::SwitchedOn;
@@ -88,6 +91,16 @@ fn key(family: Family) -> &'static str {
     match family {
         Family::Ipv4Unicast => "ipv4/ip_forward",
         Family::Ipv6Unicast => "ipv6/conf/all/forwarding",
+    }
+}
+
+fn switch_on(key: &str) -> io::Result<()> {
+    match fs::write(Path::new(ROOT).join(key), "1") {
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            // Where that is missing, it is still the first that should be writable.
+            fs::write(Path::new(MOUNTED).join(key), "1").map_err(|_| error)
+        }
+        written => written,
     }
 }
 

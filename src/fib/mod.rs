@@ -64,6 +64,11 @@ pub enum Command {
     Watch(Vec<IpAddr>, Vec<IpAddr>),
     /// Sources and peers are in sync: leftovers of an earlier run may go.
     Sweep,
+    /// The speaker has ended, and another one takes over, which is told by this channel:
+    /// everything that stands is a leftover again.
+    Succeed(mpsc::Sender<Event>),
+    /// Asks for the leftovers that lead somewhere: each prefix with each of its gateways.
+    Leftovers(oneshot::Sender<Vec<(Prefix, IpAddr)>>),
     /// Other settings from now on.
     Configure(FibSettings),
     /// Asks for routes, in prefix order.
@@ -167,7 +172,7 @@ pub struct FibHandle {
 /// Commands that wait before a sender has to.
 const COMMANDS: usize = 64;
 /// Events that wait; behind them only the newest state is kept.
-const EVENTS: usize = 16;
+pub const EVENTS: usize = 16;
 
 /// What a test may set otherwise than the agent does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

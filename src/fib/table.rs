@@ -2,6 +2,7 @@
 //! has to be written.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use brindle_bgp::msg::NextHop;
@@ -64,6 +65,9 @@ pub struct Table {
     leftovers: FxHashSet<RouteKey>,
     is_loaded: bool,
     is_swept: bool,
+    /// Prefixes that are not wanted any more; planned before those that are, so that what
+    /// goes is gone before anything comes in its place.
+    unwanted: BTreeSet<Prefix>,
     dirty: BTreeSet<Prefix>,
     lost: FxHashSet<RouteKey>,
     refused: FxHashMap<RouteKey, Arc<Refused>>,
@@ -85,6 +89,7 @@ impl Table {
             leftovers: FxHashSet::default(),
             is_loaded: false,
             is_swept: false,
+            unwanted: BTreeSet::new(),
             dirty: BTreeSet::new(),
             lost: FxHashSet::default(),
             refused: FxHashMap::default(),
@@ -121,7 +126,12 @@ impl Table {
                 self.lost.remove(&key);
             }
         }
-        self.dirty.insert(prefix);
+        if want.is_none() {
+            self.unwanted.insert(prefix);
+        } else {
+            self.unwanted.remove(&prefix);
+            self.dirty.insert(prefix);
+        }
     }
 
     /// Somebody decided on the prefix: what an earlier run left there is ours to change.
@@ -151,6 +161,36 @@ impl Table {
             self.installed_count[key.prefix.family().index()] += 1;
             self.dirty.insert(key.prefix);
         }
+    }
+
+    /// Nobody wants anything any more, and somebody else will: all that stands is a leftover.
+    pub fn orphan(&mut self) {
+        for want in std::mem::take(&mut self.wanted).into_values() {
+            if let Want::Via(set) = want {
+                self.sets.release(set);
+            }
+        }
+        self.leftovers.extend(self.have.keys());
+        self.is_swept = false;
+        (self.wanted_count, self.installed_count) = ([0; 2], [0; 2]);
+        self.unwanted.clear();
+        self.dirty.clear();
+        self.lost.clear();
+        self.refused.clear();
+        self.conflicts.clear();
+    }
+
+    /// The leftovers that lead somewhere: each prefix with each of its gateways.
+    pub fn leftovers(&self) -> Vec<(Prefix, IpAddr)> {
+        let mut leftovers = Vec::new();
+        for key in &self.leftovers {
+            if let Some(Target::Via(hops)) = self.have.get(key).map(|target| &**target) {
+                let gateways = hops.iter().filter_map(|hop| hop.gateway);
+                leftovers.extend(gateways.map(|gateway| (key.prefix, gateway)));
+            }
+        }
+        leftovers.sort_unstable();
+        leftovers
     }
 
     /// Takes in all our routes as the kernel holds them. The first time, those that nobody
@@ -284,12 +324,13 @@ impl Table {
     /// others should have their turn, though some may be left.
     pub fn plan(&mut self, limit: usize, mirror: &Mirror) -> Vec<RouteOp> {
         const LOOKS_A_WRITE: usize = 16;
-        let mut ops = Vec::with_capacity(limit.min(self.dirty.len()));
+        let mut ops = Vec::with_capacity(limit.min(self.unwanted.len() + self.dirty.len()));
         for _ in 0..limit * LOOKS_A_WRITE {
             if ops.len() >= limit {
                 break;
             }
-            let Some(prefix) = self.dirty.pop_first() else { break };
+            let next = self.unwanted.pop_first().or_else(|| self.dirty.pop_first());
+            let Some(prefix) = next else { break };
             let mut want = self.goal(prefix);
             let key = want.as_ref().map(|(metric, _)| RouteKey { prefix, metric: *metric });
             if key.is_some_and(|key| mirror.winner(&key).is_some()) {
@@ -366,7 +407,7 @@ impl Table {
 
     /// Whether there is something to plan.
     pub fn is_dirty(&self) -> bool {
-        !self.dirty.is_empty()
+        !(self.dirty.is_empty() && self.unwanted.is_empty())
     }
 
     /// Whether the kernel refused something that is still wanted.

@@ -46,6 +46,8 @@ pub struct Fib {
     /// Links, addresses or others' routes changed: next hops are to be found anew.
     is_disturbed: bool,
     repaired: Vec<Prefix>,
+    /// Where events go from now on.
+    successor: Option<mpsc::Sender<Event>>,
     status: FibStatus,
     published: Arc<ArcSwap<FibStatus>>,
 }
@@ -71,14 +73,22 @@ impl Fib {
             forwarded: [false; 2],
             is_disturbed: false,
             repaired: Vec::new(),
+            successor: None,
             status: FibStatus::default(),
             published,
         }
     }
 
     /// Runs until told to stop, or until nobody is left to tell it anything.
-    pub async fn run(mut self, mut commands: mpsc::Receiver<Command>, events: mpsc::Sender<Event>) {
+    pub async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<Command>,
+        mut events: mpsc::Sender<Event>,
+    ) {
         loop {
+            if let Some(successor) = self.successor.take() {
+                events = successor;
+            }
             let has_work = self.status.ready && self.settings.install && self.table.is_dirty();
             let has_news = self.status.ready && self.watch.has_news() && !events.is_closed();
             tokio::select! {
@@ -139,6 +149,16 @@ impl Fib {
                 for next_hop in new {
                     self.watch.add(next_hop, &self.mirror);
                 }
+            }
+            Command::Succeed(events) => {
+                self.table.orphan();
+                self.watch = Watch::default();
+                self.watch.look_at_all(&self.mirror);
+                self.successor = Some(events);
+            }
+            Command::Leftovers(answer) => {
+                // Whoever asked may have gone meanwhile.
+                let _ = answer.send(self.table.leftovers());
             }
             Command::Sweep => {
                 let leftovers = self.table.leftover_count();

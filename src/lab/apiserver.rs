@@ -18,12 +18,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::Client;
 use kube::api::{Api, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
 use serde_json::json;
 
 use super::netns;
+use crate::cluster::kubernetes::client::{self, ClientSettings};
 
 /// The environment variable that names the folder of programs, as users of envtest know it.
 pub const ASSETS: &str = "KUBEBUILDER_ASSETS";
@@ -154,8 +154,7 @@ impl Setup {
     /// The program cannot be run.
     pub fn etcd_command(&self) -> anyhow::Result<Vec<OsString>> {
         let program = self.assets.join("etcd");
-        let help = Command::new(&program).arg("--help").output();
-        let help = help.with_context(|| format!("cannot run {}", program.display()))?;
+        let help = help(&program)?;
         let [client, peer] = self.etcd_ports.map(|port| format!("http://127.0.0.1:{port}"));
         let mut command = vec![program.into_os_string()];
         let mut option = |name: &str, value: &str| command.push(format!("--{name}={value}").into());
@@ -167,16 +166,21 @@ impl Setup {
         option("initial-advertise-peer-urls", &peer);
         option("initial-cluster", &format!("default={peer}"));
         // its data is worth nothing after a power failure; etcd knows this since 3.4.15
-        let all = [help.stdout, help.stderr].concat();
-        if String::from_utf8_lossy(&all).contains("--unsafe-no-fsync") {
+        if help.contains("--unsafe-no-fsync") {
             command.push("--unsafe-no-fsync".into());
         }
         Ok(command)
     }
 
     /// What starts kube-apiserver.
-    pub fn server_command(&self) -> Vec<OsString> {
-        let mut command = vec![self.assets.join("kube-apiserver").into_os_string()];
+    ///
+    /// # Errors
+    /// The program cannot be run.
+    pub fn server_command(&self) -> anyhow::Result<Vec<OsString>> {
+        let program = self.assets.join("kube-apiserver");
+        // until 1.20 a Node has one range of pods unless this is on; later it cannot be said
+        let is_asked_for = help(&program)?.contains("IPv6DualStack=true|false (ALPHA");
+        let mut command = vec![program.into_os_string()];
         let mut option = |name: &str, value: &str| command.push(format!("--{name}={value}").into());
         let file = |name: &str| self.file(name).to_string_lossy().into_owned();
         let address = self.address.ip().to_string();
@@ -200,12 +204,22 @@ impl Setup {
         option("endpoint-reconciler-type", "none");
         option("allow-privileged", "true");
         option("profiling", "false");
-        command
+        if is_asked_for {
+            option("feature-gates", "IPv6DualStack=true");
+        }
+        Ok(command)
     }
 
     fn file(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
+}
+
+/// What a program says about its options.
+fn help(program: &Path) -> anyhow::Result<String> {
+    let said = Command::new(program).arg("--help").output();
+    let said = said.with_context(|| format!("cannot run {}", program.display()))?;
+    Ok(String::from_utf8_lossy(&[said.stdout, said.stderr].concat()).into_owned())
 }
 
 /// Writes a file that nobody else can read.
@@ -278,10 +292,8 @@ where
 /// # Errors
 /// The file cannot be read or names keys that cannot be.
 pub async fn client(kubeconfig: &Path) -> anyhow::Result<Client> {
-    let place = || kubeconfig.display().to_string();
-    let read = Kubeconfig::read_from(kubeconfig).with_context(place)?;
-    let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await;
-    Client::try_from(config.with_context(place)?).with_context(place)
+    let settings = ClientSettings { kubeconfig: Some(kubeconfig.to_owned()), context: None };
+    Ok(client::connect(&settings).await?)
 }
 
 /// Waits until the server says that it is ready: its default roles and namespaces are there.

@@ -3,15 +3,22 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 
 use anyhow::Context;
+use ipnetwork::IpNetwork;
 
+use super::kube;
 use super::netns;
 use super::objects;
-use super::plan::{Node, POD_GATEWAY_V4, POD_GATEWAY_V6, Plan, Pod, RACK_BRIDGE, TorKind, UPLINK};
+use super::plan::{
+    API_SERVER, Node, POD_GATEWAY_V4, POD_GATEWAY_V6, Plan, Pod, RACK_BRIDGE, TorKind, UPLINK,
+};
 use super::process::{self, ProcessId, Start};
 use super::speakers;
 use super::state::Lab;
+use crate::cni::PLUGIN;
 
 /// What every namespace gets: no source checks that depend on the machine, nothing learned
 /// from router advertisements, addresses usable at once.
@@ -54,6 +61,9 @@ pub fn network(lab: &Lab) -> anyhow::Result<()> {
             netns::sysctl(&tor.namespace, FORWARDING_ON)?;
         }
     }
+    if let Some(api) = &plan.api {
+        netns::ip_batch(Some(&api.namespace), &host_script(plan, 0, &api.addresses))?;
+    }
     for node in &plan.nodes {
         netns::ip_batch(Some(&node.namespace), &node_script(plan, node))?;
         for pod in &node.pods {
@@ -63,7 +73,8 @@ pub fn network(lab: &Lab) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The rack's bridge with a cable to each node, and the cables to the other routers.
+/// The rack's bridge with a cable to each node (and to the API server, which hangs on the first),
+/// and the cables to the other routers.
 fn tor_script(plan: &Plan, index: usize) -> String {
     let tor = &plan.tors[index];
     let mut script = format!(
@@ -73,9 +84,12 @@ fn tor_script(plan: &Plan, index: usize) -> String {
     for address in &tor.addresses {
         line(&mut script, format_args!("addr add {address} dev {RACK_BRIDGE}"));
     }
-    for node in plan.nodes.iter().filter(|n| n.rack == index) {
-        cable(&mut script, &node.name, UPLINK, &node.namespace);
-        line(&mut script, format_args!("link set {} master {RACK_BRIDGE} up", node.name));
+    let nodes = plan.nodes.iter().filter(|n| n.rack == index);
+    let nodes = nodes.map(|n| (n.name.as_str(), &n.namespace));
+    let api = plan.api.iter().filter(|_| index == 0).map(|a| (API_SERVER, &a.namespace));
+    for (name, namespace) in nodes.chain(api) {
+        cable(&mut script, name, UPLINK, namespace);
+        line(&mut script, format_args!("link set {name} master {RACK_BRIDGE} up"));
     }
     for trunk in &plan.trunks {
         let [a, b] = &trunk.ends;
@@ -128,8 +142,7 @@ fn port_script(script: &mut String, pod: &Pod) {
 /// # Errors
 /// No privilege, or something of that name is there already.
 pub fn connect(lab: &Lab, node: &Node, pod: &Pod) -> anyhow::Result<()> {
-    netns::ip_batch(None, &format!("netns add {}\n", pod.namespace))?;
-    prepare(lab, &pod.namespace)?;
+    add_namespace(lab, &pod.namespace)?;
     let mut script = String::new();
     line(&mut script, format_args!("route replace local {POD_GATEWAY_V4} dev lo proto static"));
     port_script(&mut script, pod);
@@ -143,7 +156,38 @@ pub fn connect(lab: &Lab, node: &Node, pod: &Pod) -> anyhow::Result<()> {
 /// No privilege.
 pub fn disconnect(node: &Node, pod: &Pod) -> anyhow::Result<()> {
     netns::ip_batch(Some(&node.namespace), &format!("link del {}\n", pod.interface))?;
-    netns::ip_batch(None, &format!("netns del {}\n", pod.namespace))
+    remove_namespace(&pod.namespace)
+}
+
+/// Makes a network namespace for a pod.
+///
+/// # Errors
+/// No privilege, or there is one of that name already.
+pub fn add_namespace(lab: &Lab, name: &str) -> anyhow::Result<()> {
+    netns::ip_batch(None, &format!("netns add {name}\n"))?;
+    prepare(lab, name)
+}
+
+/// Removes a network namespace.
+///
+/// # Errors
+/// No privilege, or there is none of that name.
+pub fn remove_namespace(name: &str) -> anyhow::Result<()> {
+    netns::ip_batch(None, &format!("netns del {name}\n"))
+}
+
+/// The lab's folder of CNI plug-ins, with the one of the program that built the lab.
+///
+/// # Errors
+/// It cannot be made.
+pub fn plugins(lab: &Lab) -> anyhow::Result<PathBuf> {
+    let folder = lab.dir.join("bin");
+    let plugin = folder.join(PLUGIN);
+    if !plugin.exists() {
+        fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        symlink(&lab.state.program, &plugin).with_context(|| plugin.display().to_string())?;
+    }
+    Ok(folder)
 }
 
 /// What every new namespace gets.
@@ -158,11 +202,16 @@ fn prepare(lab: &Lab, namespace: &str) -> anyhow::Result<()> {
 
 /// What the administrator of `node` configures on its uplink; may be carried out again.
 pub fn uplink_script(plan: &Plan, node: &Node) -> String {
+    host_script(plan, node.rack, &node.addresses)
+}
+
+/// The same for any machine of the rack with this index.
+fn host_script(plan: &Plan, rack: usize, addresses: &[IpNetwork]) -> String {
     let mut script = format!("link set {UPLINK} up\n");
-    for address in &node.addresses {
+    for address in addresses {
         line(&mut script, format_args!("addr replace {address} dev {UPLINK} nodad"));
     }
-    for gateway in plan.tors[node.rack].ips() {
+    for gateway in plan.tors[rack].ips() {
         line(
             &mut script,
             format_args!("route replace default via {gateway} dev {UPLINK} proto static"),
@@ -202,14 +251,15 @@ fn line(script: &mut String, text: std::fmt::Arguments<'_>) {
 /// A file cannot be written.
 pub fn files(lab: &Lab) -> anyhow::Result<()> {
     let plan = &lab.state.plan;
-    let write = |path: std::path::PathBuf, text: String| {
+    let write = |path: PathBuf, text: String| {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
         }
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
     };
     let folder = lab.manifests();
-    for node in &plan.nodes {
+    // with an API server the objects are there
+    for node in plan.nodes.iter().filter(|_| plan.api.is_none()) {
         write(folder.join(format!("{}.yaml", node.name)), speakers::manifest(node))?;
         for pod in &node.pods {
             let object = objects::running(objects::plain_pod(node, pod), node, pod);
@@ -218,8 +268,8 @@ pub fn files(lab: &Lab) -> anyhow::Result<()> {
     }
     for node in &plan.nodes {
         let dir = lab.speaker_dir(&node.name);
-        let policy = lab.state.options.policy;
-        write(dir.join("brindle.yaml"), speakers::node_config(plan, node, &lab.dir, policy))?;
+        let options = &lab.state.options;
+        write(dir.join("brindle.yaml"), speakers::node_config(plan, node, &lab.dir, options))?;
     }
     for (index, tor) in plan.tors.iter().enumerate() {
         let dir = lab.speaker_dir(&tor.name);
@@ -233,7 +283,7 @@ pub fn files(lab: &Lab) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Starts the speaker of node or router `name`.
+/// Starts the speaker of node or router `name`, or the API server.
 ///
 /// # Errors
 /// There is no such node, or its program cannot be run.
@@ -245,7 +295,9 @@ pub fn start_speaker(lab: &Lab, name: &str) -> anyhow::Result<ProcessId> {
     }
     let dir = lab.speaker_dir(name);
     let is_bird = plan.tor(name).is_some() && lab.state.options.tor == TorKind::Bird;
-    let command: Vec<OsString> = if is_bird {
+    let command: Vec<OsString> = if plan.api.is_some() && name == API_SERVER {
+        kube::setup(lab)?.server_command()?
+    } else if is_bird {
         vec![
             netns::program("bird")?.into(),
             "-f".into(),
@@ -258,12 +310,24 @@ pub fn start_speaker(lab: &Lab, name: &str) -> anyhow::Result<ProcessId> {
         let config = dir.join("brindle.yaml");
         vec![lab.state.program.clone().into(), "agent".into(), "--config".into(), config.into()]
     };
+    start(lab, found.namespace, name, &command).with_context(|| format!("speaker of {name}"))
+}
+
+/// Starts a process of the lab; its log is that of `name`.
+///
+/// # Errors
+/// Its program cannot be run.
+pub fn start(
+    lab: &Lab,
+    namespace: &str,
+    name: &str,
+    command: &[OsString],
+) -> anyhow::Result<ProcessId> {
     process::start(&Start {
         program: &lab.state.program,
-        namespace: found.namespace,
+        namespace,
         log: &lab.log(name),
         mark: &lab.state.id,
         command: &command.iter().map(OsString::as_os_str).collect::<Vec<&OsStr>>(),
     })
-    .with_context(|| format!("speaker of {name}"))
 }

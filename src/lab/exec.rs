@@ -6,9 +6,11 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use anyhow::Context;
+use ipnetwork::IpNetwork;
 
+use super::kube;
 use super::netns;
-use super::plan::Plan;
+use super::plan::{API_SERVER, Plan};
 use super::process::MARK;
 use super::state::Lab;
 
@@ -43,7 +45,9 @@ pub fn find<'a>(plan: &'a Plan, name: &str) -> anyhow::Result<Found<'a>> {
         .next()
         .with_context(|| {
             let nodes = plan.nodes.iter().map(|n| n.name.as_str());
-            let all: Vec<_> = nodes.chain(plan.tors.iter().map(|t| t.name.as_str())).collect();
+            let tors = plan.tors.iter().map(|t| t.name.as_str());
+            let all: Vec<_> =
+                nodes.chain(tors).chain(plan.api.iter().map(|_| API_SERVER)).collect();
             let pod = plan.pods().next().map(|(_, p)| format!("; pods are called like {}", p.name));
             format!(
                 "no \"{name}\" in this lab; there is: {}{}",
@@ -61,7 +65,7 @@ pub fn at(plan: &Plan, address: IpAddr) -> Option<String> {
     all.find(|(_, found)| found.addresses.contains(&address)).map(|(name, _)| name)
 }
 
-/// All pods; all nodes and routers: each with its name.
+/// All pods; all nodes and routers and the API server: each with its name.
 fn everything(
     plan: &Plan,
 ) -> (impl Iterator<Item = (&str, Found<'_>)>, impl Iterator<Item = (&str, Found<'_>)>) {
@@ -77,7 +81,11 @@ fn everything(
         let (namespace, speaker) = (&*tor.namespace, &*tor.name);
         (&*tor.name, Found { namespace, speaker, addresses: tor.ips().collect() })
     });
-    (pods, nodes.chain(tors))
+    let api = plan.api.iter().map(|api| {
+        let addresses = api.addresses.iter().map(IpNetwork::ip).collect();
+        (API_SERVER, Found { namespace: &*api.namespace, speaker: API_SERVER, addresses })
+    });
+    (pods, nodes.chain(tors).chain(api))
 }
 
 /// Becomes `command` inside the node, pod or router `name`; needs a single thread. Returns
@@ -97,6 +105,7 @@ pub fn exec(lab: &Lab, name: &str, command: &[OsString]) -> anyhow::Error {
             .env("PATH", std::env::join_paths(path).context("PATH")?)
             .env(MARK, &lab.state.id)
             .env(SOCKET, lab.socket(found.speaker))
+            .envs(kube::environment(lab))
             .exec();
         Ok(failed)
     };

@@ -4,6 +4,7 @@ use comfy_table::{Table, presets};
 use ipnetwork::IpNetwork;
 use serde::Serialize;
 
+use super::plan::API_SERVER;
 use super::process::{Condition, ProcessId};
 use super::state::{Lab, Phase};
 
@@ -13,7 +14,7 @@ use super::state::{Lab, Phase};
 pub struct Item {
     /// Its name.
     pub name: String,
-    /// `node`, `pod` or `tor`.
+    /// `node`, `pod`, `tor` or `api`.
     pub kind: &'static str,
     /// Addresses; those of nodes and routers with their subnet's length.
     pub addresses: Vec<String>,
@@ -68,6 +69,7 @@ pub fn list(lab: &Lab) -> Listing {
         pod_cidrs: n.pod_cidrs.iter().map(ToString::to_string).collect(),
         ..speaker(&n.name, "node", &n.addresses, &n.namespace)
     });
+    let api = plan.api.iter().map(|a| speaker(API_SERVER, "api", &a.addresses, &a.namespace));
     let pods = plan.pods().map(|(_, pod)| Item {
         name: pod.name.clone(),
         kind: "pod",
@@ -84,7 +86,7 @@ pub fn list(lab: &Lab) -> Listing {
         directory: lab.dir.display().to_string(),
         phase: lab.state.phase,
         partitions: lab.state.partitions.clone(),
-        items: tors.chain(nodes).chain(pods).collect(),
+        items: tors.chain(nodes).chain(api).chain(pods).collect(),
     }
 }
 

@@ -19,6 +19,9 @@
 //!
 //! [`plan`] works out names and addresses (pure), [`speakers`] the configuration files (pure);
 //! [`objects`] and [`apply`] play the API server: pods, namespaces and policies that come and go.
+//! With `lab up --kube` that is a real [`apiserver`] instead, in a namespace `api` on the first
+//! rack's wire: [`kube`] hands it the objects, [`kubelet`] is all the controllers there are, and
+//! [`connected`] the pods that it has connected.
 //! [`state`] remembers them on disk before [`build`] makes anything, so that [`down`] finds
 //! everything after a crash. [`converge`] waits, [`traffic`] proves, [`fault`] breaks things.
 //! Without root all of it happens in a user namespace that [`rootless`] keeps open.
@@ -27,10 +30,13 @@ mod addresses;
 pub mod apiserver;
 pub mod apply;
 pub mod build;
+pub mod connected;
 pub mod converge;
 pub mod down;
 pub mod exec;
 pub mod fault;
+pub mod kube;
+pub mod kubelet;
 pub mod list;
 pub mod netns;
 pub mod objects;

@@ -130,6 +130,7 @@ pub fn program(name: &str) -> anyhow::Result<PathBuf> {
             let package = match name {
                 "ip" => "iproute2",
                 "bird" => "bird2",
+                "kubectl" => "kubernetes-client",
                 other => other,
             };
             format!("`{name}` is not installed; on Debian: apt-get install {package}")

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use ipnetwork::IpNetwork;
@@ -25,6 +26,10 @@ pub const UPLINK: &str = "eth0";
 pub const RACK_BRIDGE: &str = "rack";
 /// Last octet (or group, read the same) of a top-of-rack router in its rack's subnet.
 const TOR_HOST: u8 = 250;
+/// Name of the API server, and the same of its network namespace.
+pub const API_SERVER: &str = "api";
+/// Last octet (or group) of the API server in the first rack's subnet.
+const API_HOST: u8 = 240;
 /// A pod's address is this much above its number.
 const POD_OFFSET: u8 = 10;
 /// The highest number of a pod.
@@ -117,6 +122,24 @@ pub struct Options {
     /// Whether the nodes enforce policies, and with which iptables.
     #[serde(default)]
     pub policy: Option<PolicyBackend>,
+    /// The folder of the API server's programs, if the nodes have one to ask instead of a folder
+    /// of manifests.
+    #[serde(default)]
+    pub kube: Option<PathBuf>,
+}
+
+impl Options {
+    /// The lab's name of the pod `object` of Kubernetes namespace `kube_namespace`, and its
+    /// network namespace.
+    pub fn pod_names(&self, kube_namespace: &str, object: &str) -> (String, String) {
+        let prefix = self.name.namespace_prefix();
+        if kube_namespace == default_namespace() {
+            return (object.to_owned(), format!("{prefix}{object}"));
+        }
+        // no name of Kubernetes has a `_`
+        let namespace = format!("{prefix}{kube_namespace}_{object}");
+        (format!("{kube_namespace}/{object}"), namespace)
+    }
 }
 
 /// Which iptables enforces policies.
@@ -183,6 +206,20 @@ pub struct Plan {
     pub tors: Vec<Tor>,
     /// The cables between routers: one for each pair.
     pub trunks: Vec<Trunk>,
+    /// The API server, on the first rack's wire, if the lab has one.
+    #[serde(default)]
+    pub api: Option<ApiServer>,
+}
+
+/// The API server of a lab.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiServer {
+    /// Its network namespace.
+    pub namespace: String,
+    /// Its addresses on [`UPLINK`] with the length of the rack's subnet, one a family; it serves
+    /// on the first.
+    pub addresses: Vec<IpNetwork>,
 }
 
 /// A node of the cluster.
@@ -315,6 +352,10 @@ impl Plan {
             nodes: (0..nodes).map(node).collect(),
             tors: (0..tors).map(tor).collect(),
             trunks: (0..).zip(pairs).map(trunk).collect(),
+            api: options.kube.as_ref().map(|_| ApiServer {
+                namespace: format!("{prefix}{API_SERVER}"),
+                addresses: rack_addresses(0, API_HOST, dual_stack),
+            }),
         })
     }
 
@@ -342,15 +383,7 @@ impl Plan {
             return Err(NoPlace::Full(node.name.clone()));
         }
         node.last_pod = number;
-        let in_default = kube_namespace == default_namespace();
-        // no name of Kubernetes has a `_`
-        let prefix = options.name.namespace_prefix();
-        let (name, namespace) = if in_default {
-            (object.to_owned(), format!("{prefix}{object}"))
-        } else {
-            let name = format!("{kube_namespace}/{object}");
-            (name, format!("{prefix}{kube_namespace}_{object}"))
-        };
+        let (name, namespace) = options.pod_names(kube_namespace, object);
         let pod = Pod {
             name,
             namespace,
@@ -362,11 +395,12 @@ impl Plan {
         Ok((index, pod))
     }
 
-    /// Everything with a network namespace: routers, nodes, pods.
+    /// Everything with a network namespace: routers, nodes, the API server, pods.
     pub fn namespaces(&self) -> impl Iterator<Item = &str> {
         let tors = self.tors.iter().map(|t| t.namespace.as_str());
         let nodes = self.nodes.iter().map(|n| n.namespace.as_str());
-        tors.chain(nodes).chain(self.pods().map(|(_, p)| p.namespace.as_str()))
+        let api = self.api.iter().map(|a| a.namespace.as_str());
+        tors.chain(nodes).chain(api).chain(self.pods().map(|(_, p)| p.namespace.as_str()))
     }
 
     /// All pods with their nodes.
@@ -423,7 +457,8 @@ mod tests {
 
     fn options(nodes: u8, tors: u8, pods: u8, dual_stack: bool) -> Options {
         let name = "demo".parse().expect("a good name");
-        Options { name, nodes, tors, pods, dual_stack, tor: TorKind::Brindle, policy: None }
+        let tor = TorKind::Brindle;
+        Options { name, nodes, tors, pods, dual_stack, tor, policy: None, kube: None }
     }
 
     #[test]

@@ -2,16 +2,29 @@
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ipnetwork::IpNetwork;
 
-use super::plan::{NODE_ASN, Node, Plan, PolicyBackend, RACK_BRIDGE, Tor, TrunkEnd};
+use super::plan::{NODE_ASN, Node, Options, Plan, RACK_BRIDGE, Tor, TrunkEnd};
+
+/// The file that an agent announces our plug-in by, in the runtime's folder of configurations.
+pub const CONFLIST: &str = "10-brindle.conflist";
+
+/// Where the container runtime of node `name` would look for configurations.
+pub fn cni_config_dir(dir: &Path, name: &str) -> PathBuf {
+    dir.join(name).join("net.d")
+}
 
 /// The `v1` Node object of `node`, as the API server would hand it out.
 pub fn manifest(node: &Node) -> String {
+    serde_yaml::to_string(&node_object(node)).expect("plain text and lists are YAML")
+}
+
+/// The same as a value.
+pub fn node_object(node: &Node) -> serde_json::Value {
     let cidrs: Vec<_> = node.pod_cidrs.iter().map(ToString::to_string).collect();
-    let object = serde_json::json!({
+    serde_json::json!({
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {"name": node.name, "labels": {"brindle.dev/rack": format!("rack{}", node.rack + 1)}},
@@ -20,15 +33,16 @@ pub fn manifest(node: &Node) -> String {
             .ips()
             .map(|ip| serde_json::json!({"type": "InternalIP", "address": ip.to_string()}))
             .collect::<Vec<_>>()},
-    });
-    serde_yaml::to_string(&object).expect("plain text and lists are YAML")
+    })
 }
 
-/// `brindle.yaml` of a node: the mesh from the manifests, and its rack's router as a peer.
+/// `brindle.yaml` of a node: the mesh from the Node objects, and its rack's router as a peer.
+///
+/// Where there is an API server, the node learns from its own Node object who it is.
 ///
 /// The router is told of the node's own pods alone. If it heard of the mesh's routes, too, it
 /// would take the way through any node of its rack for a short one to another rack.
-pub fn node_config(plan: &Plan, node: &Node, dir: &Path, policy: Option<PolicyBackend>) -> String {
+pub fn node_config(plan: &Plan, node: &Node, dir: &Path, options: &Options) -> String {
     let tor = &plan.tors[node.rack];
     let peer = tor.ips().next().map(|ip| Peer {
         name: tor.name.clone(),
@@ -37,24 +51,32 @@ pub fn node_config(plan: &Plan, node: &Node, dir: &Path, policy: Option<PolicyBa
         import: "other-racks",
         export: "own-pods",
     });
-    let mut text = format!(
-        "# Node {name} of a lab.\n\
-         node:\n\
-         \x20 name: {name}\n\
-         \x20 addresses: {addresses}\n\
-         \x20 podCIDRs: {cidrs}\n\
-         bgp:\n\
-         \x20 asNumber: {NODE_ASN}\n\
-         \x20 nodeToNodeMesh: {{enabled: true}}\n",
-        name = node.name,
-        addresses = list(node.ips()),
-        cidrs = list(node.pod_cidrs.iter()),
-    );
+    let mut text = format!("# Node {name} of a lab.\nnode:\n  name: {name}\n", name = node.name);
+    if options.kube.is_none() {
+        push(&mut text, format_args!("  addresses: {}", list(node.ips())));
+        push(&mut text, format_args!("  podCIDRs: {}", list(node.pod_cidrs.iter())));
+    }
+    push(&mut text, format_args!("bgp:\n  asNumber: {NODE_ASN}"));
+    push(&mut text, format_args!("  nodeToNodeMesh: {{enabled: true}}"));
     push_peers(&mut text, peer.into_iter());
     push_filter(&mut text, "own-pods", exact(node.pod_cidrs.iter().copied()));
     push_filter(&mut text, "other-racks", exact(other_racks(plan, node.rack)));
-    push(&mut text, format_args!("source: {{kind: files, path: {}}}", quoted(dir, "manifests")));
-    if let Some(backend) = policy {
+    if options.kube.is_some() {
+        let kubeconfig = quoted(&dir.join(&node.name), "kubeconfig");
+        push(&mut text, format_args!("source: {{kind: kubernetes, kubeconfig: {kubeconfig}}}"));
+        let own = dir.join(&node.name);
+        let (list, data) = (quoted(&own, "net.d"), quoted(&own, "cni"));
+        push(
+            &mut text,
+            format_args!(
+                "cni: {{enabled: true, configDir: {list}, dataDir: {data}, mtu: 1500, chain: []}}"
+            ),
+        );
+    } else {
+        let path = quoted(dir, "manifests");
+        push(&mut text, format_args!("source: {{kind: files, path: {path}}}"));
+    }
+    if let Some(backend) = options.policy {
         let backend = backend.as_str();
         push(&mut text, format_args!("policy: {{enabled: true, backend: {backend}}}"));
     }
@@ -280,13 +302,16 @@ fn list(items: impl Iterator<Item = impl ToString>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::plan::{FIRST_TOR_ASN, Options, TorKind};
+    use crate::lab::plan::{FIRST_TOR_ASN, TorKind};
+
+    fn options(nodes: u8, tors: u8, dual_stack: bool) -> Options {
+        let name = "demo".parse().expect("a good name");
+        let tor = TorKind::Brindle;
+        Options { name, nodes, tors, pods: 1, dual_stack, tor, policy: None, kube: None }
+    }
 
     fn plan(nodes: u8, tors: u8, dual_stack: bool) -> Plan {
-        let name = "demo".parse().expect("a good name");
-        let options =
-            Options { name, nodes, tors, pods: 1, dual_stack, tor: TorKind::Brindle, policy: None };
-        Plan::new(&options).expect("within limits")
+        Plan::new(&options(nodes, tors, dual_stack)).expect("within limits")
     }
 
     #[test]
@@ -300,8 +325,14 @@ mod tests {
             };
             let families = if dual_stack { 2 } else { 1 };
             for node in &plan.nodes {
-                let config = read(node_config(&plan, node, dir, None));
+                let mut options = options(nodes, tors, dual_stack);
+                let config = read(node_config(&plan, node, dir, &options));
                 assert_eq!(config["node"]["name"], node.name.as_str(), "{row}");
+                options.kube = Some("/assets".into());
+                let asks = read(node_config(&plan, node, dir, &options));
+                let kubeconfig = format!("/run/brindle-lab/demo/{}/kubeconfig", node.name);
+                assert_eq!(asks["source"]["kubeconfig"], kubeconfig, "{row}");
+                assert_eq!(asks["node"].as_object().map(|node| node.len()), Some(1), "{row}");
                 assert_eq!(config["bgp"]["peers"].as_array().map(Vec::len), Some(1));
                 assert_eq!(config["source"]["path"], "/run/brindle-lab/demo/manifests");
                 let object = read(manifest(node));

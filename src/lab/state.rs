@@ -11,6 +11,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
+use super::connected;
 use super::plan::{LabName, Options, Plan};
 use super::process::{Condition, ProcessId};
 use super::rootless;
@@ -115,7 +116,9 @@ impl Lab {
     /// # Errors
     /// There is one of this name, or the folder cannot be made.
     pub fn create(place: &Place, options: Options, program: PathBuf) -> anyhow::Result<Self> {
-        let plan = Plan::new(&options)?;
+        let mut plan = Plan::new(&options)?;
+        // those come from the API server, when there is one
+        connected::take_out(&mut plan);
         let name = options.name.clone();
         make_folder(&place.base)?;
         let dir = place.base.join(name.as_str());
@@ -178,9 +181,34 @@ impl Lab {
             }
             read => read.with_context(|| format!("cannot read {}", file.display()))?,
         };
-        let state = serde_json::from_str(&text)
-            .with_context(|| format!("{} is damaged; remove it by hand", file.display()))?;
+        Self::read(dir, &text, lock)
+    }
+
+    /// Opens the lab in `dir` to use it, as its own processes do.
+    ///
+    /// # Errors
+    /// Its `lab.json` cannot be read.
+    pub fn open_in(dir: &Path) -> anyhow::Result<Self> {
+        let file = dir.join("lab.json");
+        let text = fs::read_to_string(&file);
+        let text = text.with_context(|| format!("cannot read {}", file.display()))?;
+        Self::read(dir.to_owned(), &text, None)
+    }
+
+    fn read(dir: PathBuf, text: &str, lock: Option<File>) -> anyhow::Result<Self> {
+        let mut state: State = serde_json::from_str(text).with_context(|| {
+            format!("{} is damaged; remove it by hand", dir.join("lab.json").display())
+        })?;
+        connected::put_into(&mut state.plan, &dir)?;
         Ok(Self { dir, state, _lock: lock })
+    }
+
+    /// Looks again which pods there are.
+    ///
+    /// # Errors
+    /// The file of pods cannot be read.
+    pub fn look_at_pods(&mut self) -> anyhow::Result<()> {
+        connected::put_into(&mut self.state.plan, &self.dir)
     }
 
     /// Writes `lab.json` so that a reader sees the old or the new one, never half of it.
@@ -189,15 +217,9 @@ impl Lab {
     /// It cannot be written.
     pub fn save(&self) -> anyhow::Result<()> {
         let file = self.dir.join("lab.json");
-        let text = serde_json::to_string_pretty(&self.state).context("lab.json")?;
-        let fresh = self.dir.join(".lab.json.new");
-        let write = || -> std::io::Result<()> {
-            let mut out = File::create(&fresh)?;
-            out.write_all(text.as_bytes())?;
-            out.sync_all()?;
-            fs::rename(&fresh, &file)
-        };
-        write().with_context(|| format!("cannot write {}", file.display()))
+        let mut state = self.state.clone();
+        connected::take_out(&mut state.plan);
+        write_json(&file, &state)
     }
 
     /// Enters the lab's user namespace where there is one; call before any thread starts.
@@ -235,6 +257,23 @@ impl Lab {
     pub fn log(&self, name: &str) -> PathBuf {
         self.speaker_dir(name).join("log")
     }
+}
+
+/// Writes a file so that a reader sees the old or the new one, never half of it.
+///
+/// # Errors
+/// It cannot be written.
+pub(super) fn write_json(file: &Path, value: &impl Serialize) -> anyhow::Result<()> {
+    let text = serde_json::to_string_pretty(value).context("JSON")?;
+    let name = file.file_name().context("no file")?.to_string_lossy();
+    let fresh = file.with_file_name(format!(".{name}.new"));
+    let write = || -> std::io::Result<()> {
+        let mut out = File::create(&fresh)?;
+        out.write_all(text.as_bytes())?;
+        out.sync_all()?;
+        fs::rename(&fresh, file)
+    };
+    write().with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// Makes a folder that others can look into but not write; one that is there must be ours.

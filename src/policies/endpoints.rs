@@ -45,10 +45,11 @@ fn endpoint(known: &Known<'_>, here: &Here<'_>, pod: &Pod) -> Endpoint {
     let problem = problem(here, pod, addresses.is_empty());
     Endpoint {
         pod: pod.key.to_string(),
-        interface: None,
+        interface: known.world.attachments_of(pod).next().map(|one| one.interface.to_string()),
         addresses,
         state: match problem {
             None => EndpointState::Programmed,
+            Some(_) if here.status.failing.is_some() => EndpointState::Failed,
             Some(_) => EndpointState::Pending,
         },
         ingress_policies: count(Direction::Ingress),

@@ -40,6 +40,8 @@ pub(super) fn compare(
         explained.notes.push(note);
         return;
     }
+    let interfaces = local[0].into_iter().flat_map(|pod| world.attachments_of(pod));
+    let interface = interfaces.filter(|one| one.addresses.contains(&flow.source)).last();
     let packet = Packet {
         source: flow.source,
         destination: flow.destination,
@@ -49,6 +51,7 @@ pub(super) fn compare(
         icmp6: (flow.protocol == 58).then_some(ECHO),
         state: State::New,
         is_from_loopback: false,
+        interface: interface.map(|one| one.interface),
         is_from_this_host: false,
         is_for_this_host: is_own(flow.destination),
     };

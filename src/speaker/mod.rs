@@ -19,6 +19,7 @@ mod listener;
 mod next_hops;
 mod owner;
 mod peer;
+mod retain;
 mod roster;
 mod status;
 mod view;
@@ -53,6 +54,8 @@ pub struct WantedPeer {
     pub own_addresses: Vec<IpAddr>,
     /// Whether it comes from the node mesh; else it is configured.
     pub mesh: bool,
+    /// Whether its routes are kept while it has no session and is wanted nevertheless.
+    pub retain: bool,
     /// What the session machine must know.
     pub session: PeerSettings,
     /// What the RIB must know; the name is the key.
@@ -96,6 +99,17 @@ pub enum DeedError {
     Busy(String),
 }
 
+/// Something about a peer that others may be told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tiding {
+    /// A session came up: the peer's name and address.
+    Up(Arc<str>, IpAddr),
+    /// A session ended, and why.
+    Down(Arc<str>, IpAddr, String),
+    /// The peer of this name announced what the node that it leads to does not own.
+    NotOwned(Arc<str>, Prefix),
+}
+
 type Reader = Box<dyn FnOnce(&View<'_>) + Send>;
 
 /// What the speaker is told.
@@ -108,8 +122,12 @@ enum Command {
     Read(Reader),
     /// Do something to a peer.
     Do(String, Deed, oneshot::Sender<Result<(), DeedError>>),
+    /// Take these routes of an earlier run over, for peers that have no session.
+    Adopt(Vec<(Prefix, IpAddr)>),
     /// Leftover routes of an earlier run may go, once the fib knows all that is wanted.
     Sweep,
+    /// Say here what happens.
+    TellOf(mpsc::Sender<Tiding>),
     /// Close every session and end.
     Stop(CeaseReason, Option<String>, oneshot::Sender<()>),
 }
@@ -161,6 +179,17 @@ impl SpeakerHandle {
         let (answer, answered) = oneshot::channel();
         self.send(Command::Do(peer, deed, answer)).await?;
         answered.await.map_err(|_| Gone)
+    }
+
+    /// Takes over routes of an earlier run, each a prefix and the node that it leads to, that
+    /// mesh peers without session may tell: they are kept as if that session had just ended.
+    pub async fn adopt(&self, routes: Vec<(Prefix, IpAddr)>) -> Result<(), Gone> {
+        self.send(Command::Adopt(routes)).await
+    }
+
+    /// Has what happens told there, as far as there is room.
+    pub async fn tell_of(&self, tidings: mpsc::Sender<Tiding>) -> Result<(), Gone> {
+        self.send(Command::TellOf(tidings)).await
     }
 
     /// Sources and peers are in sync: lets the fib remove what an earlier run left, as soon

@@ -15,10 +15,10 @@ use tracing::{error, warn};
 
 use super::listener::Listeners;
 use super::next_hops::Watched;
-use super::peer::Order;
+use super::peer::{Order, until};
 use super::view::{PeerEntry, Session, View, find};
 use super::wire::Wake;
-use super::{Command, Deed, DeedError, local_next_hop, shared_link};
+use super::{Command, Deed, DeedError, Tiding, local_next_hop, shared_link};
 use crate::fib::{self, FibHandle, LocalAddress};
 
 /// How long stopping may take: peers that do not take our NOTIFICATION lose it.
@@ -76,6 +76,10 @@ pub(super) struct Owner {
     pub(super) next_hops: Watched,
     /// The fib is to be told that leftovers may go, once it knows all that we want.
     pub(super) sweep: bool,
+    /// Peers with a session from which an earlier one's paths are still kept, and until when.
+    pub(super) stale_until: HashMap<PeerId, Instant>,
+    /// Who wants to know what happens.
+    pub(super) tidings: Option<mpsc::Sender<Tiding>>,
 }
 
 impl Owner {
@@ -104,6 +108,8 @@ impl Owner {
             originated: BTreeSet::new(),
             next_hops: Watched::default(),
             sweep: false,
+            stale_until: HashMap::new(),
+            tidings: None,
         }
     }
 
@@ -111,6 +117,7 @@ impl Owner {
         loop {
             let fib = self.fib.clone();
             let may_sweep = self.sweep && !self.next_hops.is_waiting();
+            let stale_deadline = self.stale_deadline();
             let has_orders = fib.is_some() && ((self.dirty && self.tells_fib()) || may_sweep);
             // Not biased: nobody who asks or tells without end may keep the others waiting.
             tokio::select! {
@@ -132,7 +139,9 @@ impl Owner {
                     None => self.fib = None,
                 },
                 Some(message) = self.from_peers.1.recv() => self.take_turn(message),
+                () = until(stale_deadline) => self.end_stale(),
             }
+            self.tell_of_refusals();
             if self.dirty && !self.tells_fib() {
                 self.rib.forget_changes();
                 self.dirty = false;
@@ -171,6 +180,8 @@ impl Owner {
             Command::Do(peer, deed, done) => {
                 let _ = done.send(self.act(&peer, deed));
             }
+            Command::Adopt(routes) => self.adopt(routes),
+            Command::TellOf(tidings) => self.tidings = Some(tidings),
             Command::Sweep => self.sweep = true,
             Command::Stop(..) => unreachable!("the loop ends at a stop"),
         }
@@ -204,6 +215,9 @@ impl Owner {
             Deed::Disable(text) => {
                 order(Order::Stop(CeaseReason::AdministrativeShutdown, text))?;
                 entry.disabled = true;
+                if entry.session.is_none() {
+                    self.drop_stale(id);
+                }
             }
             Deed::Enable => {
                 order(Order::Start)?;
@@ -269,6 +283,8 @@ impl Owner {
                 };
                 entry.session = Some(Session { wire, local, wake });
                 self.rib.session_up(peer, session);
+                self.limit_stale(peer);
+                self.tell_of(peer, |name, address, _| Tiding::Up(name, address));
             }
             News::Update(update) => self.rib.learn(peer, update),
             News::EndOfRib(family) => self.rib.end_of_rib(peer, family),
@@ -278,8 +294,11 @@ impl Owner {
                 }
             }
             News::Down => {
-                entry.session = None;
-                self.rib.session_down(peer);
+                let was_up = entry.session.is_some();
+                self.session_lost(peer);
+                if was_up {
+                    self.tell_of(peer, Tiding::Down);
+                }
             }
         }
     }
@@ -298,10 +317,13 @@ impl Owner {
         error!(peer = %entry.wanted.rib.name, panic = text,
             "a fault of ours: the peer's task died; its session starts anew");
         entry.panics += 1;
-        entry.session = None;
+        let was_up = entry.session.is_some();
         entry.shared.task_died();
-        self.rib.session_down(id);
-        self.dirty = true;
+        self.session_lost(id);
+        if was_up {
+            self.tell_of(id, Tiding::Down);
+        }
+        let Some(entry) = self.peers.get_mut(&id) else { return };
         let (wanted, shared) = (Arc::clone(&entry.wanted), Arc::clone(&entry.shared));
         let disabled = entry.disabled;
         let task = self.spawn(id, &wanted, &shared, disabled, PANIC_REST);
@@ -309,6 +331,26 @@ impl Owner {
             (entry.life, entry.orders, entry.accepted) = (task.life, task.orders, task.accepted);
         }
         self.publish_known();
+    }
+
+    /// Tells of a peer: its name and address, and why it has no session.
+    pub(super) fn tell_of(
+        &self,
+        peer: PeerId,
+        tiding: impl FnOnce(Arc<str>, IpAddr, String) -> Tiding,
+    ) {
+        if let (Some(tidings), Some(entry)) = (&self.tidings, self.peers.get(&peer)) {
+            let why = entry.status().last_reason.clone().unwrap_or_else(|| "unknown".to_owned());
+            let (name, address) = (Arc::clone(&entry.wanted.rib.name), entry.wanted.address);
+            // Who is told does not keep routing waiting; what does not fit is lost.
+            let _ = tidings.try_send(tiding(name, address, why));
+        }
+    }
+
+    fn tell_of_refusals(&mut self) {
+        for (peer, prefix) in self.rib.take_refusals() {
+            self.tell_of(peer, |name, _, _| Tiding::NotOwned(name, prefix));
+        }
     }
 
     fn take_fib_event(&mut self, event: fib::Event) {

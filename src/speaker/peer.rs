@@ -500,7 +500,7 @@ async fn room<'a>(
     Some((to_owner.reserve().await.ok()?, permit))
 }
 
-async fn until(deadline: Option<Instant>) {
+pub(super) async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => std::future::pending().await,

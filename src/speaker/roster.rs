@@ -9,12 +9,12 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tracing::info;
 
-use super::WantedPeer;
 use super::listener::KnownPeers;
 use super::owner::Owner;
 use super::peer::{Order, PeerTask};
 use super::status::Shared;
 use super::view::PeerEntry;
+use super::{Tiding, WantedPeer};
 
 /// Orders to a peer's task that may wait.
 const ORDERS: usize = 64;
@@ -27,22 +27,24 @@ pub(super) struct Spawned {
 }
 
 impl Owner {
-    /// What goes, goes first: an address or a name may pass from one peer to another.
+    /// What goes, goes first: an address, a name or a range may pass from one peer to another.
     pub(super) fn set_peers(&mut self, wanted: Vec<WantedPeer>) {
         let mut gone: HashMap<Arc<str>, PeerId> = self
             .peers
             .iter()
             .map(|(id, entry)| (Arc::clone(&entry.wanted.rib.name), *id))
             .collect();
+        let known: Vec<Option<PeerId>> =
+            wanted.iter().map(|peer| gone.remove(&peer.rib.name)).collect();
+        for id in gone.into_values() {
+            self.remove(id, "removed");
+        }
         let mut fresh = Vec::new();
-        for peer in wanted {
-            match gone.remove(&peer.rib.name) {
+        for (peer, known) in wanted.into_iter().zip(known) {
+            match known {
                 None => fresh.push((peer, false)),
                 Some(id) => fresh.extend(self.change(id, peer)),
             }
-        }
-        for id in gone.into_values() {
-            self.remove(id, "removed");
         }
         for (peer, disabled) in fresh {
             self.add(peer, disabled);
@@ -125,12 +127,20 @@ impl Owner {
         }
         info!(peer = %wanted.rib.name, "peer changed, its session stays");
         self.rib.configure_peer(id, wanted.rib.clone());
+        let ends = old.retain && !wanted.retain;
         entry.wanted = Arc::new(wanted);
+        if ends {
+            self.drop_stale(id);
+        }
         self.dirty = true;
         None
     }
 
     fn remove(&mut self, id: PeerId, why: &str) {
+        if self.peers.get(&id).is_some_and(|entry| entry.session.is_some()) {
+            self.tell_of(id, |name, address, _| Tiding::Down(name, address, why.to_owned()));
+        }
+        self.stale_until.remove(&id);
         if let Some(entry) = self.peers.remove(&id) {
             // Its task ends when `orders` is dropped, and tells the peer.
             info!(peer = %entry.wanted.rib.name, "peer {why}");

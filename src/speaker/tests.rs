@@ -13,6 +13,7 @@ use super::*;
 
 mod kernel;
 mod raw;
+mod retained;
 mod torture;
 
 struct Speaker {
@@ -48,6 +49,7 @@ fn peer(us: &Speaker, them: &Speaker, name: &str) -> WantedPeer {
         source: Some(us.address.ip()),
         own_addresses: vec![IpAddr::from(us.router_id.get().to_be_bytes())],
         mesh: false,
+        retain: false,
         session: PeerSettings {
             local_asn: us.asn,
             router_id: us.router_id,

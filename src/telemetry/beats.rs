@@ -37,10 +37,13 @@ impl Pulse {
 }
 
 impl Beats {
-    /// Looks after one more loop, which gives its first sign of life hereby.
+    /// Looks after one more loop, which gives its first sign of life hereby. It takes the
+    /// place of an earlier one of that name.
     pub fn add(&self, name: &'static str, deadline: Duration) -> Beat {
         let added = Arc::new(Loop { name, deadline, last: Mutex::new(Instant::now()) });
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&added));
+        let mut loops = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        loops.retain(|one| one.name != name);
+        loops.push(Arc::clone(&added));
         Beat(added)
     }
 

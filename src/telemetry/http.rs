@@ -26,6 +26,7 @@ const LIMITS: Limits = Limits {
     head: Duration::from_secs(5),
     connection: Duration::from_secs(10),
     connections: 16,
+    root_connections: 16,
 };
 
 /// The media type of what Prometheus reads.

@@ -94,6 +94,7 @@ fn status_in_json_has_all_that_the_screen_has() {
       },
       "bgp": {
         "asNumber": 64512,
+        "asNumberReason": "bgp.asNumber",
         "routerID": "10.0.0.2",
         "listen": [
           "10.0.0.2:179"

@@ -2,6 +2,7 @@
 //! real binary, and a task in the agent's place that answers from fixed views.
 
 mod agent;
+mod cni;
 mod commands;
 mod golden;
 mod policies;

@@ -57,6 +57,8 @@ pub(crate) fn status() -> Status {
         }),
         bgp: Some(BgpStatus {
             as_number: 64512,
+            as_number_reason: Some("bgp.asNumber".to_owned()),
+            route_reflector: None,
             router_id: "10.0.0.2".to_owned(),
             listen: vec!["10.0.0.2:179".parse().unwrap()],
             peers: 4,
@@ -145,6 +147,7 @@ fn peer(name: &str, address: &str, kind: PeerKind, state: SessionState) -> Peer 
             received: 2,
             accepted: 2,
             rejected: 0,
+            stale: 0,
             advertised: 2,
             end_of_rib: is_up,
         }],
@@ -199,6 +202,7 @@ pub(crate) fn peers() -> Vec<Peer> {
         received: 14,
         accepted: 12,
         rejected: 2,
+        stale: 0,
         advertised: 2,
         end_of_rib: true,
     };
@@ -231,6 +235,7 @@ fn path(prefix: &str, from: Option<&str>, next_hop: Option<&str>, status: PathSt
         next_hop: next_hop.map(|address| address.parse().unwrap()),
         next_hop_link_local: None,
         status,
+        stale: false,
         reason: None,
         attributes: Attributes {
             origin: "igp".to_owned(),
@@ -364,6 +369,7 @@ pub(crate) fn answer(query: Query) -> Reply {
             yaml: "node:\n  name: n2\n".to_owned(),
         }))),
         Query::Policy(query) => policies::answer(&query),
+        Query::Cni(query) => super::cni::answer(&query),
         Query::Reload => Ok(Answer::Reload(Box::new(Reload {
             result: ReloadResult::Applied,
             files: vec!["/etc/brindle/brindle.yaml".to_owned()],

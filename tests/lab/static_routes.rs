@@ -34,8 +34,9 @@ fn routed_lab(sandbox: &Sandbox, dual_stack: bool) {
 /// A lab of three nodes without speakers whose routes an administrator has written by hand.
 pub(crate) fn static_lab(sandbox: &Sandbox, dual_stack: bool) -> Lab {
     let name = sandbox.name.parse().expect("a good name");
+    let tor = TorKind::Bird;
     let options =
-        Options { name, nodes: 3, tors: 1, pods: 2, dual_stack, tor: TorKind::Bird, policy: None };
+        Options { name, nodes: 3, tors: 1, pods: 2, dual_stack, tor, policy: None, kube: None };
     let lab = Lab::create(&Place::find(), options, BRINDLE.into()).expect("a lab");
     build::network(&lab).expect("a network");
     build::files(&lab).expect("files");

@@ -52,7 +52,7 @@ pub(super) fn refuse_path(
 }
 
 /// Whether packets can be sent towards an address (RFC 4271 §6.3, RFC 2545 §3).
-fn is_sane(address: IpAddr) -> bool {
+pub(super) fn is_sane(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
             v4.octets()[0] != 0
@@ -68,8 +68,12 @@ fn is_sane(address: IpAddr) -> bool {
     }
 }
 
-/// Why `policy` does not let `prefix` pass.
-pub(super) fn refuse_prefix(policy: &PeerPolicy, prefix: &Prefix) -> Option<Refusal> {
+/// Why `policy` does not let `prefix` with this next hop pass; our own have none.
+pub(super) fn refuse_prefix(
+    policy: &PeerPolicy,
+    prefix: &Prefix,
+    next_hop: Option<NextHop>,
+) -> Option<Refusal> {
     match policy {
         PeerPolicy::AcceptAll => None,
         PeerPolicy::RefuseUnfiltered => Some(Refusal::Unfiltered),
@@ -81,8 +85,14 @@ pub(super) fn refuse_prefix(policy: &PeerPolicy, prefix: &Prefix) -> Option<Refu
                 }
             })
         }
-        PeerPolicy::Owned(owned) => {
-            (!owned.iter().any(|own| own.covers(prefix))).then_some(Refusal::NotOwned)
+        PeerPolicy::Owned(owned) => refuse_foreign(owned, prefix),
+        PeerPolicy::OwnedByNextHop(owned) => {
+            let owned = next_hop.and_then(|hop| owned.get(&hop.address()));
+            refuse_foreign(owned.map_or(&[], |owned| owned), prefix)
         }
     }
+}
+
+fn refuse_foreign(owned: &[Prefix], prefix: &Prefix) -> Option<Refusal> {
+    (!owned.iter().any(|own| own.covers(prefix))).then_some(Refusal::NotOwned)
 }

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::attr_store::{AttrKey, AttrStore};
 use super::next_hop::NextHops;
-use super::path::{PathList, Source};
+use super::path::{Path, PathList, Source};
 use super::peer::Peers;
 use super::settings::PeerId;
 use super::view::Reason;
@@ -21,6 +21,7 @@ pub(super) struct Candidate<'a> {
     /// Its place in the list of paths.
     place: u32,
     source: Source,
+    stale: bool,
 }
 
 /// What the last steps ask of the peer that a path came from.
@@ -55,6 +56,7 @@ type Step = fn(&mut Field<'_>);
 /// used together.
 const STEPS: &[(Reason, Step)] = &[
     (Reason::Local, |field| keep_least(field, |x| x.source != Source::Ours)),
+    (Reason::Stale, |field| keep_least(field, |x| x.stale)),
     (Reason::LocalPref, |field| keep_least(field, |x| u32::MAX - x.key.local_pref)),
     (Reason::AsPathLength, |field| keep_least(field, |x| x.key.hops)),
     (Reason::Origin, |field| keep_least(field, |x| x.key.origin)),
@@ -67,7 +69,7 @@ const STEPS: &[(Reason, Step)] = &[
 ];
 
 /// How many of [`STEPS`] must not tell paths apart that are used together.
-const EQUAL_STEPS: usize = 7;
+const EQUAL_STEPS: usize = 8;
 
 fn keep_least<'a, T: Ord>(field: &mut Field<'a>, of: impl Fn(&Candidate<'a>) -> T) {
     if let Some(least) = field.iter().map(&of).min() {
@@ -96,22 +98,30 @@ impl Judge<'_> {
     /// The usable ones of `paths`.
     fn field(&self, paths: &PathList) -> Field<'_> {
         let candidates = (0..).zip(paths).filter_map(|(place, path)| {
-            let cost = if path.refused { None } else { self.hops.cost(path.hop) }?;
+            let cost = self.cost(path)?;
             Some(Candidate {
                 key: self.attributes.key(path.attributes),
                 peer: self.peers.tie_breakers(path.peer),
                 cost,
                 place,
                 source: path.source,
+                stale: path.stale,
             })
         });
         candidates.collect()
     }
 
+    /// How far a path leads; `None` if it cannot be used. A stale one is used only while its
+    /// next hop is on-link: nobody would tell us of a change on a longer way.
+    fn cost(&self, path: &Path) -> Option<u32> {
+        let cost = if path.refused { None } else { self.hops.cost(path.hop) }?;
+        (!path.stale || cost == 0 || !self.hops.is_tracked()).then_some(cost)
+    }
+
     /// Puts the best path and those used together with it in front; how many these are.
     pub(super) fn select(&self, paths: &mut PathList) -> u16 {
         if let [path] = paths.as_slice() {
-            return u16::from(!path.refused && self.hops.cost(path.hop).is_some());
+            return u16::from(self.cost(path).is_some());
         }
         let chosen = choose(self.field(paths), self.multipath);
         for (front, &place) in chosen.iter().enumerate() {
@@ -193,6 +203,7 @@ mod tests {
         peer: TieBreakers,
         cost: u32,
         source: Source,
+        stale: bool,
     }
 
     /// Numbered by its peer; like any other until a test changes it.
@@ -215,6 +226,7 @@ mod tests {
             },
             cost: 10,
             source: Source::External,
+            stale: false,
         }
     }
 
@@ -231,6 +243,7 @@ mod tests {
             cost: x.cost,
             place,
             source: x.source,
+            stale: x.stale,
         });
         candidates.collect()
     }
@@ -256,8 +269,9 @@ mod tests {
     #[test]
     fn each_step_decides_where_those_before_do_not() {
         type Change = fn(&mut Contender);
-        let rows: [(Reason, Change); 10] = [
+        let rows: [(Reason, Change); 11] = [
             (Reason::Local, |x| x.source = Source::Ours),
+            (Reason::Stale, |x| x.stale = false),
             (Reason::LocalPref, |x| x.key.local_pref = 101),
             (Reason::AsPathLength, |x| x.key.hops = 1),
             (Reason::Origin, |x| x.key.origin = Origin::Igp),
@@ -273,6 +287,7 @@ mod tests {
             let plain = |number| {
                 with(number, |x| {
                     x.source = Source::Internal;
+                    x.stale = true;
                     x.key.origin = Origin::Incomplete;
                     x.key.med = 5;
                     x.key.clusters = 2;
@@ -312,7 +327,8 @@ mod tests {
     #[test]
     fn paths_are_used_together_that_differ_in_the_last_steps_only() {
         type Change = fn(&mut Contender);
-        let rows: [(&str, Change, bool); 8] = [
+        let rows: [(&str, Change, bool); 9] = [
+            ("stale", |x| x.stale = true, false),
             ("identifier", |x| x.peer.router_id = 8, true),
             ("clusters", |x| x.key.clusters = 1, true),
             ("address", |_| {}, true),

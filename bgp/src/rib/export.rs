@@ -140,7 +140,7 @@ impl Exporter<'_> {
             Scope::OurAs if !to.is_external() => {}
             Scope::OurAs | Scope::Nobody => return None,
         }
-        if refuse_prefix(&to.policy, prefix).is_some() {
+        if refuse_prefix(&to.policy, prefix, self.hops.get(path.hop)).is_some() {
             return None;
         }
         let hop = self.told_hop(to, prefix.family(), path)?;

@@ -9,9 +9,13 @@ use super::adj_out::News;
 use super::best::Judge;
 use super::export::Exporter;
 use super::path::{Path, PeerIx, Source};
+use super::peer::Peer;
 use super::view::{BestChange, Forwarding};
 use crate::msg::NextHop;
 use crate::net::Family;
+
+/// Refused prefixes that are noted until somebody takes them: the first few say enough.
+const REFUSALS: usize = 256;
 
 /// A change of one prefix.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +24,8 @@ pub(super) enum Edit {
     Put(Path),
     /// The path of a peer goes.
     Remove(PeerIx),
+    /// The session of a peer is over, and its path is kept nevertheless.
+    Age(PeerIx),
     /// The path of a peer is now refused, or no longer, and its source is of this kind.
     Judge(PeerIx, bool, Source),
     /// Nothing but what the decision process looks at has changed.
@@ -29,7 +35,7 @@ pub(super) enum Edit {
 impl Rib {
     /// Carries out an edit: keeps the books, decides anew, and notes what became of it.
     pub(super) fn edit(&mut self, family: Family, id: u32, edit: Edit) {
-        let Self { settings, tables, attributes, hops, peers, out, changed, .. } = self;
+        let Self { settings, tables, attributes, hops, peers, out, changed, refusals, .. } = self;
         let table = &mut tables[family.index()];
         let entry = table.entry_mut(id);
         let before: SmallVec<[Path; 2]> = SmallVec::from_slice(entry.selection());
@@ -47,6 +53,22 @@ impl Rib {
             Edit::Remove(ix) => {
                 let Some(place) = find(ix) else { return };
                 gone = Some(entry.paths.remove(place));
+            }
+            // What is refused is kept only as long as it may be asked for again.
+            Edit::Age(ix) if find(ix).is_some_and(|place| entry.paths[place].refused) => {
+                gone = find(ix).map(|place| entry.paths.remove(place));
+            }
+            Edit::Judge(ix, true, _) if find(ix).is_some_and(|place| entry.paths[place].stale) => {
+                gone = find(ix).map(|place| entry.paths.remove(place));
+            }
+            Edit::Age(ix) => {
+                let Some(place) = find(ix) else { return };
+                let path = Path { stale: true, ..entry.paths[place] };
+                if path == entry.paths[place] {
+                    return;
+                }
+                gone = Some(std::mem::replace(&mut entry.paths[place], path));
+                come = Some(path);
             }
             Edit::Judge(ix, refused, source) => {
                 let Some(place) = find(ix) else { return };
@@ -68,8 +90,14 @@ impl Rib {
             if let Some(peer) = peers.get_mut(path.peer) {
                 peer.received[family.index()] += 1;
                 peer.refused[family.index()] += usize::from(path.refused);
+                peer.stale[family.index()] += usize::from(path.stale);
+                let is_news = path.refused && gone.is_none_or(|path| !path.refused);
+                if is_news && peer.how.import.is_ownership() && refusals.len() < REFUSALS {
+                    refusals.push((path.peer, table.prefix(id)));
+                }
             }
         }
+        let entry = table.entry_mut(id);
         let judge = Judge { attributes, hops, peers, multipath: settings.multipath };
         entry.selected = judge.select(&mut entry.paths);
         if entry.selection() != before.as_slice() {
@@ -81,7 +109,7 @@ impl Rib {
                 changed[family.index()].push_back(id);
             }
             let (before, after) = (before.first().copied(), entry.best());
-            if before != after {
+            if before.map(Path::as_told) != after.map(Path::as_told) {
                 let (prefix, prefixes) = (table.prefix(id), table.len());
                 let news = News { family, id, prefix, before, after, prefixes };
                 out.best_changed(&news, &Exporter { settings, attributes, hops, peers });
@@ -101,20 +129,33 @@ impl Rib {
             if let Some(peer) = peers.get_mut(path.peer) {
                 peer.received[family.index()] -= 1;
                 peer.refused[family.index()] -= usize::from(path.refused);
+                peer.stale[family.index()] -= usize::from(path.stale);
             }
         }
     }
 
-    /// Removes all paths of a peer: one walk over each table that has any.
-    pub(super) fn forget_paths(&mut self, ix: PeerIx) {
-        for family in Family::ALL {
-            for id in 0..self.tables[family.index()].bound() {
-                if self.peers.get(ix).is_none_or(|peer| peer.received[family.index()] == 0) {
-                    break;
-                }
-                if self.tables[family.index()].entry(id).paths.iter().any(|path| path.peer == ix) {
-                    self.edit(family, id, Edit::Remove(ix));
-                }
+    /// Removes all paths of a peer in a family: one walk over its table, if it has any.
+    pub(super) fn forget_paths(&mut self, ix: PeerIx, family: Family) {
+        self.walk_paths(ix, family, Edit::Remove(ix), |peer| peer.received[family.index()] > 0);
+        if let Some(peer) = self.peers.get_mut(ix) {
+            peer.stale_for[family.index()] = None;
+        }
+    }
+
+    /// Does an edit wherever a peer has a path in a family, while some that matter are left.
+    pub(super) fn walk_paths(
+        &mut self,
+        ix: PeerIx,
+        family: Family,
+        edit: Edit,
+        is_left: impl Fn(&Peer) -> bool,
+    ) {
+        for id in 0..self.tables[family.index()].bound() {
+            if self.peers.get(ix).is_none_or(|peer| !is_left(peer)) {
+                break;
+            }
+            if self.tables[family.index()].entry(id).paths.iter().any(|path| path.peer == ix) {
+                self.edit(family, id, edit);
             }
         }
     }

@@ -30,6 +30,7 @@ mod path;
 mod peer;
 mod settings;
 mod show;
+mod stale;
 mod table;
 mod view;
 
@@ -37,11 +38,14 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use rustc_hash::FxHashSet;
+use smallvec::SmallVec;
 
 use crate::msg::{Attributes, NextHop, Update};
 use crate::net::{Family, Prefix};
 
-pub use settings::{NextHopMode, PeerId, PeerKind, PeerPolicy, RibPeer, RibSession, RibSettings};
+pub use settings::{
+    NextHopMode, PeerId, PeerKind, PeerPolicy, RibPeer, RibSession, RibSettings, Stale,
+};
 pub use view::{
     Advertisement, BestChange, Forwarding, Page, PathStatus, PathView, PeerCounts, Reason, Refusal,
     ToldView, Totals, Which,
@@ -73,6 +77,8 @@ pub struct Rib {
     /// Prefixes whose forwarding has changed since the last [`Rib::take_changes`].
     changed: [VecDeque<u32>; 2],
     out: AdjOut,
+    /// What peers announced that is not theirs, since the last [`Rib::take_refusals`].
+    refusals: Vec<(PeerIx, Prefix)>,
 }
 
 impl Rib {
@@ -88,6 +94,7 @@ impl Rib {
             tables: Family::ALL.map(Table::new),
             changed: Default::default(),
             out: AdjOut::default(),
+            refusals: Vec::new(),
         }
     }
 
@@ -130,9 +137,18 @@ impl Rib {
     }
 
     /// The peer's session is Established: everything is to be told to it, End-of-RIB last.
+    /// What was kept of an earlier session stays until the peer says End-of-RIB, or until
+    /// [`Rib::drop_stale`].
     pub fn session_up(&mut self, peer: PeerId, session: RibSession) {
-        self.session_down(peer);
         let Some(ix) = self.peers.find(peer) else { return };
+        if self.peers.get(ix).is_some_and(|known| known.session.is_some()) {
+            self.session_down(peer);
+        }
+        for family in Family::ALL {
+            if !session.negotiated.families.contains(&family) {
+                self.forget_stale(ix, family);
+            }
+        }
         let Some(known) = self.peers.get_mut(ix) else { return };
         let treatment = Treatment::of(&known.how, &session);
         let negotiated = &session.negotiated;
@@ -143,13 +159,26 @@ impl Rib {
 
     /// The peer's session is over: what was learned from it goes.
     pub fn session_down(&mut self, peer: PeerId) {
-        let Some(ix) = self.peers.find(peer) else { return };
-        self.out.part(ix);
-        self.forget_paths(ix);
-        if let Some(known) = self.peers.get_mut(ix) {
-            known.session = None;
-            known.synced = [false; 2];
-        }
+        self.session_lost(peer, [None; 2]);
+    }
+
+    /// What peers announced since the last call that the owner of it did not, as far as it is
+    /// still so; of very many only the first.
+    pub fn take_refusals(&mut self) -> Vec<(PeerId, Prefix)> {
+        let noted = std::mem::take(&mut self.refusals);
+        let mut refusals: Vec<(PeerId, Prefix)> = noted
+            .into_iter()
+            .filter_map(|(ix, prefix)| {
+                let table = &self.tables[prefix.family().index()];
+                let entry = table.entry(table.find(&prefix)?);
+                let path = entry.paths.iter().find(|path| path.peer == ix)?;
+                let is_foreign = self.refusal(&prefix, path) == Some(Refusal::NotOwned);
+                is_foreign.then_some((self.peers.get(ix)?.id, prefix))
+            })
+            .collect();
+        refusals.sort_unstable();
+        refusals.dedup();
+        refusals
     }
 
     /// Takes in an UPDATE. Unknown peers and peers without session change nothing, nor do
@@ -158,6 +187,10 @@ impl Rib {
         let Some(ix) = self.peers.find(from) else { return };
         let Some(peer) = self.peers.get(ix) else { return };
         let agreed = Family::ALL.map(|family| peer.has_family(family));
+        if peer.session.is_none() {
+            // What is kept of an earlier session is not changed by late news of it.
+            return;
+        }
         for prefix in &update.withdrawn {
             let family = prefix.family();
             if let Some(id) = self.tables[family.index()].find(prefix) {
@@ -182,8 +215,9 @@ impl Rib {
                     continue;
                 }
                 let Some(id) = self.tables[family.index()].obtain(prefix) else { continue };
-                let refused = refused || refuse_prefix(&import_policy, prefix).is_some();
-                let path = Path { peer: ix, attributes: set, hop, source, refused };
+                let refused =
+                    refused || refuse_prefix(&import_policy, prefix, Some(next_hop)).is_some();
+                let path = Path { peer: ix, attributes: set, hop, source, refused, stale: false };
                 self.edit(family, id, Edit::Put(path));
             }
             self.hops.release(hop);
@@ -191,13 +225,15 @@ impl Rib {
         self.attributes.release(set);
     }
 
-    /// Notes the End-of-RIB of a family (RFC 4724 §2).
+    /// Notes the End-of-RIB of a family (RFC 4724 §2): what was kept of an earlier session and
+    /// not told again goes.
     pub fn end_of_rib(&mut self, from: PeerId, family: Family) {
         let Some(ix) = self.peers.find(from) else { return };
         if let Some(peer) = self.peers.get_mut(ix)
             && peer.session.is_some()
         {
             peer.synced[family.index()] = true;
+            self.forget_stale(ix, family);
         }
     }
 
@@ -230,6 +266,7 @@ impl Rib {
             hop: HopId::NONE,
             source: Source::Ours,
             refused: false,
+            stale: false,
         };
         self.edit(family, id, Edit::Put(path));
         self.attributes.release(set);
@@ -265,12 +302,14 @@ impl Rib {
     }
 
     /// Judges the paths of one peer, or of all, by the settings as they are now; decides
-    /// them anew even without a change if what ties are broken by `has_moved`.
+    /// them anew even without a change if what ties are broken by `has_moved`. What goes, goes
+    /// before anything comes: a range that passes from one to another is never with both.
     fn judge_again(&mut self, only: Option<PeerIx>, has_moved: bool) {
+        let mut later: Vec<(Family, u32, Edit)> = Vec::new();
         for family in Family::ALL {
             for id in 0..self.tables[family.index()].bound() {
                 let table = &self.tables[family.index()];
-                let paths: Vec<Path> = table
+                let paths: SmallVec<[Path; 4]> = table
                     .entry(id)
                     .paths
                     .iter()
@@ -287,12 +326,20 @@ impl Rib {
                     let Some(peer) = self.peers.get(path.peer) else { continue };
                     let source = Source::from(peer.how.kind);
                     let refused = self.refusal(&prefix, &path).is_some();
-                    self.edit(family, id, Edit::Judge(path.peer, refused, source));
+                    let edit = Edit::Judge(path.peer, refused, source);
+                    if path.refused && !refused {
+                        later.push((family, id, edit));
+                    } else {
+                        self.edit(family, id, edit);
+                    }
                 }
                 if has_moved {
                     self.edit(family, id, Edit::Decide);
                 }
             }
+        }
+        for (family, id, edit) in later {
+            self.edit(family, id, edit);
         }
     }
 

@@ -174,6 +174,11 @@ impl NextHops {
         }
     }
 
+    /// Whether next hops must be resolved before they count.
+    pub(super) fn is_tracked(&self) -> bool {
+        self.tracked
+    }
+
     /// Whether some cost changed since the last [`NextHops::take_moved`].
     pub(super) fn has_moved(&self) -> bool {
         self.moved

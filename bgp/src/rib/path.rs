@@ -64,6 +64,16 @@ pub(super) struct Path {
     /// Import refused it: kept to be shown and judged again, never used. The reason follows
     /// from the path and the settings and is worked out when somebody asks.
     pub(super) refused: bool,
+    /// The session that told it is over, and it is kept until the next one has told all, or
+    /// until its peer is given up. Never of a refused path.
+    pub(super) stale: bool,
+}
+
+impl Path {
+    /// The same whether stale or not: what others are told of it does not differ.
+    pub(super) fn as_told(self) -> Self {
+        Self { stale: false, ..self }
+    }
 }
 
 /// The paths of a prefix, at most one a peer. Those in use stand first, the best before all.

@@ -4,7 +4,7 @@ use rustc_hash::FxHashMap;
 
 use super::best::TieBreakers;
 use super::path::PeerIx;
-use super::settings::{PeerId, RibPeer, RibSession};
+use super::settings::{PeerId, RibPeer, RibSession, Stale};
 use crate::net::Family;
 
 /// A peer.
@@ -21,6 +21,9 @@ pub(super) struct Peer {
     /// Paths learned from it, and how many of them import refused, by family.
     pub(super) received: [usize; 2],
     pub(super) refused: [usize; 2],
+    /// Of those received, paths that are stale, by family; and why they are kept.
+    pub(super) stale: [usize; 2],
+    pub(super) stale_for: [Option<Stale>; 2],
 }
 
 impl Peer {
@@ -68,6 +71,8 @@ impl Peers {
             synced: [false; 2],
             received: [0; 2],
             refused: [0; 2],
+            stale: [0; 2],
+            stale_for: [None; 2],
         };
         let ix = match self.free.pop() {
             Some(index) => {

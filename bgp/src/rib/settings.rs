@@ -1,5 +1,6 @@
 //! What the RIB is told of us and of each peer.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -50,6 +51,23 @@ pub enum PeerPolicy {
     Filters(Vec<Arc<Filter>>),
     /// Only prefixes inside these pass: what the node behind a mesh peer owns.
     Owned(Arc<[Prefix]>),
+    /// Only prefixes pass that lie inside those of their next hop: what the node there owns,
+    /// told by a reflector of the mesh.
+    OwnedByNextHop(Arc<BTreeMap<IpAddr, Arc<[Prefix]>>>),
+}
+
+impl PeerPolicy {
+    /// Whether it goes by who owns a prefix.
+    pub(super) fn is_ownership(&self) -> bool {
+        matches!(self, PeerPolicy::Owned(_) | PeerPolicy::OwnedByNextHop(_))
+    }
+}
+
+/// Why paths of a peer without session are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stale {
+    /// What says who owns the prefixes still says so: the Node object stands.
+    Owned,
 }
 
 /// How next hops are told to a peer.

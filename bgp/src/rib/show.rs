@@ -119,7 +119,8 @@ impl Rib {
         let (received, rejected) = (peer.received[family.index()], peer.refused[family.index()]);
         let advertised =
             self.out.member(ix).map_or(0, |member| member.lanes[family.index()].told.len());
-        Some(PeerCounts { received, rejected, accepted: received - rejected, advertised })
+        let stale = peer.stale[family.index()];
+        Some(PeerCounts { received, rejected, accepted: received - rejected, stale, advertised })
     }
 
     /// Counts of the whole RIB.
@@ -188,6 +189,7 @@ impl Rib {
                     next_hop: self.hops.get(path.hop),
                     attributes: Arc::clone(self.attributes.get(path.attributes)),
                     status,
+                    is_stale: path.stale,
                 };
                 (place, view)
             })
@@ -215,7 +217,7 @@ impl Rib {
         let next_hop = self.hops.get(path.hop)?;
         let attributes = self.attributes.get(path.attributes);
         refuse_path(&self.settings, &self.own, how, attributes, next_hop)
-            .or_else(|| refuse_prefix(&how.import, prefix))
+            .or_else(|| refuse_prefix(&how.import, prefix, Some(next_hop)))
     }
 }
 

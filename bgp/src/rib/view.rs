@@ -72,6 +72,8 @@ pub struct PathView {
     pub attributes: Arc<Attributes>,
     /// What it is to the decision process.
     pub status: PathStatus,
+    /// The session that told it is over; it is used only if there is nothing else.
+    pub is_stale: bool,
 }
 
 /// What a path is to the decision process.
@@ -94,6 +96,8 @@ pub enum PathStatus {
 pub enum Reason {
     /// Our own routes come first.
     Local,
+    /// Of a live session before kept from one that is over.
+    Stale,
     /// Highest LOCAL_PREF.
     LocalPref,
     /// Shortest AS_PATH.
@@ -163,6 +167,8 @@ pub struct PeerCounts {
     pub accepted: usize,
     /// Paths that import refused.
     pub rejected: usize,
+    /// Of those accepted, paths that are kept although their session is over.
+    pub stale: usize,
     /// Prefixes that it was told.
     pub advertised: usize,
 }

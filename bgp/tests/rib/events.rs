@@ -1,5 +1,7 @@
 //! Random events for the model test.
 
+use std::sync::Arc;
+
 use brindle_bgp::filter::{Filter, FilterAction, FilterRule};
 use brindle_bgp::msg::{Attributes, Community, Origin};
 use brindle_bgp::net::{ClusterId, RouterId};
@@ -32,11 +34,35 @@ pub(crate) const HOPS: [&str; 8] = [
 
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
-    Configure { peer: u32, import: u8, export: u8, mode: u8, client: bool },
+    Configure {
+        peer: u32,
+        import: u8,
+        export: u8,
+        mode: u8,
+        client: bool,
+    },
     Remove(u32),
-    Up { peer: u32, v6: u8, own: u8, shared: bool, extended: bool, marks: bool },
+    Up {
+        peer: u32,
+        v6: u8,
+        own: u8,
+        shared: bool,
+        extended: bool,
+        marks: bool,
+    },
     Down(u32),
-    Learn { peer: u32, announced: Vec<u8>, withdrawn: Vec<u8>, hop: u8, set: Set },
+    /// By family, whether paths are kept.
+    Lost(u32, [bool; 2]),
+    EndOfRib(u32, bool),
+    DropStale(u32, bool),
+    Adopt(u32, u8, u8),
+    Learn {
+        peer: u32,
+        announced: Vec<u8>,
+        withdrawn: Vec<u8>,
+        hop: u8,
+        set: Set,
+    },
     Originate(u8, bool),
     Withdraw(u8),
     Resolve(u8, Option<u32>),
@@ -98,9 +124,13 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         4 => configure,
         1 => (0..PEERS).prop_map(Op::Remove),
         2 => (0..PEERS).prop_map(Op::Down),
+        6 => (0..PEERS, any::<[bool; 2]>()).prop_map(|(peer, keep)| Op::Lost(peer, keep)),
+        4 => (0..PEERS, any::<bool>()).prop_map(|(peer, v6)| Op::EndOfRib(peer, v6)),
+        2 => (0..PEERS, any::<bool>()).prop_map(|(peer, v6)| Op::DropStale(peer, v6)),
+        2 => (0..PEERS, place(), via()).prop_map(|(peer, at, hop)| Op::Adopt(peer, at, hop)),
         4 => (0..8_u8, any::<bool>()).prop_map(|(place, med)| Op::Originate(place, med)),
         3 => (0..8_u8).prop_map(Op::Withdraw),
-        6 => (via(), prop_oneof![Just(None), (1..4_u32).prop_map(Some)])
+        6 => (via(), prop_oneof![Just(None), (0..4_u32).prop_map(Some)])
             .prop_map(|(hop, cost)| Op::Resolve(hop, cost)),
         1 => any::<bool>().prop_map(Op::Own),
         2 => (0..PEERS, any::<bool>()).prop_map(|(peer, v6)| Op::Refresh(peer, v6)),
@@ -124,6 +154,16 @@ pub(crate) fn policy(kind: u8) -> PeerPolicy {
     match kind {
         0 => PeerPolicy::RefuseUnfiltered,
         1 => PeerPolicy::Owned([prefix("10.1.0.0/16"), prefix("fd00::/8")].into()),
+        // Also as import policy of peers whose next hops are others.
+        3 => PeerPolicy::OwnedByNextHop(Arc::new(
+            [
+                (HOPS[0], [prefix("10.1.0.0/16")]),
+                (HOPS[3], [prefix("10.0.0.0/8")]),
+                (HOPS[5], [prefix("fd00::/8")]),
+            ]
+            .map(|(hop, owned)| (hop.parse().unwrap(), Arc::from(owned)))
+            .into(),
+        )),
         2 => PeerPolicy::Filters(vec![
             Filter {
                 name: "no-default".into(),

@@ -7,4 +7,5 @@ mod model;
 mod pace;
 mod reference;
 mod show;
+mod stale;
 mod support;

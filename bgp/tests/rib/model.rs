@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use brindle_bgp::msg::{Announcement, Attributes, NextHop, Refresh, Update};
 use brindle_bgp::net::{Family, Prefix};
 use brindle_bgp::rib::{
-    Forwarding, NextHopMode, PathStatus, PeerId, PeerKind, Rib, RibSettings, Which,
+    Forwarding, NextHopMode, PathStatus, PeerId, PeerKind, Rib, RibSettings, Stale, Which,
 };
 use proptest::prelude::{any, prop};
 use proptest::test_runner::Config;
@@ -39,6 +39,7 @@ impl Run {
                 peers: BTreeMap::new(),
                 sessions: BTreeMap::new(),
                 learned: BTreeMap::new(),
+                stale: BTreeSet::new(),
                 ours: BTreeMap::new(),
                 costs: BTreeMap::new(),
                 own: Vec::new(),
@@ -61,8 +62,21 @@ impl Run {
     }
 
     fn drop_session(&mut self, peer: u32) {
+        self.lose_session(peer, [false; 2]);
+    }
+
+    /// The session is over; by family, what it told is kept.
+    fn lose_session(&mut self, peer: u32, keep: [bool; 2]) {
         self.model.sessions.remove(&peer);
-        self.model.learned.retain(|(_, from), _| *from != peer);
+        for (prefix, from) in self.model.learned.keys().copied().collect::<Vec<_>>() {
+            if from == peer {
+                self.model.stale.insert((prefix, from));
+                if !keep[prefix.family().index()] {
+                    self.model.forget(prefix, from);
+                }
+            }
+        }
+        self.model.forget_refused_stale();
         self.ears.remove(&peer);
         self.awake.remove(&peer);
     }
@@ -84,6 +98,7 @@ impl Run {
                 self.ids.entry(*peer).or_insert(serial);
                 self.rib.configure_peer(self.id(*peer), how.clone());
                 self.model.peers.insert(*peer, how);
+                self.model.forget_refused_stale();
             }
             Op::Remove(peer) => {
                 self.rib.remove_peer(self.id(*peer));
@@ -110,7 +125,14 @@ impl Run {
                 }
                 self.rib.session_up(self.id(*peer), with.clone());
                 if let Some(how) = self.model.peers.get(peer).cloned() {
-                    self.drop_session(*peer);
+                    if self.model.sessions.contains_key(peer) {
+                        self.drop_session(*peer);
+                    }
+                    for family in Family::ALL {
+                        if !with.negotiated.families.contains(&family) {
+                            self.model.forget_stale(*peer, family);
+                        }
+                    }
                     self.ears.insert(*peer, Ear::new(&how, &with));
                     self.model.sessions.insert(*peer, with);
                 }
@@ -118,6 +140,31 @@ impl Run {
             Op::Down(peer) => {
                 self.rib.session_down(self.id(*peer));
                 self.drop_session(*peer);
+            }
+            Op::Lost(peer, keep) => {
+                self.rib
+                    .session_lost(self.id(*peer), keep.map(|keep| keep.then_some(Stale::Owned)));
+                self.lose_session(*peer, *keep);
+            }
+            Op::EndOfRib(peer, v6) => {
+                let family = if *v6 { Family::Ipv6Unicast } else { Family::Ipv4Unicast };
+                self.rib.end_of_rib(self.id(*peer), family);
+                if self.model.sessions.contains_key(peer) {
+                    self.model.forget_stale(*peer, family);
+                }
+            }
+            Op::DropStale(peer, v6) => {
+                let family = if *v6 { Family::Ipv6Unicast } else { Family::Ipv4Unicast };
+                self.rib.drop_stale(self.id(*peer), family);
+                self.model.forget_stale(*peer, family);
+            }
+            Op::Adopt(peer, place, at) => {
+                let (prefix, hop) =
+                    (prefix(PREFIXES[usize::from(*place)]), hop(HOPS[usize::from(*at)]));
+                if prefix.family() == Family::Ipv4Unicast || hop.address().is_ipv6() {
+                    let adopted = self.rib.adopt(self.id(*peer), prefix, hop, Stale::Owned);
+                    assert_eq!(adopted, self.model.adopt(*peer, prefix, hop), "{prefix} via {hop}");
+                }
             }
             Op::Learn { peer, announced, withdrawn, hop: at, set } => {
                 self.learn(*peer, announced, withdrawn, *at, set);
@@ -146,6 +193,7 @@ impl Run {
                 let own = if *ours { vec!["203.0.113.9".parse().unwrap()] } else { vec![] };
                 self.rib.set_own_addresses(own.clone());
                 self.model.own = own;
+                self.model.forget_refused_stale();
             }
             Op::Refresh(peer, v6) => {
                 let family = if *v6 { Family::Ipv6Unicast } else { Family::Ipv4Unicast };
@@ -183,13 +231,14 @@ impl Run {
             }
         }
         self.rib.learn(self.id(peer), update);
-        let Some(session) = self.model.sessions.get(&peer) else { return };
+        let Some(session) = self.model.sessions.get(&peer).cloned() else { return };
         for prefix in withdrawn {
-            self.model.learned.remove(&(prefix, peer));
+            self.model.forget(prefix, peer);
         }
         for prefix in announced {
             if session.negotiated.families.contains(&prefix.family()) {
                 self.model.learned.insert((prefix, peer), (attributes.clone(), next_hop));
+                self.model.stale.remove(&(prefix, peer));
             }
         }
     }
@@ -201,7 +250,7 @@ impl Run {
             assert!(self.watched.remove(&hop).is_some(), "{hop} was not watched");
         }
         for hop in fresh {
-            let cost = self.resolves.then_some(1);
+            let cost = self.resolves.then_some(0);
             assert!(self.watched.insert(hop, cost).is_none(), "{hop} was watched already");
             self.rib.resolve(hop, cost);
         }
@@ -303,6 +352,18 @@ impl Run {
                     _ => {}
                 }
             }
+        }
+        for (peer, family) in
+            self.ids.keys().flat_map(|peer| Family::ALL.map(|family| (*peer, family)))
+        {
+            let of = |&&(prefix, from): &&(Prefix, u32)| prefix.family() == family && from == peer;
+            let stale = self.model.stale.iter().filter(of).count();
+            let received = self.model.learned.keys().filter(of).count();
+            let counts = self.rib.counts(self.id(peer), family).unwrap();
+            assert_eq!((counts.received, counts.stale), (received, stale), "peer {peer} {family}");
+            assert_eq!(self.rib.stale(self.id(peer), family).is_some(), stale > 0, "peer {peer}");
+            let page = self.rib.page(family, Which::From(self.id(peer)), None, 100);
+            assert_eq!(page.rows.iter().filter(|row| row.is_stale).count(), stale, "peer {peer}");
         }
         let totals = self.rib.totals();
         assert_eq!(totals.noted, 0, "everybody has taken all");

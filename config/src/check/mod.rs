@@ -1,6 +1,7 @@
 //! From a tree to a [`Config`]: every key is asked for here, and every mistake noted.
 
 mod bgp;
+pub(crate) mod cni;
 mod filter;
 mod node;
 mod peer;
@@ -15,8 +16,8 @@ use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Prefix};
 
 use crate::meaning::{
-    Backend, Bgp, Config, Control, EstablishedFlows, FlowLog, Node, Policy, Routes, Source,
-    Telemetry,
+    Backend, Bgp, ChainedPlugin, Cni, Config, Control, EstablishedFlows, FlowLog, Node, Policy,
+    Retain, Routes, Source, Telemetry,
 };
 use crate::section::{Good, Item, Report};
 use crate::value;
@@ -45,6 +46,7 @@ impl Default for Config {
                 listen_addresses: Vec::new(),
                 listen_port: BGP_PORT,
                 mesh: true,
+                retain: Retain::NodeObject,
                 hold_time: HoldTime::DEFAULT,
                 connect_retry: Duration::from_secs(1),
                 max_paths: 16,
@@ -64,6 +66,13 @@ impl Default for Config {
                 masquerade: None,
                 flow_log: FlowLog { enabled: true, group: 98, per_second: 10 },
                 audit_interval: Duration::from_secs(30),
+            },
+            cni: Cni {
+                enabled: false,
+                config_dir: PathBuf::from("/etc/cni/net.d"),
+                data_dir: PathBuf::from("/var/lib/brindle/cni"),
+                mtu: None,
+                chain: vec![ChainedPlugin::Portmap, ChainedPlugin::Bandwidth],
             },
             source: None,
             control: Control { socket: PathBuf::from("/run/brindle/brindle.sock") },
@@ -95,10 +104,15 @@ pub(crate) fn config(tree: &yaml::Node, report: &Report, complete: bool) -> Conf
         config.routes = routes(&item);
     }
     let policy = root.get("policy");
+    let cni = root.get("cni");
     let source_item = root.get("source");
     config.source = source_item.as_ref().and_then(source);
     if let Some(item) = policy {
         config.policy = policy::read(&item, source_item.is_some() || !complete);
+    }
+    if let Some(item) = cni {
+        let has_ranges = source_item.is_some() || !config.node.pod_cidrs.is_empty();
+        config.cni = cni::read(&item, has_ranges || !complete);
     }
     if let Some(item) = root.get("control") {
         config.control = control(&item);

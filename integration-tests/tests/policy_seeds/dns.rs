@@ -19,13 +19,15 @@ pub(crate) struct Cluster<'l> {
     backend: String,
     dns: String,
     names: RefCell<Vec<String>>,
+    /// Nodes and what is said to iptables there.
+    rules: RefCell<Vec<(&'static str, Vec<String>)>>,
 }
 
 impl<'l> Cluster<'l> {
     /// A cluster whose DNS server runs in the pod `dns`.
     pub(crate) fn new(lab: &'l TestLab, backend: &str, dns: &str) -> Self {
-        let names = RefCell::default();
-        Self { lab, backend: backend.to_owned(), dns: dns.to_owned(), names }
+        let (names, rules) = Default::default();
+        Self { lab, backend: backend.to_owned(), dns: dns.to_owned(), names, rules }
     }
 
     /// Gives `name` an address; before [`Cluster::start`].
@@ -58,19 +60,34 @@ impl<'l> Cluster<'l> {
     #[track_caller]
     pub(crate) fn service(&self, address: &str, port: u16, pod: &str, target: u16) {
         let to = format!("{}:{target}", self.lab.addresses(pod)[0]);
-        let program = format!("iptables-{}", self.backend);
         let port = port.to_string();
         for node in ["n1", "n2"] {
             for chain in ["PREROUTING", "OUTPUT"] {
                 for protocol in ["tcp", "udp"] {
-                    let rule = ["-w", "-t", "nat", "-A", chain, "-d", address, "-p", protocol];
+                    let rule = [chain, "-d", address, "-p", protocol];
                     let target = ["--dport", &port, "-j", "DNAT", "--to-destination", &to];
-                    let mut words = vec![program.as_str()];
-                    words.extend(rule);
-                    words.extend(target);
-                    self.lab.exec(node, &words);
+                    let rule: Vec<String> =
+                        rule.iter().chain(&target).map(ToString::to_string).collect();
+                    self.translate(node, "-A", &rule);
+                    self.rules.borrow_mut().push((node, rule));
                 }
             }
+        }
+    }
+
+    #[track_caller]
+    fn translate(&self, node: &str, verb: &str, rule: &[String]) {
+        let program = format!("iptables-{}", self.backend);
+        let mut words = vec![program.as_str(), "-w", "-t", "nat", verb];
+        words.extend(rule.iter().map(String::as_str));
+        self.lab.exec(node, &words);
+    }
+
+    /// Takes the Services away: another scenario in the same lab has others.
+    #[track_caller]
+    pub(crate) fn end(self) {
+        for (node, rule) in self.rules.take() {
+            self.translate(node, "-D", &rule);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! S1: an open namespace, deny all by default, allow by label, label the running client.
 
+use integration_tests::TestLab;
+
 use crate::dns::{Cluster, resolves};
 use crate::{namespace, play, pod};
 
@@ -27,61 +29,67 @@ spec:
 
 #[test]
 fn s1_a_client_is_let_in_by_its_label() {
+    play("s1", &manifests(), |lab, backend| let_in_by_label(lab, backend));
+}
+
+pub(crate) fn manifests() -> String {
     let echo = "app: http-echo, run: http-echo";
-    let manifests = [
+    [
         namespace("ns-1", ""),
         pod("ns-1", "http-echo", "n1", echo, "{containerPort: 80}"),
         pod("ns-1", "busybox", "n2", "run: busybox", ""),
         pod("ns-1", "neighbour", "n1", "run: busybox", ""),
         pod("kube-system", "dns", "n2", "k8s-app: kube-dns", ""),
     ]
-    .concat();
-    play("s1", &manifests, |lab, backend| {
-        let cluster = Cluster::new(lab, backend, "kube-system/dns");
-        cluster.name("http-echo.ns-1.svc.cluster.local", "10.96.0.80");
-        cluster.start();
-        cluster.service("10.96.0.80", 80, "ns-1/http-echo", 80);
-        let both = |service: &str, direct: &str| {
-            format!(
-                "ns-1/busybox -> 10.96.0.80:80 {service}
-                 ns-1/neighbour -> 10.96.0.80:80 {service}
-                 ns-1/busybox -> ns-1/http-echo:80 {direct}
-                 ns-1/neighbour -> ns-1/http-echo:80 {direct}"
-            )
-        };
-        lab.expect("S1.1: the namespace is open", &both("OK", "OK"));
+    .concat()
+}
 
-        lab.apply(DENY_ALL);
-        lab.expect("S1.2: deny all by default", &both("TIMEOUT", "TIMEOUT"));
-        let name = "http-echo.ns-1.svc.cluster.local";
-        assert!(resolves(lab, "ns-1/busybox", name), "only ingress is isolated: names resolve");
-        lab.expect(
-            "S1.2: probes of the own node",
-            "node/n1 -> ns-1/http-echo:80 OK
-             node/n2 -> ns-1/busybox:80 OK
-             node/n2 -> ns-1/http-echo:80 TIMEOUT",
-        );
+pub(crate) fn let_in_by_label(lab: &TestLab, backend: &str) {
+    let cluster = Cluster::new(lab, backend, "kube-system/dns");
+    cluster.name("http-echo.ns-1.svc.cluster.local", "10.96.0.80");
+    cluster.start();
+    cluster.service("10.96.0.80", 80, "ns-1/http-echo", 80);
+    let both = |service: &str, direct: &str| {
+        format!(
+            "ns-1/busybox -> 10.96.0.80:80 {service}
+             ns-1/neighbour -> 10.96.0.80:80 {service}
+             ns-1/busybox -> ns-1/http-echo:80 {direct}
+             ns-1/neighbour -> ns-1/http-echo:80 {direct}"
+        )
+    };
+    lab.expect("S1.1: the namespace is open", &both("OK", "OK"));
 
-        lab.delete("networkpolicy", "ns-1/deny-all-by-default");
-        lab.apply(ALLOW);
-        lab.expect("S1.3: the client has no such label", &both("TIMEOUT", "TIMEOUT"));
+    lab.apply(DENY_ALL);
+    lab.expect("S1.2: deny all by default", &both("TIMEOUT", "TIMEOUT"));
+    let name = "http-echo.ns-1.svc.cluster.local";
+    assert!(resolves(lab, "ns-1/busybox", name), "only ingress is isolated: names resolve");
+    lab.expect(
+        "S1.2: probes of the own node",
+        "node/n1 -> ns-1/http-echo:80 OK
+         node/n2 -> ns-1/busybox:80 OK
+         node/n2 -> ns-1/http-echo:80 TIMEOUT",
+    );
 
-        for client in ["ns-1/busybox", "ns-1/neighbour"] {
-            lab.label("pod", client, &["app=busybox"]);
-        }
-        lab.expect("S1.4: the running client is labelled", &both("OK", "OK"));
-        for client in ["ns-1/busybox", "ns-1/neighbour"] {
-            lab.label("pod", client, &["app-"]);
-        }
-        lab.expect("S1.4: the label is taken away", &both("TIMEOUT", "TIMEOUT"));
+    lab.delete("networkpolicy", "ns-1/deny-all-by-default");
+    lab.apply(ALLOW);
+    lab.expect("S1.3: the client has no such label", &both("TIMEOUT", "TIMEOUT"));
 
-        lab.delete("namespace", "ns-1");
-        integration_tests::until("nothing of ns-1 is left in the kernel", LIMIT, || {
-            let rules = lab.exec("n1", &[&format!("iptables-{backend}-save")]);
-            let left: Vec<&str> = rules.lines().filter(|l| l.contains("ns-1")).collect();
-            if left.is_empty() { Ok(()) } else { Err(left.join("\n")) }
-        });
+    for client in ["ns-1/busybox", "ns-1/neighbour"] {
+        lab.label("pod", client, &["app=busybox"]);
+    }
+    lab.expect("S1.4: the running client is labelled", &both("OK", "OK"));
+    for client in ["ns-1/busybox", "ns-1/neighbour"] {
+        lab.label("pod", client, &["app-"]);
+    }
+    lab.expect("S1.4: the label is taken away", &both("TIMEOUT", "TIMEOUT"));
+
+    lab.delete("namespace", "ns-1");
+    integration_tests::until("nothing of ns-1 is left in the kernel", LIMIT, || {
+        let rules = lab.exec("n1", &[&format!("iptables-{backend}-save")]);
+        let left: Vec<&str> = rules.lines().filter(|l| l.contains("ns-1")).collect();
+        if left.is_empty() { Ok(()) } else { Err(left.join("\n")) }
     });
+    cluster.end();
 }
 
 /// Far more than it takes: when, is measured elsewhere.

@@ -2,11 +2,14 @@
 //! step of the scenarios that use Kubernetes NetworkPolicy, on both backends of iptables, over
 //! IPv4 and IPv6, between pods of one node and of two.
 //!
+//! The objects come from a folder of manifests or, in [`kubectl`], from an API server.
+//!
 //! The numbers S0.1 and so on are those of the scenarios.
 
 mod connectivity;
 mod dns;
 mod frontend;
+mod kubectl;
 mod namespaces;
 mod tiers;
 

@@ -13,7 +13,7 @@ use brindle::enforce::{
     self, BackendChoice, EnforceHandle, EnforceSettings, EnforceStatus, EstablishedFlows, FlowLog,
 };
 use brindle_policy::model::{Labels, Namespace, Node, Pod, PolicyKind};
-use brindle_policy::{Change, PodKey, PolicyId, ingest};
+use brindle_policy::{Attachment, Change, Interface, PodKey, PolicyId, ingest};
 use integration_tests::wait::{SOON, met};
 use integration_tests::{Netns, skip, until};
 use tokio::runtime::Runtime;
@@ -91,9 +91,13 @@ impl TestNode {
 
     /// Makes a pod's namespace, with listeners on [`PORT`].
     pub fn pod(&self, name: &str, number: u8) -> TestPod {
+        self.pod_behind(&format!("p{number}"), name, number)
+    }
+
+    /// The same, behind an interface of that name.
+    pub fn pod_behind(&self, near: &str, name: &str, number: u8) -> TestPod {
         let netns = Netns::new(name).expect("can_run was asked");
-        let near = format!("p{number}");
-        self.netns.cable(&near, &netns, "eth0").expect("the number is free");
+        self.netns.cable(near, &netns, "eth0").expect("the number is free");
         let (v4, v6) = (v4(number), v6(number));
         for words in [
             format!("address add 169.254.1.1/32 dev {near}"),
@@ -135,7 +139,7 @@ impl TestNode {
 }
 
 /// Answers every octet with itself.
-fn listen(netns: &Netns, at: SocketAddr) -> std::thread::JoinHandle<()> {
+pub fn listen(netns: &Netns, at: SocketAddr) -> std::thread::JoinHandle<()> {
     let listener = netns.inside(|| {
         let socket =
             socket2::Socket::new(socket2::Domain::for_address(at), socket2::Type::STREAM, None)?;
@@ -299,6 +303,21 @@ pub fn pod(name: &str, number: u8, app: &str) -> Pod {
 
 pub fn applied(pod: Pod) -> Change {
     Change::PodApplied(Arc::new(pod))
+}
+
+/// The interface that our plug-in would make for the pod of this number.
+pub fn interface(number: u8) -> Interface {
+    format!("brn{number}").parse().expect("it is short")
+}
+
+/// It is there, with both addresses of its number.
+pub fn attached(name: &str, number: u8) -> Change {
+    Change::Attached(Arc::new(Attachment {
+        node: "n1".into(),
+        interface: interface(number),
+        pod: Some(PodKey { namespace: "default".into(), name: name.into() }),
+        addresses: vec![v4(number), v6(number)],
+    }))
 }
 
 /// A policy of the namespace `default`, `spec` in JSON.

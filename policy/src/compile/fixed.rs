@@ -14,6 +14,13 @@ use crate::ruleset::{BuiltIn, Chain, Hook, Match, Purpose, Rule, Table, Target};
 /// (policy-semantics 2.7; RFC 4861 §4, RFC 2710 §3, RFC 3810 §5).
 const ALWAYS_OPEN: [u8; 8] = [130, 131, 132, 133, 134, 135, 136, 143];
 
+/// ICMPv6 types that a pod's interface may need before it has an address, and those that it
+/// may send from its link-local one: the solicitations and advertisements of neighbours (133,
+/// 135, 136) and the reports of multicast listeners (131, 132, 143).
+const WITHOUT_ADDRESS: [u8; 6] = [131, 132, 133, 135, 136, 143];
+/// The addresses that those come from: link-local ones, and none (RFC 4861 §4.1, §4.3).
+const NO_ADDRESS: [&str; 2] = ["fe80::/10", "::/128"];
+
 /// Where a chain's hash is cut in the prefix of log messages.
 const SHOWN_OF_HASH: usize = 12;
 
@@ -46,6 +53,7 @@ pub(super) fn chains(ground: &Ground) -> Vec<((Table, ChainName), Built)> {
         ((Table::Filter, ChainName::fixed(Fixed::Forward)), forward(ground)),
         ((Table::Filter, ChainName::fixed(Fixed::Input)), input(ground)),
         ((Table::Filter, ChainName::fixed(Fixed::Sent)), sent(ground)),
+        ((Table::Filter, ChainName::fixed(Fixed::Spoofed)), spoofed(ground)),
     ];
     if has_masquerade(ground) {
         let name = ChainName::fixed(Fixed::Postrouting);
@@ -75,7 +83,8 @@ fn has_masquerade(ground: &Ground) -> bool {
 /// Each end that is a local endpoint judges; an end that nobody has is closed.
 fn forward(ground: &Ground) -> Built {
     let mut sources = Sources::new();
-    let mut rules = vec![rule(vec![Match::Established], Target::Accept)];
+    let mut rules =
+        vec![not_attached(ground, &mut sources), rule(vec![Match::Established], Target::Accept)];
     rules.extend(neighbours(ground.family));
     rules.push(rule(Vec::new(), Target::Jump(ChainName::fixed(Fixed::From))));
     rules.extend(unknown(ground, Fixed::Forward, Side::Source, &mut sources));
@@ -90,7 +99,8 @@ fn input(ground: &Ground) -> Built {
     let mut sources = Sources::new();
     let local = sets::note(&mut sources, Source::Local, ground.family);
     let from_local = Match::InSet { side: Side::Source, set: local, negated: false };
-    let mut rules = neighbours(ground.family);
+    let mut rules = vec![not_attached(ground, &mut sources)];
+    rules.extend(neighbours(ground.family));
     rules.extend([
         rule(vec![Match::FromLoopback], Target::Return),
         rule(vec![Match::Established, from_local], Target::Accept),
@@ -114,6 +124,34 @@ fn sent(ground: &Ground) -> Built {
     rules.extend(unknown(ground, Fixed::Sent, Side::Destination, &mut sources));
     rules.push(rule(Vec::new(), Target::Accept));
     Built { chain: Chain { purpose: Purpose::Fixed, rules }, sources }
+}
+
+/// To [`Fixed::Spoofed`] with what no pod's interface may send. First of all: what is known as
+/// part of a connection may be made up as well.
+fn not_attached(ground: &Ground, sources: &mut Sources) -> Rule {
+    let set = sets::note(sources, Source::Attached, ground.family);
+    rule(
+        vec![Match::FromPod, Match::NotAttached(set)],
+        Target::Jump(ChainName::fixed(Fixed::Spoofed)),
+    )
+}
+
+/// Drops it, but for what a pod sends to get to know its link.
+fn spoofed(ground: &Ground) -> Built {
+    let mut rules = Vec::new();
+    if ground.family == Family::V6 {
+        for kind in WITHOUT_ADDRESS {
+            let sources = NO_ADDRESS.map(|text| text.parse().expect("a block"));
+            rules.extend(sources.map(|block| {
+                let matches = vec![Match::In(Side::Source, block), Match::Icmp6(kind)];
+                rule(matches, Target::Return)
+            }));
+        }
+    }
+    let name = ChainName::fixed(Fixed::Spoofed);
+    let comment = Some(Comment::new(&["spoofed"]));
+    rules.extend(drop_rules(&[], &name, ground.deny_log, comment.as_ref()));
+    Built { chain: Chain { purpose: Purpose::Fixed, rules }, sources: Sources::new() }
 }
 
 fn postrouting(ground: &Ground) -> Built {

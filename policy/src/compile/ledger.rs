@@ -1,13 +1,14 @@
 //! Keeps the ruleset, counts who uses which set, and writes down what changes as a plan.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Built;
 use super::places::{Moves, Places};
 use super::sets::{self, Source, Sources};
 use crate::address::{Cidr, Family};
-use crate::names::{ChainName, SetName};
+use crate::names::{ChainName, Interface, SetName};
 use crate::ruleset::{ChainOp, Hook, Member, Members, Plan, Ruleset, Set, SetOp, Table};
 use crate::world::{Touched, World};
 
@@ -29,6 +30,8 @@ pub(super) struct Content<'a> {
     pub(super) places: &'a Places,
     /// The ranges of all nodes' pods.
     pub(super) ranges: &'a BTreeSet<Cidr>,
+    /// The addresses of local endpoints with their interfaces.
+    pub(super) attached: &'a BTreeSet<(IpAddr, Interface)>,
 }
 
 impl Ledger {
@@ -92,7 +95,9 @@ impl Ledger {
         plan.unhook = self.ruleset.hooks.difference(&hooks).cloned().collect();
         plan.hook = hooks.difference(&self.ruleset.hooks).cloned().collect();
         self.ruleset.hooks = hooks;
-        plan.sets = self.changed_sets(content, touched, moves);
+        for op in self.changed_sets(content, touched, moves) {
+            plan.note(op);
+        }
         for name in std::mem::take(&mut self.unsettled) {
             match self.used.get(&name) {
                 Some((_, 0)) | None => {
@@ -105,7 +110,7 @@ impl Ledger {
                     let members = self.members(source, content);
                     let set = Set { about: source.about(), members: members.clone() };
                     self.ruleset.sets.insert(name.clone(), set);
-                    plan.sets.push(SetOp::Create(name, members));
+                    plan.note(SetOp::Create(name, members));
                 }
                 Some(_) => {}
             }
@@ -131,7 +136,7 @@ impl Ledger {
 
     /// Who is in a set.
     fn members(&self, source: &Source, content: &Content<'_>) -> Members {
-        let Content { world, places, ranges } = content;
+        let Content { world, places, ranges, attached } = content;
         let family = self.ruleset.family;
         match source {
             Source::Peers(expr) => Members::Addresses(world.peer_addresses(expr, family)),
@@ -141,6 +146,7 @@ impl Ledger {
                 Members::Ports(found.into_iter().map(|(ip, n)| (ip, port.protocol, n)).collect())
             }
             Source::Local => Members::Addresses(places.local.keys().copied().collect()),
+            Source::Attached => Members::Attached((*attached).clone()),
             Source::Ranges => Members::Blocks((*ranges).clone()),
             Source::Elsewhere => Members::Addresses(places.elsewhere.keys().copied().collect()),
         }
@@ -171,6 +177,13 @@ impl Ledger {
         {
             let members = addresses.keys().copied().map(Member::Address);
             doubtful.entry(source.name(family)).or_default().extend(members);
+        }
+        let attached = Source::Attached.name(family);
+        if let Some(set) = self.ruleset.sets.get(&attached)
+            && !matches!(&set.members, Members::Attached(was) if was == content.attached)
+        {
+            let now = content.attached.iter().map(|(ip, one)| Member::Attached(*ip, *one));
+            doubtful.insert(attached, set.members.iter().chain(now).collect());
         }
         let ranges = Source::Ranges.name(family);
         if let Some(set) = self.ruleset.sets.get(&ranges) {
@@ -208,7 +221,13 @@ impl Ledger {
             }
             (Source::Blocks(blocks), Member::Block(block)) => blocks.contains(&block),
             (Source::Ranges, Member::Block(block)) => content.ranges.contains(&block),
-            (_, Member::Address(_) | Member::Block(_) | Member::Port(..)) => false,
+            (Source::Attached, Member::Attached(address, interface)) => {
+                content.attached.contains(&(address, interface))
+            }
+            (
+                _,
+                Member::Address(_) | Member::Block(_) | Member::Port(..) | Member::Attached(..),
+            ) => false,
         };
         let (stay, go): (Vec<Member>, Vec<Member>) = doubtful.into_iter().partition(belongs);
         let (remove, add) = sets::change(&mut set.members, go, stay);

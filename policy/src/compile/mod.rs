@@ -14,6 +14,10 @@
 //! meets grows with the policies that govern its two ends, with about the cube root of the
 //! number of local endpoints, and with nothing else.
 //!
+//! Before all that, a packet that comes through an interface of our own network plug-in goes on
+//! only if its source is an address of the pod behind it, and that pod's chains are there. So
+//! an interface whose pod is not known yet is closed, also while nobody is there to open it.
+//!
 //! No packet carries a mark: what egress allows goes on to [`Fixed::Sent`](crate::names::Fixed)
 //! by a jump that does not come back.
 
@@ -23,7 +27,7 @@ use std::sync::Arc;
 
 use crate::address::{Cidr, Family};
 use crate::model::{Direction, PodKey, Policy, PolicyId, PolicyOrder};
-use crate::names::{ChainName, Fixed};
+use crate::names::{ChainName, Fixed, Interface};
 use crate::ruleset::{Chain, Plan, Ruleset, Table};
 use crate::world::{Touched, World};
 
@@ -79,6 +83,8 @@ pub struct Compiler {
     places: Places,
     /// The ranges of all nodes' pods.
     ranges: BTreeSet<Cidr>,
+    /// The addresses of local endpoints with the interfaces that they are behind.
+    attached: BTreeSet<(IpAddr, Interface)>,
     endpoints: BTreeMap<PodKey, Endpoint>,
     governed: BTreeMap<PolicyId, Governed>,
     ledger: Ledger,
@@ -176,6 +182,7 @@ impl Compiler {
             ground: Ground::none(family),
             places: Places::default(),
             ranges: BTreeSet::new(),
+            attached: BTreeSet::new(),
             endpoints: BTreeMap::new(),
             governed: BTreeMap::new(),
             ledger: Ledger::new(family),
@@ -231,8 +238,12 @@ impl Compiler {
         if touched.nodes {
             self.ranges = ranges::of_all(world, &self.settings, family);
         }
-        let content = Content { world, places: &self.places, ranges: &self.ranges };
-        self.ledger.plan(&content, touched, &moves, fixed::hooks(&self.ground))
+        if !touched.attachments.is_empty() || !moves.local.is_empty() {
+            self.attached = self.places.attached(world, &self.settings.node, family);
+        }
+        let Self { ground, places, ranges, attached, ledger, .. } = self;
+        let content = Content { world, places, ranges, attached };
+        ledger.plan(&content, touched, &moves, fixed::hooks(ground))
     }
 
     fn write_ground(&mut self, ground: Ground) {

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use super::dispatch::Owners;
 use crate::address::{Cidr, Family};
 use crate::model::{Pod, PodKey};
+use crate::names::Interface;
 use crate::world::World;
 
 /// The addresses of one family that matter to a node.
@@ -34,6 +35,27 @@ impl Places {
     pub(super) fn is_local(&self, key: &PodKey) -> bool {
         let mut addresses = self.of_pod.get(key).into_iter().flatten();
         addresses.any(|address| self.local.get(address) == Some(key))
+    }
+
+    /// The addresses of local endpoints with the interfaces that our network plug-in put them
+    /// behind.
+    pub(super) fn attached(
+        &self,
+        world: &World,
+        node: &str,
+        family: Family,
+    ) -> BTreeSet<(IpAddr, Interface)> {
+        let here = world.attachments().filter(|attachment| &*attachment.node == node);
+        let pairs = here.flat_map(|attachment| {
+            let own = attachment.addresses.iter().copied().filter(|address| {
+                let owner = self.local.get(address);
+                Family::of(*address) == family
+                    && owner.is_some()
+                    && owner == attachment.pod.as_ref()
+            });
+            own.map(|address| (address, attachment.interface))
+        });
+        pairs.collect()
     }
 
     /// Looks again at every address that one of `pods` has or had.

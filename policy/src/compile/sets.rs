@@ -25,6 +25,9 @@ pub(super) enum Source {
     Port(PortName),
     /// The addresses of the endpoints of this node.
     Local,
+    /// The addresses of this node's endpoints with the interfaces that they are behind, of
+    /// those that our network plug-in connected.
+    Attached,
     /// The ranges of all nodes' pods.
     Ranges,
     /// The addresses of other nodes' endpoints that lie in this node's ranges: with a network
@@ -46,6 +49,7 @@ impl Source {
                 SetName::of('p', family, &[&port.name, &port.protocol.to_string()])
             }
             Source::Local => SetName::of('l', family, &["local"]),
+            Source::Attached => SetName::of('a', family, &["attached"]),
             Source::Ranges => SetName::of('r', family, &["ranges"]),
             Source::Elsewhere => SetName::of('e', family, &["elsewhere"]),
         }
@@ -64,6 +68,7 @@ impl Source {
             }
             Source::Port(port) => format!("port {}/{}", port.name, port.protocol).into(),
             Source::Local => "endpoints of this node".into(),
+            Source::Attached => "pods of this node with their interfaces".into(),
             Source::Ranges => "ranges of pods of all nodes".into(),
             Source::Elsewhere => "endpoints of other nodes in ranges of this one".into(),
         }
@@ -88,8 +93,9 @@ pub(super) fn used(rules: &[Rule]) -> BTreeSet<&SetName> {
 /// The set that a match names.
 pub(super) fn of_match(condition: &Match) -> Option<&SetName> {
     match condition {
-        Match::InSet { set, .. } | Match::PortIn(_, set) => Some(set),
+        Match::InSet { set, .. } | Match::PortIn(_, set) | Match::NotAttached(set) => Some(set),
         Match::FromLoopback
+        | Match::FromPod
         | Match::In(..)
         | Match::Protocol { .. }
         | Match::Ports(..)

@@ -6,7 +6,7 @@ use super::words::{Words, number, split};
 use super::{InstalledRule, protocol};
 use crate::address::{Cidr, Family};
 use crate::model::{Protocol, Side};
-use crate::names::{ChainName, Comment, SetName};
+use crate::names::{ChainName, Comment, INTERFACE_MARK, SetName};
 use crate::render;
 use crate::ruleset::{BuiltIn, Hook, Match, Rule, Table, Target};
 
@@ -107,8 +107,13 @@ impl Reader {
     fn option(&mut self, option: &str, negated: bool, words: &mut Words<'_>) -> Option<()> {
         match (option, negated) {
             ("-i", false) => {
-                words.expect("lo")?;
-                self.matches.push(Match::FromLoopback);
+                let name = words.next()?;
+                let is_pods = name.strip_suffix('+') == Some(INTERFACE_MARK);
+                self.matches.push(match name {
+                    "lo" => Match::FromLoopback,
+                    _ if is_pods => Match::FromPod,
+                    _ => return None,
+                });
             }
             ("-s", false) => self.block(Side::Source, words)?,
             ("-d", false) => self.block(Side::Destination, words)?,
@@ -185,6 +190,7 @@ fn extension(name: &str, words: &mut Words<'_>) -> Option<Match> {
             match (words.ends()?, negated) {
                 ((side, 1), negated) => Some(Match::InSet { side, set, negated }),
                 ((side, 2), false) => Some(Match::PortIn(side, set)),
+                ((Side::Source, 2), true) => Some(Match::NotAttached(set)),
                 _ => None,
             }
         }

@@ -1,6 +1,5 @@
 //! Sets of `ipset save`.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::words::number;
@@ -45,8 +44,7 @@ pub fn read_sets(installed: &mut Installed, save_output: &str) {
 fn kind(words: &[&str], family: Family) -> Option<SetKind> {
     let (kind, options) = words.split_first()?;
     let is_ours = options.chunks(2).any(|option| option == ["family", family_word(family)]);
-    let kinds = [SetKind::Addresses, SetKind::Blocks, SetKind::Ports];
-    kinds.into_iter().find(|one| is_ours && kind_word(*one) == *kind)
+    SetKind::ALL.into_iter().find(|one| is_ours && kind_word(*one) == *kind)
 }
 
 /// What a set that was made with these words starts with, if they are such as we use.
@@ -64,11 +62,7 @@ fn created(words: &[&str], family: Family) -> Option<Members> {
             _ => return None,
         }
     }
-    Some(match kind(words, family)? {
-        SetKind::Addresses => Members::Addresses(BTreeSet::new()),
-        SetKind::Blocks => Members::Blocks(BTreeSet::new()),
-        SetKind::Ports => Members::Ports(BTreeSet::new()),
-    })
+    kind(words, family).map(Members::none_of)
 }
 
 /// Puts in a member; `None` if it is not one that we write.
@@ -85,6 +79,10 @@ fn add(members: &mut Members, words: &[&str], family: Family) -> Option<()> {
             };
             (block.family() == family).then_some(())?;
             all.insert(block);
+        }
+        Members::Attached(all) => {
+            let (member, interface) = word.split_once(',')?;
+            all.insert((address(member)?, interface.parse().ok()?));
         }
         Members::Ports(all) => {
             let (member, port) = word.split_once(',')?;

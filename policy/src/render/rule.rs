@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use crate::model::{Protocol, Side};
+use crate::names::INTERFACE_MARK;
 use crate::ruleset::{Match, Rule, Target};
 
 /// The number of ICMPv6.
@@ -28,10 +29,10 @@ pub fn rule(rule: &Rule) -> String {
 
 fn cost(one: &Match) -> u8 {
     match one {
-        Match::FromLoopback | Match::In(..) | Match::Protocol { .. } => 0,
+        Match::FromLoopback | Match::FromPod | Match::In(..) | Match::Protocol { .. } => 0,
         Match::Ports(..) | Match::Icmp6(_) => 1,
         Match::Established | Match::Invalid => 2,
-        Match::InSet { .. } | Match::PortIn(..) => 3,
+        Match::InSet { .. } | Match::PortIn(..) | Match::NotAttached(_) => 3,
         Match::SourceIsLocal | Match::DestinationIsLocal => 4,
         Match::Limit { .. } => 5,
     }
@@ -41,6 +42,7 @@ fn cost(one: &Match) -> u8 {
 fn basic(one: &Match) -> Option<String> {
     match one {
         Match::FromLoopback => Some("-i lo".to_owned()),
+        Match::FromPod => Some(format!("-i {INTERFACE_MARK}+")),
         Match::In(Side::Source, cidr) => Some(format!("-s {cidr}")),
         Match::In(Side::Destination, cidr) => Some(format!("-d {cidr}")),
         Match::Protocol { number, negated } => {
@@ -48,6 +50,7 @@ fn basic(one: &Match) -> Option<String> {
         }
         Match::InSet { .. }
         | Match::PortIn(..)
+        | Match::NotAttached(_)
         | Match::Ports(..)
         | Match::Icmp6(_)
         | Match::Established
@@ -64,9 +67,11 @@ fn implied(one: &Match) -> Option<u8> {
         Match::Ports(_, protocol, _) => Some(protocol.number()),
         Match::Icmp6(_) => Some(ICMP6),
         Match::FromLoopback
+        | Match::FromPod
         | Match::In(..)
         | Match::InSet { .. }
         | Match::PortIn(..)
+        | Match::NotAttached(_)
         | Match::Protocol { .. }
         | Match::Established
         | Match::Invalid
@@ -78,7 +83,10 @@ fn implied(one: &Match) -> Option<u8> {
 
 fn extension(one: &Match) -> Option<String> {
     Some(match one {
-        Match::FromLoopback | Match::In(..) | Match::Protocol { .. } => return None,
+        Match::FromLoopback | Match::FromPod | Match::In(..) | Match::Protocol { .. } => {
+            return None;
+        }
+        Match::NotAttached(set) => format!("-m set ! --match-set {set} src,src"),
         Match::InSet { side, set, negated } => {
             format!("-m set {}--match-set {set} {}", not(*negated), end(*side))
         }

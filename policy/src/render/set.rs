@@ -28,6 +28,9 @@ pub(super) fn create(text: &mut String, name: &SetName, members: &Members, famil
         Members::Blocks(all) => {
             all.iter().for_each(|one| member(text, "add", name, Member::Block(*one)));
         }
+        Members::Attached(all) => all.iter().for_each(|(address, interface)| {
+            member(text, "add", name, Member::Attached(*address, *interface));
+        }),
         Members::Ports(all) => all.iter().for_each(|(address, protocol, number)| {
             member(text, "add", name, Member::Port(*address, *protocol, *number));
         }),
@@ -48,7 +51,10 @@ pub(super) fn member(text: &mut String, verb: &str, set: &SetName, member: Membe
             let protocol = protocol_word(protocol);
             add(text, &format_args!("{address},{protocol}:{number}"));
         }
-        Member::Address(_) | Member::Port(..) => {}
+        Member::Attached(address, interface) if real(address) => {
+            add(text, &format_args!("{address},{interface}"));
+        }
+        Member::Address(_) | Member::Port(..) | Member::Attached(..) => {}
     }
 }
 
@@ -63,6 +69,7 @@ pub(crate) fn kind_word(kind: SetKind) -> &'static str {
         SetKind::Addresses => "hash:ip",
         SetKind::Blocks => "hash:net",
         SetKind::Ports => "hash:ip,port",
+        SetKind::Attached => "hash:net,iface",
     }
 }
 

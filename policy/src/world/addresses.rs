@@ -21,7 +21,8 @@ impl Addresses {
     }
 
     /// Settles again whom an address belongs to, after `number` has become, ceased to be, or
-    /// changed as a claimant: the one that was created last, then the one of the greatest name.
+    /// changed as a claimant: one that has it by its interface, then the one that was created
+    /// last, then the one of the greatest name.
     pub(super) fn settle(&mut self, address: IpAddr, number: PodNumber, claims: bool, pods: &Pods) {
         let mut claimants = self.others.remove(&address).unwrap_or_default();
         claimants.extend(self.owners.remove(&address));
@@ -30,8 +31,8 @@ impl Addresses {
             claimants.push(number);
         }
         let rank = |index: &usize| {
-            let pod = &pods[claimants[*index]].pod;
-            (&pod.created, &pod.key)
+            let entry = &pods[claimants[*index]];
+            (entry.is_attached, &entry.pod.created, &entry.pod.key)
         };
         let Some(owner) = (0..claimants.len()).max_by_key(rank) else { return };
         self.owners.insert(address, claimants.swap_remove(owner));

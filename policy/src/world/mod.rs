@@ -9,9 +9,13 @@
 //! and every pod knows the expressions that hold for it. So a change costs what it touches:
 //! a pod is tried against those expressions only that may hold for it (`anchors`), and what
 //! comes to or goes from a peer set is written down as it happens ([`Touched`]).
+//!
+//! A pod that our own network plug-in connected has the addresses of its interface as long as
+//! that is there, also before `status.podIPs` tells of them and whatever that tells.
 
 mod addresses;
 mod anchors;
+mod attachments;
 mod expressions;
 mod pods;
 mod policies;
@@ -26,6 +30,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use addresses::Addresses;
+use attachments::Attachments;
 use expressions::Expressions;
 use pods::{NamespaceEntry, NodeEntry, Pods};
 use policies::PolicyEntry;
@@ -35,7 +40,8 @@ use search::ByLabel;
 pub use touched::{Delta, Touched};
 
 pub use crate::model::PortName;
-use crate::model::{Change, DEFAULT_TIER, PolicyId, PolicyOrder, Tier, TierAction};
+use crate::model::{Change, DEFAULT_TIER, PodKey, PolicyId, PolicyOrder, Tier, TierAction};
+use crate::names::Interface;
 
 /// All objects, and what follows from them.
 #[derive(Debug)]
@@ -47,6 +53,7 @@ pub struct World {
     pods: Pods,
     by_label: ByLabel,
     addresses: Addresses,
+    attachments: Attachments,
     expressions: Expressions,
     ports: Ports,
     in_sync: bool,
@@ -73,6 +80,7 @@ impl Default for World {
             pods: Pods::default(),
             by_label: ByLabel::default(),
             addresses: Addresses::default(),
+            attachments: Attachments::default(),
             expressions: Expressions::default(),
             ports: Ports::default(),
             in_sync: false,
@@ -90,8 +98,8 @@ impl World {
                 self.replace_namespace(&name, Some(namespace));
             }
             Change::NamespaceDeleted(name) => self.replace_namespace(&name, None),
-            Change::PodApplied(pod) => self.replace_pod(&pod.key, Some(&pod)),
-            Change::PodDeleted(key) => self.replace_pod(&key, None),
+            Change::PodApplied(pod) => self.tell_pod(&pod.key.clone(), Some(pod)),
+            Change::PodDeleted(key) => self.tell_pod(&key, None),
             Change::NodeApplied(node) => {
                 let name = node.name.clone();
                 self.replace_node(&name, Some(node));
@@ -102,8 +110,21 @@ impl World {
                 self.replace_policy(&id, Some(policy));
             }
             Change::PolicyDeleted(id) => self.replace_policy(&id, None),
+            Change::Attached(attachment) => {
+                self.replace_attachment(attachment.interface, Some(attachment));
+            }
+            Change::Detached(interface) => self.replace_attachment(interface, None),
             Change::InSync => self.in_sync = true,
         }
+    }
+
+    /// Whether an endpoint is among what changed since [`World::take_touched`] was last asked,
+    /// or an interface of it.
+    pub fn has_touched(&self, key: &PodKey) -> bool {
+        let is_its = |interface: &Interface| {
+            self.attachment(*interface).is_some_and(|one| one.pod.as_ref() == Some(key))
+        };
+        self.touched.endpoints.contains(key) || self.touched.attachments.iter().any(is_its)
     }
 
     /// What changed since this was last asked.

@@ -15,6 +15,8 @@ use crate::selector::{Expr, Subject};
 #[derive(Debug)]
 pub(super) struct PodEntry {
     pub(super) pod: Arc<Pod>,
+    /// It has its addresses by an interface of our network plug-in, which is sure of them.
+    pub(super) is_attached: bool,
     /// Sorted; empty if it is no endpoint.
     exprs: Vec<ExprNumber>,
 }
@@ -27,7 +29,7 @@ pub(super) type Pods = Slab<PodEntry>;
 impl PodEntry {
     /// A pod for which nothing holds yet.
     pub(super) fn new(pod: Arc<Pod>) -> Self {
-        Self { pod, exprs: Vec::new() }
+        Self { pod, is_attached: false, exprs: Vec::new() }
     }
 
     /// The expressions that hold for it, sorted.

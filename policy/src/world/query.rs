@@ -67,9 +67,9 @@ impl World {
         &self.tiers
     }
 
-    /// The endpoint that has `address`. Of several that claim it the one that was created
-    /// last, then the one of the greatest name: an address that is used again belongs to the
-    /// new pod (policy-semantics K44).
+    /// The endpoint that has `address`. Of several that claim it one that has it by its
+    /// interface, then the one that was created last, then the one of the greatest name: an
+    /// address that is used again belongs to the new pod (policy-semantics K44).
     pub fn endpoint_at(&self, address: IpAddr) -> Option<&Arc<Pod>> {
         self.addresses.owner(address).map(|number| &self.pods[number].pod)
     }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::model::{PodKey, PolicyId, PortName};
+use crate::names::Interface;
 use crate::selector::Expr;
 
 /// What changed since it was last taken: all that a compiler has to look at again. May name
@@ -21,6 +22,8 @@ pub struct Touched {
     pub peers: BTreeMap<Arc<Expr>, Delta<IpAddr>>,
     /// Likewise of named ports.
     pub named_ports: BTreeMap<PortName, Delta<(IpAddr, u16)>>,
+    /// Interfaces that came, went, or have another pod or other addresses behind them now.
+    pub attachments: BTreeSet<Interface>,
     /// Some node's ranges or addresses changed.
     pub nodes: bool,
 }

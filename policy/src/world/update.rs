@@ -68,11 +68,17 @@ impl World {
         }
     }
 
-    /// A pod is `after` from now on.
-    pub(super) fn replace_pod(&mut self, key: &PodKey, after: Option<&Arc<Pod>>) {
+    /// A pod is `after` from now on; whether it has its addresses by its interface.
+    pub(super) fn replace_pod(
+        &mut self,
+        key: &PodKey,
+        after: Option<&Arc<Pod>>,
+        is_attached: bool,
+    ) {
         let number = self.pod_number(key);
         let before = number.map(|number| self.pods[number].pod.clone());
-        if before.as_ref() == after {
+        let was_attached = number.is_some_and(|number| self.pods[number].is_attached);
+        if before.as_ref() == after && was_attached == is_attached {
             return;
         }
         let Some(number) = number.or_else(|| Some(self.admit(after?.clone()))) else { return };
@@ -92,6 +98,7 @@ impl World {
         }
         if let Some(after) = after {
             self.pods[number].pod = after.clone();
+            self.pods[number].is_attached = is_attached;
         }
         self.move_addresses(number, was, is);
         self.ports.replace(number, was, is);

@@ -5,12 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use brindle_policy::Family;
+use brindle_policy::model::Side;
 use brindle_policy::names::{ChainName, SetName};
 use brindle_policy::readback::{Installed, InstalledHook, InstalledRule, InstalledSet};
 use brindle_policy::ruleset::{
     ChainOp, Hook, Match, Members, Plan, Rule, Ruleset, SetOp, Table, Target,
 };
+use brindle_policy::{Cidr, Family};
 
 /// What it holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,6 +65,7 @@ impl Kernel {
             assert!(self.hooks.remove(hook), "{hook:?} is not there");
         }
         plan.sets.iter().for_each(|op| self.apply_set(op));
+        self.assert_judged();
         for (table, chains) in &plan.chains {
             for (name, op) in chains {
                 let key = (*table, name.clone());
@@ -76,6 +78,9 @@ impl Kernel {
                 }
             }
         }
+        self.assert_judged();
+        plan.admit.iter().for_each(|op| self.apply_set(op));
+        self.assert_judged();
         for hook in &plan.hook {
             assert!(self.hooks.insert(hook.clone()), "{hook:?} is there");
         }
@@ -105,6 +110,27 @@ impl Kernel {
         }
     }
 
+    /// Fails if an interface is open and nothing judges what comes through it: after each step,
+    /// as a plan may be cut short. Where nothing leads to our chains nothing is closed either.
+    fn assert_judged(&self) {
+        if self.hooks.is_empty() {
+            return;
+        }
+        let rules = || self.chains.values().flatten();
+        for (address, interface) in self.sets.values().flat_map(|members| match members {
+            Members::Attached(pairs) => pairs.iter().copied().collect(),
+            Members::Addresses(_) | Members::Blocks(_) | Members::Ports(_) => Vec::new(),
+        }) {
+            let from_it = Match::In(Side::Source, Cidr::host(address));
+            let mut judges = rules().filter_map(|rule| match &rule.target {
+                Target::Goto(to) if rule.matches.contains(&from_it) => Some(to),
+                _ => None,
+            });
+            let is_there = |to: &ChainName| self.chains.contains_key(&(Table::Filter, to.clone()));
+            assert!(judges.any(is_there), "{interface} is open, and {address} is not judged");
+        }
+    }
+
     /// Fails unless every chain and set that a rule or hook names is there.
     fn assert_whole(&self) {
         for hook in &self.hooks {
@@ -116,7 +142,10 @@ impl Kernel {
                     assert!(self.chains.contains_key(&(*table, to.clone())), "{chain} to {to}");
                 }
                 for condition in &rule.matches {
-                    if let Match::InSet { set, .. } | Match::PortIn(_, set) = condition {
+                    if let Match::InSet { set, .. }
+                    | Match::PortIn(_, set)
+                    | Match::NotAttached(set) = condition
+                    {
                         assert!(self.sets.contains_key(set), "{chain} names {set}");
                     }
                 }
@@ -144,7 +173,9 @@ impl Kernel {
         let matches = rules().flat_map(|rule| &rule.matches);
         let used: BTreeSet<&SetName> = matches
             .filter_map(|condition| match condition {
-                Match::InSet { set, .. } | Match::PortIn(_, set) => Some(set),
+                Match::InSet { set, .. } | Match::PortIn(_, set) | Match::NotAttached(set) => {
+                    Some(set)
+                }
                 _ => None,
             })
             .collect();

@@ -1,9 +1,10 @@
 //! Reads the objects of a folder.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use brindle_policy::compile::{DenyLog, Settings};
-use brindle_policy::{Change, Family, ingest};
+use brindle_policy::{Attachment, Change, Family, PodKey, ingest};
 use serde::Deserialize;
 use serde_yaml::Value;
 
@@ -31,6 +32,25 @@ struct Raw {
     deny_log: Option<u16>,
     #[serde(default)]
     families: Vec<u8>,
+}
+
+/// `kind: Attachment`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawAttachment {
+    #[serde(rename = "kind")]
+    _kind: String,
+    node: String,
+    interface: String,
+    pod: Option<RawKey>,
+    addresses: Vec<IpAddr>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawKey {
+    namespace: String,
+    name: String,
 }
 
 impl Cluster {
@@ -85,6 +105,19 @@ fn change(value: &Value) -> Change {
         "NetworkPolicy" => {
             let policy = ingest::network_policy(&read(value)).expect("a name");
             Change::PolicyApplied(Arc::new(policy))
+        }
+        "Attachment" => {
+            let RawAttachment { node, interface, pod, addresses, .. } = read(value);
+            let key = |RawKey { namespace, name }| PodKey {
+                namespace: namespace.as_str().into(),
+                name: name.as_str().into(),
+            };
+            Change::Attached(Arc::new(Attachment {
+                node: node.as_str().into(),
+                interface: interface.parse().expect("a name"),
+                pod: pod.map(key),
+                addresses,
+            }))
         }
         other => panic!("no object of kind {other:?} takes part"),
     }

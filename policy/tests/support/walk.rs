@@ -67,6 +67,10 @@ impl<'w> Cluster<'w> {
         for node in nodes {
             let is_for_this_host = self.is_of_node(&node, flow.destination);
             let start = if is_for_this_host { Fixed::Input } else { Fixed::Forward };
+            let of_node = self.world.attachments().filter(|one| one.node == node);
+            let interface = of_node.map(|one| one.interface);
+            let interface =
+                interface.filter(|one| self.world.is_attached(*one, flow.source)).last();
             let packet = Packet {
                 source: flow.source,
                 destination: flow.destination,
@@ -76,6 +80,7 @@ impl<'w> Cluster<'w> {
                 icmp6: (flow.protocol == 58).then_some(128),
                 state,
                 is_from_loopback: false,
+                interface,
                 is_from_this_host: false,
                 is_for_this_host,
             };
@@ -92,6 +97,36 @@ impl<'w> Cluster<'w> {
             }
         }
         journey
+    }
+
+    /// What the nodes do with the first packet of a flow that comes through pods' interfaces
+    /// which it has no right to come through.
+    #[allow(dead_code, reason = "not every test asks for it")]
+    pub(crate) fn spoof(&self, flow: &Flow) -> Vec<Walk> {
+        let has_no_right = |one: &&Arc<brindle_policy::Attachment>| {
+            !self.world.is_attached(one.interface, flow.source)
+        };
+        let walked = self.world.attachments().filter(has_no_right).map(|attachment| {
+            let is_for_this_host = self.is_of_node(&attachment.node, flow.destination);
+            let start = if is_for_this_host { Fixed::Input } else { Fixed::Forward };
+            let packet = Packet {
+                source: flow.source,
+                destination: flow.destination,
+                protocol: flow.protocol,
+                source_port: flow.source_port,
+                destination_port: flow.destination_port,
+                icmp6: (flow.protocol == 58).then_some(128),
+                // A made up connection is none the better.
+                state: State::Established,
+                is_from_loopback: false,
+                interface: Some(attachment.interface),
+                is_from_this_host: self.is_of_node(&attachment.node, flow.source),
+                is_for_this_host,
+            };
+            let ruleset = self.ruleset(&attachment.node, Family::of(flow.source));
+            walk(ruleset, &ChainName::fixed(start), &packet)
+        });
+        walked.collect()
     }
 
     /// The comments of the rules of policies that decided on a journey, one for each

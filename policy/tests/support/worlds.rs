@@ -11,7 +11,7 @@ use brindle_policy::model::{
 };
 use brindle_policy::selector::{Expr, Key, Scope};
 use brindle_policy::verdict::Flow;
-use brindle_policy::{Change, Cidr, Direction, PodKey, PolicyId, World};
+use brindle_policy::{Attachment, Change, Cidr, Direction, PodKey, PolicyId, World};
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -111,9 +111,19 @@ pub(crate) fn case(flows: usize) -> impl Strategy<Value = Case> {
         pods.into_iter().enumerate().map(with_name).collect::<Vec<_>>()
     });
     let policies = vec(prop_oneof![3 => kubernetes_policy(), 1 => any_policy()], 0..9);
-    (labels_of_namespaces(), nodes(), pods, policies, vec(raw_flow(), flows), any::<Index>())
-        .prop_map(|(namespaces, nodes, pods, policies, flows, turn)| {
+    let cables = vec(cable(), 14);
+    (
+        labels_of_namespaces(),
+        nodes(),
+        pods,
+        policies,
+        cables,
+        vec(raw_flow(), flows),
+        any::<Index>(),
+    )
+        .prop_map(|(namespaces, nodes, mut pods, policies, cables, flows, turn)| {
             let flows = flows.into_iter().map(|raw| raw.flow(&pods)).collect();
+            let attachments = attach(&mut pods, &cables);
             let policies = policies.into_iter().enumerate().map(|(index, mut policy)| {
                 policy.id.name = format!("np{index}").into();
                 Change::PolicyApplied(policy.into())
@@ -123,6 +133,7 @@ pub(crate) fn case(flows: usize) -> impl Strategy<Value = Case> {
                 .map(|namespace| Change::NamespaceApplied(namespace.into()))
                 .chain(nodes.into_iter().map(|node| Change::NodeApplied(node.into())))
                 .chain(pods.into_iter().map(|pod| Change::PodApplied(pod.into())))
+                .chain(attachments.into_iter().map(|one| Change::Attached(one.into())))
                 .chain(policies)
                 .collect();
             // In the order of kinds, but beginning anywhere.
@@ -130,6 +141,49 @@ pub(crate) fn case(flows: usize) -> impl Strategy<Value = Case> {
             changes.rotate_left(first);
             Case { changes, flows }
         })
+}
+
+/// How a pod is connected to its node.
+#[derive(Clone, Copy, Debug)]
+enum Cable {
+    /// By another network plug-in.
+    Foreign,
+    /// By ours, and the API server knows its addresses, or not yet.
+    Ours { is_told: bool },
+    /// By ours, but it is none that Kubernetes knows.
+    Nobodys,
+}
+
+fn cable() -> impl Strategy<Value = Cable> {
+    prop_oneof![
+        4 => Just(Cable::Foreign),
+        2 => Just(Cable::Ours { is_told: true }),
+        2 => Just(Cable::Ours { is_told: false }),
+        1 => Just(Cable::Nobodys),
+    ]
+}
+
+/// Gives pods the addresses that they have by their interfaces.
+fn attach(pods: &mut [Pod], cables: &[Cable]) -> Vec<Attachment> {
+    let mut attachments = Vec::new();
+    for (index, (pod, cable)) in pods.iter_mut().zip(cables).enumerate() {
+        let key = match cable {
+            Cable::Foreign => continue,
+            Cable::Ours { .. } if pod.host_network => continue,
+            Cable::Ours { .. } => Some(pod.key.clone()),
+            Cable::Nobodys => None,
+        };
+        attachments.push(Attachment {
+            node: pod.node.clone().expect("each has one"),
+            interface: format!("brn{index}").parse().expect("a name"),
+            pod: key,
+            addresses: pod.addresses.clone(),
+        });
+        if matches!(cable, Cable::Ours { is_told: false }) {
+            pod.addresses.clear();
+        }
+    }
+    attachments
 }
 
 fn labels(keys: &'static [&'static str]) -> impl Strategy<Value = Labels> {

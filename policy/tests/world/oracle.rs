@@ -9,12 +9,16 @@ use brindle_policy::model::{
     PortMatch, PortName,
 };
 use brindle_policy::selector::{Expr, Subject};
-use brindle_policy::{Change, Direction, Family, PodKey, PolicyId, World};
+use brindle_policy::{Attachment, Change, Direction, Family, Interface, PodKey, PolicyId, World};
 
 /// The objects.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Objects {
     pub(crate) namespaces: BTreeMap<Arc<str>, Arc<Namespace>>,
+    /// As they were told.
+    told: BTreeMap<PodKey, Arc<Pod>>,
+    pub(crate) attachments: BTreeMap<Interface, Arc<Attachment>>,
+    /// With the addresses of their interfaces.
     pub(crate) pods: BTreeMap<PodKey, Arc<Pod>>,
     pub(crate) nodes: BTreeMap<Arc<str>, Arc<Node>>,
     pub(crate) policies: BTreeMap<PolicyId, Arc<Policy>>,
@@ -27,28 +31,55 @@ impl Objects {
                 self.namespaces.insert(namespace.name.clone(), namespace);
             }
             Change::NamespaceDeleted(name) => drop(self.namespaces.remove(&name)),
-            Change::PodApplied(pod) => drop(self.pods.insert(pod.key.clone(), pod)),
-            Change::PodDeleted(key) => drop(self.pods.remove(&key)),
+            Change::PodApplied(pod) => drop(self.told.insert(pod.key.clone(), pod)),
+            Change::PodDeleted(key) => drop(self.told.remove(&key)),
+            Change::Attached(one) => drop(self.attachments.insert(one.interface, one)),
+            Change::Detached(interface) => drop(self.attachments.remove(&interface)),
             Change::NodeApplied(node) => drop(self.nodes.insert(node.name.clone(), node)),
             Change::NodeDeleted(name) => drop(self.nodes.remove(&name)),
             Change::PolicyApplied(policy) => drop(self.policies.insert(policy.id.clone(), policy)),
             Change::PolicyDeleted(id) => drop(self.policies.remove(&id)),
             Change::InSync => {}
         }
+        let equipped = |(key, pod): (&PodKey, &Arc<Pod>)| {
+            let mut pod = Pod::clone(pod);
+            let own: BTreeSet<IpAddr> = self.of_interfaces(&pod).flatten().collect();
+            let told: BTreeSet<IpAddr> = pod.addresses.iter().copied().collect();
+            if self.of_interfaces(&pod).next().is_some() && own != told {
+                pod.addresses = self.of_interfaces(&pod).flatten().collect();
+            }
+            (key.clone(), Arc::new(pod))
+        };
+        self.pods = self.told.iter().map(equipped).collect();
+    }
+
+    /// The addresses of each interface of a pod.
+    fn of_interfaces(&self, pod: &Pod) -> impl Iterator<Item = Vec<IpAddr>> {
+        let is_its = |one: &&Arc<Attachment>| {
+            one.pod.as_ref() == Some(&pod.key)
+                && pod.node.as_ref() == Some(&one.node)
+                && !pod.host_network
+        };
+        let its: Vec<_> = self.attachments.values().filter(is_its).collect();
+        its.into_iter().map(|one| one.addresses.clone()).collect::<Vec<_>>().into_iter()
     }
 
     /// The changes that make a world of these objects.
     pub(crate) fn changes(&self) -> Vec<Change> {
         let namespaces = self.namespaces.values().cloned().map(Change::NamespaceApplied);
-        let pods = self.pods.values().cloned().map(Change::PodApplied);
+        let pods = self.told.values().cloned().map(Change::PodApplied);
+        let attachments = self.attachments.values().cloned().map(Change::Attached);
         let nodes = self.nodes.values().cloned().map(Change::NodeApplied);
         let policies = self.policies.values().cloned().map(Change::PolicyApplied);
-        namespaces.chain(pods).chain(nodes).chain(policies).collect()
+        namespaces.chain(pods).chain(nodes).chain(policies).chain(attachments).collect()
     }
 
     pub(crate) fn owner(&self, address: IpAddr) -> Option<&Arc<Pod>> {
         let claims = |pod: &&Arc<Pod>| pod.is_endpoint() && pod.addresses.contains(&address);
-        let rank = |pod: &&Arc<Pod>| (pod.created.clone(), pod.key.clone());
+        let rank = |pod: &&Arc<Pod>| {
+            let is_attached = self.of_interfaces(pod).next().is_some();
+            (is_attached, pod.created.clone(), pod.key.clone())
+        };
         self.pods.values().filter(claims).max_by_key(rank)
     }
 
@@ -155,6 +186,7 @@ pub(crate) struct Facts {
     pub(crate) peers: BTreeMap<Expr, BTreeSet<IpAddr>>,
     pub(crate) ports: BTreeMap<PortName, BTreeSet<(IpAddr, u16)>>,
     pub(crate) nodes: BTreeMap<Arc<str>, Arc<Node>>,
+    pub(crate) attachments: BTreeMap<Interface, Arc<Attachment>>,
 }
 
 impl Facts {
@@ -186,6 +218,7 @@ impl Facts {
             peers: exprs.map(|expr| (expr.clone(), objects.peers(&expr))).collect(),
             ports: names.map(|name| (name.clone(), objects.ports(&name))).collect(),
             nodes: objects.nodes.clone(),
+            attachments: objects.attachments.clone(),
         }
     }
 }
@@ -197,6 +230,17 @@ pub(crate) fn assert_agrees(world: &World, objects: &Objects, exprs: &[Expr], na
     assert!(world.namespaces().eq(objects.namespaces.values()), "namespaces");
     assert!(world.nodes().eq(objects.nodes.values()), "nodes");
     assert!(world.policies().eq(objects.policies.values()), "policies");
+    assert!(world.attachments().eq(objects.attachments.values()), "attachments");
+    for attachment in objects.attachments.values() {
+        for address in attachment.addresses.iter().copied() {
+            let owner = objects.owner(address);
+            let is_its = owner.is_some_and(|pod| {
+                Some(&pod.key) == attachment.pod.as_ref()
+                    && pod.node.as_ref() == Some(&attachment.node)
+            });
+            assert_eq!(world.is_attached(attachment.interface, address), is_its, "{attachment:?}");
+        }
+    }
     for (name, namespace) in &objects.namespaces {
         assert_eq!(world.namespace(name), Some(namespace));
     }

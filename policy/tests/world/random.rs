@@ -10,7 +10,7 @@ use brindle_policy::model::{
     Policy, PolicyKind, PolicyOrder, PortMatch, PortName, PortTerm, Protocol, Rule, Side,
 };
 use brindle_policy::selector::{Expr, Key, Scope};
-use brindle_policy::{Change, PodKey, PolicyId};
+use brindle_policy::{Attachment, Change, Interface, PodKey, PolicyId};
 use proptest::collection::{btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -175,6 +175,17 @@ fn node() -> impl Strategy<Value = Node> {
     })
 }
 
+fn interface() -> impl Strategy<Value = Interface> {
+    (1..5_u8).prop_map(|number| format!("brn{number}").parse().expect("a name"))
+}
+
+fn attachment() -> impl Strategy<Value = Attachment> {
+    let pod = option::weighted(0.9, pod_key());
+    (text(&["left", "right"]), interface(), pod, address()).prop_map(
+        |(node, interface, pod, addresses)| Attachment { node, interface, pod, addresses },
+    )
+}
+
 /// A change.
 pub(crate) fn change() -> impl Strategy<Value = Change> {
     prop_oneof![
@@ -184,6 +195,8 @@ pub(crate) fn change() -> impl Strategy<Value = Change> {
         2 => policy_id().prop_map(Change::PolicyDeleted),
         4 => namespace().prop_map(|namespace| Change::NamespaceApplied(Arc::new(namespace))),
         1 => namespace_name().prop_map(Change::NamespaceDeleted),
+        6 => attachment().prop_map(|one| Change::Attached(Arc::new(one))),
+        2 => interface().prop_map(Change::Detached),
         1 => node().prop_map(|node| Change::NodeApplied(Arc::new(node))),
         1 => text(&["left", "right"]).prop_map(Change::NodeDeleted),
     ]

@@ -195,6 +195,7 @@ fn policy_changes<const N: usize>(
                 format!("+{} {rules} rules, {} problems", policy.id, policy.problems.len())
             }
             Policy::PolicyDeleted(id) => format!("-{id}"),
+            Policy::Attached(_) | Policy::Detached(_) => panic!("no manifest says so"),
             Policy::InSync => "in sync".to_owned(),
         })
     };

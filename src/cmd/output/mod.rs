@@ -107,6 +107,8 @@ impl<W: Write> Printer<W> {
                 self.single(&**view, &name, || explain::screen(view, color))
             }
             Answer::Flows(Page { items, .. }) => self.list(items),
+            // No command asks for it.
+            Answer::Cni(_) => Ok(()),
             Answer::TestReport(view) => {
                 self.single(&**view, &view.file, || matrix::report_screen(view, color))
             }

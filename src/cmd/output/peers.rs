@@ -32,6 +32,10 @@ impl Shown for Peer {
         let is_up = self.state == SessionState::Established;
         let totals = self.totals();
         let count = |count: usize| if is_up { count.to_string() } else { "-".to_owned() };
+        let received = match totals.stale {
+            0 => count(totals.received),
+            _ => format!("{}*", totals.received),
+        };
         let messages = self.messages.received.total() + self.messages.sent.total();
         let mut cells = vec![
             self.name.clone(),
@@ -40,8 +44,8 @@ impl Shown for Peer {
             self.kind.to_string(),
             self.state.to_string(),
             age(self.since_seconds),
-            count(totals.received),
-            count(totals.accepted),
+            received,
+            if totals.stale > 0 { totals.accepted.to_string() } else { count(totals.accepted) },
             count(totals.advertised),
             format!("{}/{}", amount(messages), amount(self.flaps)),
         ];
@@ -150,6 +154,10 @@ pub(super) fn screen(peer: &Peer, color: bool) -> String {
             "{} received, {} accepted, {} refused, {} advertised{synced}",
             family.received, family.accepted, family.rejected, family.advertised
         );
+        let counts = match family.stale {
+            0 => counts,
+            stale => format!("{counts}, {stale} kept from the last session"),
+        };
         line(&family.family.to_string(), &counts);
     }
     line("received", &messages(&peer.messages.received));

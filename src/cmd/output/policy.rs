@@ -165,7 +165,7 @@ impl Shown for Endpoint {
         cells.push(or_dash(self.problem.as_ref()));
         let tone = match self.state {
             EndpointState::Programmed => Tone::Good,
-            EndpointState::Pending => Tone::Bad,
+            EndpointState::Pending | EndpointState::Failed => Tone::Bad,
         };
         vec![Row::new(cells).tone(3, tone)]
     }

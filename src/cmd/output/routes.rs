@@ -35,7 +35,7 @@ impl Shown for Path {
             self.prefix.to_string(),
             or_dash(self.next_hop),
             self.from.clone().unwrap_or_else(|| "this node".to_owned()),
-            self.status.to_string(),
+            if self.stale { format!("{} (stale)", self.status) } else { self.status.to_string() },
             or_dash(attributes.local_pref),
             or_dash(attributes.med),
             if attributes.as_path.is_empty() { "-".to_owned() } else { attributes.as_path.clone() },
@@ -50,6 +50,7 @@ impl Shown for Path {
         }
         cells.push(or_dash(self.reason.as_ref()));
         let tone = match self.status {
+            PathStatus::Best | PathStatus::Multipath if self.stale => Tone::Middling,
             PathStatus::Best | PathStatus::Multipath | PathStatus::Advertised => Tone::Good,
             PathStatus::Lost => Tone::Middling,
             PathStatus::Unreachable | PathStatus::Refused => Tone::Bad,

@@ -196,6 +196,12 @@ fn bgp(bgp: &BgpStatus) -> (String, Option<String>) {
         "AS {}, router id {}  {}/{} established",
         bgp.as_number, bgp.router_id, bgp.established, bgp.peers
     );
+    if let Some(reason) = bgp.as_number_reason.as_ref().filter(|reason| *reason != "bgp.asNumber") {
+        text = text.replacen(',', &format!(" ({reason}),"), 1);
+    }
+    if let Some(cluster) = &bgp.route_reflector {
+        write!(text, ", reflector of cluster {cluster}").expect("a String takes everything");
+    }
     for (names, word) in [(&bgp.down, "down"), (&bgp.disabled, "disabled")] {
         if !names.is_empty() {
             // Not all of a large mesh: the first few say where to look.

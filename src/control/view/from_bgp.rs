@@ -103,6 +103,7 @@ impl PathStatus {
 fn lost_by(reason: rib::Reason) -> &'static str {
     match reason {
         rib::Reason::Local => "the best is our own",
+        rib::Reason::Stale => "the best is from a session that is up",
         rib::Reason::LocalPref => "the best has a higher local preference",
         rib::Reason::AsPathLength => "the best has a shorter AS path",
         rib::Reason::Origin => "the best has a lower origin",

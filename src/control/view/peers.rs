@@ -73,6 +73,7 @@ impl Peer {
             accepted: sum.accepted + counts.accepted,
             advertised: sum.advertised + counts.advertised,
             rejected: sum.rejected + counts.rejected,
+            stale: sum.stale + counts.stale,
         })
     }
 }
@@ -88,6 +89,8 @@ pub struct FamilyTotals {
     pub advertised: usize,
     /// Of those it told us, refused.
     pub rejected: usize,
+    /// Of those taken, kept although the session that told them is over.
+    pub stale: usize,
 }
 
 /// Where a peer comes from.
@@ -157,10 +160,18 @@ pub struct FamilyCounts {
     pub accepted: usize,
     /// Of these, refused: `brindle routes rejected` has the reasons.
     pub rejected: usize,
+    /// Of those taken, kept although the session that told them is over.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub stale: usize,
     /// Prefixes that we told the peer.
     pub advertised: usize,
     /// Whether the peer has told everything (End-of-RIB).
     pub end_of_rib: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// Messages of both directions.

@@ -133,7 +133,8 @@ pub struct Endpoint {
     pub pod: String,
     /// The addresses that are its own.
     pub addresses: Vec<IpAddr>,
-    /// The interface that the kernel reaches it through, if it has a route.
+    /// The interface that our network plug-in made for it, else the one that the kernel
+    /// reaches it through, if it has a route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<String>,
     /// Whether its chains are in the kernel.
@@ -159,6 +160,8 @@ pub enum EndpointState {
     Programmed,
     /// Its chains are not there yet; all its packets are dropped.
     Pending,
+    /// Likewise, and writing them fails.
+    Failed,
 }
 
 impl fmt::Display for EndpointState {
@@ -166,6 +169,7 @@ impl fmt::Display for EndpointState {
         f.write_str(match self {
             EndpointState::Programmed => "programmed",
             EndpointState::Pending => "pending",
+            EndpointState::Failed => "failed",
         })
     }
 }

@@ -38,6 +38,9 @@ pub struct Path {
     pub next_hop_link_local: Option<IpAddr>,
     /// What becomes of it.
     pub status: PathStatus,
+    /// The session that told it is over; it is used only if there is nothing else.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stale: bool,
     /// Why, in words: the step of the decision process that it lost by, the refusal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

@@ -68,7 +68,7 @@ pub struct TelemetryStatus {
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
     /// What it is about: `config`, `source`, `node`, `bgp`, `routes`, `forwarding`, `kernel`,
-    /// `policy`.
+    /// `policy`, `cni`.
     pub area: String,
     /// What is wrong, with the name of what it concerns.
     pub what: String,
@@ -109,6 +109,12 @@ pub struct ConfigStatus {
 pub struct BgpStatus {
     /// Our AS number.
     pub as_number: u32,
+    /// Why this one: "bgp.asNumber", or the annotation of the Node object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_number_reason: Option<String>,
+    /// Our cluster if we reflect routes between the nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route_reflector: Option<String>,
     /// Our BGP Identifier.
     #[serde(rename = "routerID")]
     pub router_id: String,

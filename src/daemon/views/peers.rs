@@ -12,18 +12,24 @@ use crate::control::view::{
     Clock, FamilyCounts, MessageCounts, MessageTypes, Negotiated, NotificationSeen, Peer,
     PeerKind as Kind, SessionState, Timers,
 };
+use crate::daemon::answer::Facts;
 use crate::speaker::{PeerEntry, PeerStatus, View};
 
 /// All peers in the order of their names.
-pub(in crate::daemon) fn peers(view: &View<'_>) -> Vec<Peer> {
+pub(in crate::daemon) fn peers(view: &View<'_>, facts: &Facts) -> Vec<Peer> {
     let mut peers: Vec<Peer> =
-        view.peers.iter().map(|(id, entry)| peer(view, *id, entry)).collect();
+        view.peers.iter().map(|(id, entry)| peer(view, facts, *id, entry)).collect();
     peers.sort_by(|a, b| a.name.cmp(&b.name));
     peers
 }
 
 /// One peer.
-pub(in crate::daemon) fn peer(view: &View<'_>, id: PeerId, entry: &PeerEntry) -> Peer {
+pub(in crate::daemon) fn peer(
+    view: &View<'_>,
+    facts: &Facts,
+    id: PeerId,
+    entry: &PeerEntry,
+) -> Peer {
     let clock = Clock::now();
     let status = entry.status();
     let wanted = &entry.wanted;
@@ -34,6 +40,7 @@ pub(in crate::daemon) fn peer(view: &View<'_>, id: PeerId, entry: &PeerEntry) ->
     let families: Vec<FamilyCounts> =
         families.iter().map(|family| counts(view, id, *family)).collect();
     let rejected = families.iter().map(|counts| counts.rejected).sum();
+    let stale = families.iter().map(|counts| counts.stale).sum();
     Peer {
         name: wanted.rib.name.to_string(),
         address: wanted.address,
@@ -47,7 +54,11 @@ pub(in crate::daemon) fn peer(view: &View<'_>, id: PeerId, entry: &PeerEntry) ->
         state: if entry.disabled { SessionState::Disabled } else { status.state.into() },
         since,
         since_seconds,
-        last_reason: reason(entry, &status, rejected),
+        last_reason: reason(entry, &status, rejected, stale).or_else(|| {
+            let name = &entry.wanted.rib.name;
+            let mut refused = facts.claims.refused().iter().filter(|one| one.node == *name);
+            refused.next().filter(|_| entry.wanted.mesh).map(ToString::to_string)
+        }),
         next_attempt: next.map(|(at, _)| at),
         next_attempt_seconds: next.map(|(_, seconds)| seconds),
         flaps: status.flaps,
@@ -77,13 +88,14 @@ fn counts(view: &View<'_>, id: PeerId, family: Family) -> FamilyCounts {
         received: counts.received,
         accepted: counts.accepted,
         rejected: counts.rejected,
+        stale: counts.stale,
         advertised: counts.advertised,
         end_of_rib: view.rib.is_synced(id),
     }
 }
 
 /// Why the peer is not Established; of one that is, what of it is not used.
-fn reason(entry: &PeerEntry, status: &PeerStatus, rejected: usize) -> Option<String> {
+fn reason(entry: &PeerEntry, status: &PeerStatus, rejected: usize, stale: usize) -> Option<String> {
     if entry.disabled {
         return Some("disabled by an operator; `brindle peers enable` undoes it".to_owned());
     }
@@ -104,7 +116,11 @@ fn reason(entry: &PeerEntry, status: &PeerStatus, rejected: usize) -> Option<Str
         }
         (None, None) => "no answer yet".to_owned(),
     };
-    Some(why)
+    Some(match stale {
+        0 => why,
+        1 => format!("{why}; keeping 1 stale route while its Node object stands"),
+        _ => format!("{why}; keeping {stale} stale routes while their Node objects stand"),
+    })
 }
 
 fn filters(policy: &PeerPolicy) -> Option<Vec<String>> {
@@ -112,7 +128,10 @@ fn filters(policy: &PeerPolicy) -> Option<Vec<String>> {
         PeerPolicy::Filters(filters) => {
             Some(filters.iter().map(|filter| filter.name.to_string()).collect())
         }
-        PeerPolicy::AcceptAll | PeerPolicy::RefuseUnfiltered | PeerPolicy::Owned(_) => None,
+        PeerPolicy::AcceptAll
+        | PeerPolicy::RefuseUnfiltered
+        | PeerPolicy::Owned(_)
+        | PeerPolicy::OwnedByNextHop(_) => None,
     }
 }
 

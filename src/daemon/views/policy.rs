@@ -37,7 +37,9 @@ pub(in crate::daemon) async fn policy(
             let mut answer = asker.ask(query, Vec::new()).await?;
             if let Answer::Endpoints(endpoints) = &mut answer {
                 for endpoint in endpoints {
-                    endpoint.interface = interface(endpoint).await;
+                    if endpoint.interface.is_none() {
+                        endpoint.interface = interface(endpoint).await;
+                    }
                 }
             }
             Ok(answer)
@@ -140,8 +142,10 @@ fn copy(world: &World) -> Vec<Change> {
     let nodes = world.nodes().cloned().map(Change::NodeApplied);
     let pods = world.pods().cloned().map(Change::PodApplied);
     let policies = world.policies().cloned().map(Change::PolicyApplied);
+    let attachments = world.attachments().cloned().map(Change::Attached);
     let in_sync = world.is_in_sync().then_some(Change::InSync);
-    namespaces.chain(nodes).chain(pods).chain(policies).chain(in_sync).collect()
+    let objects = namespaces.chain(nodes).chain(pods).chain(policies);
+    objects.chain(attachments).chain(in_sync).collect()
 }
 
 /// The interface through which the kernel reaches an endpoint.

@@ -6,6 +6,7 @@ use brindle_bgp::msg::NextHop;
 use brindle_bgp::net::{Family, Prefix};
 use brindle_bgp::rib::{self, PathView, PeerId, Refusal, ToldView, Which};
 
+use crate::cluster::claims::Owner;
 use crate::control::view::{self, Path, PathStatus, Rejected, Route, refusal_words};
 use crate::control::{Failure, Page, PageRequest};
 use crate::daemon::answer::{Facts, page_after};
@@ -96,6 +97,7 @@ fn as_told(view: &View<'_>, told: &ToldView) -> Path {
         next_hop: Some(told.next_hop.address()),
         next_hop_link_local: link_local(Some(told.next_hop)),
         status: PathStatus::Advertised,
+        stale: false,
         reason: told.is_pending.then(|| "still to be sent".to_owned()),
         attributes: view::Attributes::from(&*told.attributes),
     }
@@ -110,12 +112,18 @@ fn link_local(next_hop: Option<NextHop>) -> Option<IpAddr> {
 
 fn as_path(view: &View<'_>, path: &PathView) -> Path {
     let (status, reason) = PathStatus::of(&path.status);
+    let kept = path.is_stale.then_some("kept without session while its Node object stands");
+    let reason = match (reason, kept) {
+        (Some(reason), Some(kept)) => Some(format!("{reason}; {kept}")),
+        (reason, kept) => reason.or(kept.map(str::to_owned)),
+    };
     Path {
         prefix: path.prefix,
         from: path.from.map(|peer| view.name(peer).to_string()),
         next_hop: path.next_hop.map(|next_hop| next_hop.address()),
         next_hop_link_local: link_local(path.next_hop),
         status,
+        stale: path.is_stale,
         reason,
         attributes: view::Attributes::from(&*path.attributes),
     }
@@ -139,22 +147,24 @@ fn as_rejected(view: &View<'_>, facts: &Facts, path: &PathView) -> Option<Reject
     let from = &*view.name(path.from?);
     let rib::PathStatus::Refused(refusal) = &path.status else { return None };
     let (rule, mut reason) = refusal_words(refusal);
-    let owner = facts.owner(&path.prefix).filter(|_| *refusal == Refusal::NotOwned);
-    if *refusal == Refusal::NotOwned {
-        let owns = facts.nodes.get(from).map(|node| &node.pod_cidrs[..]).unwrap_or_default();
-        let owns: Vec<String> = owns.iter().map(ToString::to_string).collect();
-        let owns = if owns.is_empty() { "nothing".to_owned() } else { owns.join(", ") };
-        let whose = match owner {
-            Some(owner) => format!("belongs to Node/{owner}"),
-            None => "belongs to no node".to_owned(),
+    let owner = (*refusal == Refusal::NotOwned).then(|| facts.claims.owner(&path.prefix));
+    if let Some(owner) = &owner {
+        // What a reflector passes on is told by the node that it leads to.
+        let is_reflector = facts.nodes.get(from).is_some_and(|node| node.route_reflector.is_some());
+        let next_hop = path.next_hop.filter(|_| is_reflector).map(|hop| hop.address());
+        reason = match next_hop {
+            Some(next_hop) => match facts.claims.node_at(next_hop) {
+                Some(node) => format!("{owner}; {}", facts.claims.owns(node)),
+                None => format!("{owner}; its next hop {next_hop} is no node's address"),
+            },
+            None => format!("{owner}; {}", facts.claims.owns(from)),
         };
-        reason = format!("{whose}; {from} owns {owns}");
     }
     Some(Rejected {
         prefix: path.prefix,
         from: from.to_owned(),
         rule,
         reason,
-        owner: owner.map(|owner| format!("Node/{owner}")),
+        owner: owner.as_ref().and_then(Owner::node).map(|name| format!("Node/{name}")),
     })
 }

@@ -56,6 +56,9 @@ pub(in crate::daemon) async fn status(known: &Known, facts: &Facts) -> Result<St
     if let Some(enforce) = &known.enforce {
         policy_problems(&enforce.status.load(), &mut problems);
     }
+    for what in known.cni.all() {
+        problems.push(problem("cni", what, "see to the file or folder"));
+    }
     let (started, uptime_seconds) = clock.past(known.started);
     let is_routed = |family: &Family| known.fib.is_some() && is_routed(facts, &fib, *family);
     let families = || Family::ALL.into_iter().filter(is_routed);
@@ -134,7 +137,9 @@ fn is_routed(facts: &Facts, fib: &FibStatus, family: Family) -> bool {
 
 fn bgp_status(facts: &Facts, speaking: &Speaking) -> BgpStatus {
     BgpStatus {
-        as_number: facts.config.bgp.asn.get(),
+        as_number: facts.asn.map_or(facts.config.bgp.asn, |(asn, _)| asn).get(),
+        as_number_reason: facts.asn.map(|(_, reason)| reason.to_owned()),
+        route_reflector: facts.route_reflector.map(|cluster| cluster.to_string()),
         router_id: facts.router_id.map(|id| id.to_string()).unwrap_or_default(),
         listen: facts.listen.clone(),
         peers: speaking.established.len() + speaking.down.len() + speaking.disabled.len(),
@@ -200,8 +205,11 @@ fn bgp_problems(known: &Known, facts: &Facts, speaking: &Speaking, problems: &mu
 }
 
 fn node_problems(known: &Known, facts: &Facts, problems: &mut Vec<Problem>) {
-    if let Some(moved) = &facts.moved {
-        problems.push(problem("node", moved, "restart the agent when it suits"));
+    for refused in facts.claims.refused() {
+        let whose =
+            if refused.node == known.name { ", so this node does not announce it" } else { "" };
+        let next = format!("give Node/{} another range", refused.node);
+        problems.push(problem("node", format!("{refused}{whose}"), next));
     }
     if facts.own_node_gone {
         let what =

@@ -1,9 +1,10 @@
 //! Carries plans out in the kernel, and reads what it holds.
 //!
 //! ```text
-//!  Plan ─► jumps that go ─► sets that come ─► chains ─► jumps that come ─► sets that go
-//!             iptables       ipset restore   iptables-   iptables          ipset restore
-//!                                            restore
+//!  Plan ─► jumps that go ─► sets that come ─► chains ─► interfaces ─► jumps that  ─► sets that
+//!                                                       that open     come           go
+//!             iptables       ipset restore   iptables-  ipset         iptables       ipset
+//!                                            restore    restore                      restore
 //! ```
 //!
 //! Each step needs the one before; what a step could not do is told, and the steps after it
@@ -280,6 +281,10 @@ impl Dataplane {
                 format!("a rule of another program uses {chain} in the {family} {table} table; it is left there, empty")
             }));
         }
+        let opened = sets::fill(&self.ipset, family, &plan.admit).await;
+        let opened = opened.map_err(ApplyError::Sets)?;
+        applied.broken_sets.extend(opened.broken);
+        applied.is_astray |= opened.is_astray;
         for hook in &plan.hook {
             match self.hooks.place(family, hook).await.map_err(ApplyError::Hook)? {
                 Placed::First => {}
@@ -294,7 +299,7 @@ impl Dataplane {
     /// were still in use then.
     async fn destroy(&mut self, plan: &Plan) -> Result<(), ApplyError> {
         let doomed = self.doomed.entry(plan.family).or_default();
-        for op in &plan.sets {
+        for op in plan.set_ops() {
             doomed.remove(set_of(op));
         }
         doomed.extend(plan.destroy.iter().cloned());

@@ -48,7 +48,7 @@ async fn try_all(family: Family, iptables: &Iptables, ipset: &Ipset) -> Result<(
         let created = ipset.restore(&create).await;
         created.map_err(|broke| kernel(module, broke.error))?;
     }
-    let rules = rules(family, &kinds[0].1, &kinds[2].1);
+    let rules = rules(family, kinds.each_ref().map(|(_, name, _)| name));
     let all = rules.iter().map(|(_, rule)| rule);
     if trial::accepts(iptables, Table::Filter, all).await.is_ok() {
         return Ok(());
@@ -61,17 +61,19 @@ async fn try_all(family: Family, iptables: &Iptables, ipset: &Ipset) -> Result<(
 }
 
 /// A set of each type, and the module that brings it.
-fn kinds(family: Family) -> [(&'static str, SetName, Members); 3] {
+fn kinds(family: Family) -> [(&'static str, SetName, Members); 4] {
     let name = |kind| SetName::of(kind, family, &["probe"]);
     [
         ("ip_set_hash_ip", name('p'), Members::Addresses([].into())),
         ("ip_set_hash_net", name('q'), Members::Blocks([].into())),
         ("ip_set_hash_ipport", name('r'), Members::Ports([].into())),
+        ("ip_set_hash_netiface", name('t'), Members::Attached([].into())),
     ]
 }
 
 /// A rule of each kind, and the module that brings it.
-fn rules(family: Family, set: &SetName, ports: &SetName) -> Vec<(&'static str, Rule)> {
+fn rules(family: Family, sets: [&SetName; 4]) -> Vec<(&'static str, Rule)> {
+    let [set, _, ports, attached] = sets;
     let comment = Comment::new(&["probe"]);
     let rule = |module, matches, target| {
         (module, Rule { matches, target, comment: Some(comment.clone()) })
@@ -83,6 +85,7 @@ fn rules(family: Family, set: &SetName, ports: &SetName) -> Vec<(&'static str, R
         drop("xt_comment", Vec::new()),
         drop("xt_set", vec![set]),
         drop("xt_set", vec![Match::PortIn(Side::Destination, ports.clone())]),
+        drop("xt_set", vec![Match::FromPod, Match::NotAttached(attached.clone())]),
         drop("xt_conntrack", vec![Match::Established]),
         drop("xt_addrtype", vec![Match::SourceIsLocal]),
         drop(

@@ -6,7 +6,7 @@ use std::slice;
 use brindle_policy::Family;
 use brindle_policy::names::SetName;
 use brindle_policy::render;
-use brindle_policy::ruleset::{Members, SetKind, SetOp};
+use brindle_policy::ruleset::{Members, SetOp};
 
 use super::BrokenSet;
 use super::command::CommandError;
@@ -167,19 +167,11 @@ async fn give_up(
     let why = broke.error.complaint().to_owned();
     if let Some(kind) = kind {
         // If this fails, the set is there.
-        let empty = SetOp::Create(set.clone(), none_of(kind));
+        let empty = SetOp::Create(set.clone(), Members::none_of(kind));
         let _ = ipset.restore(&render::sets_up(&[empty], family)).await;
         destroy(ipset, &[set.stand_in()].into()).await?;
     }
     Ok(BrokenSet { set, why })
-}
-
-fn none_of(kind: SetKind) -> Members {
-    match kind {
-        SetKind::Addresses => Members::Addresses(BTreeSet::new()),
-        SetKind::Blocks => Members::Blocks(BTreeSet::new()),
-        SetKind::Ports => Members::Ports(BTreeSet::new()),
-    }
 }
 
 #[cfg(test)]

@@ -53,6 +53,9 @@ impl Enforcer {
             self.unsettled.add(Affected::of(&self.world, &touched));
         }
         self.roster.touch(&self.world, &self.settings.node, &touched.endpoints);
+        let attachments = touched.attachments.iter().filter_map(|one| self.world.attachment(*one));
+        let pods: Vec<_> = attachments.filter_map(|one| one.pod.clone()).collect();
+        self.roster.touch(&self.world, &self.settings.node, &pods);
         for (family, compiler) in &mut self.compilers {
             let plan = compiler.update(&self.world, &touched);
             self.waiting.entry(*family).or_default().push(plan);

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use brindle_policy::compile::{self, Compiler, DenyLog};
 use brindle_policy::readback::Installed;
 use brindle_policy::ruleset::Plan;
-use brindle_policy::{Family, PodKey, Ruleset, World};
+use brindle_policy::{Change, Family, PodKey, Ruleset, World};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
@@ -29,7 +29,10 @@ use super::tracker::Tracker;
 use super::{Command, CountersError, EnforceSettings, EnforceStatus, EnforceView, Flows};
 
 mod connections;
+mod interfaces;
 mod kernel;
+
+use interfaces::Interfaces;
 
 /// Commands that are taken before the kernel gets its turn again.
 const COMMANDS_A_TURN: usize = 256;
@@ -43,6 +46,7 @@ pub(super) struct Enforcer {
     settings: EnforceSettings,
     world: World,
     tenants: Tenants,
+    interfaces: Interfaces,
     /// Nothing before the sources are in sync and the kernel was read.
     compilers: BTreeMap<Family, Compiler>,
     /// Stand in for what is not compiled.
@@ -101,6 +105,7 @@ impl Enforcer {
             settings,
             world: World::default(),
             tenants: Tenants::default(),
+            interfaces: Interfaces::default(),
             compilers: BTreeMap::new(),
             nothing: Family::ALL.map(Ruleset::new),
             hands: Hands::new(tuning),
@@ -194,12 +199,23 @@ impl Enforcer {
                 for change in changes {
                     let trigger = Trigger::of(&change);
                     let was_in_sync = self.world.is_in_sync();
+                    self.note_interface(&change, arrived);
+                    let pod = match &change {
+                        Change::PodApplied(pod) => Some(pod.key.clone()),
+                        Change::Attached(attachment) => attachment.pod.clone(),
+                        _ => None,
+                    };
                     let is_whole = self.tenants.apply(&mut self.world, change, arrived);
                     if is_whole && (was_in_sync || trigger == Trigger::InSync) {
                         self.roster.arrived(trigger, arrived);
                     }
+                    if let Some(pod) = pod {
+                        self.look_at_report(&pod);
+                    }
                 }
             }
+            Command::Open(interface, answer) => self.await_open(interface, answer),
+            Command::Missing(interface, answer) => _ = answer.send(self.missing(interface)),
             Command::Read(question) => {
                 let Self { world, status, .. } = self;
                 let rulesets = [Family::V4, Family::V6].map(|family| {
@@ -329,6 +345,7 @@ impl Enforcer {
 
     fn publish(&mut self) {
         self.look_at_watch();
+        self.tell_open();
         let writing = self.writing.as_ref().map(|writing| &writing.round);
         let node = Some(&*self.settings.node);
         let is_here =

@@ -1,8 +1,8 @@
 //! The sockets to the kernel: one that writes, one that listens, and one that asks whenever
 //! everything is to be read.
 //!
-//! This is the only module that names rtnetlink and its message types, which change every
-//! few months; outside, there are [`News`](super::news::News) and
+//! This and `cni::links::netlink` are the only modules that name rtnetlink and its message types,
+//! which change every few months; outside, there are [`News`](super::news::News) and
 //! [`RouteOp`](super::route::RouteOp).
 
 use std::io;

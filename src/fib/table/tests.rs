@@ -102,6 +102,62 @@ fn leftovers_stay_until_the_sweep_or_until_somebody_decides_on_them() {
 }
 
 #[test]
+fn what_goes_is_gone_before_anything_comes() {
+    let mirror = mirror();
+    let mut kernel = Routes::new();
+    let mut table = Table::new(512);
+    table.load(Found::default());
+    table.change(change("10.244.9.0/24", Some(2)), &mirror);
+    settle(&mut table, &mirror, &mut kernel);
+    // In one batch and in the unlucky order, as of a node that comes back with another range.
+    for (prefix, last) in [("10.244.1.0/24", Some(2)), ("10.244.9.0/24", None)] {
+        table.change(change(prefix, last), &mirror);
+    }
+    let ops: Vec<_> = table.plan(9, &mirror).into_iter().map(|op| op.action).collect();
+    assert!(matches!(ops[..], [Action::Delete, Action::Add(_)]), "{ops:?}");
+    // Wanted again before it was removed: it is only changed, if at all.
+    for last in [None, Some(2)] {
+        table.change(change("10.244.1.0/24", last), &mirror);
+    }
+    table.plan_again("10.244.1.0/24".parse().unwrap());
+    let ops: Vec<_> = table.plan(9, &mirror).into_iter().map(|op| op.action).collect();
+    assert!(matches!(ops[..], [Action::Add(_)]), "{ops:?}");
+}
+
+#[test]
+fn another_speaker_finds_what_the_first_has_left() {
+    let mirror = mirror();
+    let mut kernel = Routes::new();
+    let mut table = Table::new(512);
+    table.load(Found::default());
+    for n in 1..4 {
+        table.change(change(&format!("10.244.{n}.0/24"), Some(n)), &mirror);
+    }
+    let own = BestChange { prefix: "10.244.9.0/24".parse().unwrap(), now: Forwarding::Local };
+    table.change(own.clone(), &mirror);
+    settle(&mut table, &mirror, &mut kernel);
+    let before = kernel.clone();
+    table.change(change("10.244.3.0/24", Some(2)), &mirror);
+    table.orphan();
+    assert_eq!(settle(&mut table, &mirror, &mut kernel), vec![], "nothing is touched");
+    assert_eq!(kernel, before);
+    assert_eq!((table.leftover_count(), table.wanted_count()), (4, [0, 0]));
+    assert_eq!(table.installed_count(), [0, 0]);
+    let leftovers: Vec<String> =
+        table.leftovers().iter().map(|(prefix, via)| format!("{prefix} {via}")).collect();
+    assert_eq!(
+        leftovers,
+        ["10.244.1.0/24 10.0.0.1", "10.244.2.0/24 10.0.0.2", "10.244.3.0/24 10.0.0.3"]
+    );
+    table.change(own, &mirror);
+    table.change(change("10.244.1.0/24", Some(1)), &mirror);
+    assert_eq!(settle(&mut table, &mirror, &mut kernel), vec![], "taken over as it stands");
+    table.sweep();
+    settle(&mut table, &mirror, &mut kernel);
+    assert_eq!((kernel.len(), table.installed_count()), (2, [2, 0]));
+}
+
+#[test]
 fn a_route_that_vanishes_is_put_back_and_counted_as_repaired() {
     let mirror = mirror();
     let mut kernel = Routes::new();

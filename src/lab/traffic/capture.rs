@@ -299,6 +299,7 @@ mod tests {
             dual_stack: false,
             tor: TorKind::Brindle,
             policy: None,
+            kube: None,
         };
         let plan = Plan::new(&options).expect("within limits");
         let services = [(6, 7000), (17, 7001), (1, 8)];

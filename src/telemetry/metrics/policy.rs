@@ -66,7 +66,7 @@ fn objects(counts: Option<ObjectCounts>) -> Metric {
     with(metric, "NetworkPolicy", "invalid", counts.invalid)
 }
 
-fn times(status: &EnforceStatus) -> [Metric; 2] {
+fn times(status: &EnforceStatus) -> [Metric; 3] {
     let mut apply = Metric::histogram(
         "brindle_policy_apply_seconds",
         "Time that carrying out one plan in the kernel took",
@@ -81,7 +81,11 @@ fn times(status: &EnforceStatus) -> [Metric; 2] {
     for (trigger, timings) in &status.latency {
         latency = latency.with([("trigger", trigger.as_str())], histogram(timings));
     }
-    [apply, latency]
+    let wait = Metric::histogram(
+        "brindle_policy_pod_wait_seconds",
+        "Time from a pod's interface being seen to its policies being in place",
+    );
+    [apply, latency, wait.with([], histogram(&status.pod_wait))]
 }
 
 fn sizes(status: &EnforceStatus) -> [Metric; 4] {

@@ -49,7 +49,7 @@ fn figures() -> Figures {
         established: Some(at(500)),
         negotiated: [true, false],
         counts: [
-            PeerCounts { received: 14, accepted: 12, rejected: 2, advertised: 3 },
+            PeerCounts { received: 14, accepted: 12, rejected: 2, stale: 0, advertised: 3 },
             PeerCounts::default(),
         ],
     };

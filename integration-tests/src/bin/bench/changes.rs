@@ -19,11 +19,21 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// The table of this measurement.
 #[derive(Debug, Default)]
-pub(crate) struct Report(Vec<(String, Vec<Duration>)>);
+pub(crate) struct Report(Latencies);
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "\nFrom a manifest's change to the kernel, {PODS} pods, milliseconds.\n")?;
+        write!(f, "{}", self.0)
+    }
+}
+
+/// Sorted times by what they are of.
+#[derive(Debug, Default)]
+pub(crate) struct Latencies(pub(crate) Vec<(String, Vec<Duration>)>);
+
+impl fmt::Display for Latencies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "  {:<36} {:>7} {:>7} {:>7} {:>7}", "", "p50", "p90", "p99", "max")?;
         for (what, times) in &self.0 {
             let at = |percent: usize| {
@@ -55,7 +65,7 @@ pub(crate) fn measure() -> Result<Report> {
                     == want)
             }))
         })?;
-        report.0.push((format!("{backend}: label of a peer, one member"), labels));
+        report.0.0.push((format!("{backend}: label of a peer, one member"), labels));
         let ports = node.measure(|node, round| {
             let port = 1000 + round;
             node.write("policy", &policy(port))?;
@@ -65,7 +75,7 @@ pub(crate) fn measure() -> Result<Report> {
                 Ok(node.netns.run(&program, &["-t", "filter"])?.contains(&mark))
             }))
         })?;
-        report.0.push((format!("{backend}: port of a policy, one chain"), ports));
+        report.0.0.push((format!("{backend}: port of a policy, one chain"), ports));
         let pods = node.measure(|node, round| {
             let address = format!("10.244.1.{}", 100 + round % 150);
             node.write(&format!("new-{round}"), &pod(&format!("new-{round}"), "web", &address))?;
@@ -75,7 +85,7 @@ pub(crate) fn measure() -> Result<Report> {
                 Ok(node.netns.run(&program, &["-t", "filter"])?.contains(&mark))
             }))
         })?;
-        report.0.push((format!("{backend}: new pod of this node"), pods));
+        report.0.0.push((format!("{backend}: new pod of this node"), pods));
     }
     Ok(report)
 }

@@ -1,7 +1,7 @@
 //! Measures brindle beside BIRD and GoBGP on the same work and prints one table with ratios.
 //!
 //! ```text
-//!   bench [--programs brindle,bird,gobgp] [--work million,kernel,peers,churn,packets,changes]
+//!   bench [--programs brindle,bird,gobgp] [--work million,kernel,peers,churn,packets,changes,kube]
 //!         [--prefixes 1000000] [--routes 100000] [--peers 500,1000]
 //! ```
 //!
@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 mod changes;
 mod daemon;
+mod kube;
 mod packets;
 mod table;
 mod usage;
@@ -79,6 +80,9 @@ fn main() -> ExitCode {
     if does("changes") {
         worst = show("changes", changes::measure(), worst);
     }
+    if does("kube") {
+        worst = show("kube", kube::measure(), worst);
+    }
     worst
 }
 
@@ -99,7 +103,7 @@ fn show(what: &str, report: anyhow::Result<impl std::fmt::Display>, worst: ExitC
 fn options() -> Result<Options, String> {
     let mut options = Options {
         programs: Program::ALL.to_vec(),
-        work: ["million", "kernel", "peers", "churn", "packets", "changes"]
+        work: ["million", "kernel", "peers", "churn", "packets", "changes", "kube"]
             .map(String::from)
             .to_vec(),
         prefixes: 1_000_000,

@@ -59,6 +59,7 @@ fn taken(view: &mut View) -> Vec<String> {
         Change::Policy(Policy::PolicyApplied(policy)) => Some(format!("+{}", policy.id)),
         Change::Policy(Policy::PolicyDeleted(id)) => Some(format!("-{id}")),
         Change::Policy(Policy::InSync) => panic!("that is said otherwise"),
+        Change::Policy(Policy::Attached(_) | Policy::Detached(_)) => panic!("no source knows it"),
     };
     view.take().into_iter().filter_map(shown).collect()
 }
@@ -366,6 +367,7 @@ impl World {
             Policy::PodApplied(pod) => format!("Pod/{}", pod.key),
             Policy::PolicyApplied(policy) => Key::Policy(policy.id.clone()).to_string(),
             Policy::NodeDeleted(_) | Policy::InSync => return Ok(()),
+            Policy::Attached(_) | Policy::Detached(_) => panic!("no source knows it"),
             Policy::NamespaceDeleted(name) => return self.gone(format!("Namespace/{name}")),
             Policy::PodDeleted(key) => return self.gone(format!("Pod/{key}")),
             Policy::PolicyDeleted(id) => return self.gone(Key::Policy(id.clone()).to_string()),

@@ -1,0 +1,394 @@
+//! The `kubernetes` source when the API server, or the way to it, is not as it should be.
+
+mod scripted;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use brindle::cluster::Change;
+use brindle::cluster::files::Batch;
+use brindle::cluster::kubernetes::client::ClientSettings;
+use brindle::cluster::kubernetes::{KubernetesStatus, Settings, watch};
+use brindle::cluster::report::{Reason, Reporter, Subject};
+use brindle_policy::Change as PolicyChange;
+use integration_tests::wait::SOON;
+use integration_tests::{Lan, skip};
+use scripted::{Reply, Request, Server, event, gone, list};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// A source that watches a scripted server, and what it has told.
+struct Source {
+    changes: mpsc::Receiver<Batch>,
+    status: Arc<arc_swap::ArcSwap<KubernetesStatus>>,
+    reports: mpsc::Receiver<brindle::cluster::report::Report>,
+    folder: TempDir,
+}
+
+impl Source {
+    fn start(server: &Server) -> Self {
+        Self::start_as(server, "{token: t}", Duration::from_secs(60))
+    }
+
+    /// The user's YAML may name `FOLDER`, which is [`Source::folder`].
+    fn start_as(server: &Server, user: &str, hold_deletions: Duration) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let file = folder.path().join("kubeconfig");
+        let user = user.replace("FOLDER", &folder.path().display().to_string());
+        std::fs::write(&file, server.kubeconfig(&user)).expect("a file");
+        let client = ClientSettings { kubeconfig: Some(file), context: None };
+        let (reporter, reports) = Reporter::new();
+        let settings = Settings { client, hold_deletions, node: "n1".into() };
+        let (changes, status) = watch(settings, reporter);
+        Self { changes, status, reports, folder }
+    }
+
+    /// The next batch, each object once: `+Node/n1`, `-Pod/a/web`, `in sync`.
+    async fn next(&mut self) -> Vec<String> {
+        let batch = timeout(SOON, self.changes.recv()).await;
+        shown(
+            batch
+                .unwrap_or_else(|_| panic!("nothing is told: {:?}", self.status.load()))
+                .expect("it runs"),
+        )
+    }
+
+    /// Waits until all of these were told, in this order and nothing else.
+    async fn tells(&mut self, want: &[&str]) {
+        let mut told = Vec::new();
+        while told.len() < want.len() {
+            told.extend(self.next().await);
+        }
+        assert_eq!(told, want);
+    }
+
+    /// Waits for a state.
+    async fn is(&self, what: &str, holds: impl Fn(&KubernetesStatus) -> bool) {
+        let begin = Instant::now();
+        while !holds(&self.status.load()) {
+            assert!(begin.elapsed() < SOON, "not {what}: {:#?}", self.status.load());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    fn nothing_told(&mut self) {
+        let told = self.changes.try_recv().map(shown);
+        assert!(told.is_err(), "{told:?}");
+    }
+
+    fn count(
+        &self,
+        resource: &str,
+        of: impl Fn(&brindle::cluster::kubernetes::ResourceStatus) -> u64,
+    ) -> u64 {
+        let status = self.status.load();
+        status.resources.iter().find(|one| one.resource == resource).map(of).expect("it is watched")
+    }
+}
+
+fn shown(batch: Batch) -> Vec<String> {
+    let shown = |change: Change| match change {
+        Change::NodeApplied(node) => Some(format!("+Node/{}", node.name)),
+        Change::NodeDeleted(name) => Some(format!("-Node/{name}")),
+        Change::InSync => Some("in sync".to_owned()),
+        Change::Policy(PolicyChange::PodApplied(pod)) => Some(format!("+Pod/{}", pod.key)),
+        Change::Policy(PolicyChange::PodDeleted(key)) => Some(format!("-Pod/{key}")),
+        Change::Policy(PolicyChange::PolicyApplied(policy)) => Some(format!("+{}", policy.id)),
+        Change::Policy(PolicyChange::PolicyDeleted(id)) => Some(format!("-{id}")),
+        Change::Policy(_) => None,
+    };
+    batch.into_iter().filter_map(shown).collect()
+}
+
+fn node(name: &str, number: u8) -> Value {
+    json!({"metadata": {"name": name, "resourceVersion": "7"},
+        "spec": {"podCIDR": format!("10.244.{number}.0/24")}})
+}
+
+fn pod(name: &str, number: u8) -> Value {
+    json!({"metadata": {"namespace": "a", "name": name, "resourceVersion": "7"},
+        "spec": {"containers": []}, "status": {"podIP": format!("10.244.1.{number}")}})
+}
+
+fn asked(server: &Server, which: impl Fn(&Request) -> bool) -> usize {
+    server.requests().iter().filter(|request| which(request)).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_410_only_the_difference_is_told() {
+    let server = Server::start();
+    server.set("nodes", &[node("n1", 1), node("n2", 2), node("n3", 3)]);
+    let mut source = Source::start(&server);
+    source.tells(&["+Node/n1", "+Node/n2", "+Node/n3", "in sync"]).await;
+    source.is("watching", KubernetesStatus::is_connected).await;
+    server.set("nodes", &[node("n1", 1), node("n3", 30), node("n4", 4)]);
+    server.say("nodes", &gone());
+    source.tells(&["-Node/n2", "+Node/n3", "+Node/n4"]).await;
+    assert_eq!(source.count("nodes", |nodes| nodes.relists["gone"]), 1);
+    source.is("watching", KubernetesStatus::is_connected).await;
+    // And nothing at all if nothing changed, also where 410 is the answer to the request.
+    let refuse = AtomicBool::new(true);
+    server.script(move |request| {
+        let now = request.resource == "nodes" && request.is_watch();
+        (now && refuse.swap(false, Ordering::Relaxed)).then(|| Reply::status(410, "too old"))
+    });
+    server.cut("nodes");
+    source.is("listed again", |status| status.resources[0].relists["gone"] == 2).await;
+    source.is("watching", KubernetesStatus::is_connected).await;
+    server.say("nodes", &event("ADDED", &node("n5", 5)));
+    source.tells(&["+Node/n5"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_that_ends_goes_on_from_where_it_was() {
+    let server = Server::start();
+    let mut source = Source::start(&server);
+    source.tells(&["in sync"]).await;
+    source.is("watching", KubernetesStatus::is_connected).await;
+    let mut later = node("n1", 1);
+    later["metadata"]["resourceVersion"] = json!("123");
+    server.say("nodes", &event("ADDED", &later));
+    source.tells(&["+Node/n1"]).await;
+    server.say(
+        "nodes",
+        &json!({"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "456"}}}),
+    );
+    let lists = asked(&server, |request| !request.is_watch());
+    server.cut("nodes");
+    let resumed = |server: &Server| {
+        asked(server, |r| r.resource == "nodes" && r.query.contains("resourceVersion=456")) > 0
+    };
+    let begin = Instant::now();
+    while !resumed(&server) {
+        assert!(begin.elapsed() < SOON, "{:?}", server.requests());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(asked(&server, |request| !request.is_watch()), lists, "nothing is listed again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_a_list_deletes_nothing() {
+    let server = Server::start();
+    let pods: Vec<Value> = (1..5).map(|number| pod(&format!("p{number}"), number)).collect();
+    server.set("pods", &pods);
+    let mut source = Source::start(&server);
+    assert_eq!(source.next().await.len(), 5);
+    source.is("watching", KubernetesStatus::is_connected).await;
+    let whole = Arc::new(AtomicBool::new(false));
+    let allowed = Arc::clone(&whole);
+    let first = pods[0].clone();
+    server.script(move |request| {
+        if request.resource != "pods" || request.is_watch() {
+            return None;
+        }
+        Some(match request.query.contains("continue=next%3D%3D") {
+            false => Reply::Json(200, list(std::slice::from_ref(&first), "next==")),
+            true if allowed.load(Ordering::Relaxed) => Reply::Json(200, list(&[pod("p2", 22)], "")),
+            true => Reply::status(500, "etcdserver: leader changed"),
+        })
+    });
+    server.say("pods", &gone());
+    source
+        .is("failing", |status| status.resources[2].errors.get("server").is_some_and(|n| *n > 2))
+        .await;
+    source.nothing_told();
+    let trouble = source.status.load().resources[2].trouble.clone().expect("it fails");
+    assert_eq!(trouble.message, "list pods: the server failed (500 etcdserver: leader changed)");
+    whole.store(true, Ordering::Relaxed);
+    source.tells(&["-Pod/a/p3", "-Pod/a/p4", "+Pod/a/p2"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_token_in_the_file_is_taken_after_401() {
+    let server = Server::start();
+    server.set("nodes", &[node("n1", 1)]);
+    server.script(|request| (request.token != "fresh").then(|| Reply::status(401, "Unauthorized")));
+    let folder = TempDir::new().expect("a folder");
+    let token = folder.path().join("token");
+    std::fs::write(&token, "stale").expect("a file");
+    let user = format!("{{tokenFile: {}}}", token.display());
+    let mut source = Source::start_as(&server, &user, Duration::ZERO);
+    let refused = |status: &KubernetesStatus| {
+        status.resources.iter().all(|one| one.errors.contains_key("unauthorized"))
+    };
+    source.is("refused", refused).await;
+    let trouble = source.status.load().resources[0].trouble.clone().expect("it fails");
+    assert!(trouble.next.contains("renew the token"), "{trouble:?}");
+    std::fs::write(&token, "fresh").expect("a file");
+    let renewed = Instant::now();
+    source.tells(&["+Node/n1", "in sync"]).await;
+    assert!(renewed.elapsed() < Duration::from_secs(30), "{:?}", renewed.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_verb_is_named_and_stops_nothing_else() {
+    let server = Server::start();
+    server.set("nodes", &[node("n1", 1)]);
+    let granted = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&granted);
+    server.script(move |request| {
+        let denied = request.resource == "pods" && !asked.load(Ordering::Relaxed);
+        denied.then(|| {
+            let said = "pods is forbidden: User \"system:serviceaccount:kube-system:brindle\" \
+                        cannot list resource \"pods\" in API group \"\" at the cluster scope";
+            Reply::status(403, said)
+        })
+    });
+    let mut source = Source::start(&server);
+    source.is("refused", |status| status.resources[2].trouble.is_some()).await;
+    source
+        .is("watching the others", |status| {
+            status.resources.iter().all(|one| one.watching == (one.resource != "pods"))
+        })
+        .await;
+    let status = source.status.load_full();
+    let troubles: Vec<_> = status.troubles().collect();
+    let [(resource, trouble)] = troubles.as_slice() else { panic!("{troubles:?}") };
+    assert_eq!(resource.resource, "pods");
+    assert!(trouble.message.starts_with("list pods is forbidden (403 "), "{trouble:?}");
+    assert_eq!(
+        trouble.next,
+        "grant the verbs \"list\" and \"watch\" on pods (apiGroups: [\"\"]) to \
+         system:serviceaccount:kube-system:brindle, in a ClusterRole with a ClusterRoleBinding"
+    );
+    assert!(!status.in_sync);
+    source.nothing_told();
+    granted.store(true, Ordering::Relaxed);
+    source.tells(&["+Node/n1", "in sync"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_listing_is_held_reported_and_then_believed() {
+    const HOLD: Duration = Duration::from_secs(3);
+    let server = Server::start();
+    let all = [node("n1", 1), node("n2", 2), node("n3", 3)];
+    server.set("nodes", &all);
+    server.set("pods", &[pod("web", 1)]);
+    let mut source = Source::start_as(&server, "{token: t}", HOLD);
+    source.tells(&["+Node/n1", "+Node/n2", "+Node/n3", "+Pod/a/web", "in sync"]).await;
+    source.is("watching", KubernetesStatus::is_connected).await;
+    server.set("nodes", &[]);
+    let begin = Instant::now();
+    server.say("nodes", &gone());
+    source.is("holding", |status| !status.held.is_empty()).await;
+    let held = source.status.load().held.clone();
+    assert_eq!((held[0].resource, held[0].count, held[0].of), ("nodes", 3, 3));
+    let report = timeout(SOON, source.reports.recv()).await.expect("a report").expect("it runs");
+    assert_eq!(
+        (report.subject, report.reason),
+        (Subject::Node("n1".into()), Reason::DeletionsHeld)
+    );
+    assert!(
+        report.message.starts_with("3 of 3 nodes are missing from a new listing"),
+        "{}",
+        report.message
+    );
+    source.is("watching", KubernetesStatus::is_connected).await;
+    server.say("nodes", &event("ADDED", &all[1]));
+    source.tells(&["-Node/n1", "-Node/n3"]).await;
+    assert!(begin.elapsed() >= HOLD, "{:?}", begin.elapsed());
+    source.is("over", |status| status.held.is_empty() && status.objects.nodes == 1).await;
+    // Pods come and go.
+    server.set("pods", &[]);
+    server.say("pods", &gone());
+    source.tells(&["-Pod/a/web"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_streamed_where_the_server_does_that() {
+    let server = Server::start();
+    server.set_version("34");
+    let initial = |request: &Request| request.query.contains("sendInitialEvents=true");
+    server.script(move |request| {
+        if !initial(request) {
+            return None;
+        }
+        let end = json!({"metadata": {"resourceVersion": "300",
+            "annotations": {"k8s.io/initial-events-end": "true"}}});
+        let mut lines = Vec::new();
+        if request.resource == "nodes" {
+            lines.extend([event("ADDED", &node("n1", 1)), event("ADDED", &node("n2", 2))]);
+        }
+        lines.push(event("BOOKMARK", &end));
+        Some(Reply::Watch(lines))
+    });
+    let mut source = Source::start(&server);
+    source.tells(&["+Node/n1", "+Node/n2", "in sync"]).await;
+    server.say("nodes", &event("DELETED", &node("n2", 2)));
+    source.tells(&["-Node/n2"]).await;
+    assert_eq!(asked(&server, |r| !r.is_watch() && r.resource != "version"), 0);
+    assert_eq!(asked(&server, initial), 4, "one watch a kind does it all");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_only_claims_to_stream_is_listed() {
+    let server = Server::start();
+    server.set_version("35+");
+    server.set("nodes", &[node("n1", 1)]);
+    server.script(|request| {
+        let streams = request.query.contains("sendInitialEvents=true");
+        streams.then(|| Reply::status(422, "sendInitialEvents: Forbidden"))
+    });
+    let mut source = Source::start(&server);
+    source.tells(&["+Node/n1", "in sync"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_cannot_be_read_harms_no_other() {
+    let server = Server::start();
+    let bad = json!({"metadata": {"name": "bad"}, "spec": {"podCIDR": 7}});
+    server.set("nodes", &[node("n1", 1), bad.clone(), node("n2", 2)]);
+    let mut source = Source::start(&server);
+    source.tells(&["+Node/n1", "+Node/n2", "in sync"]).await;
+    let problems = source.status.load().problems.clone();
+    assert_eq!(problems.iter().map(|p| p.object.as_str()).collect::<Vec<_>>(), ["Node/bad"]);
+    assert_eq!(problems[0].field, "spec.podCIDR");
+    source.is("watching", KubernetesStatus::is_connected).await;
+    let mut worse = node("n2", 2);
+    worse["status"] = json!({"addresses": 7});
+    server.say("nodes", &event("MODIFIED", &worse));
+    server.say("nodes", &event("MODIFIED", &node("n1", 11)));
+    source.tells(&["+Node/n1"]).await;
+    let names = |status: &KubernetesStatus| -> BTreeSet<String> {
+        status.problems.iter().map(|problem| problem.object.clone()).collect()
+    };
+    source.is("in doubt", |status| names(status).contains("Node/n2")).await;
+    // What no API server says: the connection is begun anew, and everything listed.
+    server.set("nodes", &[node("n1", 11), bad, worse]);
+    server.say("nodes", &json!("no event"));
+    source.is("listed again", |status| status.resources[0].relists["invalid"] == 1).await;
+    source.nothing_told();
+}
+
+#[test]
+fn a_connection_into_nothing_is_noticed_within_a_minute() {
+    if !skip::can_run("a_connection_into_nothing_is_noticed_within_a_minute", &[]) {
+        return;
+    }
+    let lan = Lan::new();
+    let (there, here) = (lan.host("api", 1), lan.host("node", 2));
+    let server = there.netns.inside(|| Server::start_on(there.v4.into()));
+    server.set("nodes", &[node("n1", 1)]);
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build();
+    here.netns.inside(|| {
+        runtime().expect("a runtime").block_on(async {
+            let mut source = Source::start(&server);
+            source.tells(&["+Node/n1", "in sync"]).await;
+            source.is("watching", KubernetesStatus::is_connected).await;
+            lan.plug(1, false);
+            let begin = Instant::now();
+            source.is("broken", |s| s.resources.iter().all(|one| one.trouble.is_some())).await;
+            let noticed = begin.elapsed();
+            assert!(noticed < Duration::from_secs(60), "{noticed:?}");
+            source.nothing_told();
+            assert!(source.status.load().in_sync, "what was known stays in force");
+            server.set("nodes", &[node("n1", 1), node("n2", 2)]);
+            lan.plug(1, true);
+            source.is("watching again", KubernetesStatus::is_connected).await;
+        });
+    });
+}
