@@ -41,10 +41,10 @@ pub(super) struct Known {
     pub(super) beats: Beats,
     /// What the cluster is to be told goes here.
     pub(super) reporter: Reporter,
-    /// What the API server does not let us do.
-    pub(super) missing: Missing,
     /// What keeps our network plug-in from connecting pods.
     pub(super) cni: cni::Problems,
+    /// What the API server does not let us do.
+    pub(super) missing: Missing,
 }
 
 /// How often the configuration was loaded again.

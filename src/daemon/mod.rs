@@ -100,8 +100,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         facts: ArcSwap::from_pointee(Facts::new(Arc::clone(&config), loaded.files)),
         beats: beats.clone(),
         reporter,
-        missing: Missing::default(),
         cni: cni::Problems::default(),
+        missing: Missing::default(),
     };
     let known = Arc::new(known);
     let (requests, asked) = mpsc::channel(64);
@@ -115,9 +115,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         known: Arc::clone(&known),
         routing,
         policy,
-        teller,
         records: cni::Records::default(),
         caretaker: cni::Caretaker::default(),
+        teller,
     };
     health::watch_parts(&known);
     let stop_serving = tokio_util::sync::CancellationToken::new();
@@ -158,10 +158,10 @@ struct Daemon {
     routing: Option<Routing>,
     /// `None` without policies.
     policy: Option<PolicyHalf>,
-    /// `None` without an API server.
-    teller: Option<Teller>,
     records: cni::Records,
     caretaker: cni::Caretaker,
+    /// `None` without an API server.
+    teller: Option<Teller>,
     nodes: BTreeMap<Arc<str>, Arc<Node>>,
     changes: Option<mpsc::Receiver<Batch>>,
     source_in_sync: bool,
