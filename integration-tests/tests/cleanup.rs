@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use brindle::cleanup::{Account, CONFLIST, Scope, clean};
 use brindle::enforce::dataplane::Tuning;
-use integration_tests::{Netns, skip};
+use integration_tests::process::Process;
+use integration_tests::wait::{SOON, met, until};
+use integration_tests::{Netns, agent, skip};
 use tempfile::TempDir;
 
 const PROGRAMS: [&str; 6] = [
@@ -204,8 +206,7 @@ fn all_that_is_ours_goes_and_nothing_else_changes() {
     assert_eq!(account, listed, "a dry run tells exactly what goes");
     // Four programs with four jumps and five chains each, three sets, nine routes, a file.
     assert_eq!(account.gone.len(), 4 * 9 + 3 + 9 + 1, "{:#?}", account.gone);
-    let others =
-        "interface brnothers: nothing says that we made it (no record, no alias brindle...)";
+    let others = "interface brnothers: neither a record nor its alias says that we made it";
     assert_eq!(account.left, [others]);
 
     let again = host.clean(&host.scope(false, false));
@@ -303,4 +304,53 @@ fn a_host_with_one_backend_or_none_is_cleaned_of_what_it_has() {
     let account = host.clean(&scope);
     assert_eq!(account.gone.len(), 2, "{:#?}", account.gone);
     assert!(!host.everything().contains("BRN-FORWARD"));
+}
+
+#[test]
+fn the_command_refuses_while_an_agent_runs_and_ends_as_it_says() {
+    let Some(host) = Host::new("cleanup as a command") else { return };
+    host.occupy();
+    let at = |name: &str| host.path(name).display().to_string();
+    let text = format!(
+        "node: {{name: n1, addresses: [10.9.0.1]}}\nbgp: {{enabled: false}}\n\
+         control: {{socket: {}}}\ntelemetry: {{listen: []}}\n\
+         cni: {{configDir: {}, dataDir: {}}}\n",
+        at("brindle.sock"),
+        at("net.d"),
+        at("data"),
+    );
+    fs::write(host.path("brindle.yaml"), text).expect("a new file");
+    let config = at("brindle.yaml");
+    let run = |words: &[&str]| {
+        let words = [&["cleanup", "--config", &config], words].concat();
+        let output = host.netns.output(&agent::binary().display().to_string(), &words);
+        let output = output.expect("it runs");
+        let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let args = ["agent", "--config", &config];
+    let mut process =
+        Process::start(&host.netns, "brindle", host.folder.path(), agent::binary(), args)
+            .expect("the agent starts");
+    until("the agent listens", SOON, || met(host.path("brindle.sock").exists(), || process.tail()));
+    let (code, said, complaint) = run(&[]);
+    assert_eq!((code, said.as_str()), (Some(1), ""), "{complaint}");
+    assert!(complaint.contains(&format!("of node n1 at {}", at("brindle.sock"))), "{complaint}");
+    let (code, said, complaint) = run(&["--dry-run"]);
+    assert_eq!(code, Some(0), "{complaint}");
+    assert!(said.contains("would remove set brn-s4-AAAA\n"), "{said}");
+    process.signal(nix::sys::signal::Signal::SIGTERM);
+    process.wait(SOON);
+
+    let (code, said, complaint) = run(&[]);
+    assert_eq!(code, Some(0), "{complaint}");
+    assert!(said.contains("removed set brn-s4-AAAA\n"), "{said}");
+    assert!(
+        said.contains(&format!("removed file {}\n", at("net.d/10-brindle.conflist"))),
+        "{said}"
+    );
+    let (code, said, _) = run(&[]);
+    assert_eq!((code, said.lines().count()), (Some(0), 1), "{said}");
+    fs::write(host.path("brindle.yaml"), "bgp: {asNumber: none}").expect("the folder is ours");
+    assert_eq!(run(&[]).0, Some(2));
 }

@@ -24,8 +24,8 @@ use crate::fib::netlink::{NamedLink, Remover};
 
 pub use files::CONFLIST;
 
-/// What the alias of an interface that we made begins with.
-const ALIAS_MARK: &str = "brindle";
+/// What the plug-in ends the alias of an interface with, followed by the network's name.
+const ALIAS_MARK: &str = " (network ";
 
 /// Where to look, and how far to go.
 #[derive(Clone, Debug)]
@@ -143,9 +143,8 @@ impl Account {
         for link in links {
             let what = format!("interface {}", link.name);
             let Some(whose) = whose(&link, &pods) else {
-                self.left.push(format!(
-                    "{what}: nothing says that we made it (no record, no alias {ALIAS_MARK}...)"
-                ));
+                self.left
+                    .push(format!("{what}: neither a record nor its alias says that we made it"));
                 continue;
             };
             if !scope.pods {
@@ -189,8 +188,8 @@ impl Account {
 
 /// What an interface of ours connects; `None` if nothing says that it is ours.
 fn whose(link: &NamedLink, pods: &BTreeMap<String, String>) -> Option<String> {
-    let marked = link.alias.as_deref().filter(|alias| alias.starts_with(ALIAS_MARK));
-    pods.get(&link.name).cloned().or_else(|| marked.map(|alias| format!("{alias:?}")))
+    let marked = link.alias.as_deref().and_then(|alias| Some(alias.split_once(ALIAS_MARK)?.0));
+    pods.get(&link.name).cloned().or_else(|| marked.map(|pod| format!("pod {pod}")))
 }
 
 #[cfg(test)]
@@ -207,7 +206,7 @@ mod tests {
         };
         for (name, alias, want) in [
             ("brn1", None, Some("pod default/web")),
-            ("brn2", Some("brindle: default/db"), Some("\"brindle: default/db\"")),
+            ("brn2", Some("default/db eth0 (network brindle)"), Some("pod default/db eth0")),
             ("brn2", Some("uplink"), None),
             ("brn2", None, None),
         ] {

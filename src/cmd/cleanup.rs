@@ -80,8 +80,8 @@ pub fn run(args: &Args) -> Exit {
         note(format_args!("{agent} runs; without --dry-run this would be refused"));
     }
     let scope = Scope {
-        config_dir: "/etc/cni/net.d".into(),
-        data_dir: "/var/lib/brindle/cni".into(),
+        config_dir: config.cni.config_dir,
+        data_dir: config.cni.data_dir,
         pods: args.pods,
         dry_run: args.dry_run,
         tuning: Tuning::default(),
