@@ -215,7 +215,7 @@ impl Cluster {
                         let app = if round % 2 == 0 { "nothing" } else { &own };
                         let labels = json!({"metadata": {"labels": {"app": app}}});
                         let api: Api<Pod> = Api::namespaced(client, &namespace(CHANGED));
-                        api.patch(&changed, &params, &Patch::Merge(labels)).await?;
+                        api.patch(changed, &params, &Patch::Merge(labels)).await?;
                     }
                     Change::Port => {
                         let spec = json!({"spec": policy_spec(CHANGED, 20_000 + round)});
