@@ -13,6 +13,8 @@ COPY bgp bgp
 COPY config config
 COPY policy policy
 COPY src src
+# Built into the program.
+COPY deploy/kubernetes/base/rbac.yaml deploy/kubernetes/base/rbac.yaml
 # Not built, but cargo wants to see every member of the workspace.
 COPY integration-tests integration-tests
 ARG REVISION=""

@@ -14,6 +14,36 @@ fn text(path: &str) -> String {
     std::fs::read_to_string(repository().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
+/// The files that the program's sources build in, those of tests too.
+fn built_in() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = ["src", "config/src", "bgp/src", "policy/src"].map(PathBuf::from).to_vec();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(repository().join(&folder)).expect("a folder of sources") {
+            let path = folder.join(entry.expect("it can be read").file_name());
+            if repository().join(&path).is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let source = text(&path.display().to_string());
+            for macro_name in ["include_str!(\"", "include_bytes!(\""] {
+                for rest in source.split(macro_name).skip(1) {
+                    let (name, _) = rest.split_once('"').expect("a name ends");
+                    let mut file = folder.clone();
+                    for part in name.split('/') {
+                        match part {
+                            ".." => assert!(file.pop(), "{name}"),
+                            part => file.push(part),
+                        }
+                    }
+                    found.push(file);
+                }
+            }
+        }
+    }
+    found
+}
+
 /// The instructions of the Dockerfile, each with its words; lines that go on are one.
 fn instructions() -> Vec<(String, Vec<String>)> {
     let whole = text("Dockerfile").replace("\\\n", " ");
@@ -46,6 +76,12 @@ fn what_the_dockerfile_copies_is_there_and_is_let_in() {
     for path in let_in {
         let is_used = copied.iter().any(|source| Path::new(source).starts_with(path));
         assert!(is_used, "{path} is let in and not copied");
+    }
+    let files = built_in();
+    assert!(files.iter().any(|file| file.ends_with("rbac.yaml")), "{files:?}");
+    for file in files {
+        let is_copied = copied.iter().any(|source| file.starts_with(source));
+        assert!(is_copied, "{} is built in and not copied", file.display());
     }
     // Cargo wants to see every member of the workspace.
     let workspace = text("Cargo.toml");
