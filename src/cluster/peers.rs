@@ -146,6 +146,11 @@ fn mesh_peer(
     } else {
         PeerPolicy::Owned(claims.ranges(&node.name))
     };
+    // Without this, nodes in different AS would pass on all that they hear of each other.
+    let export = match own.route_reflector {
+        Some(_) => PeerPolicy::AcceptAll,
+        None => PeerPolicy::OriginatedOr(claims.ranges(&own.name)),
+    };
     Ok(WantedPeer {
         address,
         port: bgp.listen_port,
@@ -160,7 +165,7 @@ fn mesh_peer(
             asn,
             kind,
             import,
-            export: PeerPolicy::AcceptAll,
+            export,
             next_hop_mode: NextHopMode::Auto,
         },
     })
@@ -326,6 +331,9 @@ mod tests {
                 .map(|peer| (&*peer.rib.name, peer.rib.kind, by_next_hop(peer)))
                 .collect();
             assert_eq!(got, want, "{who:?}");
+            // Who does not reflect passes nothing on.
+            let passes_on = |peer: &WantedPeer| peer.rib.export == PeerPolicy::AcceptAll;
+            assert!(peers.iter().all(|peer| passes_on(peer) == who.route_reflector.is_some()));
             assert!(skipped.is_empty(), "{skipped:?}");
             assert!(peers.iter().all(|peer| peer.session.local_asn.get() == asn));
         }

@@ -163,6 +163,7 @@ fn clients_that_hang_cost_nothing_and_are_cut_off() {
         head: Duration::from_millis(300),
         connection: Duration::from_millis(600),
         connections: 4,
+        root_connections: 4,
         ..Limits::default()
     };
     let agent = Agent::with_limits(limits, views::answer);

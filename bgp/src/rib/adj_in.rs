@@ -90,6 +90,8 @@ pub(super) fn refuse_prefix(
             let owned = next_hop.and_then(|hop| owned.get(&hop.address()));
             refuse_foreign(owned.map_or(&[], |owned| owned), prefix)
         }
+        PeerPolicy::OriginatedOr(_) if next_hop.is_none() => None,
+        PeerPolicy::OriginatedOr(others) => refuse_foreign(others, prefix),
     }
 }
 

@@ -54,6 +54,9 @@ pub enum PeerPolicy {
     /// Only prefixes pass that lie inside those of their next hop: what the node there owns,
     /// told by a reflector of the mesh.
     OwnedByNextHop(Arc<BTreeMap<IpAddr, Arc<[Prefix]>>>),
+    /// Only what we originate and prefixes inside these pass: what a node tells the mesh. What
+    /// it hears there, the others hear from those whose it is.
+    OriginatedOr(Arc<[Prefix]>),
 }
 
 impl PeerPolicy {

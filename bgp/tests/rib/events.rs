@@ -115,7 +115,7 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
             marks,
         },
     );
-    let configure = (0..PEERS, 0..5_u8, 0..5_u8, 0..5_u8, any::<bool>()).prop_map(
+    let configure = (0..PEERS, 0..5_u8, 0..6_u8, 0..6_u8, any::<bool>()).prop_map(
         |(peer, import, export, mode, client)| Op::Configure { peer, import, export, mode, client },
     );
     prop_oneof![
@@ -178,6 +178,7 @@ pub(crate) fn policy(kind: u8) -> PeerPolicy {
             }
             .into(),
         ]),
+        4 => PeerPolicy::OriginatedOr([prefix("10.1.0.0/16")].into()),
         _ => PeerPolicy::AcceptAll,
     }
 }

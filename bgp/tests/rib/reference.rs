@@ -53,6 +53,9 @@ impl Model {
             PeerPolicy::OwnedByNextHop(owned) => hop
                 .and_then(|hop| owned.get(&hop.address()))
                 .is_some_and(|owned| owned.iter().any(|own| own.covers(prefix))),
+            PeerPolicy::OriginatedOr(others) => {
+                hop.is_none() || others.iter().any(|other| other.covers(prefix))
+            }
             PeerPolicy::Filters(_) => prefix.length() > 0,
         }
     }

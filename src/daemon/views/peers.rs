@@ -131,7 +131,8 @@ fn filters(policy: &PeerPolicy) -> Option<Vec<String>> {
         PeerPolicy::AcceptAll
         | PeerPolicy::RefuseUnfiltered
         | PeerPolicy::Owned(_)
-        | PeerPolicy::OwnedByNextHop(_) => None,
+        | PeerPolicy::OwnedByNextHop(_)
+        | PeerPolicy::OriginatedOr(_) => None,
     }
 }
 
