@@ -5,26 +5,26 @@
 //! for a streaming list that the server does not have, and keeps bookmarks, which say that
 //! all is well, to itself.
 
+mod list;
+
 use std::hash::{BuildHasher, RandomState};
 use std::pin::pin;
 use std::time::Duration;
 
 use futures::{AsyncBufReadExt, StreamExt};
 use kube::Client;
-use kube::api::{ListParams, WatchParams};
+use kube::api::WatchParams;
 use kube::core::Request;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 use super::client::{ClientSettings, REQUEST, connect};
 use super::trouble::{Backoff, Cause, Trouble, Verb};
-use super::wire::{self, Event, Page};
+use super::wire::{self, Event};
 use crate::cluster::kind::Kind;
 use crate::cluster::object::Key;
 use crate::cluster::typed::Reading;
 
-/// Objects of a page.
-const PAGE: u32 = 500;
 /// How long the server shall let a watch last, in seconds; somewhat less than it may.
 const WATCH: u32 = 240;
 /// Up to so much longer: watches that began together shall not end together.
@@ -36,8 +36,6 @@ const SILENCE: Duration = Duration::from_secs(100);
 const SHORT: Duration = Duration::from_secs(5);
 /// How soon after half a line a broken connection ends.
 const HALF_LINE: Duration = Duration::from_secs(1);
-/// The first version whose servers stream lists.
-const STREAMS_SINCE: (u32, u32) = (1, 34);
 
 /// What a watcher tells.
 pub(super) enum News {
@@ -183,65 +181,6 @@ impl Watcher {
         self.watch(&client, Some(version)).await
     }
 
-    /// Whether the server streams lists: it is asked once.
-    async fn streams(&mut self, client: &Client) -> bool {
-        if let Some(streams) = self.streams {
-            return streams;
-        }
-        let Ok(Ok(version)) = timeout(REQUEST, client.apiserver_version()).await else {
-            // It has other troubles, or keeps its version to itself.
-            return false;
-        };
-        let streams = has_streams(&version.major, &version.minor);
-        self.streams = Some(streams);
-        streams
-    }
-
-    /// Everything that there is, page by page, and from where to watch.
-    async fn list(&mut self, client: &Client) -> Result<(String, Vec<Reading>), Trouble> {
-        let mut readings = Vec::new();
-        let mut rest = None;
-        loop {
-            let limit = (!self.whole).then_some(PAGE);
-            let page = match self.page(client, limit, rest.take()).await {
-                Ok(page) => page,
-                Err(trouble) => {
-                    // The pages of a list are forgotten after some minutes.
-                    self.whole = trouble.cause == Cause::Gone && !readings.is_empty();
-                    return Err(trouble);
-                }
-            };
-            readings.extend(page.readings);
-            rest = page.rest;
-            if rest.is_none() {
-                self.whole = false;
-                return Ok((page.version, readings));
-            }
-        }
-    }
-
-    async fn page(
-        &self,
-        client: &Client,
-        limit: Option<u32>,
-        rest: Option<String>,
-    ) -> Result<Page, Trouble> {
-        let kind = self.kind;
-        let parameters = ListParams { limit, continue_token: rest, ..ListParams::default() };
-        let request = Request::new(kind.path()).list(&parameters);
-        let request = request.map_err(|error| self.invalid(Verb::List, &error.to_string()))?;
-        let text = timeout(REQUEST, client.request_text(request));
-        let text = text.await.map_err(|_| {
-            let why = format!("no answer for {} s", REQUEST.as_secs());
-            Trouble::new(Cause::Timeout, Verb::List, kind, &why)
-        })?;
-        let text = text.map_err(|error| Trouble::of(&error, Verb::List, kind))?;
-        // Parsing takes a while: not on a thread that others wait for.
-        let page = tokio::task::spawn_blocking(move || wire::page(kind, &text)).await;
-        let page = page.map_err(|error| self.invalid(Verb::List, &error.to_string()))?;
-        page.map_err(|why| self.invalid(Verb::List, &why))
-    }
-
     /// Watches from a version, or from nothing where the server streams lists.
     async fn watch(&mut self, client: &Client, version: Option<String>) -> Result<(), End> {
         let kind = self.kind;
@@ -375,36 +314,6 @@ impl Watcher {
     }
 }
 
-/// Whether a server of this version streams lists. (Some put letters behind the number.)
-fn has_streams(major: &str, minor: &str) -> bool {
-    let number = |text: &str| {
-        let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        text.get(..end).and_then(|digits| digits.parse::<u32>().ok())
-    };
-    number(major).zip(number(minor)).is_some_and(|version| version >= STREAMS_SINCE)
-}
-
 fn random() -> u64 {
     RandomState::new().hash_one(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn new_servers_stream_lists() {
-        for (major, minor, want) in [
-            ("1", "20", false),
-            ("1", "33", false),
-            ("1", "34", true),
-            ("1", "35+", true),
-            ("1", "33-gke.1", false),
-            ("2", "0", true),
-            ("", "", false),
-            ("1", "x", false),
-        ] {
-            assert_eq!(has_streams(major, minor), want, "{major}.{minor}");
-        }
-    }
 }

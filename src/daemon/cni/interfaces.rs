@@ -8,14 +8,11 @@ use std::sync::Arc;
 
 use brindle_bgp::net::{Family, Prefix};
 use brindle_policy::{Attachment, Change, Interface};
-use rtnetlink::packet_route::route::{
-    RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
-};
 use tracing::{info, warn};
 
 use super::super::answer::Known;
 use crate::cluster::report::{Reason, Subject};
-use crate::fib::netlink::{Dump, Queries};
+use crate::fib::netlink::{Dump, Links, Queries};
 use crate::fib::news::News;
 use crate::fib::route::Target;
 
@@ -87,15 +84,13 @@ async fn repair(attachments: &[Arc<Attachment>]) -> io::Result<Vec<String>> {
     let mut repaired = Vec::new();
     let missing = missing(attachments, &found);
     if !missing.is_empty() {
-        let (connection, handle, _) = rtnetlink::new_connection()?;
-        let connection = tokio::spawn(connection);
+        let links = Links::open()?;
         for (address, link, interface) in missing {
             // One that is added or removed just now is as good.
-            if handle.route().add(route(address, link)).execute().await.is_ok() {
+            if links.lead_to(address, link).await.is_ok() {
                 repaired.push(format!("the route to {address} over {interface}"));
             }
         }
-        connection.abort();
     }
     for attachment in attachments {
         let name = attachment.interface.as_str();
@@ -143,22 +138,6 @@ fn to_a_pod(prefix: Prefix, target: &Target) -> Option<(IpAddr, u32)> {
         Target::Via(hops) if is_one => hops.first().map(|hop| (prefix.address(), hop.link)),
         Target::Via(_) | Target::Unreachable | Target::Other(_) => None,
     }
-}
-
-/// As the plug-in adds it.
-fn route(address: IpAddr, link: u32) -> RouteMessage {
-    let mut route = RouteMessage::default();
-    route.header = RouteHeader {
-        address_family: address.into(),
-        destination_prefix_length: if address.is_ipv4() { 32 } else { 128 },
-        table: RouteHeader::RT_TABLE_MAIN,
-        protocol: RouteProtocol::Static,
-        scope: RouteScope::Link,
-        kind: RouteType::Unicast,
-        ..RouteHeader::default()
-    };
-    route.attributes = vec![RouteAttribute::Destination(address.into()), RouteAttribute::Oif(link)];
-    route
 }
 
 #[cfg(test)]

@@ -3,12 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use futures::TryStreamExt as _;
-use rtnetlink::Handle;
-use rtnetlink::packet_route::address::AddressAttribute;
-use rtnetlink::packet_route::link::LinkAttribute;
-
 use crate::fib::lookup::lookup;
+use crate::fib::netlink::Links;
 
 /// That of Ethernet, where nothing else is known.
 const ETHERNET: u32 = 1500;
@@ -28,44 +24,22 @@ pub(super) async fn mtu(addresses: &[IpAddr]) -> u32 {
 }
 
 async fn find(addresses: &[IpAddr]) -> Option<u32> {
-    let (connection, handle, _) = rtnetlink::new_connection().ok()?;
-    let connection = tokio::spawn(connection);
-    let mut found = None;
+    let links = Links::open().ok()?;
     for address in addresses {
-        if let (None, Some(index)) = (found, with_address(&handle, *address).await) {
-            found = mtu_of(&handle, index).await;
+        if let Some(index) = links.with_address(*address).await
+            && let Some(mtu) = links.mtu(index).await
+        {
+            return Some(mtu);
         }
     }
     for nowhere in NOWHERE {
-        if found.is_none()
-            && let Ok(Some(way)) = lookup(nowhere).await
+        if let Ok(Some(way)) = lookup(nowhere).await
             && let Some(name) = way.interface
             && let Ok(index) = nix::net::if_::if_nametoindex(name.as_str())
+            && let Some(mtu) = links.mtu(index).await
         {
-            found = mtu_of(&handle, index).await;
+            return Some(mtu);
         }
     }
-    connection.abort();
-    found
-}
-
-async fn with_address(handle: &Handle, address: IpAddr) -> Option<u32> {
-    let mut answers = handle.address().get().set_address_filter(address).execute();
-    let message = answers.try_next().await.ok()??;
-    let is_it = |attribute: &AddressAttribute| {
-        matches!(
-            attribute,
-            AddressAttribute::Address(found) | AddressAttribute::Local(found) if *found == address
-        )
-    };
-    message.attributes.iter().any(is_it).then_some(message.header.index)
-}
-
-async fn mtu_of(handle: &Handle, index: u32) -> Option<u32> {
-    let mut answers = handle.link().get().match_index(index).execute();
-    let message = answers.try_next().await.ok()??;
-    message.attributes.into_iter().find_map(|attribute| match attribute {
-        LinkAttribute::Mtu(mtu) => Some(mtu),
-        _ => None,
-    })
+    None
 }

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::super::route::{MAIN_TABLE, PROTOCOL};
-use super::{ANSWER_WITHIN, timed_out};
+use super::{ANSWER_WITHIN, io_error, timed_out};
 
 /// A connection that asks and removes.
 pub struct Remover {
@@ -177,13 +177,6 @@ fn marked(route: &RouteMessage) -> Option<MarkedRoute> {
     }
     let length = header.destination_prefix_length;
     Some(MarkedRoute { destination, length, table, metric, header: header.clone() })
-}
-
-fn io_error(error: rtnetlink::Error) -> io::Error {
-    match error {
-        rtnetlink::Error::NetlinkError(message) => message.to_io(),
-        error => io::Error::other(error),
-    }
 }
 
 /// A kernel without the family has no routes of it.

@@ -1,9 +1,10 @@
-//! The sockets to the kernel: one that writes, one that listens, and one that asks whenever
-//! everything is to be read.
+//! The sockets to the kernel: one that writes, one that listens, one that asks whenever
+//! everything is to be read, and what others need of links and of routes of ours.
 //!
-//! This and `cni::links::netlink` are the only modules that name rtnetlink and its message types,
-//! which change every few months; outside, there are [`News`](super::news::News) and
-//! [`RouteOp`](super::route::RouteOp).
+//! This, [`lookup`](super::lookup) and `cni::links::netlink` are the only modules that name
+//! rtnetlink and its message types, which change every few months; outside, there are
+//! [`News`](super::news::News) and [`RouteOp`](super::route::RouteOp). (Netfilter speaks netlink
+//! too, with messages of its own: those are in `enforce`.)
 
 use std::io;
 use std::os::fd::AsFd;
@@ -14,6 +15,7 @@ use rtnetlink::packet_core::NetlinkMessage;
 use rtnetlink::packet_route::RouteNetlinkMessage;
 
 mod events;
+mod links;
 mod marked;
 mod ops;
 mod query;
@@ -21,6 +23,7 @@ mod read;
 mod writer;
 
 pub use events::{Drained, Monitor};
+pub use links::Links;
 pub use marked::{MarkedRoute, NamedLink, Remover};
 pub use query::{Dump, Queries};
 pub use writer::{BATCH, Writer};
@@ -43,4 +46,11 @@ fn reserve(socket: &impl AsFd, octets: usize) -> io::Result<()> {
 fn timed_out() -> io::Error {
     let within = ANSWER_WITHIN.as_secs();
     io::Error::new(io::ErrorKind::TimedOut, format!("the kernel did not answer within {within} s"))
+}
+
+fn io_error(error: rtnetlink::Error) -> io::Error {
+    match error {
+        rtnetlink::Error::NetlinkError(message) => message.to_io(),
+        error => io::Error::other(error),
+    }
 }
