@@ -162,7 +162,9 @@ fn clients_that_hang_cost_nothing_and_are_cut_off() {
     let limits = Limits {
         head: Duration::from_millis(300),
         connection: Duration::from_millis(600),
+        // Whoever runs the test.
         connections: 4,
+        root_connections: 4,
         ..Limits::default()
     };
     let agent = Agent::with_limits(limits, views::answer);
