@@ -19,6 +19,7 @@ use crate::cluster::claims::Claims;
 use crate::cluster::kubernetes::access::Missing;
 use crate::cluster::peers::Skipped;
 use crate::cluster::report::Reporter;
+use crate::control::calls::CallCounts;
 use crate::control::view::{self, Clock, KernelRoute};
 use crate::control::{Answer, Failure, Page, PageRequest, Query, RouteFilter};
 use crate::enforce::EnforceHandle;
@@ -45,6 +46,8 @@ pub(super) struct Known {
     pub(super) cni: cni::Problems,
     /// What the API server does not let us do.
     pub(super) missing: Missing,
+    /// What was asked over the control socket.
+    pub(super) calls: CallCounts,
 }
 
 /// How often the configuration was loaded again.

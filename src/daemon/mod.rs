@@ -47,6 +47,7 @@ use self::teller::Teller;
 use crate::cluster::files::Batch;
 use crate::cluster::kubernetes::access::Missing;
 use crate::cluster::{Change, Node};
+use crate::control::calls::CallCounts;
 use crate::control::{self, Query};
 use crate::enforce::Gone;
 use crate::speaker::Tiding;
@@ -102,6 +103,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         reporter,
         cni: cni::Problems::default(),
         missing: Missing::default(),
+        calls: CallCounts::default(),
     };
     let known = Arc::new(known);
     let (requests, asked) = mpsc::channel(64);
@@ -126,6 +128,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         requests,
         stop_serving.clone(),
         control::server::Limits::default(),
+        known.calls.clone(),
     ));
     let telling = health::serve(&known, stop_serving.clone()).await;
     let outcome = daemon.run(asked, &mut signals).await;

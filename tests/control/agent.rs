@@ -5,6 +5,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
+use brindle::control::calls::CallCounts;
 use brindle::control::server::{Limits, bind, serve_on};
 use brindle::control::{Answer, Failure, Query, Request};
 use tempfile::TempDir;
@@ -17,6 +18,8 @@ pub(crate) type Reply = Option<Result<Answer, Failure>>;
 /// A running server; stops when dropped.
 pub(crate) struct Agent {
     pub(crate) socket: PathBuf,
+    /// What it was asked.
+    pub(crate) calls: CallCounts,
     stop: CancellationToken,
     thread: Option<JoinHandle<()>>,
     _folder: Option<TempDir>,
@@ -45,6 +48,8 @@ impl Agent {
     ) -> Self {
         let stop = CancellationToken::new();
         let (path, token) = (socket.clone(), stop.clone());
+        let calls = CallCounts::default();
+        let counted = calls.clone();
         let (ready, is_ready) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
             let runtime =
@@ -62,11 +67,11 @@ impl Agent {
                         }
                     }
                 };
-                tokio::join!(serve_on(bound, sender, token, limits), answering);
+                tokio::join!(serve_on(bound, sender, token, limits, counted), answering);
             });
         });
         is_ready.recv().unwrap();
-        Self { socket, stop, thread: Some(thread), _folder: None }
+        Self { socket, calls, stop, thread: Some(thread), _folder: None }
     }
 
     /// The binary, told to ask here.

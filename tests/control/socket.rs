@@ -223,6 +223,38 @@ fn requests_that_make_no_sense_are_told_so_in_json() {
     assert_eq!(agent.run(&["status"]).1, 0, "and the server lives on");
 }
 
+#[test]
+fn requests_are_counted_by_the_pattern_of_their_address() {
+    let agent = Agent::start(views::answer);
+    for (request, times) in [
+        ("GET /v1/peers/tor-a", 2),
+        ("GET /v1/peers/a%2Fb", 1),
+        ("POST /v1/peers/tor-a", 1),
+        ("GET /v1/routes?famly=x", 1),
+        ("GET /v1/cni/node", 1),
+        ("GET /v1/tor-a", 1),
+        ("GET /tor-b", 1),
+    ] {
+        for _ in 0..times {
+            raw(&agent, &format!("{request} HTTP/1.1\r\nhost: x\r\n\r\n"));
+        }
+    }
+    let calls = agent.calls.all();
+    let counted: Vec<_> = calls.iter().map(|(path, calls)| (&**path, &calls.codes)).collect();
+    assert_eq!(
+        counted,
+        [
+            ("/v1/cni/node", &[(200, 1)].into()),
+            ("/v1/peers/{peer}", &[(200, 2), (404, 1), (405, 1)].into()),
+            ("/v1/routes", &[(400, 1)].into()),
+            ("unknown", &[(404, 2)].into()),
+        ]
+    );
+    for (path, calls) in &calls {
+        assert_eq!(calls.timings.count(), calls.codes.values().sum::<u64>(), "{path}");
+    }
+}
+
 #[tokio::test]
 async fn every_question_reaches_the_agent_unchanged() {
     let page = PageRequest { after: Some("10.0.0.0/8|tor a&b=c".to_owned()), limit: 7 };
