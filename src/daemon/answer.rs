@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -36,6 +36,8 @@ pub(super) struct Known {
     pub(super) fib: Option<FibHandle>,
     /// `None` without policies.
     pub(super) enforce: Option<EnforceHandle>,
+    /// What of an earlier run's policies is in the kernel where none are enforced.
+    pub(super) leftover_policies: OnceLock<String>,
     pub(super) source: Option<SourceState>,
     pub(super) facts: ArcSwap<Facts>,
     /// Signs of life of the parts.

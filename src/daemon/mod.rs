@@ -29,7 +29,7 @@ mod views;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -97,6 +97,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         name,
         fib: routing.as_ref().map(|routing| routing.fib().clone()),
         enforce: policy.as_ref().map(|policy| policy.handle().clone()),
+        leftover_policies: OnceLock::new(),
         source,
         facts: ArcSwap::from_pointee(Facts::new(Arc::clone(&config), loaded.files)),
         beats: beats.clone(),
@@ -122,6 +123,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         teller,
     };
     health::watch_parts(&known);
+    if known.enforce.is_none() {
+        policy::look_for_leftovers(&known);
+    }
     let stop_serving = tokio_util::sync::CancellationToken::new();
     let serving = tokio::spawn(control::server::serve_on(
         control,
