@@ -1,6 +1,8 @@
 //! A server whose questions are answered by a closure.
 
-use std::path::PathBuf;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -11,6 +13,8 @@ use brindle::control::{Answer, Failure, Query, Request};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+use crate::skipped;
 
 /// What is answered; `None` keeps the asker waiting.
 pub(crate) type Reply = Option<Result<Answer, Failure>>;
@@ -97,6 +101,45 @@ impl Drop for Agent {
             let ended = thread.join();
             assert!(ended.is_ok() || std::thread::panicking(), "the agent's thread panicked");
         }
+    }
+}
+
+/// Somebody who is neither root nor the agent's user, and may open its socket.
+pub(crate) struct SomebodyElse {
+    /// A program where they may run it.
+    program: PathBuf,
+}
+
+impl SomebodyElse {
+    const IDS: [&str; 3] = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+
+    /// With a copy of `program`; `None`, noted as skipped, where nobody can be somebody else.
+    pub(crate) fn new(test: &str, agent: &Agent, program: &Path) -> Option<Self> {
+        let tried = std::process::Command::new("setpriv").args(Self::IDS).arg("true").output();
+        if !tried.is_ok_and(|output| output.status.success()) {
+            skipped::note(test, "only root can ask as another");
+            return None;
+        }
+        // Open to everybody, as for members of the group; the folder of the test is closed too.
+        let open = |path: &Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        open(&agent.socket, 0o666);
+        let top = agent.socket.parent().unwrap().parent().unwrap();
+        open(top, 0o755);
+        // By a program: a file that we had open for writing could not be run while another
+        // test's thread starts a program, which inherits what is open.
+        let copy = top.join("program");
+        let mut copying = std::process::Command::new("cp");
+        assert!(copying.args([program, copy.as_path()]).status().unwrap().success());
+        Some(Self { program: copy })
+    }
+
+    /// The program, run by them.
+    pub(crate) fn command(&self) -> std::process::Command {
+        let mut command = std::process::Command::new("setpriv");
+        command.args(Self::IDS).arg(&self.program);
+        command
     }
 }
 
