@@ -310,7 +310,6 @@ impl Daemon {
     /// What is due from time to time: leftovers of an earlier run, the service manager.
     async fn look_around(&mut self) -> anyhow::Result<()> {
         self.supervisor.look(&self.known);
-        self.caretaker.look(&self.known, self.supervisor.is_ready());
         if let Some(half) = self.policy.as_mut().filter(|half| !half.is_busy()) {
             half.tell(self.records.again(&self.known));
         }
@@ -325,6 +324,7 @@ impl Daemon {
                 teller.ready(&self.known.name);
             }
         }
+        self.caretaker.look(&self.known, self.supervisor.is_ready());
         Ok(())
     }
 

@@ -1,39 +1,44 @@
 //! How a pod of a lab gets its network namespace and its cable, and loses them: as a container
 //! runtime does it, by the plug-in that the node's agent has announced.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use ipnetwork::IpNetwork;
 use nix::sys::signal::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::deeds::Seen;
+use super::connected::Connected;
+use super::plan::{Node, Pod, UPLINK};
+use super::process::Condition;
+use super::state::Lab;
+use super::{build, netns, process, speakers};
 use crate::cni::PLUGIN;
 use crate::cni::caller::Call;
-use crate::lab::connected::Connected;
-use crate::lab::plan::{Node, Pod, UPLINK};
-use crate::lab::state::Lab;
-use crate::lab::{build, netns, process, speakers};
 
-/// Makes the namespace of `pod` and connects it to the node `node`. If that fails nothing is
-/// left, and it can be tried again.
-pub(super) fn connect(lab: &Lab, pod: &Seen, node: &str) -> anyhow::Result<Connected> {
-    let (name, namespace) = lab.state.options.pod_names(&pod.namespace, &pod.name);
-    let mut own = Connected {
-        uid: pod.uid.clone(),
-        node: node.to_owned(),
-        pod: Pod {
-            name,
-            namespace,
-            kube_namespace: pod.namespace.clone(),
-            interface: String::new(),
-            addresses: Vec::new(),
-        },
-    };
-    let plugin = Plugin::announced(lab, node)?;
-    build::add_namespace(lab, &own.pod.namespace)?;
-    let connected = plugin.call("ADD", &own, &pod.name);
+/// How soon what failed is tried again.
+const AGAIN: Duration = Duration::from_millis(50);
+/// Nodes whose pods are connected at one time: each takes a process that works and an agent that
+/// is waited for.
+const AT_ONCE: usize = 16;
+
+/// Connects a pod to its node, in a namespace that is made for it. It gets the addresses that it
+/// is to have, or some of its node's if it has none yet. If that fails nothing is left, and it
+/// can be tried again.
+///
+/// # Errors
+/// The agent has not announced the plug-in, or that fails.
+pub fn connect(lab: &Lab, wanted: Connected) -> anyhow::Result<Connected> {
+    let mut own = wanted;
+    let plugin = Plugin::announced(lab, &own.node)?;
+    // one that was killed at this may have left it
+    if netns::inode(&own.pod.namespace).is_none() {
+        build::add_namespace(lab, &own.pod.namespace)?;
+    }
+    let connected = plugin.call("ADD", &own);
     let read = connected.and_then(|result| read_result(&result.unwrap_or_default()));
     match read {
         Ok((interface, addresses)) => {
@@ -43,7 +48,7 @@ pub(super) fn connect(lab: &Lab, pod: &Seen, node: &str) -> anyhow::Result<Conne
         }
         Err(error) => {
             // what a runtime does: nothing of a failed pod stays
-            let removed = plugin.call("DEL", &own, &pod.name);
+            let removed = plugin.call("DEL", &own);
             build::remove_namespace(&own.pod.namespace)?;
             removed.context("after a failed ADD")?;
             Err(error)
@@ -52,16 +57,96 @@ pub(super) fn connect(lab: &Lab, pod: &Seen, node: &str) -> anyhow::Result<Conne
 }
 
 /// Ends what runs in the pod's namespace, and takes its cable and that away.
-pub(super) fn disconnect(lab: &Lab, gone: &Connected) -> anyhow::Result<()> {
+///
+/// # Errors
+/// The plug-in fails, or no privilege.
+pub fn disconnect(lab: &Lab, gone: &Connected) -> anyhow::Result<()> {
     let namespace = &gone.pod.namespace;
     let inode = netns::inode(namespace);
     for process in process::members(None, inode.as_slice()) {
         process.signal(Signal::SIGKILL)?;
     }
-    let object = gone.pod.name.rsplit('/').next().unwrap_or_default();
-    Plugin::announced(lab, &gone.node)?.call("DEL", gone, object)?;
+    match Plugin::announced(lab, &gone.node) {
+        // nobody can have connected it
+        Err(_) if !gone.pod.is_connected() => {}
+        plugin => drop(plugin?.call("DEL", gone)?),
+    }
     // tried again after it was done half, it may be gone
     if inode.is_some() { build::remove_namespace(namespace) } else { Ok(()) }
+}
+
+/// Connects all pods of the plan that are not connected yet, those of different nodes at the
+/// same time, and notes it in the plan. What fails is tried again, as a kubelet does it, until
+/// `limit` has passed or the node's agent has ended.
+///
+/// # Errors
+/// Pods that are still not connected, and why; the others are.
+pub fn connect_all(lab: &mut Lab, limit: Duration) -> anyhow::Result<()> {
+    let mut failed = Vec::new();
+    for one in connect_waiting(lab, limit) {
+        match one {
+            Ok(own) => lab.state.plan.put_pod(&own.node, own.pod),
+            Err(error) => failed.push(error),
+        }
+    }
+    lab.save()?;
+    let count = failed.len();
+    match failed.into_iter().next() {
+        None => Ok(()),
+        Some(only) if count == 1 => Err(only),
+        Some(first) => Err(first.context(format!("{count} pods are not connected, the first"))),
+    }
+}
+
+/// What comes of each pod that is not connected yet.
+fn connect_waiting(lab: &Lab, limit: Duration) -> Vec<anyhow::Result<Connected>> {
+    let start = Instant::now();
+    let mut waiting: BTreeMap<&str, Vec<&Pod>> = BTreeMap::new();
+    for (node, pod) in lab.state.plan.pods().filter(|(_, pod)| !pod.is_connected()) {
+        waiting.entry(&node.name).or_default().push(pod);
+    }
+    let workers = waiting.len().min(AT_ONCE);
+    let nodes = Mutex::new(waiting.into_iter());
+    let next = || nodes.lock().ok()?.next();
+    let work = || {
+        let mut done = Vec::new();
+        while let Some((node, pods)) = next() {
+            for pod in pods {
+                let connected = connect_in_time(lab, node, pod, start, limit);
+                done.push(connected.with_context(|| format!("cannot connect pod {}", pod.name)));
+            }
+        }
+        done
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        let joined = workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        joined.flatten().collect()
+    })
+}
+
+fn connect_in_time(
+    lab: &Lab,
+    node: &str,
+    pod: &Pod,
+    start: Instant,
+    limit: Duration,
+) -> anyhow::Result<Connected> {
+    let mut last = anyhow::anyhow!("no time is left for it");
+    while start.elapsed() < limit {
+        last = match connect(lab, Connected::planned(node, pod)) {
+            Ok(own) => return Ok(own),
+            Err(error) => error,
+        };
+        let agent = lab.state.processes.get(node);
+        if agent.is_none_or(|agent| agent.condition() == Condition::Ended) {
+            return Err(last.context(format!("the agent of {node} does not run")));
+        }
+        std::thread::sleep(AGAIN);
+    }
+    Err(last)
 }
 
 /// The plug-in of a node, and its network configuration.
@@ -85,15 +170,20 @@ impl<'a> Plugin<'a> {
         Ok(Self { node, folder: build::plugins(lab)?, configuration })
     }
 
-    fn call(&self, verb: &str, own: &Connected, object: &str) -> anyhow::Result<Option<Value>> {
+    fn call(&self, verb: &str, own: &Connected) -> anyhow::Result<Option<Value>> {
         let args = format!(
-            "IgnoreUnknown=1;K8S_POD_NAMESPACE={};K8S_POD_NAME={object};\
+            "IgnoreUnknown=1;K8S_POD_NAMESPACE={};K8S_POD_NAME={};\
              K8S_POD_INFRA_CONTAINER_ID={uid};K8S_POD_UID={uid}",
             own.pod.kube_namespace,
+            own.pod.object(),
             uid = own.uid
         );
         let netns = netns::path(&own.pod.namespace);
         let program = self.folder.join(PLUGIN);
+        let mut configuration = self.configuration.clone();
+        if !own.pod.addresses.is_empty() {
+            configuration["runtimeConfig"] = json!({"ips": own.pod.addresses});
+        }
         let call = Call {
             program: &program,
             verb,
@@ -102,7 +192,7 @@ impl<'a> Plugin<'a> {
             interface: UPLINK,
             args: &args,
             path: &self.folder,
-            configuration: &self.configuration,
+            configuration: &configuration,
         };
         netns::within(&self.node.namespace, || Ok(call.run()?))
     }
@@ -133,8 +223,6 @@ fn read_result(result: &Value) -> anyhow::Result<(String, Vec<std::net::IpAddr>)
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
