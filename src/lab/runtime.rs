@@ -154,6 +154,8 @@ struct Plugin<'a> {
     node: &'a Node,
     folder: PathBuf,
     configuration: Value,
+    /// Pods have a `metadata.uid`, as an API server gives it.
+    has_uids: bool,
 }
 
 impl<'a> Plugin<'a> {
@@ -167,17 +169,20 @@ impl<'a> Plugin<'a> {
         let list: Value =
             serde_json::from_slice(&text).with_context(|| file.display().to_string())?;
         let configuration = only_plugin(&list).with_context(|| file.display().to_string())?;
-        Ok(Self { node, folder: build::plugins(lab)?, configuration })
+        let has_uids = lab.state.plan.api.is_some();
+        Ok(Self { node, folder: build::plugins(lab)?, configuration, has_uids })
     }
 
     fn call(&self, verb: &str, own: &Connected) -> anyhow::Result<Option<Value>> {
-        let args = format!(
-            "IgnoreUnknown=1;K8S_POD_NAMESPACE={};K8S_POD_NAME={};\
-             K8S_POD_INFRA_CONTAINER_ID={uid};K8S_POD_UID={uid}",
+        let mut args = format!(
+            "IgnoreUnknown=1;K8S_POD_NAMESPACE={};K8S_POD_NAME={};K8S_POD_INFRA_CONTAINER_ID={}",
             own.pod.kube_namespace,
             own.pod.object(),
-            uid = own.uid
+            own.uid
         );
+        if self.has_uids {
+            args += &format!(";K8S_POD_UID={}", own.uid);
+        }
         let netns = netns::path(&own.pod.namespace);
         let program = self.folder.join(PLUGIN);
         let mut configuration = self.configuration.clone();
