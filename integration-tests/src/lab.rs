@@ -99,6 +99,14 @@ impl TestLab {
         });
     }
 
+    /// Creates objects in a lab without an API server, which must fail. Returns what it said.
+    #[track_caller]
+    pub fn apply_in_vain(&self, manifests: &str) -> String {
+        let output = self.run(&["apply", "-f", &self.file(manifests)]);
+        assert!(!output.status.success(), "applied:\n{manifests}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
     /// Deletes an object: `networkpolicy`, `shop/db`.
     #[track_caller]
     pub fn delete(&self, kind: &str, name: &str) {

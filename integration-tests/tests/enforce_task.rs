@@ -4,7 +4,8 @@ mod support_enforce;
 
 use std::net::IpAddr;
 
-use brindle::enforce::{EnforceSettings, EstablishedFlows, Timings, Trigger};
+use brindle::enforce::{EnforceSettings, EstablishedFlows, Trigger};
+use brindle::telemetry::Timings;
 use brindle_policy::{Change, Direction, Family};
 use integration_tests::wait::{SOON, met};
 use integration_tests::{skip, until};

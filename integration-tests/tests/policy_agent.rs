@@ -85,6 +85,55 @@ fn an_agent_without_bgp_enforces_policies_and_touches_nothing_else() {
 }
 
 #[test]
+fn policies_that_an_earlier_run_left_are_told_of_where_none_are_enforced() {
+    let name = "policies_that_an_earlier_run_left_are_told_of_where_none_are_enforced";
+    if !skip::can_run(name, &PROGRAMS) {
+        return;
+    }
+    for backend in BACKENDS {
+        let mut node = Node::new();
+        let stop = |node: &mut Node| {
+            node.process().signal(Signal::SIGTERM);
+            assert!(node.process().wait(SOON).success(), "{}", node.process().tail());
+        };
+        let enabled = format!("policy: {{enabled: true, backend: {backend}}}");
+        node.configure(&enabled);
+        node.start(&[]);
+        node.answers("/readyz", 200);
+        assert_eq!(node.status()["healthy"], true, "{}", node.status());
+        stop(&mut node);
+        let rules = node.rules(backend);
+
+        node.configure("policy: {enabled: false}");
+        node.start(&[]);
+        node.answers("/readyz", 200);
+        let what = "policies of an earlier run are still enforced in the kernel";
+        until("it is told", SOON, || {
+            let problems = node.status()["problems"].to_string();
+            let is_told = problems.contains(what)
+                && problems
+                    .contains(&format!("BRN-FORWARD (IPv4 filter table, iptables-{backend})"))
+                && problems.contains("`brindle cleanup` removes them");
+            met(is_told, || problems.clone())
+        });
+        assert_eq!(node.rules(backend), rules, "and they are left alone");
+        stop(&mut node);
+        let warnings = |node: &mut Node| {
+            node.process().output().lines().filter(|line| line.contains(what)).count()
+        };
+        assert_eq!(warnings(&mut node), 1, "{}", node.process().tail());
+
+        // Not where they are enforced. (The log goes on where it was.)
+        node.configure(&enabled);
+        node.start(&[]);
+        node.answers("/readyz", 200);
+        assert_eq!(node.status()["healthy"], true, "{}", node.status());
+        stop(&mut node);
+        assert_eq!(warnings(&mut node), 1, "{}", node.process().tail());
+    }
+}
+
+#[test]
 fn a_flag_does_what_the_configuration_would() {
     if !skip::can_run("a_flag_does_what_the_configuration_would", &PROGRAMS) {
         return;

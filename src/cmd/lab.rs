@@ -18,7 +18,8 @@ use crate::lab::objects::read;
 use crate::lab::plan::{API_SERVER, LabName, Options, Plan, PolicyBackend, TorKind};
 use crate::lab::state::{Lab, Phase, Place};
 use crate::lab::{
-    apiserver, build, converge, down, exec, kube, kubelet, list, netns, process, rootless, traffic,
+    apiserver, apply, build, converge, down, exec, kube, kubelet, list, netns, process, rootless,
+    traffic,
 };
 
 /// Pods on each node of a lab that was not told.
@@ -221,13 +222,18 @@ fn run_up(place: &Place, name: &LabName, up: &Up) -> anyhow::Result<Exit> {
         }
         return Err(error.context(context));
     }
-    let pods =
-        if up.kube { kube::wait_for_pods(&mut lab, Duration::from_secs(up.wait)) } else { Ok(()) };
-    if let Err(error) = pods {
+    let mut line = ProgressLine::new();
+    line.show("connecting pods");
+    let limit = Duration::from_secs(up.wait);
+    let pods = match up.kube {
+        true => kube::wait_for_pods(&mut lab, limit),
+        false => apply::connect_pods(&mut lab, limit),
+    };
+    line.end();
+    if let Err(error) = &pods {
         complain(format_args!("{error:#}"));
     }
-    let mut line = ProgressLine::new();
-    let waited = converge::wait(&lab, Duration::from_secs(up.wait), |progress| {
+    let waited = converge::wait(&lab, limit, |progress| {
         line.show(&format!("routes: {} of {}", progress.have(), progress.want));
     });
     line.end();
@@ -261,7 +267,7 @@ fn run_up(place: &Place, name: &LabName, up: &Up) -> anyhow::Result<Exit> {
             if up.kube {
                 println!("     brindle lab{flag} kubectl get pods -A -o wide");
             }
-            Ok(Exit::Fine)
+            Ok(if pods.is_ok() { Exit::Fine } else { Exit::Bad })
         }
         Err(error) => {
             eprint!("lab \"{name}\": {size}; not converged: {}", converge::describe(&lab, &error));

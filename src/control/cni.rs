@@ -1,12 +1,14 @@
 //! What our network plug-in asks: JSON bodies of one shape each, as [`crate::cni::protocol`] has
 //! them.
 
+use std::error::Error as _;
+
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
 use axum::extract::{DefaultBodyLimit, State};
 use axum::response::Response;
 use axum::routing::{get, post};
-use axum::{Extension, Router};
+use axum::{Extension, Json, Router};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -91,7 +93,14 @@ async fn change<T: DeserializeOwned>(
     query: fn(T) -> CniQuery,
 ) -> Response {
     let read = match body {
-        Ok(body) => serde_json::from_slice(&body).map_err(|error| error.to_string()),
+        // Its errors name the field.
+        Ok(body) => Json::from_bytes(&body).map(|Json(body)| body).map_err(|rejection| {
+            let why = rejection.source().map(ToString::to_string);
+            why.unwrap_or_else(|| rejection.body_text())
+        }),
+        Err(BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_))) => {
+            Err(format!("it has more than {MAX_BODY} octets"))
+        }
         Err(rejection) => Err(rejection.body_text()),
     };
     match read {

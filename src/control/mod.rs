@@ -14,6 +14,7 @@ use std::time::Duration;
 use brindle_bgp::net::{Family, Prefix};
 use tokio::sync::oneshot;
 
+pub mod calls;
 pub mod client;
 mod cni;
 mod policy;

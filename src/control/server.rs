@@ -12,7 +12,7 @@ use axum::extract::{Path, Query as Parameters, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Extension, Router};
+use axum::{Extension, Router, middleware};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -21,6 +21,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::calls::{self, CallCounts};
 use super::requests::{self, ENTRIES, Entry, Given};
 pub use super::socket::{BindError, Bound, bind, refuse_if_taken};
 use super::wire::{self, Code, ErrorBody};
@@ -84,20 +85,22 @@ pub async fn serve(
     queries: mpsc::Sender<Request>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    serve_on(bind(path)?, queries, shutdown, Limits::default()).await;
+    serve_on(bind(path)?, queries, shutdown, Limits::default(), CallCounts::default()).await;
     Ok(())
 }
 
 /// Answers on a socket until `shutdown`; then lets requests that run end, for at most a
-/// second, and removes the socket's file.
+/// second, and removes the socket's file. What is asked is counted in `calls`.
 pub async fn serve_on(
     bound: Bound,
     queries: mpsc::Sender<Request>,
     shutdown: CancellationToken,
     limits: Limits,
+    calls: CallCounts,
 ) {
     let (listener, file) = bound.into_parts();
-    let router = router(Asker { queries, limit: limits.answer });
+    let router = router(Asker { queries, limit: limits.answer })
+        .layer(middleware::from_fn_with_state(calls, calls::count));
     let of_root = Arc::new(Semaphore::new(limits.root_connections));
     let of_others = Arc::new(Semaphore::new(limits.connections));
     let tasks = TaskTracker::new();

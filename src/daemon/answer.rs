@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -19,6 +19,7 @@ use crate::cluster::claims::Claims;
 use crate::cluster::kubernetes::access::Missing;
 use crate::cluster::peers::Skipped;
 use crate::cluster::report::Reporter;
+use crate::control::calls::CallCounts;
 use crate::control::view::{self, Clock, KernelRoute};
 use crate::control::{Answer, Failure, Page, PageRequest, Query, RouteFilter};
 use crate::enforce::EnforceHandle;
@@ -35,6 +36,8 @@ pub(super) struct Known {
     pub(super) fib: Option<FibHandle>,
     /// `None` without policies.
     pub(super) enforce: Option<EnforceHandle>,
+    /// What of an earlier run's policies is in the kernel where none are enforced.
+    pub(super) leftover_policies: OnceLock<String>,
     pub(super) source: Option<SourceState>,
     pub(super) facts: ArcSwap<Facts>,
     /// Signs of life of the parts.
@@ -45,6 +48,8 @@ pub(super) struct Known {
     pub(super) cni: cni::Problems,
     /// What the API server does not let us do.
     pub(super) missing: Missing,
+    /// What was asked over the control socket.
+    pub(super) calls: CallCounts,
 }
 
 /// How often the configuration was loaded again.

@@ -257,6 +257,7 @@ async fn figures(known: &Known, packets: PacketTotals) -> Figures {
             config_stale: facts.config_stale,
             reloads: [facts.reloads.taken, facts.reloads.refused],
             pulses: known.beats.pulses(now),
+            calls: known.calls.all(),
         },
         kubernetes: match &known.source {
             Some(SourceState::Kubernetes(status)) => Some(status.load_full()),

@@ -29,7 +29,7 @@ mod views;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -47,6 +47,7 @@ use self::teller::Teller;
 use crate::cluster::files::Batch;
 use crate::cluster::kubernetes::access::Missing;
 use crate::cluster::{Change, Node};
+use crate::control::calls::CallCounts;
 use crate::control::{self, Query};
 use crate::enforce::Gone;
 use crate::speaker::Tiding;
@@ -96,12 +97,14 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         name,
         fib: routing.as_ref().map(|routing| routing.fib().clone()),
         enforce: policy.as_ref().map(|policy| policy.handle().clone()),
+        leftover_policies: OnceLock::new(),
         source,
         facts: ArcSwap::from_pointee(Facts::new(Arc::clone(&config), loaded.files)),
         beats: beats.clone(),
         reporter,
         cni: cni::Problems::default(),
         missing: Missing::default(),
+        calls: CallCounts::default(),
     };
     let known = Arc::new(known);
     let (requests, asked) = mpsc::channel(64);
@@ -120,12 +123,16 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         teller,
     };
     health::watch_parts(&known);
+    if known.enforce.is_none() {
+        policy::look_for_leftovers(&known);
+    }
     let stop_serving = tokio_util::sync::CancellationToken::new();
     let serving = tokio::spawn(control::server::serve_on(
         control,
         requests,
         stop_serving.clone(),
         control::server::Limits::default(),
+        known.calls.clone(),
     ));
     let telling = health::serve(&known, stop_serving.clone()).await;
     let outcome = daemon.run(asked, &mut signals).await;
@@ -310,7 +317,6 @@ impl Daemon {
     /// What is due from time to time: leftovers of an earlier run, the service manager.
     async fn look_around(&mut self) -> anyhow::Result<()> {
         self.supervisor.look(&self.known);
-        self.caretaker.look(&self.known, self.supervisor.is_ready());
         if let Some(half) = self.policy.as_mut().filter(|half| !half.is_busy()) {
             half.tell(self.records.again(&self.known));
         }
@@ -325,6 +331,7 @@ impl Daemon {
                 teller.ready(&self.known.name);
             }
         }
+        self.caretaker.look(&self.known, self.supervisor.is_ready());
         Ok(())
     }
 

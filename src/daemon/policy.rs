@@ -6,11 +6,17 @@ use brindle_bgp::net::Prefix;
 use brindle_config as config;
 use brindle_policy::{Change, Cidr};
 use tokio::task::JoinHandle;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
+use super::answer::Known;
+use crate::enforce::dataplane::{Tuning, marked};
 use crate::enforce::{
     self, BackendChoice, EnforceHandle, EnforceSettings, EstablishedFlows, FlowLog, Gone,
 };
+
+/// What is to be done about policies of an earlier run.
+pub(super) const LEFTOVERS_GO: &str = "`brindle cleanup` removes them while the agent is stopped; policy.enabled: true keeps them up \
+     to date";
 
 /// What the configuration asks of the policy half.
 pub(super) fn settings(name: &Arc<str>, config: &config::Config) -> EnforceSettings {
@@ -39,6 +45,24 @@ pub(super) fn settings(name: &Arc<str>, config: &config::Config) -> EnforceSetti
 /// The two halves of brindle do not know each other, and so neither each other's prefixes.
 fn cidr(prefix: &Prefix) -> Cidr {
     Cidr::new(prefix.address(), prefix.length()).expect("a prefix is no longer than its family's")
+}
+
+/// Looks once for policies that an earlier run left in the kernel: without a policy half they go
+/// on being enforced as they were.
+pub(super) fn look_for_leftovers(known: &Arc<Known>) {
+    let known = Arc::clone(known);
+    tokio::spawn(async move {
+        if let Some(what) = leftovers(&marked::in_force(Tuning::default()).await) {
+            warn!("{what}; {LEFTOVERS_GO}");
+            let _ = known.leftover_policies.set(what);
+        }
+    });
+}
+
+/// What such chains mean, in words.
+fn leftovers(chains: &[String]) -> Option<String> {
+    let what = "policies of an earlier run are still enforced in the kernel, as they were then, by";
+    (!chains.is_empty()).then(|| format!("{what} {}", chains.join(", ")))
 }
 
 /// The policy half, and what is on its way to it. It may be busy in the kernel for a while,

@@ -5,7 +5,7 @@ use std::fmt;
 
 use brindle_policy::diff::diff;
 use brindle_policy::readback::Installed;
-use brindle_policy::ruleset::{ChainOp, Hook, Plan, Ruleset, SetOp};
+use brindle_policy::ruleset::{ChainOp, Hook, Plan, Ruleset, SetOp, Table};
 
 use crate::visible::visible;
 
@@ -22,6 +22,8 @@ pub fn drift(want: &Ruleset, have: &Installed) -> Plan {
 pub struct Tampering {
     /// What kind of thing it is.
     pub kind: Kind,
+    /// The table that it is in; `None` for sets, which are in none.
+    pub table: Option<Table>,
     /// What was found, in words for operators.
     pub what: String,
     /// The processes that changed rules just before, where the kernel told: `nft (4711)`.
@@ -69,15 +71,16 @@ pub fn tampering(plan: &Plan, have: &Installed, culprits: &BTreeSet<String>) -> 
     let culprit = culprits.iter().cloned().collect::<Vec<_>>().join(", ");
     let culprit = (!culprit.is_empty()).then_some(culprit);
     let mut found = Vec::new();
-    let mut tell = |kind, what| found.push(Tampering { kind, what, culprit: culprit.clone() });
-    let mut chains = Vec::new();
+    let mut tell = |kind, table, what| {
+        found.push(Tampering { kind, table, what, culprit: culprit.clone() });
+    };
     for (table, ops) in plan.chains.iter().filter(|(_, ops)| !ops.is_empty()) {
         if have.chains.keys().all(|(of, _)| of != table) {
             let all = format!("all our chains of the {} {table} table are gone", plan.family);
-            tell(Kind::Ruleset, all);
+            tell(Kind::Ruleset, Some(*table), all);
             continue;
         }
-        chains.extend(ops.iter().map(|(name, op)| {
+        let chains = ops.iter().map(|(name, op)| {
             let is_there = have.chains.contains_key(&(*table, name.clone()));
             let how = match (op, is_there) {
                 (ChainOp::Write(_), true) => "was changed",
@@ -85,22 +88,24 @@ pub fn tampering(plan: &Plan, have: &Installed, culprits: &BTreeSet<String>) -> 
                 (ChainOp::Remove, _) => "is not wanted",
             };
             format!("{table} {name} {how}")
-        }));
+        });
+        tell(Kind::Chain, Some(*table), listed(plan, "chains", &chains.collect::<Vec<_>>()));
     }
-    if !chains.is_empty() {
-        tell(Kind::Chain, listed(plan, "chains", &chains));
-    }
-    let jumps = plan.hook.iter().map(|hook| jump(hook, have));
-    let unwanted = plan.unhook.iter().map(|hook| format!("{} is not wanted", name(hook)));
-    let jumps: Vec<String> = jumps.chain(unwanted).collect();
-    if !jumps.is_empty() {
-        tell(Kind::Jump, listed(plan, "jumps", &jumps));
+    for table in Table::ALL {
+        let of_table = |hook: &&Hook| hook.table == table;
+        let jumps = plan.hook.iter().filter(of_table).map(|hook| jump(hook, have));
+        let unwanted = plan.unhook.iter().filter(of_table);
+        let unwanted = unwanted.map(|hook| format!("{} is not wanted", name(hook)));
+        let jumps: Vec<String> = jumps.chain(unwanted).collect();
+        if !jumps.is_empty() {
+            tell(Kind::Jump, Some(table), listed(plan, "jumps", &jumps));
+        }
     }
     let sets = plan.set_ops().map(set);
     let sets: Vec<String> =
         sets.chain(plan.destroy.iter().map(|name| format!("{name} is not wanted"))).collect();
     if !sets.is_empty() {
-        tell(Kind::Set, listed(plan, "sets", &sets));
+        tell(Kind::Set, None, listed(plan, "sets", &sets));
     }
     found
 }

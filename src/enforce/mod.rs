@@ -40,7 +40,7 @@ mod tracker;
 
 pub use dataplane::Tuning;
 pub use flows::{Flow, FlowEnd, FlowPage, Flows};
-pub use status::{EnforceStatus, Flushed, Timings, Trigger};
+pub use status::{EnforceStatus, Flushed, Trigger};
 
 /// What the policy half is to do; from the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use brindle_policy::{PodKey, World};
 
-use super::status::{EnforceStatus, Timings, Trigger};
+use super::status::{EnforceStatus, Trigger};
+use crate::telemetry::Timings;
 
 /// Latest times that are kept.
 const LATEST: usize = 1000;

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use brindle_policy::ruleset::Table;
 use brindle_policy::{Change, Family, PodKey, PolicyId};
 
 use super::Backend;
+use super::audit::Kind;
 use super::dataplane::{Op, Tally};
+use crate::telemetry::Timings;
 
 /// How the policy half is doing; replaced as a whole whenever something changes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -47,8 +50,9 @@ pub struct EnforceStatus {
     pub applying: BTreeMap<Family, Timings>,
     /// Plans that the kernel took, and that failed.
     pub applied: [u64; 2],
-    /// Repaired things, by what they are: chain, jump, set (`policy_repairs_total`).
-    pub repaired: BTreeMap<&'static str, u64>,
+    /// Repaired things, by the table that they are in, of which sets have none, and by what they
+    /// are (`policy_repairs_total`).
+    pub repaired: BTreeMap<(Option<Table>, Kind), u64>,
     /// Connections cut (`conntrack_flushed_total`).
     pub flushed: Flushed,
     /// Denied packets that the kernel told (`nflog_messages_total`), and times that it had
@@ -138,46 +142,9 @@ impl fmt::Display for Trigger {
     }
 }
 
-/// How often something took how long: a histogram as Prometheus has them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Timings {
-    /// How often it took at most [`Timings::BOUNDS`] of the same index and longer than that
-    /// before; the last counts what took longer than all.
-    pub counts: [u64; Timings::BOUNDS.len() + 1],
-    /// All together.
-    pub total: Duration,
-}
-
-impl Timings {
-    /// Where the buckets end, in milliseconds.
-    pub const BOUNDS: [u64; 12] = [2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 30_000];
-
-    /// It took so long once more.
-    pub fn add(&mut self, took: Duration) {
-        let bucket = Self::BOUNDS.partition_point(|bound| Duration::from_millis(*bound) < took);
-        self.counts[bucket] += 1;
-        self.total += took;
-    }
-
-    /// How often it was.
-    pub fn count(&self) -> u64 {
-        self.counts.iter().sum()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_time_falls_into_the_bucket_that_ends_at_or_after_it() {
-        for (millis, bucket) in [(0, 0), (2, 0), (3, 1), (30_000, 11), (30_001, 12)] {
-            let mut timings = Timings::default();
-            timings.add(Duration::from_millis(millis));
-            assert_eq!(timings.counts.iter().position(|count| *count == 1), Some(bucket));
-            assert_eq!((timings.count(), timings.total), (1, Duration::from_millis(millis)));
-        }
-    }
 
     #[test]
     fn failing_for_thirty_seconds_is_not_ready() {

@@ -2,15 +2,15 @@
 //! cluster. Pods come and go with their namespaces and cables.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
-use super::build;
-use super::netns;
+use super::connected::Connected;
 use super::objects::{self, Key};
 use super::plan::{Node, Pod};
-use super::process;
+use super::runtime;
 use super::state::Lab;
 
 /// What came of an object.
@@ -38,8 +38,8 @@ impl Done {
     }
 }
 
-/// Makes `object` part of the cluster, or changes it. A new pod is connected before the agents
-/// hear of it, as a kubelet does it; its namespace is made if there is none.
+/// Makes `object` part of the cluster, or changes it. A new pod gets a node; [`connect_pods`]
+/// does the rest. Its namespace is made if there is none.
 ///
 /// # Errors
 /// It is no object that a lab has, a pod has no place, or a file cannot be written.
@@ -55,9 +55,9 @@ pub fn apply(lab: &mut Lab, mut object: Value) -> anyhow::Result<(Key, Done)> {
         "Pod" => {
             let (node, pod) = match find(lab, &key) {
                 Some(found) => found,
-                None => start(lab, &key, &object)?,
+                None => place(lab, &key, &object)?,
             };
-            object = objects::running(object, &node, &pod);
+            object = objects::placed(object, &node, &pod);
         }
         _ => {}
     }
@@ -76,6 +76,32 @@ pub fn apply(lab: &mut Lab, mut object: Value) -> anyhow::Result<(Key, Done)> {
     };
     objects::write(&folder, &key, &object)?;
     Ok((key, done))
+}
+
+/// Connects all pods that are not connected yet, and tells their addresses: as kubelets do it,
+/// the agents know of a pod before it is connected, and of its addresses after that. `limit` is
+/// how long to try.
+///
+/// # Errors
+/// Pods that cannot be connected, or a file cannot be written.
+pub fn connect_pods(lab: &mut Lab, limit: Duration) -> anyhow::Result<()> {
+    let is_waiting = |(_, pod): &(&Node, &Pod)| !pod.is_connected();
+    let waiting: Vec<String> =
+        lab.state.plan.pods().filter(is_waiting).map(|(_, pod)| pod.name.clone()).collect();
+    let connected = runtime::connect_all(lab, limit);
+    let folder = lab.manifests();
+    let waited = |(_, pod): &(&Node, &Pod)| pod.is_connected() && waiting.contains(&pod.name);
+    for (node, pod) in lab.state.plan.pods().filter(waited) {
+        let key = Key {
+            kind: "Pod".to_owned(),
+            namespace: Some(pod.kube_namespace.clone()),
+            name: pod.object().to_owned(),
+        };
+        let object =
+            objects::get(&folder, &key)?.with_context(|| format!("no manifest of {key}"))?;
+        objects::write(&folder, &key, &objects::placed(object, node, pod))?;
+    }
+    connected
 }
 
 /// Takes the object away; a namespace with everything in it.
@@ -149,8 +175,8 @@ fn find(lab: &Lab, key: &Key) -> Option<(Node, Pod)> {
     found.map(|(node, pod)| (node.clone(), pod.clone()))
 }
 
-/// Places and connects a new pod.
-fn start(lab: &mut Lab, key: &Key, object: &Value) -> anyhow::Result<(Node, Pod)> {
+/// Gives a new pod a node.
+fn place(lab: &mut Lab, key: &Key, object: &Value) -> anyhow::Result<(Node, Pod)> {
     let namespace = key.namespace.as_deref().unwrap_or("default");
     let wanted = object.pointer("/spec/nodeName").and_then(Value::as_str);
     let options = lab.state.options.clone();
@@ -158,17 +184,11 @@ fn start(lab: &mut Lab, key: &Key, object: &Value) -> anyhow::Result<(Node, Pod)
     let (index, pod) = placed.with_context(|| key.to_string())?;
     // saved first: `lab down` finds namespaces by their prefix, `lab exec` by this
     lab.save()?;
-    let node = lab.state.plan.nodes[index].clone();
-    build::connect(lab, &node, &pod).with_context(|| format!("cannot connect {key}"))?;
-    Ok((node, pod))
+    Ok((lab.state.plan.nodes[index].clone(), pod))
 }
 
 fn stop(lab: &mut Lab, node: &Node, pod: &Pod) -> anyhow::Result<()> {
-    let inode = netns::inode(&pod.namespace);
-    for process in process::members(None, inode.as_slice()) {
-        process.signal(nix::sys::signal::Signal::SIGKILL)?;
-    }
-    build::disconnect(node, pod)?;
+    runtime::disconnect(lab, &Connected::planned(&node.name, pod))?;
     for node in &mut lab.state.plan.nodes {
         node.pods.retain(|other| other.name != pod.name);
     }

@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::fs;
+use std::io;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
@@ -12,9 +13,7 @@ use ipnetwork::IpNetwork;
 use super::kube;
 use super::netns;
 use super::objects;
-use super::plan::{
-    API_SERVER, Node, POD_GATEWAY_V4, POD_GATEWAY_V6, Plan, Pod, RACK_BRIDGE, TorKind, UPLINK,
-};
+use super::plan::{API_SERVER, Node, Plan, RACK_BRIDGE, TorKind, UPLINK};
 use super::process::{self, ProcessId, Start};
 use super::speakers;
 use super::state::Lab;
@@ -44,7 +43,7 @@ const FORWARDING_ON: &[(&str, &str)] =
 const NO_IPV6: &[(&str, &str)] =
     &[("ipv6/conf/all/disable_ipv6", "1"), ("ipv6/conf/default/disable_ipv6", "1")];
 
-/// Makes all namespaces, cables and addresses of the lab.
+/// Makes all namespaces, cables and addresses of the lab but those of its pods.
 ///
 /// # Errors
 /// No privilege, `ip` is missing, or something of that name is there already.
@@ -65,10 +64,7 @@ pub fn network(lab: &Lab) -> anyhow::Result<()> {
         netns::ip_batch(Some(&api.namespace), &host_script(plan, 0, &api.addresses))?;
     }
     for node in &plan.nodes {
-        netns::ip_batch(Some(&node.namespace), &node_script(plan, node))?;
-        for pod in &node.pods {
-            netns::ip_batch(Some(&pod.namespace), &pod_script(pod))?;
-        }
+        netns::ip_batch(Some(&node.namespace), &uplink_script(plan, node))?;
     }
     Ok(())
 }
@@ -107,58 +103,6 @@ fn tor_script(plan: &Plan, index: usize) -> String {
     script
 }
 
-/// A node's addresses and default routes, and for each pod a cable and a host route.
-fn node_script(plan: &Plan, node: &Node) -> String {
-    let mut script = uplink_script(plan, node);
-    if !node.pods.is_empty() {
-        // a local address that every pod's question for its gateway is answered with, without
-        // proxy ARP, which would need a default route and forwarding
-        line(&mut script, format_args!("route add local {POD_GATEWAY_V4} dev lo proto static"));
-    }
-    for pod in &node.pods {
-        port_script(&mut script, pod);
-    }
-    script
-}
-
-/// The node's end of a pod's cable, and the route to it.
-fn port_script(script: &mut String, pod: &Pod) {
-    let port = &pod.interface;
-    cable(script, port, UPLINK, &pod.namespace);
-    line(script, format_args!("link set {port} up"));
-    for address in &pod.addresses {
-        let host = if address.is_ipv6() {
-            line(script, format_args!("addr add {POD_GATEWAY_V6}/64 dev {port} nodad"));
-            format!("{address}/128 dev {port} proto static")
-        } else {
-            format!("{address}/32 dev {port} proto static scope link")
-        };
-        line(script, format_args!("route add {host}"));
-    }
-}
-
-/// Makes one more pod's namespace and connects it to its node.
-///
-/// # Errors
-/// No privilege, or something of that name is there already.
-pub fn connect(lab: &Lab, node: &Node, pod: &Pod) -> anyhow::Result<()> {
-    add_namespace(lab, &pod.namespace)?;
-    let mut script = String::new();
-    line(&mut script, format_args!("route replace local {POD_GATEWAY_V4} dev lo proto static"));
-    port_script(&mut script, pod);
-    netns::ip_batch(Some(&node.namespace), &script)?;
-    netns::ip_batch(Some(&pod.namespace), &pod_script(pod))
-}
-
-/// Removes a pod's namespace, and with it its cable.
-///
-/// # Errors
-/// No privilege.
-pub fn disconnect(node: &Node, pod: &Pod) -> anyhow::Result<()> {
-    netns::ip_batch(Some(&node.namespace), &format!("link del {}\n", pod.interface))?;
-    remove_namespace(&pod.namespace)
-}
-
 /// Makes a network namespace for a pod.
 ///
 /// # Errors
@@ -185,7 +129,11 @@ pub fn plugins(lab: &Lab) -> anyhow::Result<PathBuf> {
     let plugin = folder.join(PLUGIN);
     if !plugin.exists() {
         fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-        symlink(&lab.state.program, &plugin).with_context(|| plugin.display().to_string())?;
+        match symlink(&lab.state.program, &plugin) {
+            // another pod is being connected
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => made.with_context(|| plugin.display().to_string())?,
+        }
     }
     Ok(folder)
 }
@@ -220,21 +168,6 @@ fn host_script(plan: &Plan, rack: usize, addresses: &[IpNetwork]) -> String {
     script
 }
 
-fn pod_script(pod: &Pod) -> String {
-    let mut script = format!("link set {UPLINK} up\n");
-    for address in &pod.addresses {
-        if address.is_ipv6() {
-            line(&mut script, format_args!("addr add {address}/128 dev {UPLINK} nodad"));
-            line(&mut script, format_args!("route add default via {POD_GATEWAY_V6} dev {UPLINK}"));
-        } else {
-            line(&mut script, format_args!("addr add {address}/32 dev {UPLINK}"));
-            line(&mut script, format_args!("route add {POD_GATEWAY_V4} dev {UPLINK} scope link"));
-            line(&mut script, format_args!("route add default via {POD_GATEWAY_V4} dev {UPLINK}"));
-        }
-    }
-    script
-}
-
 fn cable(script: &mut String, here: &str, there: &str, namespace: &str) {
     let (a, b) = (format_args!("{here} mtu 1500"), format_args!("{there} mtu 1500"));
     line(script, format_args!("link add {a} type veth peer name {b} netns {namespace}"));
@@ -262,7 +195,7 @@ pub fn files(lab: &Lab) -> anyhow::Result<()> {
     for node in plan.nodes.iter().filter(|_| plan.api.is_none()) {
         write(folder.join(format!("{}.yaml", node.name)), speakers::manifest(node))?;
         for pod in &node.pods {
-            let object = objects::running(objects::plain_pod(node, pod), node, pod);
+            let object = objects::placed(objects::plain_pod(node, pod), node, pod);
             objects::write(&folder, &objects::Key::of(&object)?, &object)?;
         }
     }

@@ -12,16 +12,24 @@ use serde::{Deserialize, Serialize};
 use super::plan::{Plan, Pod};
 use super::state::write_json;
 
-/// A pod that is connected to its node.
+/// A pod that is connected to its node, or is to be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Connected {
-    /// `metadata.uid` of the object: a pod of the same name that comes later is another one.
+    /// `metadata.uid` of the object: a pod of the same name that comes later is another one. In
+    /// place of that, where there is no API server to give one, the name of its namespace.
     pub uid: String,
     /// The node's name.
     pub node: String,
     /// Its namespace, cable and addresses.
     pub pod: Pod,
+}
+
+impl Connected {
+    /// A pod of the plan, whether it is connected yet or not.
+    pub fn planned(node: &str, pod: &Pod) -> Self {
+        Self { uid: pod.namespace.clone(), node: node.to_owned(), pod: pod.clone() }
+    }
 }
 
 fn file(dir: &Path) -> PathBuf {

@@ -1,11 +1,12 @@
 //! Waits until every speaker has put every pod's route into its kernel.
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use anyhow::Context as _;
 use ipnetwork::IpNetwork;
 use serde::Deserialize;
 
@@ -13,6 +14,7 @@ use super::netns;
 use super::process::{Condition, ProcessId};
 use super::state::Lab;
 use crate::control::client::Client;
+use crate::control::view::Time;
 use crate::control::{Answer, Query};
 
 /// How long an agent may take to say how it is.
@@ -36,7 +38,8 @@ pub struct Progress {
     pub want: usize,
     /// Who lacks what; empty when all are there.
     pub lacking: Vec<Lacking>,
-    /// Nodes that are to enforce policies and whose kernels do not have all of them yet.
+    /// Nodes that are to enforce policies and have not heard of all pods' addresses yet, or do
+    /// not have all policies in their kernels.
     pub closed: Vec<String>,
 }
 
@@ -68,18 +71,29 @@ pub fn look(lab: &Lab) -> anyhow::Result<Progress> {
         }
     }
     if lab.state.options.policy.is_some() {
-        let closed = plan.nodes.iter().filter(|node| !enforces(lab, &node.name));
+        // renaming the last manifest into it changed the folder
+        let told = lab.state.plan.api.is_none().then(|| fs::metadata(lab.manifests()));
+        let told = told.transpose().context("folder of manifests")?;
+        // what an agent says is cut off to milliseconds
+        let cut = |time: SystemTime| Time::from(time - Duration::from_millis(1));
+        let told = told.and_then(|folder| folder.modified().ok()).map(cut);
+        let closed = plan.nodes.iter().filter(|node| !enforces(lab, &node.name, told));
         progress.closed = closed.map(|node| node.name.clone()).collect();
     }
     Ok(progress)
 }
 
-/// Whether the agent of node `name` says that all policies are in its kernel.
-fn enforces(lab: &Lab, name: &str) -> bool {
+/// Whether the agent of node `name` says that all policies are in its kernel, and has heard of
+/// what was `told` last.
+fn enforces(lab: &Lab, name: &str, told: Option<Time>) -> bool {
     let client = Client::new(lab.socket(name), ANSWER_LIMIT);
     // an agent that does not answer yet is asked again
     match client.ask_blocking(&Query::Status) {
-        Ok(Answer::Status(status)) => status.policy.is_some_and(|policy| policy.ready),
+        Ok(Answer::Status(status)) => {
+            let heard = status.source.and_then(|source| source.changed);
+            let has_heard = told.is_none_or(|told| heard.is_some_and(|heard| heard >= told));
+            has_heard && status.policy.is_some_and(|policy| policy.ready)
+        }
         _ => false,
     }
 }
@@ -224,7 +238,7 @@ mod tests {
             {"dst":"10.244.2.0/24","gateway":"10.0.0.2","protocol":"98"},
             {"dst":"10.244.3.0/24","nexthops":[{"gateway":"10.0.0.3"},{"gateway":"10.0.0.4"}]},
             {"type":"unreachable","dst":"10.244.1.0/24"},
-            {"dst":"10.244.1.11","dev":"pod1"}
+            {"dst":"10.244.1.11","dev":"brn0"}
         ]"#;
         let have = parse(json).expect("JSON");
         let text: Vec<_> = have.iter().map(ToString::to_string).collect();

@@ -3,7 +3,7 @@
 //! ```text
 //!    n1-p1   n1-p2        n2-p1   n2-p2            every box is a network namespace,
 //!      │eth0   │eth0        │       │              every line a veth pair of MTU 1500
-//!  pod1│   pod2│            │       │
+//!   brn…│   brn…│            │       │
 //!    ┌─┴───────┴─┐        ┌─┴───────┴─┐
 //!    │ n1  agent │        │ n2  agent │            a real `brindle agent` each
 //!    └─────┬─────┘        └─────┬─────┘
@@ -13,9 +13,9 @@
 //!        └────────────────────────┘    └──────┘
 //! ```
 //!
-//! The lab makes what an administrator and a CNI plug-in would: interfaces, addresses, the
-//! nodes' default routes, a host route to each pod. Whatever else a packet from pod to pod
-//! needs is the speakers' work.
+//! The lab makes what an administrator would: interfaces, addresses, the nodes' default routes.
+//! Pods are connected by brindle's own CNI plug-in, which [`runtime`] calls as a container runtime
+//! does. Whatever else a packet from pod to pod needs is the speakers' work.
 //!
 //! [`plan`] works out names and addresses (pure), [`speakers`] the configuration files (pure);
 //! [`objects`] and [`apply`] play the API server: pods, namespaces and policies that come and go.
@@ -43,6 +43,7 @@ pub mod objects;
 pub mod plan;
 pub mod process;
 pub mod rootless;
+pub mod runtime;
 pub mod speakers;
 pub mod state;
 pub mod traffic;

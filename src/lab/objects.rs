@@ -163,13 +163,18 @@ pub fn get(folder: &Path, key: &Key) -> anyhow::Result<Option<Value>> {
     }
 }
 
-/// What the kubelet of `node` says about a pod that runs, put into what its author wrote.
-pub fn running(mut object: Value, node: &Node, pod: &Pod) -> Value {
-    let ips: Vec<_> = pod.addresses.iter().map(|ip| json!({"ip": ip.to_string()})).collect();
-    let first = pod.addresses.first().map(ToString::to_string);
+/// What the scheduler and the kubelet of `node` say about a pod, put into what its author wrote:
+/// its addresses are told when it is connected.
+pub fn placed(mut object: Value, node: &Node, pod: &Pod) -> Value {
     object["metadata"]["namespace"] = json!(pod.kube_namespace);
     object["spec"]["nodeName"] = json!(node.name);
-    object["status"] = json!({"phase": "Running", "podIP": first, "podIPs": ips});
+    object["status"] = if pod.is_connected() {
+        let ips: Vec<_> = pod.addresses.iter().map(|ip| json!({"ip": ip.to_string()})).collect();
+        let first = pod.addresses.first().map(ToString::to_string);
+        json!({"phase": "Running", "podIP": first, "podIPs": ips})
+    } else {
+        json!({"phase": "Pending"})
+    };
     object
 }
 

@@ -1,7 +1,7 @@
 //! What a lab consists of: names, addresses and cables, all worked out before anything is made.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -16,10 +16,6 @@ use super::addresses::{
 pub const NODE_ASN: u32 = 64512;
 /// AS number of the first top-of-rack router; the others count up from it.
 pub const FIRST_TOR_ASN: u32 = 65001;
-/// Next hop of every pod's IPv4 default route: an address that each node answers for.
-pub const POD_GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
-/// Next hop of every pod's IPv6 default route: on the node's end of every pod's cable.
-pub const POD_GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 /// Name of a node's interface to its rack, and of a pod's interface to its node.
 pub const UPLINK: &str = "eth0";
 /// Name of the bridge inside a top-of-rack router that its rack hangs on.
@@ -255,10 +251,22 @@ pub struct Pod {
     /// The namespace that Kubernetes has it in.
     #[serde(default = "default_namespace")]
     pub kube_namespace: String,
-    /// The node's end of its cable.
+    /// The node's end of its cable, as the plug-in has called it; empty until it is connected.
     pub interface: String,
     /// Its addresses, one a family.
     pub addresses: Vec<IpAddr>,
+}
+
+impl Pod {
+    /// The name of its object.
+    pub fn object(&self) -> &str {
+        self.name.rsplit('/').next().unwrap_or(&self.name)
+    }
+
+    /// Whether it has its cable.
+    pub fn is_connected(&self) -> bool {
+        !self.interface.is_empty()
+    }
 }
 
 /// A top-of-rack router.
@@ -327,7 +335,7 @@ impl Plan {
                 name: format!("{name}-p{p}"),
                 namespace: format!("{prefix}{name}-p{p}"),
                 kube_namespace: default_namespace(),
-                interface: format!("pod{p}"),
+                interface: String::new(),
                 addresses: pod_addresses(index + 1, POD_OFFSET + p, dual_stack),
             };
             Node {
@@ -388,19 +396,29 @@ impl Plan {
             name,
             namespace,
             kube_namespace: kube_namespace.to_owned(),
-            interface: format!("pod{number}"),
+            interface: String::new(),
             addresses: pod_addresses(index as u8 + 1, POD_OFFSET + number, options.dual_stack),
         };
         node.pods.push(pod.clone());
         Ok((index, pod))
     }
 
-    /// Everything with a network namespace: routers, nodes, the API server, pods.
+    /// Notes what has become of the pod of this name on `node`.
+    pub fn put_pod(&mut self, node: &str, pod: Pod) {
+        let node = self.nodes.iter_mut().find(|own| own.name == node);
+        let own = node.and_then(|node| node.pods.iter_mut().find(|own| own.name == pod.name));
+        if let Some(own) = own {
+            *own = pod;
+        }
+    }
+
+    /// The network namespaces that a lab begins with: those of routers, nodes and the API
+    /// server. A pod gets its own when it is connected.
     pub fn namespaces(&self) -> impl Iterator<Item = &str> {
         let tors = self.tors.iter().map(|t| t.namespace.as_str());
         let nodes = self.nodes.iter().map(|n| n.namespace.as_str());
         let api = self.api.iter().map(|a| a.namespace.as_str());
-        tors.chain(nodes).chain(api).chain(self.pods().map(|(_, p)| p.namespace.as_str()))
+        tors.chain(nodes).chain(api)
     }
 
     /// All pods with their nodes.
@@ -492,7 +510,8 @@ mod tests {
             let families = if dual_stack { 2 } else { 1 };
 
             let mut namespaces = HashSet::new();
-            for name in plan.namespaces() {
+            let of_pods = plan.pods().map(|(_, pod)| pod.namespace.as_str());
+            for name in plan.namespaces().chain(of_pods) {
                 assert!(namespaces.insert(name), "{row}: namespace {name} twice");
             }
             let things = usize::from(tors) + usize::from(nodes) * (1 + usize::from(pods));
@@ -521,7 +540,6 @@ mod tests {
                 for ip in &pod.addresses {
                     assert!(node.pod_cidrs.iter().any(|c| c.contains(*ip)), "{row}: {ip}");
                 }
-                assert!(pod.interface.len() <= 15, "{row}: {}", pod.interface);
             }
             for node in &plan.nodes {
                 let rack = &plan.tors[node.rack];

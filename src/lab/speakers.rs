@@ -61,21 +61,21 @@ pub fn node_config(plan: &Plan, node: &Node, dir: &Path, options: &Options) -> S
     push_peers(&mut text, peer.into_iter());
     push_filter(&mut text, "own-pods", exact(node.pod_cidrs.iter().copied()));
     push_filter(&mut text, "other-racks", exact(other_racks(plan, node.rack)));
+    let own = dir.join(&node.name);
     if options.kube.is_some() {
-        let kubeconfig = quoted(&dir.join(&node.name), "kubeconfig");
+        let kubeconfig = quoted(&own, "kubeconfig");
         push(&mut text, format_args!("source: {{kind: kubernetes, kubeconfig: {kubeconfig}}}"));
-        let own = dir.join(&node.name);
-        let (list, data) = (quoted(&own, "net.d"), quoted(&own, "cni"));
-        push(
-            &mut text,
-            format_args!(
-                "cni: {{enabled: true, configDir: {list}, dataDir: {data}, mtu: 1500, chain: []}}"
-            ),
-        );
     } else {
         let path = quoted(dir, "manifests");
         push(&mut text, format_args!("source: {{kind: files, path: {path}}}"));
     }
+    let (list, data) = (quoted(&own, "net.d"), quoted(&own, "cni"));
+    push(
+        &mut text,
+        format_args!(
+            "cni: {{enabled: true, configDir: {list}, dataDir: {data}, mtu: 1500, chain: []}}"
+        ),
+    );
     if let Some(backend) = options.policy {
         let backend = backend.as_str();
         push(&mut text, format_args!("policy: {{enabled: true, backend: {backend}}}"));

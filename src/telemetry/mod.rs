@@ -7,7 +7,9 @@ mod http;
 mod log;
 pub mod metrics;
 mod process;
+mod timings;
 
 pub use beats::{Beat, Beats};
 pub use http::{Check, Health, Teller, bind, serve};
 pub use log::{LogArgs, LogFormat, init};
+pub use timings::Timings;

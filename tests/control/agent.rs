@@ -1,15 +1,20 @@
 //! A server whose questions are answered by a closure.
 
-use std::path::PathBuf;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
+use brindle::control::calls::CallCounts;
 use brindle::control::server::{Limits, bind, serve_on};
 use brindle::control::{Answer, Failure, Query, Request};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+use crate::skipped;
 
 /// What is answered; `None` keeps the asker waiting.
 pub(crate) type Reply = Option<Result<Answer, Failure>>;
@@ -17,6 +22,8 @@ pub(crate) type Reply = Option<Result<Answer, Failure>>;
 /// A running server; stops when dropped.
 pub(crate) struct Agent {
     pub(crate) socket: PathBuf,
+    /// What it was asked.
+    pub(crate) calls: CallCounts,
     stop: CancellationToken,
     thread: Option<JoinHandle<()>>,
     _folder: Option<TempDir>,
@@ -45,6 +52,8 @@ impl Agent {
     ) -> Self {
         let stop = CancellationToken::new();
         let (path, token) = (socket.clone(), stop.clone());
+        let calls = CallCounts::default();
+        let counted = calls.clone();
         let (ready, is_ready) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
             let runtime =
@@ -62,11 +71,11 @@ impl Agent {
                         }
                     }
                 };
-                tokio::join!(serve_on(bound, sender, token, limits), answering);
+                tokio::join!(serve_on(bound, sender, token, limits, counted), answering);
             });
         });
         is_ready.recv().unwrap();
-        Self { socket, stop, thread: Some(thread), _folder: None }
+        Self { socket, calls, stop, thread: Some(thread), _folder: None }
     }
 
     /// The binary, told to ask here.
@@ -92,6 +101,45 @@ impl Drop for Agent {
             let ended = thread.join();
             assert!(ended.is_ok() || std::thread::panicking(), "the agent's thread panicked");
         }
+    }
+}
+
+/// Somebody who is neither root nor the agent's user, and may open its socket.
+pub(crate) struct SomebodyElse {
+    /// A program where they may run it.
+    program: PathBuf,
+}
+
+impl SomebodyElse {
+    const IDS: [&str; 3] = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+
+    /// With a copy of `program`; `None`, noted as skipped, where nobody can be somebody else.
+    pub(crate) fn new(test: &str, agent: &Agent, program: &Path) -> Option<Self> {
+        let tried = std::process::Command::new("setpriv").args(Self::IDS).arg("true").output();
+        if !tried.is_ok_and(|output| output.status.success()) {
+            skipped::note(test, "only root can ask as another");
+            return None;
+        }
+        // Open to everybody, as for members of the group; the folder of the test is closed too.
+        let open = |path: &Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        open(&agent.socket, 0o666);
+        let top = agent.socket.parent().unwrap().parent().unwrap();
+        open(top, 0o755);
+        // By a program: a file that we had open for writing could not be run while another
+        // test's thread starts a program, which inherits what is open.
+        let copy = top.join("program");
+        let mut copying = std::process::Command::new("cp");
+        assert!(copying.args([program, copy.as_path()]).status().unwrap().success());
+        Some(Self { program: copy })
+    }
+
+    /// The program, run by them.
+    pub(crate) fn command(&self) -> std::process::Command {
+        let mut command = std::process::Command::new("setpriv");
+        command.args(Self::IDS).arg(&self.program);
+        command
     }
 }
 

@@ -4,7 +4,6 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use brindle::control::client::{AskError, Client};
@@ -12,8 +11,8 @@ use brindle::control::server::{BindError, Limits, bind};
 use brindle::control::wire::{Code, ErrorBody};
 use brindle::control::{Answer, PageRequest, Query, RouteFilter};
 
-use crate::agent::{Agent, until};
-use crate::{policies, skipped, views};
+use crate::agent::{Agent, SomebodyElse, until};
+use crate::{policies, views};
 
 /// What the server says to a raw request.
 fn raw(agent: &Agent, request: &str) -> String {
@@ -93,30 +92,13 @@ async fn an_agent_that_was_replaced_leaves_the_new_ones_socket() {
 
 #[test]
 fn others_may_look_but_not_change() {
-    let somebody_else = ["--reuid=65534", "--regid=65534", "--clear-groups"];
-    let tried = Command::new("setpriv").args(somebody_else).arg("true").output();
-    if !tried.is_ok_and(|output| output.status.success()) {
-        return skipped::note("others_may_look_but_not_change", "only root can ask as another");
-    }
     let agent = Agent::start(views::answer);
-    // Open to everybody, as for members of the group; the folder of the test is closed too.
-    fs::set_permissions(&agent.socket, fs::Permissions::from_mode(0o666)).unwrap();
-    let top = agent.socket.parent().unwrap().parent().unwrap();
-    fs::set_permissions(top, fs::Permissions::from_mode(0o755)).unwrap();
-    let copy = top.join("brindle");
-    // By a program: a file that we had open for writing could not be run while another test's
-    // thread starts a program, which inherits what is open.
     let program = assert_cmd::cargo::cargo_bin!("brindle");
-    assert!(Command::new("cp").args([program, copy.as_path()]).status().unwrap().success());
+    let name = "others_may_look_but_not_change";
+    let Some(somebody) = SomebodyElse::new(name, &agent, program) else { return };
     let as_nobody = |words: &[&str]| {
-        let output = Command::new("setpriv")
-            .args(somebody_else)
-            .arg(&copy)
-            .args(words)
-            .arg("--socket")
-            .arg(&agent.socket)
-            .output()
-            .unwrap();
+        let mut command = somebody.command();
+        let output = command.args(words).arg("--socket").arg(&agent.socket).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         (output.status.code(), said)
     };
@@ -162,6 +144,7 @@ fn clients_that_hang_cost_nothing_and_are_cut_off() {
     let limits = Limits {
         head: Duration::from_millis(300),
         connection: Duration::from_millis(600),
+        // Whoever runs the test.
         connections: 4,
         root_connections: 4,
         ..Limits::default()
@@ -220,6 +203,38 @@ fn requests_that_make_no_sense_are_told_so_in_json() {
     let mut stream = UnixStream::connect(&agent.socket).unwrap();
     let _ = stream.write_all(huge.as_bytes());
     assert_eq!(agent.run(&["status"]).1, 0, "and the server lives on");
+}
+
+#[test]
+fn requests_are_counted_by_the_pattern_of_their_address() {
+    let agent = Agent::start(views::answer);
+    for (request, times) in [
+        ("GET /v1/peers/tor-a", 2),
+        ("GET /v1/peers/a%2Fb", 1),
+        ("POST /v1/peers/tor-a", 1),
+        ("GET /v1/routes?famly=x", 1),
+        ("GET /v1/cni/node", 1),
+        ("GET /v1/tor-a", 1),
+        ("GET /tor-b", 1),
+    ] {
+        for _ in 0..times {
+            raw(&agent, &format!("{request} HTTP/1.1\r\nhost: x\r\n\r\n"));
+        }
+    }
+    let calls = agent.calls.all();
+    let counted: Vec<_> = calls.iter().map(|(path, calls)| (&**path, &calls.codes)).collect();
+    assert_eq!(
+        counted,
+        [
+            ("/v1/cni/node", &[(200, 1)].into()),
+            ("/v1/peers/{peer}", &[(200, 2), (404, 1), (405, 1)].into()),
+            ("/v1/routes", &[(400, 1)].into()),
+            ("unknown", &[(404, 2)].into()),
+        ]
+    );
+    for (path, calls) in &calls {
+        assert_eq!(calls.timings.count(), calls.codes.values().sum::<u64>(), "{path}");
+    }
 }
 
 #[tokio::test]

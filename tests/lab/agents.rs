@@ -39,6 +39,14 @@ fn agents_carry_the_pods_traffic_and_mend_what_breaks() {
     sandbox.expect(0, &["test"]);
     let text = sandbox.expect(0, &["ls"]);
     assert_eq!(text.matches("running").count(), 4, "{text}");
+    for (pod, script, want) in [
+        ("n2-p1", "ip -br addr show eth0", "10.244.2.11/32"),
+        ("n2-p1", "echo $BRINDLE_SOCKET", "tagents/n2/brindle.sock"),
+        ("n2", "ip route show 10.244.2.12", "10.244.2.12 dev brn"),
+    ] {
+        let text = sandbox.expect(0, &["exec", pod, "--", "sh", "-c", script]);
+        assert!(text.contains(want), "{pod}: {script}: {text}");
+    }
     // each node's own agent answers inside it
     for node in ["n1", "n3", "tor1"] {
         let text = sandbox.expect(0, &["exec", node, "--", "brindle", "status"]);

@@ -10,7 +10,7 @@ use brindle::lab::state::Place;
 
 use crate::sandbox::{Sandbox, can_build, until};
 use crate::skipped::note;
-use crate::static_routes::static_lab;
+use crate::static_routes::half_built_lab;
 
 #[test]
 fn nothing_is_left_of_a_lab_that_was_killed_while_it_was_built() {
@@ -53,7 +53,7 @@ fn a_process_that_is_not_the_labs_survives() {
         return note(test, "needs root");
     }
     let sandbox = Sandbox::new("tforeign");
-    let mut lab = static_lab(&sandbox, false);
+    let mut lab = half_built_lab(&sandbox);
     let mut foreign = Command::new("sleep").arg("60").spawn().expect("sleep runs");
     let pid = i32::try_from(foreign.id()).expect("a small number");
     // as if the speaker of n1 had had this number before

@@ -80,8 +80,8 @@ impl Drop for Sandbox {
 pub(crate) fn links() -> BTreeSet<String> {
     let entries = fs::read_dir("/sys/class/net").expect("sysfs is there");
     let names = entries.filter_map(|e| e.ok()?.file_name().into_string().ok());
-    let ours = ["rack", "pod1", "pod2", "n1", "n2", "n3", "tor1", "eth0"];
-    names.filter(|name| ours.contains(&name.as_str())).collect()
+    let ours = ["rack", "n1", "n2", "n3", "tor1", "eth0"];
+    names.filter(|name| ours.contains(&name.as_str()) || name.starts_with("brn")).collect()
 }
 
 /// Asks `condition` until it holds.

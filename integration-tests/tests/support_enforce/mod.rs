@@ -239,7 +239,7 @@ impl Task<'_> {
     pub fn settle(&self) {
         // A pod that nobody knows: once its change is counted, so are those before it.
         let count = |status: &EnforceStatus| {
-            status.latency.get(&enforce::Trigger::Pod).map_or(0, enforce::Timings::count)
+            status.latency.get(&enforce::Trigger::Pod).map_or(0, brindle::telemetry::Timings::count)
         };
         let before = count(&self.status());
         let marker = PodKey { namespace: "nowhere".into(), name: "marker".into() };

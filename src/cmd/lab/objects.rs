@@ -1,6 +1,7 @@
 //! `brindle lab apply|delete|label`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use serde_json::Value;
@@ -9,6 +10,9 @@ use crate::cmd::Exit;
 use crate::lab::apply;
 use crate::lab::objects::{self, Key};
 use crate::lab::state::Lab;
+
+/// How long the agents may take to let new pods be connected.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Arguments of `brindle lab delete`.
 #[derive(Debug, clap::Args)]
@@ -42,6 +46,7 @@ pub(super) fn run_apply(lab: &mut Lab, paths: &[PathBuf]) -> anyhow::Result<Exit
         all.extend(objects::read(path)?);
     }
     apply_all(lab, all, |key, done| println!("{key} {}", done.as_str()))?;
+    apply::connect_pods(lab, CONNECTED_WITHIN)?;
     Ok(Exit::Fine)
 }
 

@@ -15,6 +15,7 @@ use crate::control::view::{
     Problem, Status,
 };
 use crate::daemon::answer::{Facts, Known};
+use crate::daemon::policy::LEFTOVERS_GO;
 use crate::enforce::EnforceStatus;
 use crate::fib::{FibStatus, ForwardingState};
 use crate::speaker::View;
@@ -55,6 +56,9 @@ pub(in crate::daemon) async fn status(known: &Known, facts: &Facts) -> Result<St
     node_problems(known, facts, &mut problems);
     if let Some(enforce) = &known.enforce {
         policy_problems(&enforce.status.load(), &mut problems);
+    }
+    if let Some(what) = known.leftover_policies.get() {
+        problems.push(problem("policy", what, LEFTOVERS_GO));
     }
     for what in known.cni.all() {
         problems.push(problem("cni", what, "see to the file or folder"));

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use brindle_policy::Family;
@@ -15,6 +16,7 @@ use super::ipset::Ipset;
 use super::iptables::Iptables;
 use super::leftovers::{self, Removal};
 use super::own::OwnWrites;
+use super::words::our_target;
 use super::{Tuning, backend, sets};
 
 /// How long removed rules may take to let go of their sets, in milliseconds between tries.
@@ -53,12 +55,32 @@ pub struct Removed {
 
 /// Looks for what is ours. Changes nothing.
 pub async fn search(tuning: Tuning) -> Search {
-    let Tuning { search: folders, limit } = tuning;
-    let runner = Runner { limit, own: OwnWrites::default(), figures: Figures::default() };
+    let (folders, runner) = tools(tuning);
+    let mut search = search_tables(&folders, &runner).await;
+    match backend::find(&folders, "ipset") {
+        Some(program) => search.look_at_sets(Ipset { program, runner }).await,
+        None => search.absent.push("ipset is not installed: sets were not looked at".to_owned()),
+    }
+    search
+}
+
+/// The chains of ours that packets are led to, each with its place: `BRN-FORWARD (IPv4 filter
+/// table, iptables-nft)`. What cannot be looked at is passed over. Changes nothing.
+pub async fn in_force(tuning: Tuning) -> Vec<String> {
+    let (folders, runner) = tools(tuning);
+    let found = search_tables(&folders, &runner).await.marked;
+    found.iter().flat_map(Marked::in_force).collect()
+}
+
+fn tools(Tuning { search, limit }: Tuning) -> (Vec<PathBuf>, Runner) {
+    (search, Runner { limit, own: OwnWrites::default(), figures: Figures::default() })
+}
+
+async fn search_tables(folders: &[PathBuf], runner: &Runner) -> Search {
     let mut search = Search::default();
     for backend in [Backend::Nft, Backend::Legacy] {
         for family in backend::families() {
-            match backend::programs(backend, &folders, &[family], &runner).await {
+            match backend::programs(backend, folders, &[family], runner).await {
                 Ok(mut found) => {
                     let Some(programs) = found.remove(&family) else { continue };
                     let iptables = Iptables { family, programs, runner: runner.clone() };
@@ -67,10 +89,6 @@ pub async fn search(tuning: Tuning) -> Search {
                 Err(missing) => search.miss(backend, family, &missing),
             }
         }
-    }
-    match backend::find(&folders, "ipset") {
-        Some(program) => search.look_at_sets(Ipset { program, runner }).await,
-        None => search.absent.push("ipset is not installed: sets were not looked at".to_owned()),
     }
     search
 }
@@ -142,6 +160,18 @@ impl Marked {
                 removal.jumps.iter().map(jump).chain(removal.chains.iter().map(chain)).collect()
             }
             Kind::Sets { names, .. } => names.iter().map(line_of).collect(),
+        }
+    }
+
+    /// The chains that packets are led to.
+    fn in_force(&self) -> BTreeSet<String> {
+        match &self.0 {
+            Kind::Table { backend, iptables, removal } => {
+                let place = format!("{} {} table, {backend}", iptables.family, removal.table);
+                let targets = removal.jumps.iter().filter_map(|(_, rule)| our_target(rule));
+                targets.map(|chain| format!("{chain} ({place})")).collect()
+            }
+            Kind::Sets { .. } => BTreeSet::new(),
         }
     }
 

@@ -122,7 +122,7 @@ impl Enforcer {
         for found in self.repairs.drain(..) {
             warn!("somebody changed what is ours, and it is put right: {found}");
             self.status.repairs += 1;
-            *self.status.repaired.entry(found.kind.as_str()).or_default() += 1;
+            *self.status.repaired.entry((found.table, found.kind)).or_default() += 1;
             self.status.last_repair = Some((SystemTime::now(), found.to_string()));
         }
     }

@@ -4,7 +4,6 @@
 
 mod deeds;
 mod namespaces;
-mod network;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -24,6 +23,8 @@ use self::deeds::{Deed, Seen, decide};
 use super::apiserver;
 use super::connected::{self, Connected};
 use super::kube::setup;
+use super::plan::Pod as LabPod;
+use super::runtime;
 use super::state::Lab;
 
 /// How soon what failed is tried again.
@@ -115,8 +116,16 @@ impl Kubelet {
     ) -> impl Future<Output = (Seen, anyhow::Result<Connected>)> + use<> {
         let lab = Arc::clone(&self.lab);
         async move {
-            let wanted = pod.clone();
-            let work = move || network::connect(&lab, &wanted, &node);
+            let (name, namespace) = lab.state.options.pod_names(&pod.namespace, &pod.name);
+            let own = LabPod {
+                name,
+                namespace,
+                kube_namespace: pod.namespace.clone(),
+                interface: String::new(),
+                addresses: Vec::new(),
+            };
+            let wanted = Connected { uid: pod.uid.clone(), node, pod: own };
+            let work = move || runtime::connect(&lab, wanted);
             let done = tokio::task::spawn_blocking(work).await;
             (pod, done.unwrap_or_else(|panic| Err(panic.into())))
         }
@@ -135,7 +144,7 @@ impl Kubelet {
             Deed::Disconnect(uid) => {
                 for gone in self.connected.iter().filter(|c| c.uid == uid) {
                     let (lab, gone) = (Arc::clone(&self.lab), gone.clone());
-                    let work = move || network::disconnect(&lab, &gone);
+                    let work = move || runtime::disconnect(&lab, &gone);
                     tokio::task::spawn_blocking(work).await??;
                 }
                 self.connected.retain(|c| c.uid != uid);

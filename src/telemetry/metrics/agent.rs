@@ -1,11 +1,13 @@
 //! Metrics of the agent as a whole, its process and its host.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use prometheus_client::metrics::MetricType;
 
 use super::policy::backend_name;
 use super::{Metric, PolicyFigures};
+use crate::control::calls::Calls;
 use crate::telemetry::beats::Pulse;
 use crate::telemetry::conntrack::Conntrack;
 use crate::telemetry::process::Process;
@@ -25,6 +27,8 @@ pub struct AgentFigures {
     pub reloads: [u64; 2],
     /// Signs of life of its loops.
     pub pulses: Vec<Pulse>,
+    /// What its control socket was asked.
+    pub calls: BTreeMap<String, Calls>,
 }
 
 pub(super) fn metrics(agent: &AgentFigures, policy: Option<&PolicyFigures>) -> Vec<Metric> {
@@ -61,6 +65,7 @@ pub(super) fn metrics(agent: &AgentFigures, policy: Option<&PolicyFigures>) -> V
             .with([("result", "refused")], agent.reloads[1]),
         late,
     ];
+    metrics.extend(calls(&agent.calls));
     if let Some(process) = Process::read() {
         metrics.extend([
             Metric::counter("process_cpu_seconds", "Processor time of the agent")
@@ -83,6 +88,23 @@ pub(super) fn metrics(agent: &AgentFigures, policy: Option<&PolicyFigures>) -> V
         ]);
     }
     metrics
+}
+
+/// What the control socket was asked, by the pattern of the address.
+fn calls(all: &BTreeMap<String, Calls>) -> [Metric; 2] {
+    let mut requests = Metric::counter(
+        "brindle_api_requests",
+        "Requests over the control socket that were answered",
+    );
+    let mut seconds =
+        Metric::histogram("brindle_api_request_seconds", "Time that answering them took");
+    for (path, calls) in all {
+        for (code, count) in &calls.codes {
+            requests = requests.with([("path", path), ("code", &code.to_string())], *count);
+        }
+        seconds = seconds.with([("path", path)], calls.timings);
+    }
+    [requests, seconds]
 }
 
 /// A time as Prometheus has it.

@@ -19,6 +19,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::Registry;
 
+use super::Timings;
 use crate::cluster::kubernetes::KubernetesStatus;
 
 pub use agent::AgentFigures;
@@ -155,6 +156,15 @@ impl From<usize> for Value {
 impl From<bool> for Value {
     fn from(is_so: bool) -> Self {
         Value::Number(f64::from(u8::from(is_so)))
+    }
+}
+
+impl From<Timings> for Value {
+    fn from(timings: Timings) -> Self {
+        let bounds = Timings::BOUNDS.map(|bound| Duration::from_millis(bound).as_secs_f64());
+        // The last bucket takes what is longer than all bounds.
+        let bounds = bounds.into_iter().chain([f64::INFINITY]);
+        Value::Histogram { buckets: bounds.zip(timings.counts).collect(), sum: timings.total }
     }
 }
 

@@ -1,13 +1,13 @@
 //! Metrics of the policy half.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use brindle_policy::Family;
+use brindle_policy::ruleset::Table;
 
 use super::{Metric, PacketTotals, Value};
 use crate::enforce::dataplane::Op;
-use crate::enforce::{Backend, EnforceStatus, Timings};
+use crate::enforce::{Backend, EnforceStatus};
 
 /// The policy half in figures.
 #[derive(Clone, Debug, Default)]
@@ -72,20 +72,20 @@ fn times(status: &EnforceStatus) -> [Metric; 3] {
         "Time that carrying out one plan in the kernel took",
     );
     for (family, timings) in &status.applying {
-        apply = apply.with([("family", family_name(*family))], histogram(timings));
+        apply = apply.with([("family", family_name(*family))], *timings);
     }
     let mut latency = Metric::histogram(
         "brindle_policy_latency_seconds",
         "Time from a change's arrival to the kernel's acknowledgement",
     );
     for (trigger, timings) in &status.latency {
-        latency = latency.with([("trigger", trigger.as_str())], histogram(timings));
+        latency = latency.with([("trigger", trigger.as_str())], *timings);
     }
     let wait = Metric::histogram(
         "brindle_policy_pod_wait_seconds",
         "Time from a pod's interface being seen to its policies being in place",
     );
-    [apply, latency, wait.with([], histogram(&status.pod_wait))]
+    [apply, latency, wait.with([], status.pod_wait)]
 }
 
 fn sizes(status: &EnforceStatus) -> [Metric; 4] {
@@ -108,8 +108,10 @@ fn kernel(status: &EnforceStatus, log_group: Option<u16>) -> Vec<Metric> {
         "brindle_policy_repairs",
         "Things of ours that others had changed, put right again",
     );
-    for (cause, count) in &status.repaired {
-        repairs = repairs.with([("cause", cause)], *count);
+    for ((table, cause), count) in &status.repaired {
+        // Without a value it is to Prometheus as if it were not there.
+        let table = table.map_or("", Table::as_str);
+        repairs = repairs.with([("table", table), ("cause", cause.as_str())], *count);
     }
     let [taken, failed] = status.applied;
     let mut metrics = vec![
@@ -160,13 +162,6 @@ fn programs(status: &EnforceStatus) -> [Metric; 3] {
         }
     }
     [iptables, seconds, ipset]
-}
-
-fn histogram(timings: &Timings) -> Value {
-    let bounds = Timings::BOUNDS.map(|bound| Duration::from_millis(bound).as_secs_f64());
-    // The last bucket takes what is longer than all bounds.
-    let bounds = bounds.into_iter().chain([f64::INFINITY]);
-    Value::Histogram { buckets: bounds.zip(timings.counts).collect(), sum: timings.total }
 }
 
 pub(super) fn backend_name(backend: Backend) -> &'static str {

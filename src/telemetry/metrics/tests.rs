@@ -6,11 +6,14 @@ use std::time::SystemTime;
 
 use brindle_bgp::fsm::State;
 use brindle_bgp::rib::PeerCounts;
+use brindle_policy::ruleset::Table;
 use brindle_policy::{Family, PodKey};
 
 use super::*;
+use crate::control::calls::Calls;
+use crate::enforce::audit::Kind;
 use crate::enforce::dataplane::{Op, Tally};
-use crate::enforce::{Backend, EnforceStatus, Flushed, Timings, Trigger};
+use crate::enforce::{Backend, EnforceStatus, Flushed, Trigger};
 use crate::fib::FibStatus;
 
 fn at(seconds: u64) -> SystemTime {
@@ -32,7 +35,7 @@ fn figures() -> Figures {
         latency: [(Trigger::Pod, timings)].into(),
         applying: [(Family::V6, timings)].into(),
         applied: [12, 1],
-        repaired: [("chain", 2)].into(),
+        repaired: [((Some(Table::Nat), Kind::Chain), 2), ((None, Kind::Set), 1)].into(),
         flushed: Flushed { denied: 3, reused: 4 },
         denied: [8, 9],
         programs: [
@@ -61,6 +64,11 @@ fn figures() -> Figures {
             config_stale: false,
             reloads: [3, 1],
             pulses: Vec::new(),
+            calls: [(
+                "/v1/peers/{peer}".to_owned(),
+                Calls { codes: [(200, 4), (404, 1)].into(), timings },
+            )]
+            .into(),
         },
         kubernetes: None,
         routing: Some(RoutingFigures {
@@ -112,7 +120,12 @@ fn figures_stand_under_the_names_that_dashboards_know() {
         "brindle_policy_latency_seconds_bucket{le=\"30.0\",trigger=\"pod\"} 2",
         "brindle_policy_latency_seconds_bucket{le=\"+Inf\",trigger=\"pod\"} 3",
         "brindle_policy_latency_seconds_sum{trigger=\"pod\"} 40.004",
-        "brindle_policy_repairs_total{cause=\"chain\"} 2.0",
+        "brindle_policy_repairs_total{table=\"nat\",cause=\"chain\"} 2.0",
+        "brindle_policy_repairs_total{table=\"\",cause=\"set\"} 1.0",
+        "brindle_api_requests_total{path=\"/v1/peers/{peer}\",code=\"200\"} 4.0",
+        "brindle_api_requests_total{path=\"/v1/peers/{peer}\",code=\"404\"} 1.0",
+        "brindle_api_request_seconds_count{path=\"/v1/peers/{peer}\"} 3",
+        "brindle_api_request_seconds_bucket{le=\"0.002\",path=\"/v1/peers/{peer}\"} 1",
         "brindle_iptables_chains{family=\"ipv4\"} 4.0",
         "brindle_iptables_rules{family=\"ipv4\"} 5.0",
         "brindle_ipset_sets{family=\"ipv4\"} 6.0",
