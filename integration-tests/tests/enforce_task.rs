@@ -4,8 +4,10 @@ mod support_enforce;
 
 use std::net::IpAddr;
 
+use brindle::enforce::audit::Kind;
 use brindle::enforce::{EnforceSettings, EstablishedFlows, Trigger};
 use brindle::telemetry::Timings;
+use brindle_policy::ruleset::Table;
 use brindle_policy::{Change, Direction, Family};
 use integration_tests::wait::{SOON, met};
 use integration_tests::{skip, until};
@@ -233,16 +235,17 @@ fn what_others_break_is_put_right() {
         let member = sets.lines().find_map(|line| line.strip_prefix("add brn-"));
         let set = member.and_then(|rest| rest.split(' ').next()).expect("a set has members");
         let set = format!("brn-{set}");
+        let filter = Some(Table::Filter);
         for (kind, program, words) in [
-            ("jump", &*iptables, vec!["-w", "-F", "FORWARD"]),
-            ("chain", &*iptables, vec!["-w", "-I", "BRN-FORWARD", "-j", "ACCEPT"]),
-            ("set", "ipset", vec!["flush", &set]),
+            ((filter, Kind::Jump), &*iptables, vec!["-w", "-F", "FORWARD"]),
+            ((filter, Kind::Chain), &*iptables, vec!["-w", "-I", "BRN-FORWARD", "-j", "ACCEPT"]),
+            ((None, Kind::Set), "ipset", vec!["flush", &set]),
         ] {
             let repairs = task.status().repairs;
             host.netns.run(program, &words).expect("root may");
             let status = task.until("it is repaired", |status| status.repairs > repairs);
-            assert_eq!(rules(&host), before, "{word}: {kind}");
-            assert!(status.repaired.contains_key(kind), "{:?}", status.repaired);
+            assert_eq!(rules(&host), before, "{word}: {kind:?}");
+            assert!(status.repaired.contains_key(&kind), "{:?}", status.repaired);
             let (_, what) = status.last_repair.expect("there was one");
             if word == "nft" && program != "ipset" {
                 assert!(what.contains("; changed by iptables-nft ("), "{what}");
