@@ -201,6 +201,7 @@ pub fn plain_namespace(name: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lab::plan::{Options, Plan, TorKind};
 
     #[test]
     fn keys_say_where_an_object_is() {
@@ -243,6 +244,30 @@ mod tests {
         fs::write(folder.path().join("c.yaml"), "- 1\n").unwrap();
         let error = format!("{:#}", read(folder.path()).unwrap_err());
         assert!(error.ends_with("c.yaml: a document is not an object"), "{error}");
+    }
+
+    #[test]
+    fn addresses_are_told_when_a_pod_is_connected() {
+        let name = "demo".parse().unwrap();
+        let options = Options {
+            name,
+            nodes: 1,
+            tors: 1,
+            pods: 1,
+            dual_stack: true,
+            tor: TorKind::Brindle,
+            policy: None,
+            kube: None,
+        };
+        let plan = Plan::new(&options).unwrap();
+        let (node, pod) = plan.pods().next().unwrap();
+        let pending = placed(plain_pod(node, pod), node, pod);
+        assert_eq!(pending["spec"]["nodeName"], "n1");
+        assert_eq!(pending["status"], json!({"phase": "Pending"}));
+        let connected = Pod { interface: "brn0".to_owned(), ..pod.clone() };
+        let ips = json!([{"ip": "10.244.1.11"}, {"ip": "fd00:10:244:1::11"}]);
+        let want = json!({"phase": "Running", "podIP": "10.244.1.11", "podIPs": ips});
+        assert_eq!(placed(pending, node, &connected)["status"], want);
     }
 
     #[test]
