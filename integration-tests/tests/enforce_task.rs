@@ -242,7 +242,8 @@ fn what_others_break_is_put_right() {
             host.netns.run(program, &words).expect("root may");
             let status = task.until("it is repaired", |status| status.repairs > repairs);
             assert_eq!(rules(&host), before, "{word}: {kind}");
-            assert!(status.repaired.contains_key(kind), "{:?}", status.repaired);
+            let is_counted = status.repaired.keys().any(|(_, found)| found.as_str() == kind);
+            assert!(is_counted, "{:?}", status.repaired);
             let (_, what) = status.last_repair.expect("there was one");
             if word == "nft" && program != "ipset" {
                 assert!(what.contains("; changed by iptables-nft ("), "{what}");
