@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use brindle::cni::record::HOST_INTERFACE_PREFIX;
 use brindle_config::Config;
 
 mod skipped;
@@ -117,6 +118,8 @@ fn the_drop_ins_fit_the_program() {
     assert!(
         text("networkd.conf.d/50-brindle.conf").contains("[Network]\nManageForeignRoutes=no\n")
     );
+    let pods = format!("[keyfile]\nunmanaged-devices=interface-name:{HOST_INTERFACE_PREFIX}*\n");
+    assert!(text("NetworkManager/50-brindle.conf").contains(&pods));
     assert!(text("sysusers.d/brindle.conf").contains("\ng brindle -\n"));
     assert!(text("tmpfiles.d/brindle.conf").contains("\nf /run/xtables.lock 0600 root root -\n"));
     for sysctl in ["net.ipv4.ip_forward = 1", "net.ipv6.conf.all.forwarding = 1"] {

@@ -2,6 +2,8 @@
 //! backends, both families and all tables, and nothing else changes.
 
 use std::fs;
+use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -119,6 +121,9 @@ impl Host {
         }
         let text = r#"{"name": "brindle", "plugins": [{"type": "brindle-cni"}]}"#;
         fs::write(self.path("net.d").join(CONFLIST), text).expect("a new file");
+        // An agent was killed: amid writing it again, and with a socket.
+        fs::write(self.path("net.d/.10-brindle.conflist.brindle"), "{\"na").expect("a new file");
+        drop(UnixListener::bind(self.path("brindle.sock")).expect("a new file"));
     }
 
     /// Connects a pod as the plug-in does.
@@ -141,7 +146,8 @@ impl Host {
 
     fn scope(&self, dry_run: bool, pods: bool) -> Scope {
         let (config_dir, data_dir) = (self.path("net.d"), self.path("data"));
-        Scope { config_dir, data_dir, pods, dry_run, tuning: Tuning::default() }
+        let socket = self.path("brindle.sock");
+        Scope { config_dir, data_dir, socket, pods, dry_run, tuning: Tuning::default() }
     }
 
     fn clean(&self, scope: &Scope) -> Account {
@@ -183,9 +189,13 @@ fn tree(folder: &Path) -> String {
         fs::read_dir(folder).expect("it is there").map(|entry| entry.expect("there").path());
     let mut paths: Vec<_> = entries.collect();
     paths.sort();
-    let text = |path: &PathBuf| match path.is_dir() {
-        true => tree(path),
-        false => format!("{}: {}\n", path.display(), fs::read_to_string(path).expect("text")),
+    let text = |path: &PathBuf| {
+        let kind = path.metadata().expect("it is there").file_type();
+        match (kind.is_dir(), kind.is_socket()) {
+            (true, _) => tree(path),
+            (_, true) => format!("{}: a socket\n", path.display()),
+            _ => format!("{}: {}\n", path.display(), fs::read_to_string(path).expect("text")),
+        }
     };
     paths.iter().map(text).collect()
 }
@@ -204,14 +214,33 @@ fn all_that_is_ours_goes_and_nothing_else_changes() {
     assert_eq!(account.failed, Vec::<String>::new());
     assert_eq!(host.everything(), foreign);
     assert_eq!(account, listed, "a dry run tells exactly what goes");
-    // Four programs with four jumps and five chains each, three sets, nine routes, a file.
-    assert_eq!(account.gone.len(), 4 * 9 + 3 + 9 + 1, "{:#?}", account.gone);
+    // Four programs with four jumps and five chains each, three sets, nine routes, two
+    // files, a socket.
+    assert_eq!(account.gone.len(), 4 * 9 + 3 + 9 + 3, "{:#?}", account.gone);
     let others = "interface brnothers: neither a record nor its alias says that we made it";
     assert_eq!(account.left, [others]);
 
     let again = host.clean(&host.scope(false, false));
     assert_eq!((again.gone.len(), again.failed.len()), (0, 0), "{again:#?}");
     assert_eq!(host.everything(), foreign);
+}
+
+#[test]
+fn what_stands_where_the_socket_would_and_is_none_of_a_dead_agent_stays() {
+    let Some(host) = Host::new("cleanup and sockets") else { return };
+    fs::write(host.path("brindle.sock"), "precious").expect("a new file");
+    let unfinished = "net.d/.10-brindle.conflist.brindle";
+    std::os::unix::fs::symlink(host.path("brindle.sock"), host.path(unfinished)).expect("new");
+    let foreign = host.everything();
+    let account = host.clean(&host.scope(false, false));
+    assert_eq!((account.gone.len(), account.failed.len()), (0, 0), "{account:#?}");
+    assert_eq!(host.everything(), foreign);
+
+    fs::remove_file(host.path("brindle.sock")).expect("it is there");
+    let _listener = UnixListener::bind(host.path("brindle.sock")).expect("a new file");
+    let account = host.clean(&host.scope(false, false));
+    assert_eq!((account.gone.len(), account.failed.len()), (0, 0), "{account:#?}");
+    assert!(host.path("brindle.sock").exists(), "somebody listens there");
 }
 
 #[test]
@@ -310,6 +339,7 @@ fn a_host_with_one_backend_or_none_is_cleaned_of_what_it_has() {
 fn the_command_refuses_while_an_agent_runs_and_ends_as_it_says() {
     let Some(host) = Host::new("cleanup as a command") else { return };
     host.occupy();
+    fs::remove_file(host.path("brindle.sock")).expect("that of a dead agent");
     let at = |name: &str| host.path(name).display().to_string();
     let text = format!(
         "node: {{name: n1, addresses: [10.9.0.1]}}\nbgp: {{enabled: false}}\n\

@@ -157,6 +157,17 @@ fn what_the_plug_in_connects_is_opened_and_outlives_the_agent() {
             let routes = node.netns.ip("route show dev brn2").map_err(|error| error.to_string())?;
             met(routes.starts_with("10.244.1.2 proto static scope link"), || routes.clone())
         });
+        // So is what the kernel checks senders by.
+        let setting = "net/ipv4/conf/brn2/rp_filter";
+        let is_strict = || {
+            let value = node.netns.run("cat", &[&format!("/proc/sys/{setting}")]);
+            let value = value.map_err(|error| error.to_string())?;
+            met(value.trim() == "1", || value.clone())
+        };
+        until("senders are checked", SOON, is_strict);
+        node.netns.sysctl(setting, "0").expect("it is there");
+        until("senders are checked again", SOON, is_strict);
+        assert!(node.process().output().contains("put back what leads to pods: rp_filter of brn2"));
         // A pod that goes, told and not told.
         node.manifest("late", &fresh("late"));
         until("both are open", SOON, || {

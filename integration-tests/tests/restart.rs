@@ -230,3 +230,82 @@ fn only_known_prefixes_of_ours_are_in_the_kernel_after_a_clean_start() {
     let foreign = kernel::routes(&us.netns, "4");
     assert_eq!(prefixes(&foreign), ["203.0.113.0/24"]);
 }
+
+#[test]
+fn who_the_node_is_and_where_it_listens_change_by_a_reload() {
+    if !skip::can_run("who_the_node_is_and_where_it_listens_change_by_a_reload", &[]) {
+        return;
+    }
+    let lan = Lan::new();
+    let (us, them) = (lan.host("n1", 1), lan.host("n2", 2));
+    let open = ", importFilters: [], exportFilters: []";
+    // It is they who connect: from us, it would be from the first address in any case.
+    let other = |address: &str, port: u16, asn: u32| {
+        let more = format!("{open}, port: {port}");
+        Config::new(64512).networks(&["192.0.2.0/24"]).line("n1", address, asn, &more)
+    };
+    let (v4, another) = (us.v4.to_string(), "10.9.0.101");
+    us.netns.add_address("eth0", &format!("{another}/24")).expect("a free address");
+    let theirs = Agent::start(&them, &other(&v4, 179, 64512));
+    let text = |asn: u32| {
+        let config = Config::new(asn).line(
+            "n2",
+            &them.v4.to_string(),
+            64512,
+            &format!("{open}, passive: true"),
+        );
+        config.rest("routes: {startupHold: 60s}")
+    };
+    let agent = Agent::start(&us, &text(64512));
+    let yaml = |asn: u32| text(asn).yaml(&us, &agent.socket());
+    agent.learns("192.0.2.0/24");
+    has(&us, &["192.0.2.0/24"]);
+    swept(&agent);
+    let monitor = Monitor::start(&us.netns);
+
+    let router_id = |yaml: &str, id: &str| yaml.replace(&format!("routerID: {v4}"), id);
+    let steps = [
+        ("the AS number", 64600, &v4[..], yaml(64600)),
+        ("the router id", 64600, &v4, router_id(&yaml(64600), "routerID: 10.9.9.9")),
+        ("the port", 64600, &v4, yaml(64600).replace("port: 179", "port: 1179")),
+        ("the address", 64600, another, yaml(64600).replace(&v4, another)),
+        ("everything back", 64512, &v4, yaml(64512)),
+    ];
+    for (what, asn, address, yaml) in steps {
+        let before = agent.up("n2")["since"].clone();
+        let port = if yaml.contains("port: 1179") { 1179 } else { 179 };
+        agent.reload_text(&yaml);
+        until(&format!("{what} counts"), SOON, || {
+            let status = agent.ask(&["status"]).unwrap_or_default();
+            let bgp = &status["bgp"];
+            let router_id = yaml.lines().find_map(|line| line.trim().strip_prefix("routerID: "));
+            let is_so = bgp["asNumber"] == asn
+                && bgp["routerID"].as_str() == router_id
+                && bgp["listen"][0] == format!("{address}:{port}")
+                && status["addresses"][0]["address"] == address;
+            met(is_so, || status.to_string())
+        });
+        // Only now: had they ended the session, our routes would have gone with it.
+        theirs.reload(&other(address, port, asn));
+        until(&format!("{what}: the session is up again, and all is learned"), SOON, || {
+            let (ours, theirs) = (agent.peer("n2"), theirs.peer("n1"));
+            let is_up = ours["state"] == "Established" && ours["since"] != before;
+            met(is_up && theirs["asNumber"] == asn, || format!("{ours} {theirs}"))
+        });
+        agent.learns("192.0.2.0/24");
+        swept(&agent);
+    }
+    has(&us, &["192.0.2.0/24"]);
+    assert_eq!(monitor.changes(kernel::PROTOCOL), Vec::<String>::new());
+
+    // What says nobody any more who we are is refused, and the session stands.
+    let since = agent.up("n2")["since"].clone();
+    agent.reload(&Config { by_node: true, ..text(64512) });
+    until("it is refused", SOON, || {
+        let status = agent.ask(&["status"]).unwrap_or_default();
+        met(status["config"]["errors"].to_string().contains("no address to speak BGP from"), || {
+            status.to_string()
+        })
+    });
+    assert_eq!(agent.up("n2")["since"], since);
+}

@@ -2,14 +2,19 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use crate::cni::record;
+use crate::control::server::refuse_if_taken;
 
 /// The CNI configuration that the agent writes, in the folder of such.
 pub const CONFLIST: &str = "10-brindle.conflist";
+
+/// How it is called while the agent writes it; nobody else would call a file so.
+const UNFINISHED: &str = ".10-brindle.conflist.brindle";
 
 /// The plug-in's name in a CNI configuration.
 const PLUGIN: &str = "brindle-cni";
@@ -27,6 +32,19 @@ pub(super) fn is_ours(conflist: &Path) -> io::Result<Option<bool>> {
     let json: Value = serde_json::from_slice(&text).unwrap_or_default();
     let plugins = json["plugins"].as_array().map(Vec::as_slice).unwrap_or_default();
     Ok(Some(plugins.iter().any(|plugin| plugin["type"] == PLUGIN)))
+}
+
+/// What an agent that was killed amid writing the CNI configuration left of it, if it did.
+pub(super) fn unfinished(config_dir: &Path) -> Option<PathBuf> {
+    let file = config_dir.join(UNFINISHED);
+    let there = fs::symlink_metadata(&file);
+    there.is_ok_and(|there| there.is_file()).then_some(file)
+}
+
+/// Whether an agent left a socket there at which nobody listens. What is no socket is not ours.
+pub(super) fn is_dead_socket(path: &Path) -> bool {
+    let there = fs::symlink_metadata(path);
+    there.is_ok_and(|there| there.file_type().is_socket()) && refuse_if_taken(path).is_ok()
 }
 
 /// What the plug-in keeps in its data folder: the store of addresses, and the records.

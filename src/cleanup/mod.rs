@@ -1,8 +1,8 @@
 //! Takes everything that carries our mark out of this host, and nothing else.
 //!
 //! ```text
-//!  CNI configuration ─► jumps and chains ─► sets ─► routes ─► interfaces ─► records
-//!                       a table at once                       └─ only if asked for ─┘
+//!  CNI configuration ─► jumps and chains ─► sets ─► routes ─► interfaces ─► records ─► dead
+//!                       a table at once                       └─ only if asked for ─┘   socket
 //! ```
 //!
 //! First what would connect new pods, so that none comes up while the rest goes; then what
@@ -34,6 +34,8 @@ pub struct Scope {
     pub config_dir: PathBuf,
     /// The plug-in's data folder.
     pub data_dir: PathBuf,
+    /// The agent's control socket.
+    pub socket: PathBuf,
     /// Whether interfaces of pods go too, and the records of them.
     pub pods: bool,
     /// Whether to only tell what would go.
@@ -74,6 +76,7 @@ pub async fn clean(scope: &Scope) -> Account {
         }
         Err(error) => account.failed.push(format!("cannot look at routes and interfaces: {error}")),
     }
+    account.socket(scope);
     account
 }
 
@@ -91,6 +94,18 @@ impl Account {
                 self.left.push(format!("{what}: it does not name our plug-in, so it is not ours"));
             }
             Err(error) => self.failed.push(format!("{what}: {error}")),
+        }
+        if let Some(file) = files::unfinished(&scope.config_dir) {
+            let removed = if scope.dry_run { Ok(()) } else { files::remove(&file) };
+            self.settle(format!("file {}", file.display()), removed);
+        }
+    }
+
+    /// What an agent that was killed has left; one that still runs removes it itself.
+    fn socket(&mut self, scope: &Scope) {
+        if files::is_dead_socket(&scope.socket) {
+            let removed = if scope.dry_run { Ok(()) } else { files::remove(&scope.socket) };
+            self.settle(format!("socket {}", scope.socket.display()), removed);
         }
     }
 

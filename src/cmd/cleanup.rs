@@ -23,8 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Arguments of `brindle cleanup`.
 ///
 /// What goes: chains BRN-* and jumps to them in all tables of both iptables and both families,
-/// sets brn-*, routes of protocol 98 in all tables, and the CNI configuration
-/// 10-brindle.conflist. All traffic is allowed then, and pods of other nodes are not reached any
+/// sets brn-*, routes of protocol 98 in all tables, the CNI configuration 10-brindle.conflist,
+/// and the socket of an agent that was killed. All traffic is allowed then, and pods of other nodes are not reached any
 /// more. Sysctls stay as they are. Pods stay connected to this node unless --pods is given.
 ///
 /// It refuses while an agent runs, which would put everything back.
@@ -68,8 +68,8 @@ pub fn run(args: &Args) -> Exit {
             return Exit::Bad;
         }
     };
-    let socket = args.socket.as_ref().unwrap_or(&config.control.socket);
-    if let Some(agent) = runtime.block_on(agent(socket)) {
+    let socket = args.socket.clone().unwrap_or(config.control.socket);
+    if let Some(agent) = runtime.block_on(agent(&socket)) {
         if !args.dry_run {
             complain(format_args!(
                 "{agent} runs and would put everything back: stop it first (systemctl stop \
@@ -82,6 +82,7 @@ pub fn run(args: &Args) -> Exit {
     let scope = Scope {
         config_dir: config.cni.config_dir,
         data_dir: config.cni.data_dir,
+        socket,
         pods: args.pods,
         dry_run: args.dry_run,
         tuning: Tuning::default(),

@@ -10,6 +10,9 @@ use crate::cluster::Node;
 use crate::cluster::node::AS_NUMBER;
 use crate::cluster::peers::Identity;
 
+/// Why a configured address was chosen.
+const CONFIGURED: &str = "node.addresses";
+
 /// An address of the node and why it was chosen, for `brindle status`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ChosenAddress {
@@ -46,7 +49,7 @@ pub(super) fn addresses(
     own_node: Option<&Node>,
 ) -> Vec<ChosenAddress> {
     if !config.node.addresses.is_empty() {
-        with_reason(&config.node.addresses, "node.addresses")
+        with_reason(&config.node.addresses, CONFIGURED)
     } else if let Some(node) = own_node.filter(|node| !node.addresses.is_empty()) {
         with_reason(&node.addresses, &format!("InternalIP of Node/{name}"))
     } else {
@@ -55,7 +58,8 @@ pub(super) fn addresses(
 }
 
 /// Who the speaker is: addresses, a router id, its AS (as its Node's annotation has it, else as
-/// configured), its cluster as reflector. What was detected for one that is `running` stays.
+/// configured), its cluster as reflector. Addresses that one that is `running` has, and that
+/// nobody says any more, stay, but for those that were configured: these are not meant any more.
 pub(super) fn choose(
     name: &Arc<str>,
     config: &Config,
@@ -65,7 +69,7 @@ pub(super) fn choose(
     let is_told = !config.node.addresses.is_empty()
         || own_node.is_some_and(|node| !node.addresses.is_empty());
     let addresses = match running {
-        Some(running) if !is_told => running.addresses.clone(),
+        Some(running) if !is_told && !is_configured(running) => running.addresses.clone(),
         _ => addresses(name, config, own_node),
     };
     if addresses.is_empty() && config.bgp.listen_addresses.is_empty() {
@@ -90,6 +94,10 @@ pub(super) fn choose(
         route_reflector: own_node.and_then(|node| node.route_reflector),
     };
     Ok(Chosen { identity, addresses, asn_reason })
+}
+
+fn is_configured(chosen: &Chosen) -> bool {
+    chosen.addresses.iter().any(|one| one.reason == CONFIGURED)
 }
 
 /// The first of each family: a node speaks BGP from one address of each.
@@ -150,7 +158,7 @@ pub(super) fn changed(running: &Chosen, now: &Chosen) -> Option<String> {
         .filter(|(_, before, after)| before != after)
         .map(|(what, before, after)| format!("{what} {after} instead of {before}"))
         .collect();
-    (!changes.is_empty()).then(|| format!("Node/{} has {}", after.name, changes.join(", ")))
+    (!changes.is_empty()).then(|| format!("node {} has {}", after.name, changes.join(", ")))
 }
 
 /// The node's own pod CIDRs: as configured, else as its Node object has them.
@@ -221,7 +229,7 @@ mod tests {
                 "{}",
                 |node| node.addresses = vec!["10.0.0.2".parse().unwrap()],
                 Some(
-                    "Node/n1 has address 10.0.0.2 instead of 10.0.0.1, router id 10.0.0.2 instead \
+                    "node n1 has address 10.0.0.2 instead of 10.0.0.1, router id 10.0.0.2 instead \
                      of 10.0.0.1",
                 ),
             ),
@@ -229,12 +237,12 @@ mod tests {
             (
                 "{}",
                 |node| node.asn = "65001".parse().ok(),
-                Some("Node/n1 has AS number 65001 instead of 64512"),
+                Some("node n1 has AS number 65001 instead of 64512"),
             ),
             (
                 "{}",
                 |node| node.route_reflector = Some(ClusterId(7)),
-                Some("Node/n1 has role cluster 0.0.0.7 instead of no reflector"),
+                Some("node n1 has role cluster 0.0.0.7 instead of no reflector"),
             ),
         ];
         for (number, (yaml, change, want)) in rows.into_iter().enumerate() {
@@ -244,6 +252,27 @@ mod tests {
             let after = choose(&name, &config(yaml), Some(&own), Some(&before)).unwrap();
             assert_eq!(changed(&before, &after).as_deref(), want, "row {number}");
             assert_eq!(changed(&after, &after), None, "row {number}");
+        }
+    }
+
+    #[test]
+    fn what_was_told_once_stays_and_what_was_configured_goes_with_its_line() {
+        let name: Arc<str> = "n1".into();
+        let config = |yaml| Config::from_yaml("test.yaml", yaml).unwrap();
+        let (named, unnamed) = (config("{node: {addresses: [192.0.2.7]}}"), config("{}"));
+        let own = node(&["192.0.2.8"]);
+        let silent = Node { addresses: Vec::new(), ..node(&[]) };
+
+        let told = choose(&name, &unnamed, Some(&own), None).unwrap();
+        let after = choose(&name, &unnamed, Some(&silent), Some(&told)).unwrap();
+        assert_eq!(after.addresses, told.addresses);
+
+        let configured = choose(&name, &named, Some(&own), None).unwrap();
+        let after = choose(&name, &unnamed, Some(&own), Some(&configured)).unwrap();
+        assert_eq!(after.addresses, told.addresses);
+        // What the host has itself, if it has any.
+        if let Ok(after) = choose(&name, &unnamed, Some(&silent), Some(&configured)) {
+            assert_ne!(after.addresses, configured.addresses);
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use brindle_config::{Config, Loaded};
 use tracing::{info, warn};
 
-use super::routing::{Routing, fib_settings};
+use super::routing::fib_settings;
 use super::{Daemon, Options, policy};
 use crate::cluster::report::{Reason, Subject};
 use crate::control::view::{Reload, ReloadResult};
@@ -47,7 +47,8 @@ impl Daemon {
     }
 
     async fn load_again(&mut self) -> anyhow::Result<Reload> {
-        let loaded = match load(&self.known.options).await {
+        let loaded = load(&self.known.options).await;
+        let loaded = match loaded.and_then(|loaded| self.may_take(loaded)) {
             Ok(loaded) => loaded,
             Err(error) => {
                 let errors: Vec<String> = error.to_string().lines().map(str::to_owned).collect();
@@ -68,9 +69,8 @@ impl Daemon {
         };
         let files: Vec<String> =
             loaded.files.iter().map(|file| file.display().to_string()).collect();
-        let is_running = self.routing.as_ref().is_some_and(Routing::is_running);
-        let needs_restart = needs_restart(&self.config, &loaded.config, is_running);
-        let new = keep_what_needs_restart(&self.config, loaded.config, is_running);
+        let needs_restart = needs_restart(&self.config, &loaded.config);
+        let new = keep_what_needs_restart(&self.config, loaded.config);
         let same = new == *self.config;
         let changes = changes(&self.config, &new);
         self.config = Arc::new(new);
@@ -97,6 +97,14 @@ impl Daemon {
         reload.needs_restart = needs_restart;
         Ok(reload)
     }
+
+    /// Refuses a configuration that leaves a speaker that runs without an identity.
+    fn may_take(&self, loaded: Loaded) -> anyhow::Result<Loaded> {
+        if let Some(routing) = &self.routing {
+            routing.may_follow(&self.known.name, &loaded.config, self.own_node())?;
+        }
+        Ok(loaded)
+    }
 }
 
 fn outcome(
@@ -108,19 +116,12 @@ fn outcome(
     Reload { result, files, changes, needs_restart: Vec::new(), errors }
 }
 
-/// The keys that differ and that a running daemon cannot change: who it is, where it
-/// listens, where it reads from. Before BGP has started, some of them still can.
-fn needs_restart(old: &Config, new: &Config, is_running: bool) -> Vec<String> {
-    let bgp = |differs: bool| is_running && differs;
+/// The keys that differ and that a running daemon cannot change: its name, what of it runs, where
+/// it reads from.
+fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
     let keys = [
         ("node.name", old.node.name != new.node.name),
-        ("node.addresses", bgp(old.node.addresses != new.node.addresses)),
         ("bgp.enabled", old.bgp.enabled != new.bgp.enabled),
-        ("bgp.asNumber", bgp(old.bgp.asn != new.bgp.asn)),
-        ("bgp.routerID", bgp(old.bgp.router_id != new.bgp.router_id)),
-        ("bgp.listen.addresses", bgp(old.bgp.listen_addresses != new.bgp.listen_addresses)),
-        ("bgp.listen.port", bgp(old.bgp.listen_port != new.bgp.listen_port)),
-        ("bgp.maxPaths", bgp(old.bgp.max_paths != new.bgp.max_paths)),
         ("routes.install", old.routes.install != new.routes.install),
         ("policy.enabled", old.policy.enabled != new.policy.enabled),
         ("cni.dataDir", old.cni.data_dir != new.cni.data_dir),
@@ -132,17 +133,9 @@ fn needs_restart(old: &Config, new: &Config, is_running: bool) -> Vec<String> {
 }
 
 /// The new configuration with the old values of what [`needs_restart`] names.
-fn keep_what_needs_restart(old: &Config, mut new: Config, is_running: bool) -> Config {
+fn keep_what_needs_restart(old: &Config, mut new: Config) -> Config {
     new.node.name.clone_from(&old.node.name);
     new.bgp.enabled = old.bgp.enabled;
-    if is_running {
-        new.node.addresses.clone_from(&old.node.addresses);
-        new.bgp.asn = old.bgp.asn;
-        new.bgp.router_id = old.bgp.router_id;
-        new.bgp.listen_addresses.clone_from(&old.bgp.listen_addresses);
-        new.bgp.listen_port = old.bgp.listen_port;
-        new.bgp.max_paths = old.bgp.max_paths;
-    }
     new.routes.install = old.routes.install;
     new.policy.enabled = old.policy.enabled;
     new.cni.data_dir.clone_from(&old.cni.data_dir);
@@ -171,7 +164,13 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
         }
     }
     for (key, differs) in [
+        ("node.addresses", old.node.addresses != new.node.addresses),
         ("node.podCIDRs", old.node.pod_cidrs != new.node.pod_cidrs),
+        ("bgp.asNumber", old.bgp.asn != new.bgp.asn),
+        ("bgp.routerID", old.bgp.router_id != new.bgp.router_id),
+        ("bgp.listen.addresses", old.bgp.listen_addresses != new.bgp.listen_addresses),
+        ("bgp.listen.port", old.bgp.listen_port != new.bgp.listen_port),
+        ("bgp.maxPaths", old.bgp.max_paths != new.bgp.max_paths),
         ("bgp.networks", old.bgp.networks != new.bgp.networks),
         ("bgp.nodeToNodeMesh.enabled", old.bgp.mesh != new.bgp.mesh),
         ("bgp.nodeToNodeMesh.retain", old.bgp.retain != new.bgp.retain),
@@ -201,15 +200,21 @@ mod tests {
     #[test]
     fn what_cannot_change_while_running_is_named_and_kept() {
         let config = |yaml| Config::from_yaml("test.yaml", yaml).unwrap();
-        let old = config("{bgp: {asNumber: 64512, listen: {port: 1179}}}");
-        let new =
-            config("{bgp: {asNumber: 64513, listen: {port: 1180}, networks: [192.0.2.0/24]}}");
-        assert_eq!(needs_restart(&old, &new, true), ["bgp.asNumber", "bgp.listen.port"]);
-        assert!(needs_restart(&old, &new, false).is_empty());
-        assert_eq!(keep_what_needs_restart(&old, new.clone(), false), new);
-        let kept = keep_what_needs_restart(&old, new, true);
-        assert_eq!((kept.bgp.asn, kept.bgp.listen_port), (old.bgp.asn, 1179));
-        assert_eq!(changes(&old, &kept), ["bgp.networks changed"]);
+        let old = config("{node: {name: n1}, bgp: {asNumber: 64512}}");
+        let new = config(
+            "{node: {name: n2}, routes: {install: false}, bgp: {asNumber: 64513, listen: {port: \
+             1180}, networks: [192.0.2.0/24]}}",
+        );
+        assert_eq!(needs_restart(&old, &new), ["node.name", "routes.install"]);
+        assert!(needs_restart(&old, &old).is_empty());
+        let kept = keep_what_needs_restart(&old, new.clone());
+        assert!(needs_restart(&old, &kept).is_empty());
+        assert_eq!((&kept.node.name, kept.routes.install), (&old.node.name, true));
+        assert_eq!((kept.bgp.asn, kept.bgp.listen_port), (new.bgp.asn, 1180));
+        assert_eq!(
+            changes(&old, &kept),
+            ["bgp.asNumber changed", "bgp.listen.port changed", "bgp.networks changed"]
+        );
     }
 
     #[test]

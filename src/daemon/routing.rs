@@ -2,6 +2,7 @@
 //! who we are.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -61,8 +62,37 @@ pub(super) struct Routing {
 struct Running {
     speaker: SpeakerHandle,
     chosen: Chosen,
+    start: Start,
     /// Since when it knows everything that the source has.
     complete: Option<Instant>,
+}
+
+/// What of the configuration a speaker starts with and cannot change in place, beside who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Start {
+    addresses: Vec<IpAddr>,
+    port: u16,
+    max_paths: usize,
+}
+
+impl Start {
+    fn of(config: &Config) -> Self {
+        let bgp = &config.bgp;
+        let addresses = bgp.listen_addresses.clone();
+        Self { addresses, port: bgp.listen_port, max_paths: bgp.max_paths }
+    }
+
+    /// A sentence if a speaker that started so would start otherwise now.
+    fn changed(&self, now: &Self) -> Option<String> {
+        let keys = [
+            ("bgp.listen.addresses", self.addresses != now.addresses),
+            ("bgp.listen.port", self.port != now.port),
+            ("bgp.maxPaths", self.max_paths != now.max_paths),
+        ];
+        let changed: Vec<&str> =
+            keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect();
+        (!changed.is_empty()).then(|| format!("{} changed", changed.join(", ")))
+    }
 }
 
 impl Routing {
@@ -90,9 +120,18 @@ impl Routing {
         &self.fib
     }
 
-    /// Whether the speaker runs.
-    pub(super) fn is_running(&self) -> bool {
-        self.running.is_some()
+    /// Whether a speaker that runs could go on with this configuration, or start anew with it.
+    ///
+    /// # Errors
+    /// If it would not be clear any more who we are.
+    pub(super) fn may_follow(
+        &self,
+        name: &Arc<str>,
+        config: &Config,
+        own_node: Option<&Node>,
+    ) -> anyhow::Result<()> {
+        let Some(running) = &self.running else { return Ok(()) };
+        identity::choose(name, config, own_node, Some(&running.chosen)).map(drop)
     }
 
     /// Whether starting the speaker is due.
@@ -157,7 +196,7 @@ impl Routing {
             facts.listen = addresses;
             facts.start_problem = None;
         });
-        self.running = Some(Running { speaker, chosen, complete: None });
+        self.running = Some(Running { speaker, chosen, start: Start::of(config), complete: None });
         self.has_spoken = true;
         Ok(true)
     }
@@ -173,8 +212,8 @@ impl Routing {
         });
     }
 
-    /// Ends the speaker if the node is somebody else by now; the next one takes its routes
-    /// over as they stand. Answers whether it did.
+    /// Ends the speaker if the node is somebody else by now, or is to listen elsewhere; the next
+    /// one takes its routes over as they stand. Answers whether it did.
     ///
     /// # Errors
     /// If fib or speaker have ended.
@@ -184,12 +223,24 @@ impl Routing {
         config: &Config,
         own_node: Option<&Node>,
     ) -> anyhow::Result<bool> {
-        let Some(running) = &self.running else { return Ok(false) };
+        let Some(running) = &mut self.running else { return Ok(false) };
         // Where it is not clear any more who we are, we go on being who we were.
         let Ok(now) = identity::choose(&known.name, config, own_node, Some(&running.chosen)) else {
             return Ok(false);
         };
-        let Some(why) = identity::changed(&running.chosen, &now) else { return Ok(false) };
+        let why = identity::changed(&running.chosen, &now);
+        let why = why.or_else(|| running.start.changed(&Start::of(config)));
+        let Some(why) = why else {
+            // Somebody else may say the same by now.
+            if running.chosen != now {
+                known.update(|facts| {
+                    facts.asn = Some((now.identity.asn, now.asn_reason));
+                    facts.addresses.clone_from(&now.addresses);
+                });
+                running.chosen = now;
+            }
+            return Ok(false);
+        };
         warn!(why, "BGP starts anew; routes stay in the kernel meanwhile");
         let Some(running) = self.running.take() else { return Ok(false) };
         let disabled = |view: &speaker::View<'_>| {
