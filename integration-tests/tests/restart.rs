@@ -242,7 +242,7 @@ fn who_the_node_is_and_where_it_listens_change_by_a_reload() {
     // It is they who connect: from us, it would be from the first address in any case.
     let other = |address: &str, port: u16, asn: u32| {
         let more = format!("{open}, port: {port}");
-        Config::new(64512).networks(&["192.0.2.0/24"]).line("n1", address, asn, &more)
+        Config::new(64512).networks(&["198.51.100.0/24"]).line("n1", address, asn, &more)
     };
     let (v4, another) = (us.v4.to_string(), "10.9.0.101");
     us.netns.add_address("eth0", &format!("{another}/24")).expect("a free address");
@@ -258,8 +258,8 @@ fn who_the_node_is_and_where_it_listens_change_by_a_reload() {
     };
     let agent = Agent::start(&us, &text(64512));
     let yaml = |asn: u32| text(asn).yaml(&us, &agent.socket());
-    agent.learns("192.0.2.0/24");
-    has(&us, &["192.0.2.0/24"]);
+    agent.learns("198.51.100.0/24");
+    has(&us, &["198.51.100.0/24"]);
     swept(&agent);
     let monitor = Monitor::start(&us.netns);
 
@@ -292,10 +292,10 @@ fn who_the_node_is_and_where_it_listens_change_by_a_reload() {
             let is_up = ours["state"] == "Established" && ours["since"] != before;
             met(is_up && theirs["asNumber"] == asn, || format!("{ours} {theirs}"))
         });
-        agent.learns("192.0.2.0/24");
+        agent.learns("198.51.100.0/24");
         swept(&agent);
     }
-    has(&us, &["192.0.2.0/24"]);
+    has(&us, &["198.51.100.0/24"]);
     assert_eq!(monitor.changes(kernel::PROTOCOL), Vec::<String>::new());
 
     // What says nobody any more who we are is refused, and the session stands.
