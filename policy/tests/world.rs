@@ -121,10 +121,19 @@ proptest! {
         let (mut world, mut objects) = (World::default(), Objects::default());
         let mut was = Facts::of(&objects);
         for change in changes {
+            // An interface that passes from one pod to another changes both, one after the
+            // other: who has its address in between is touched as well.
+            let passes_on = match &change {
+                Change::Attached(one) => objects
+                    .attachments
+                    .get(&one.interface)
+                    .is_some_and(|before| before.pod != one.pod),
+                _ => false,
+            };
             objects.apply(change.clone());
             let is = Facts::of(&objects);
             world.apply(change.clone());
-            assert_tells(&was, &is, &world.take_touched(), true);
+            assert_tells(&was, &is, &world.take_touched(), !passes_on);
             world.apply(change);
             prop_assert!(world.take_touched().is_empty(), "the same again");
             was = is;
