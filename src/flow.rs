@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use brindle_policy::{PodKey, Protocol};
+use brindle_policy::{Family, PodKey, Protocol};
 
 /// The namespace of pods that are named without one.
 pub const DEFAULT_NAMESPACE: &str = "default";
@@ -99,6 +99,16 @@ impl fmt::Display for End {
 }
 
 impl Service {
+    /// Type and code of the message, if it is one: an echo request has type 8 in ICMP and 128
+    /// in ICMPv6.
+    pub fn icmp(self, family: Family) -> Option<(u8, u8)> {
+        match (self, family) {
+            (Service::Port(..), _) => None,
+            (Service::Icmp, Family::V4) => Some((8, 0)),
+            (Service::Icmp, Family::V6) => Some((128, 0)),
+        }
+    }
+
     /// The number of its protocol; ICMP has one for each family.
     pub fn protocol(self, family: brindle_policy::Family) -> u8 {
         match (self, family) {

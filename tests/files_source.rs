@@ -92,7 +92,8 @@ fn shown(change: Change) -> Option<String> {
         Change::Policy(Policy::PolicyDeleted(id)) => format!("-{id}"),
         Change::Policy(Policy::NodeApplied(_) | Policy::NodeDeleted(_)) => return None,
         Change::Policy(Policy::Attached(_) | Policy::Detached(_)) => panic!("no manifest says so"),
-        Change::Policy(Policy::InSync) => panic!("only Change::InSync says so"),
+        Change::Policy(other) if other != Policy::InSync => format!("{other:?}"),
+        Change::Policy(_) => panic!("only Change::InSync says so"),
     })
 }
 

@@ -9,8 +9,8 @@ use std::time::Instant;
 use brindle_policy::compile::{DenyLog, Settings, compile};
 use brindle_policy::diff::diff;
 use brindle_policy::model::{
-    Action, Criterion, DEFAULT_TIER, Labels, Node, PeerTerm, Pod, PodKey, Policy, PolicyId,
-    PolicyKind, PolicyOrder, PortMatch, PortTerm, Rule as PolicyRule, Side,
+    Action, Criterion, DEFAULT_TIER, HostSettings, HostStage, Labels, Node, PeerTerm, Pod, PodKey,
+    Policy, PolicyId, PolicyKind, PolicyOrder, PortMatch, PortTerm, Rule as PolicyRule, Side,
 };
 use brindle_policy::names::{ChainName, Comment, Fixed, SetName};
 use brindle_policy::readback::{Installed, read_sets, read_tables};
@@ -155,7 +155,7 @@ impl Kernel {
                 all.push(Match::InSet { side, set: self.set('s'), negated });
                 all.push(Match::InSet { side, set: self.set('n'), negated });
             }
-            all.push(Match::PortIn(side, self.set('p')));
+            all.push(Match::PortIn { side, set: self.set('p'), negated: false });
             for protocol in Protocol::ALL {
                 let full: Vec<_> = (0..7).map(|n| (n * 10, n * 10 + 1)).chain([(90, 90)]).collect();
                 for ranges in [vec![(0, 0)], vec![(0, 65535)], vec![(1, 1), (5, 65535)], full] {
@@ -173,7 +173,12 @@ impl Kernel {
         all.extend([Match::limit(1, 5), Match::limit(10, 1), Match::limit(7, u16::MAX)]);
         match self.family {
             Family::V4 => {}
-            Family::V6 => all.extend((0..=255).map(Match::Icmp6)),
+            Family::V6 => all.extend((0..=255).map(|kind| Match::Icmp {
+                family: Family::V6,
+                kind,
+                code: None,
+                negated: false,
+            })),
         }
         all
     }
@@ -214,7 +219,7 @@ impl Kernel {
                 Match::limit(10, 10),
                 Match::SourceIsLocal,
                 Match::DestinationIsLocal,
-                Match::PortIn(Side::Destination, self.set('p')),
+                Match::PortIn { side: Side::Destination, set: self.set('p'), negated: false },
                 Match::InSet { side: Side::Source, set: self.set('n'), negated: true },
                 Match::InSet { side: Side::Source, set: self.set('s'), negated: false },
                 Match::Established,
@@ -403,6 +408,7 @@ fn crowded_node() -> World {
         name: "here".into(),
         addresses: BTreeSet::new(),
         pod_cidrs: pod_cidrs.into(),
+        labels: Default::default(),
     })));
     for number in 1..=250u8 {
         let addresses = [
@@ -435,6 +441,7 @@ fn crowded_node() -> World {
                     protocol: Protocol::Tcp,
                     port: PortMatch::Range(port, port),
                 }],
+                negated: false,
             },
         ],
     };
@@ -448,6 +455,8 @@ fn crowded_node() -> World {
             tier: DEFAULT_TIER.into(),
             order: PolicyOrder::KUBERNETES,
             subject: Arc::new(Expr::InNamespace("a".into())),
+            stage: HostStage::Normal,
+            staged: None,
             ingress: Some(vec![allow(Side::Source, number)]),
             egress: Some(vec![allow(Side::Destination, number)]),
             problems: Vec::new(),
@@ -464,6 +473,7 @@ fn a_crowded_node_is_taken_whole_and_read_back_without_a_difference() {
         pod_cidrs: BTreeSet::new(),
         masquerade: true,
         deny_log: Some(DenyLog { group: 98, per_second: 10 }),
+        hosts: HostSettings::default(),
     };
     let test = "a_crowded_node_is_taken_whole_and_read_back_without_a_difference";
     each_kernel(test, |kernel| {

@@ -8,6 +8,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use brindle_policy::compile::{Compiler, Settings, compile};
+use brindle_policy::model::HostSettings;
 use brindle_policy::{Change, Family};
 use cluster::{Size, node_name, own};
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -15,7 +16,13 @@ use criterion::{Criterion, criterion_group, criterion_main};
 const SIZES: [usize; 3] = [1_000, 10_000, 100_000];
 
 fn settings() -> Settings {
-    Settings { node: node_name(0), pod_cidrs: BTreeSet::new(), masquerade: true, deny_log: None }
+    Settings {
+        node: node_name(0),
+        pod_cidrs: BTreeSet::new(),
+        masquerade: true,
+        deny_log: None,
+        hosts: HostSettings::default(),
+    }
 }
 
 /// Pairs of changes that undo one another. Pod 0 is here, pod 1 is not; policy 0 governs pods

@@ -9,7 +9,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use brindle_policy::compile::{Compiler, Settings};
-use brindle_policy::model::{Criterion as Condition, PeerTerm, Policy, PortMatch};
+use brindle_policy::model::{Criterion as Condition, HostSettings, PeerTerm, Policy, PortMatch};
 use brindle_policy::ruleset::SetOp;
 use brindle_policy::{Change, Family, Plan, World};
 use cluster::{CROWD, Size, endpoints, namespace, own};
@@ -58,7 +58,7 @@ fn edited(policy: &Policy, port: u16, peer: Option<&PeerTerm>) -> Policy {
             Condition::Ports { any_of, .. } => {
                 any_of.iter_mut().for_each(|term| term.port = PortMatch::Range(port, port));
             }
-            Condition::Protocol { .. } => {}
+            _ => {}
         }
     }
     policy
@@ -106,7 +106,13 @@ fn changes(size: Size) -> Vec<(&'static str, [Change; 2])> {
 /// The rulesets of the node that the changing pod is on.
 fn compilers(world: &World, size: Size) -> [Compiler; 2] {
     let node = size.pod(POD).node.expect("all are on some node");
-    let settings = Settings { node, pod_cidrs: [].into(), masquerade: true, deny_log: None };
+    let settings = Settings {
+        node,
+        pod_cidrs: [].into(),
+        masquerade: true,
+        deny_log: None,
+        hosts: HostSettings::default(),
+    };
     Family::ALL.map(|family| Compiler::new(world, settings.clone(), family))
 }
 

@@ -62,8 +62,7 @@ pub struct BadInterface(String);
 impl Interface {
     /// As text.
     pub fn as_str(&self) -> &str {
-        let end = self.0.iter().position(|octet| *octet == 0).unwrap_or(MAX_INTERFACE);
-        std::str::from_utf8(&self.0[..end]).expect("letters and digits are UTF-8")
+        text_of(&self.0)
     }
 }
 
@@ -93,6 +92,59 @@ impl fmt::Debug for Interface {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// The name of an interface of a host: characters of `[A-Za-z0-9._@-]`, at most
+/// [`MAX_INTERFACE`]. (The kernel knows more; those would have a meaning in rules.)
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Device([u8; MAX_INTERFACE]);
+
+/// A name that no interface of a host has, or that rules cannot have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is not the name of an interface; accepted are up to {MAX_INTERFACE} letters, digits, \
+     \".\", \"_\", \"@\" and \"-\", for instance eth0"
+)]
+pub struct BadDevice(String);
+
+impl Device {
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        text_of(&self.0)
+    }
+}
+
+impl FromStr for Device {
+    type Err = BadDevice;
+
+    fn from_str(text: &str) -> Result<Self, BadDevice> {
+        let fits =
+            |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'_' | b'@' | b'-');
+        let is_name = !matches!(text, "" | "." | "..") && text.bytes().all(fits);
+        if !is_name || text.len() > MAX_INTERFACE {
+            return Err(BadDevice(text.chars().take(64).collect()));
+        }
+        let mut octets = [0; MAX_INTERFACE];
+        octets[..text.len()].copy_from_slice(text.as_bytes());
+        Ok(Self(octets))
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+fn text_of(octets: &[u8; MAX_INTERFACE]) -> &str {
+    let end = octets.iter().position(|octet| *octet == 0).unwrap_or(MAX_INTERFACE);
+    std::str::from_utf8(&octets[..end]).expect("its characters are ASCII")
 }
 
 /// The fixed chains.
@@ -187,6 +239,11 @@ impl SetName {
             b'6' => Some(Family::V6),
             _ => None,
         }
+    }
+
+    /// Whether it is the set of addresses with the interfaces that they are behind.
+    pub(crate) fn is_attached(&self) -> bool {
+        self.0.as_bytes().get(SET_MARK.len()) == Some(&b'a')
     }
 
     /// The set that stands in for this one while it is filled, to be swapped then.

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::address::{Cidr, Family};
-use crate::model::{Direction, PodKey, PolicyId, Protocol, Side};
-use crate::names::{ChainName, Comment, Interface, SetName};
+use crate::model::{Direction, HostStage, PodKey, PolicyId, Protocol, Side};
+use crate::names::{ChainName, Comment, Device, Interface, SetName};
 
 /// Everything of ours in the kernel for one family. A [`Rule`] may name sets and chains of the
 /// same ruleset only.
@@ -30,6 +30,10 @@ impl Ruleset {
     }
 }
 
+/// The bit of a packet's mark that is ours ([`Target::Mark`]). kube-proxy has 0x4000 and
+/// 0x8000, the portmap plug-in 0x2000, Calico the sixteen above, Cilium 0x0f00.
+pub const MARK: u32 = 0x0000_0010;
+
 /// A table of iptables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Table {
@@ -37,17 +41,23 @@ pub enum Table {
     Filter,
     /// Where addresses are translated.
     Nat,
+    /// Where packets are before connection tracking sees them.
+    Raw,
+    /// Where packets that come in are before their destination is translated.
+    Mangle,
 }
 
 impl Table {
     /// All that we use.
-    pub const ALL: [Table; 2] = [Table::Filter, Table::Nat];
+    pub const ALL: [Table; 4] = [Table::Filter, Table::Nat, Table::Raw, Table::Mangle];
 
     /// As iptables calls it.
     pub fn as_str(self) -> &'static str {
         match self {
             Table::Filter => "filter",
             Table::Nat => "nat",
+            Table::Raw => "raw",
+            Table::Mangle => "mangle",
         }
     }
 }
@@ -78,15 +88,30 @@ pub enum BuiltIn {
     Forward,
     /// Packets that leave it.
     Postrouting,
+    /// Packets that come in, before anything is known of where they go.
+    Prerouting,
+    /// Packets that this host makes.
+    Output,
 }
 
 impl BuiltIn {
+    /// All that we use.
+    pub const ALL: [BuiltIn; 5] = [
+        BuiltIn::Input,
+        BuiltIn::Forward,
+        BuiltIn::Postrouting,
+        BuiltIn::Prerouting,
+        BuiltIn::Output,
+    ];
+
     /// As iptables calls it.
     pub fn as_str(self) -> &'static str {
         match self {
             BuiltIn::Input => "INPUT",
             BuiltIn::Forward => "FORWARD",
             BuiltIn::Postrouting => "POSTROUTING",
+            BuiltIn::Prerouting => "PREROUTING",
+            BuiltIn::Output => "OUTPUT",
         }
     }
 }
@@ -111,6 +136,8 @@ pub enum Purpose {
     Endpoint(PodKey, Direction),
     /// The rules of a policy.
     Policy(PolicyId, Direction),
+    /// Judges the packets of the host endpoint of this name in one of its stages.
+    Host(Arc<str>, HostStage, Direction),
 }
 
 /// A rule: what it does with packets that all of its matches hold for.
@@ -160,10 +187,23 @@ pub enum Match {
         /// Turns it round.
         negated: bool,
     },
-    /// One end's address and port, with the protocol, are in the set.
-    PortIn(Side, SetName),
+    /// One end's address and port, with the protocol, are in the set, or are not.
+    PortIn {
+        /// Which end.
+        side: Side,
+        /// A set of addresses with ports.
+        set: SetName,
+        /// Turns it round.
+        negated: bool,
+    },
+    /// Comes in through the interface of this name (`-i`).
+    Arrives(Device),
+    /// Leaves through the interface of this name (`-o`).
+    Leaves(Device),
+    /// Leaves through the loopback interface.
+    ToLoopback,
     /// The protocol, or not that one (`-p`). Not together with [`Match::Ports`] and
-    /// [`Match::Icmp6`], which say it too.
+    /// [`Match::Icmp`], which say it too.
     Protocol {
         /// Its number, from 1.
         number: u8,
@@ -173,12 +213,26 @@ pub enum Match {
     /// The protocol, and one of these ports on one side. Ranges sorted, apart from each other,
     /// at most fifteen slots, of which a range takes two (multiport's limit).
     Ports(Side, Protocol, Vec<(u16, u16)>),
-    /// An ICMPv6 message of this type (implies the protocol).
-    Icmp6(u8),
+    /// A message of this type, and code if there is one, of ICMP or ICMPv6 (implies the
+    /// protocol), or any other of that protocol.
+    Icmp {
+        /// Of which family.
+        family: Family,
+        /// The type.
+        kind: u8,
+        /// The code.
+        code: Option<u8>,
+        /// Turns it round.
+        negated: bool,
+    },
     /// Connection tracking has seen the connection, or it is an error about one.
     Established,
     /// Connection tracking cannot place it.
     Invalid,
+    /// Connection tracking was told to look away ([`Target::NoTrack`]).
+    Untracked,
+    /// It carries our mark ([`Target::Mark`]).
+    Marked,
     /// The source is an address of this host.
     SourceIsLocal,
     /// The destination is an address of this host.
@@ -224,6 +278,13 @@ pub enum Target {
     },
     /// Its source becomes the address of the interface that it leaves through.
     Masquerade,
+    /// Connection tracking shall not see it; the next rule decides.
+    NoTrack,
+    /// Our mark is put on it: a host's policy has let it pass before its destination was
+    /// translated. The next rule decides.
+    Mark,
+    /// Our mark is taken off; the next rule decides.
+    Unmark,
 }
 
 /// A set of addresses.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crate::address::Cidr;
 use crate::model::{Protocol, Side};
-use crate::names::{ChainName, Interface, SetName};
+use crate::names::{ChainName, Device, Interface, SetName};
 use crate::ruleset::{Match, Members, Rule, Ruleset, Table, Target};
 
 /// The most rules that are looked at: far more than any packet meets, so that chains which
@@ -64,14 +64,22 @@ pub struct Packet {
     pub source_port: Option<u16>,
     /// The destination port, likewise.
     pub destination_port: Option<u16>,
-    /// The type of the message, of ICMPv6.
-    pub icmp6: Option<u8>,
+    /// Type and code of the message, of ICMP and ICMPv6.
+    pub icmp: Option<(u8, u8)>,
     /// What connection tracking says.
     pub state: State,
     /// Whether it came in through the loopback interface.
     pub is_from_loopback: bool,
     /// The pod's interface that it came in through, if that is one of our network plug-in's.
     pub interface: Option<Interface>,
+    /// The interface of the host that it came in through, if that is none of the above.
+    pub arrives: Option<Device>,
+    /// The interface of the host that it leaves through.
+    pub leaves: Option<Device>,
+    /// Whether it leaves through the loopback interface.
+    pub is_to_loopback: bool,
+    /// Whether it carries our mark.
+    pub is_marked: bool,
     /// Whether its source is an address of this host.
     pub is_from_this_host: bool,
     /// Whether its destination is an address of this host.
@@ -87,6 +95,8 @@ pub enum State {
     Established,
     /// It cannot be placed.
     Invalid,
+    /// Connection tracking was told to look away.
+    Untracked,
 }
 
 /// Where a packet went.
@@ -175,7 +185,11 @@ fn go(
                 index = 0;
             }
             Target::Goto(to) => (chain, index) = (to.clone(), 0),
-            Target::Log { .. } | Target::Masquerade => index += 1,
+            Target::Log { .. }
+            | Target::Masquerade
+            | Target::NoTrack
+            | Target::Mark
+            | Target::Unmark => index += 1,
         }
     }
     Err(Lost::Ring)
@@ -205,9 +219,9 @@ fn holds(held: &impl Held, condition: &Match, packet: &Packet) -> Result<bool, L
         Match::InSet { side, set, negated } => {
             is_member(members(set)?, packet.address(*side)) != *negated
         }
-        Match::PortIn(side, set) => match (members(set)?, packet.ports_of(*side)) {
+        Match::PortIn { side, set, negated } => match (members(set)?, packet.ports_of(*side)) {
             (Members::Ports(ports), Some((protocol, port))) => {
-                ports.contains(&(packet.address(*side), protocol, port))
+                ports.contains(&(packet.address(*side), protocol, port)) != *negated
             }
             (
                 Members::Addresses(_)
@@ -215,7 +229,7 @@ fn holds(held: &impl Held, condition: &Match, packet: &Packet) -> Result<bool, L
                 | Members::Ports(_)
                 | Members::Attached(_),
                 _,
-            ) => false,
+            ) => *negated,
         },
         Match::Protocol { number, negated } => (packet.protocol == *number) != *negated,
         Match::Ports(side, protocol, ranges) => {
@@ -223,9 +237,18 @@ fn holds(held: &impl Held, condition: &Match, packet: &Packet) -> Result<bool, L
                 has == *protocol && ranges.iter().any(|(low, high)| (*low..=*high).contains(&port))
             })
         }
-        Match::Icmp6(kind) => packet.icmp6 == Some(*kind),
+        Match::Icmp { kind, code, negated, .. } => {
+            packet.icmp.is_some_and(|(has_kind, has_code)| {
+                (has_kind == *kind && code.is_none_or(|code| code == has_code)) != *negated
+            })
+        }
         Match::Established => packet.state == State::Established,
         Match::Invalid => packet.state == State::Invalid,
+        Match::Untracked => packet.state == State::Untracked,
+        Match::Marked => packet.is_marked,
+        Match::Arrives(device) => packet.arrives == Some(*device),
+        Match::Leaves(device) => packet.leaves == Some(*device),
+        Match::ToLoopback => packet.is_to_loopback,
         Match::SourceIsLocal => packet.is_from_this_host,
         Match::DestinationIsLocal => packet.is_for_this_host,
         // One packet is never too many.
@@ -294,7 +317,11 @@ mod tests {
             protocol: 6,
             source_port: Some(40_000),
             destination_port: Some(80),
-            icmp6: None,
+            icmp: None,
+            arrives: None,
+            leaves: None,
+            is_to_loopback: false,
+            is_marked: false,
             state: State::New,
             is_from_loopback: false,
             interface: None,
@@ -354,8 +381,22 @@ mod tests {
             (in_set(Side::Source, 'a', true), true),
             (in_set(Side::Source, 'b', false), true),
             (in_set(Side::Destination, 'b', false), false),
-            (Match::PortIn(Side::Destination, SetName::of('p', Family::V4, &[])), true),
-            (Match::PortIn(Side::Source, SetName::of('p', Family::V4, &[])), false),
+            (
+                Match::PortIn {
+                    side: Side::Destination,
+                    set: SetName::of('p', Family::V4, &[]),
+                    negated: false,
+                },
+                true,
+            ),
+            (
+                Match::PortIn {
+                    side: Side::Source,
+                    set: SetName::of('p', Family::V4, &[]),
+                    negated: false,
+                },
+                false,
+            ),
             (Match::Protocol { number: 6, negated: false }, true),
             (Match::Protocol { number: 6, negated: true }, false),
             (ports(80, 80), true),
@@ -371,7 +412,7 @@ mod tests {
             (not_attached('i'), false),
             (not_attached('j'), true),
             (not_attached('a'), true),
-            (Match::Icmp6(128), false),
+            (Match::Icmp { family: Family::V6, kind: 128, code: None, negated: false }, false),
             (Match::Limit { per_second: 1, burst: 1 }, true),
         ] {
             let packet = Packet { interface: "brn1".parse().ok(), ..packet() };

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use brindle_policy::compile::{Compiler, Settings, compile};
-use brindle_policy::model::{Action, Node, Pod, Policy, Rule};
+use brindle_policy::model::{Action, HostSettings, Node, Pod, Policy, Rule};
 use brindle_policy::names::{ChainName, Fixed, SetName};
 use brindle_policy::ruleset::{ChainOp, Members, Plan, Rule as KernelRule, SetOp};
 use brindle_policy::walk::{End, Held, Packet, State, walk};
@@ -19,7 +19,13 @@ use cluster::{Size, node, node_name, own};
 const SIZE: Size = Size { pods: 2_000, policies: 400 };
 
 fn settings(node: Arc<str>) -> Settings {
-    Settings { node, pod_cidrs: BTreeSet::new(), masquerade: true, deny_log: None }
+    Settings {
+        node,
+        pod_cidrs: BTreeSet::new(),
+        masquerade: true,
+        deny_log: None,
+        hosts: HostSettings::default(),
+    }
 }
 
 /// What a plan writes: chains by the letters of their kind, members of sets, whole sets.
@@ -165,8 +171,12 @@ impl Held for Counting<'_> {
 fn crowded(pods: u32) -> World {
     let mut world = World::default();
     let range = "10.1.0.0/20".parse().expect("a block");
-    let node =
-        Node { name: node_name(0), addresses: BTreeSet::new(), pod_cidrs: BTreeSet::from([range]) };
+    let node = Node {
+        name: node_name(0),
+        addresses: BTreeSet::new(),
+        pod_cidrs: BTreeSet::from([range]),
+        labels: Default::default(),
+    };
     world.apply(Change::NodeApplied(Arc::new(node)));
     let size = Size { pods: 100, policies: 1 };
     for number in 0..pods {
@@ -204,7 +214,11 @@ fn the_rules_that_a_packet_meets_grow_slower_than_the_pods() {
                 protocol: 6,
                 source_port: Some(40_000),
                 destination_port: Some(8080),
-                icmp6: None,
+                icmp: None,
+                arrives: None,
+                leaves: None,
+                is_to_loopback: false,
+                is_marked: false,
                 state: State::New,
                 is_from_loopback: false,
                 interface: None,

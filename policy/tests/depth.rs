@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use brindle_policy::compile::{DenyLog, Settings, compile};
 use brindle_policy::model::{
-    Action, Node, Pod, Policy, PolicyKind, PolicyOrder, Rule, Tier, TierAction,
+    Action, HostSettings, HostStage, Node, Pod, Policy, PolicyKind, PolicyOrder, Rule, Tier,
+    TierAction,
 };
 use brindle_policy::names::{ChainName, Fixed};
 use brindle_policy::ruleset::{Table, Target};
@@ -50,6 +51,7 @@ fn world(lie: Lie, count: u32, policies: usize, action: Action) -> World {
         name: "here".into(),
         addresses: Default::default(),
         pod_cidrs: pod_cidrs.into(),
+        labels: Default::default(),
     })));
     for number in 1..=count {
         let key = PodKey { namespace: "a".into(), name: format!("p{number}").into() };
@@ -79,6 +81,8 @@ fn world(lie: Lie, count: u32, policies: usize, action: Action) -> World {
                 tier: tier.name.clone(),
                 order: PolicyOrder::KUBERNETES,
                 subject: Arc::new(Expr::All),
+                stage: HostStage::Normal,
+                staged: None,
                 ingress: rules(),
                 egress: rules(),
                 problems: Vec::new(),
@@ -95,6 +99,7 @@ fn ruleset(world: &World, family: Family) -> Ruleset {
         pod_cidrs: Default::default(),
         masquerade: true,
         deny_log: Some(DenyLog { group: 98, per_second: 10 }),
+        hosts: HostSettings::default(),
     };
     compile(world, &settings, family)
 }
@@ -111,7 +116,10 @@ fn depth(ruleset: &Ruleset, chain: &ChainName, known: &mut BTreeMap<ChainName, u
         | Target::Drop
         | Target::Return
         | Target::Log { .. }
-        | Target::Masquerade => None,
+        | Target::Masquerade
+        | Target::NoTrack
+        | Target::Mark
+        | Target::Unmark => None,
     });
     let depth = 1 + below.max().unwrap_or_default();
     known.insert(chain.clone(), depth);

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use brindle_policy::compile::{DenyLog, Settings, compile};
 use brindle_policy::diff::diff;
+use brindle_policy::model::HostSettings;
 use brindle_policy::names::{ChainName, Fixed, SetName};
 use brindle_policy::readback::{Installed, InstalledSet};
 use brindle_policy::ruleset::{
@@ -36,6 +37,7 @@ fn want(family: Family) -> Ruleset {
         pod_cidrs: BTreeSet::new(),
         masquerade: true,
         deny_log: Some(DenyLog { group: 98, per_second: 10 }),
+        hosts: HostSettings::default(),
     };
     compile(&world, &settings, family)
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use brindle_policy::compile::{Compiler, Settings};
 use brindle_policy::model::{
-    Action, Criterion, DEFAULT_TIER, Node, PeerTerm, Pod, Policy, PolicyKind, PolicyOrder, Rule,
-    Side,
+    Action, Criterion, DEFAULT_TIER, HostSettings, HostStage, Node, PeerTerm, Pod, Policy,
+    PolicyKind, PolicyOrder, Rule, Side,
 };
 use brindle_policy::names::ChainName;
 use brindle_policy::ruleset::Table;
@@ -45,13 +45,19 @@ fn world(actions: &[Action]) -> World {
         tier: DEFAULT_TIER.into(),
         order: PolicyOrder::KUBERNETES,
         subject: Arc::new(Expr::All),
+        stage: HostStage::Normal,
+        staged: None,
         ingress: Some(actions.iter().map(rule).collect()),
         egress: None,
         problems: Vec::new(),
     };
     let range = "10.1.0.0/24".parse().expect("a block");
-    let node =
-        Node { name: "n".into(), addresses: BTreeSet::new(), pod_cidrs: BTreeSet::from([range]) };
+    let node = Node {
+        name: "n".into(),
+        addresses: BTreeSet::new(),
+        pod_cidrs: BTreeSet::from([range]),
+        labels: Default::default(),
+    };
     let mut world = World::default();
     world.apply(Change::NodeApplied(Arc::new(node)));
     world.apply(Change::PodApplied(Arc::new(pod)));
@@ -86,6 +92,7 @@ fn what_would_allow_is_gone_and_what_would_deny_denies_all() {
             pod_cidrs: BTreeSet::new(),
             masquerade: false,
             deny_log: None,
+            hosts: HostSettings::default(),
         };
         let mut compiler = Compiler::new(&world, settings, Family::V4);
         let before = compiler.ruleset().clone();

@@ -78,7 +78,7 @@ fn each_rule_has_one_text_that_reads_as_the_rule() {
             vec![
                 M::InSet { side: Side::Source, set: set("brn-s4-A"), negated: false },
                 M::InSet { side: Side::Destination, set: set("brn-n4-A"), negated: true },
-                M::PortIn(Side::Destination, set("brn-p4-A")),
+                M::PortIn { side: Side::Destination, set: set("brn-p4-A"), negated: false },
                 M::Protocol { number: 17, negated: false },
             ],
             Target::Goto(chain("BRN-SENT")),
@@ -106,7 +106,7 @@ fn each_rule_has_one_text_that_reads_as_the_rule() {
              -j NFLOG --nflog-prefix \"brindle:deny/I/ABC\" --nflog-group 98",
         ),
         (
-            vec![M::Icmp6(135)],
+            vec![M::Icmp { family: Family::V6, kind: 135, code: None, negated: false }],
             Target::Accept,
             None,
             "-p ipv6-icmp -m icmp6 --icmpv6-type 135 -j ACCEPT",
@@ -370,7 +370,7 @@ fn one_match() -> impl Strategy<Value = Match> {
         set_name().prop_map(Match::NotAttached),
         (side(), block).prop_map(|(side, block)| Match::In(side, block)),
         in_set.prop_map(|(side, set, negated)| Match::InSet { side, set, negated }),
-        (side(), set_name()).prop_map(|(side, set)| Match::PortIn(side, set)),
+        (side(), set_name()).prop_map(|(side, set)| Match::PortIn { side, set, negated: false }),
         (1..=255u8, any::<bool>())
             .prop_map(|(number, negated)| Match::Protocol { number, negated }),
         Just(Match::Established),

@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use brindle_policy::model::{
-    Action, Criterion, Labels, NamedPort, Node, Pod, Policy, PolicyKind, PolicyOrder, PortMatch,
-    PortTerm, Protocol, Rule, Side,
+    Action, Criterion, Holders, HostStage, Labels, NamedPort, Node, Pod, Policy, PolicyKind,
+    PolicyOrder, PortMatch, PortTerm, Protocol, Rule, Side,
 };
 use brindle_policy::selector::Expr;
 use brindle_policy::world::Touched;
@@ -37,16 +37,19 @@ fn policy() -> Policy {
     let home = "space-1".into();
     let peers = [here(&home, own("app", "web")), namespace_label("team", "team1")];
     let any_of = peers.map(endpoints).into();
-    let port = PortTerm { protocol: Protocol::Tcp, port: PortMatch::Named("http".into()) };
+    let port =
+        PortTerm { protocol: Protocol::Tcp, port: PortMatch::Named("http".into(), Holders::Pods) };
     let criteria = vec![
         Criterion::Peer { side: Side::Source, any_of, negated: false },
-        Criterion::Ports { side: Side::Destination, any_of: vec![port] },
+        Criterion::Ports { side: Side::Destination, any_of: vec![port], negated: false },
     ];
     Policy {
         id: policy_id(),
         tier: "default".into(),
         order: PolicyOrder::KUBERNETES,
         subject: Arc::new(here(&home, own("app", "db"))),
+        stage: HostStage::Normal,
+        staged: None,
         ingress: Some(vec![Rule { action: Action::Allow, criteria }]),
         egress: None,
         problems: Vec::new(),
@@ -300,7 +303,12 @@ fn a_node_that_is_not_known_can_have_endpoints() {
     world.apply(Change::PodApplied(pod("web", "web", 2).into()));
     assert_eq!(world.endpoints_on("left").count(), 1);
     assert_eq!((world.node("left"), world.nodes().count()), (None, 0));
-    let node = Node { name: "left".into(), addresses: [].into(), pod_cidrs: [].into() };
+    let node = Node {
+        name: "left".into(),
+        addresses: [].into(),
+        pod_cidrs: [].into(),
+        labels: Default::default(),
+    };
     world.apply(Change::NodeApplied(node.into()));
     world.apply(Change::NodeDeleted("left".into()));
     assert_eq!(world.endpoints_on("left").count(), 1);

@@ -1,40 +1,135 @@
 //! The kinds of objects that a source delivers, and what else a folder of manifests may hold.
 
+use brindle_policy::model::PolicyKind;
+
 /// A kind that is used. Sorts as [`super::object::Key`] does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Kind {
+pub enum Kind {
+    /// `v1` Node.
     Node,
+    /// `v1` Namespace.
     Namespace,
+    /// `v1` ServiceAccount.
+    ServiceAccount,
+    /// `v1` Pod.
     Pod,
+    /// `discovery.k8s.io/v1` EndpointSlice.
+    EndpointSlice,
+    /// `projectcalico.org/v3` Tier.
+    Tier,
+    /// `projectcalico.org/v3` Profile.
+    Profile,
+    /// `projectcalico.org/v3` NetworkSet.
+    NetworkSet,
+    /// `projectcalico.org/v3` GlobalNetworkSet.
+    GlobalNetworkSet,
+    /// `projectcalico.org/v3` HostEndpoint.
+    HostEndpoint,
+    /// `networking.k8s.io/v1` NetworkPolicy.
     NetworkPolicy,
+    /// `projectcalico.org/v3` NetworkPolicy.
+    CalicoNetworkPolicy,
+    /// `projectcalico.org/v3` GlobalNetworkPolicy.
+    GlobalNetworkPolicy,
+    /// `policy.networking.k8s.io/v1alpha2` ClusterNetworkPolicy.
+    ClusterNetworkPolicy,
+    /// `projectcalico.org/v3` StagedKubernetesNetworkPolicy.
+    StagedKubernetesNetworkPolicy,
+    /// `projectcalico.org/v3` StagedNetworkPolicy.
+    StagedNetworkPolicy,
+    /// `projectcalico.org/v3` StagedGlobalNetworkPolicy.
+    StagedGlobalNetworkPolicy,
 }
+
+/// The API of Calico's kinds.
+pub const CALICO: &str = "projectcalico.org/v3";
 
 impl Kind {
     /// All of them.
     pub(super) const ALL: [Kind; 4] = [Kind::Node, Kind::Namespace, Kind::Pod, Kind::NetworkPolicy];
 
-    /// As `kind` has it.
-    pub(super) fn name(self) -> &'static str {
+    /// That of a policy's kind.
+    pub(super) fn of_policy(kind: PolicyKind) -> Self {
+        match kind {
+            PolicyKind::NetworkPolicy => Kind::NetworkPolicy,
+            PolicyKind::CalicoNetworkPolicy => Kind::CalicoNetworkPolicy,
+            PolicyKind::GlobalNetworkPolicy => Kind::GlobalNetworkPolicy,
+            PolicyKind::ClusterNetworkPolicy => Kind::ClusterNetworkPolicy,
+            PolicyKind::StagedKubernetesNetworkPolicy => Kind::StagedKubernetesNetworkPolicy,
+            PolicyKind::StagedNetworkPolicy => Kind::StagedNetworkPolicy,
+            PolicyKind::StagedGlobalNetworkPolicy => Kind::StagedGlobalNetworkPolicy,
+        }
+    }
+
+    /// As `kind` has it. Two kinds of different APIs share one.
+    pub fn name(self) -> &'static str {
         match self {
             Kind::Node => "Node",
             Kind::Namespace => "Namespace",
+            Kind::ServiceAccount => "ServiceAccount",
             Kind::Pod => "Pod",
-            Kind::NetworkPolicy => "NetworkPolicy",
+            Kind::EndpointSlice => "EndpointSlice",
+            Kind::Tier => "Tier",
+            Kind::Profile => "Profile",
+            Kind::NetworkSet => "NetworkSet",
+            Kind::GlobalNetworkSet => "GlobalNetworkSet",
+            Kind::HostEndpoint => "HostEndpoint",
+            Kind::NetworkPolicy | Kind::CalicoNetworkPolicy => "NetworkPolicy",
+            Kind::GlobalNetworkPolicy => "GlobalNetworkPolicy",
+            Kind::ClusterNetworkPolicy => "ClusterNetworkPolicy",
+            Kind::StagedKubernetesNetworkPolicy => "StagedKubernetesNetworkPolicy",
+            Kind::StagedNetworkPolicy => "StagedNetworkPolicy",
+            Kind::StagedGlobalNetworkPolicy => "StagedGlobalNetworkPolicy",
         }
     }
 
     /// As the API's paths and roles have it.
-    pub(super) fn plural(self) -> &'static str {
+    pub fn plural(self) -> &'static str {
         match self {
             Kind::Node => "nodes",
             Kind::Namespace => "namespaces",
+            Kind::ServiceAccount => "serviceaccounts",
             Kind::Pod => "pods",
-            Kind::NetworkPolicy => "networkpolicies",
+            Kind::EndpointSlice => "endpointslices",
+            Kind::Tier => "tiers",
+            Kind::Profile => "profiles",
+            Kind::NetworkSet => "networksets",
+            Kind::GlobalNetworkSet => "globalnetworksets",
+            Kind::HostEndpoint => "hostendpoints",
+            Kind::NetworkPolicy | Kind::CalicoNetworkPolicy => "networkpolicies",
+            Kind::GlobalNetworkPolicy => "globalnetworkpolicies",
+            Kind::ClusterNetworkPolicy => "clusternetworkpolicies",
+            Kind::StagedKubernetesNetworkPolicy => "stagedkubernetesnetworkpolicies",
+            Kind::StagedNetworkPolicy => "stagednetworkpolicies",
+            Kind::StagedGlobalNetworkPolicy => "stagedglobalnetworkpolicies",
+        }
+    }
+
+    /// Whether its objects are in namespaces.
+    pub fn is_namespaced(self) -> bool {
+        match self {
+            Kind::ServiceAccount
+            | Kind::Pod
+            | Kind::EndpointSlice
+            | Kind::NetworkSet
+            | Kind::NetworkPolicy
+            | Kind::CalicoNetworkPolicy
+            | Kind::StagedKubernetesNetworkPolicy
+            | Kind::StagedNetworkPolicy => true,
+            Kind::Node
+            | Kind::Namespace
+            | Kind::Tier
+            | Kind::Profile
+            | Kind::GlobalNetworkSet
+            | Kind::HostEndpoint
+            | Kind::GlobalNetworkPolicy
+            | Kind::ClusterNetworkPolicy
+            | Kind::StagedGlobalNetworkPolicy => false,
         }
     }
 
     /// As `apiGroups` of a role has it: empty for the core.
-    pub(super) fn group(self) -> &'static str {
+    pub fn group(self) -> &'static str {
         self.api_version().split_once('/').map_or("", |(group, _)| group)
     }
 
@@ -45,10 +140,22 @@ impl Kind {
     }
 
     /// As `apiVersion` has it.
-    pub(super) fn api_version(self) -> &'static str {
+    pub fn api_version(self) -> &'static str {
         match self {
-            Kind::Node | Kind::Namespace | Kind::Pod => "v1",
+            Kind::Node | Kind::Namespace | Kind::ServiceAccount | Kind::Pod => "v1",
+            Kind::EndpointSlice => "discovery.k8s.io/v1",
             Kind::NetworkPolicy => "networking.k8s.io/v1",
+            Kind::ClusterNetworkPolicy => "policy.networking.k8s.io/v1alpha2",
+            Kind::Tier
+            | Kind::Profile
+            | Kind::NetworkSet
+            | Kind::GlobalNetworkSet
+            | Kind::HostEndpoint
+            | Kind::CalicoNetworkPolicy
+            | Kind::GlobalNetworkPolicy
+            | Kind::StagedKubernetesNetworkPolicy
+            | Kind::StagedNetworkPolicy
+            | Kind::StagedGlobalNetworkPolicy => CALICO,
         }
     }
 }

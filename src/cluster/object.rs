@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use brindle_policy::model::{self, PolicyKind};
+use brindle_policy::model;
 use brindle_policy::{Change as PolicyChange, PodKey, PolicyId};
 
 use super::kind::Kind;
@@ -41,9 +41,7 @@ impl Key {
             Key::Node(_) => Kind::Node,
             Key::Namespace(_) => Kind::Namespace,
             Key::Pod(_) => Kind::Pod,
-            Key::Policy(id) => match id.kind {
-                PolicyKind::NetworkPolicy => Kind::NetworkPolicy,
-            },
+            Key::Policy(id) => Kind::of_policy(id.kind),
         }
     }
 

@@ -145,7 +145,10 @@ mod tests {
             !rule.criteria.iter().any(|criterion| match criterion {
                 Criterion::Peer { any_of, .. } => any_of.is_empty(),
                 Criterion::Ports { any_of, .. } => any_of.is_empty(),
-                Criterion::Protocol { .. } => false,
+                Criterion::Protocol { .. }
+                | Criterion::Family(_)
+                | Criterion::Icmp { .. }
+                | Criterion::Service { .. } => false,
             })
         };
         let rules = |direction| match policy.rules(direction) {

@@ -47,6 +47,7 @@ pub(super) fn read(kind: Kind, mut object: Mapping) -> Reading {
             doubts.extend(policy.problems.iter().cloned().map(bad_field));
             Object::Policy(Arc::new(policy))
         }),
+        other => unreachable!("{other:?} is not delivered"),
     };
     Reading { key, object, doubts }
 }
@@ -60,7 +61,7 @@ pub(super) fn read_json(kind: Kind, text: &str) -> Reading {
         Kind::Node => parsed(text).map(|object| node(&object, &mut doubts)),
         Kind::Namespace => parsed(text).map(|object| namespace(&object, &mut doubts)),
         Kind::Pod => parsed(text).map(|object| pod(&object, &mut doubts)),
-        Kind::NetworkPolicy => None,
+        _ => None,
     };
     if let Some(Ok(object)) = object {
         return Reading { key: Some(object.key()), object: Ok(object), doubts };
@@ -181,5 +182,6 @@ pub(super) fn key_of(kind: Kind, namespace: Option<&str>, name: Option<&str>) ->
             namespace: Some(part(namespace)?),
             name,
         }),
+        other => unreachable!("{other:?} is not delivered"),
     })
 }

@@ -24,6 +24,7 @@ pub(super) fn flow(world: &World, denied: &DeniedPacket, now: SystemTime) -> Flo
             protocol: packet.protocol,
             source_port: packet.ports.map(|(source, _)| source),
             destination_port: packet.ports.map(|(_, destination)| destination),
+            icmp: None,
         },
     );
     let direction = denied.direction.unwrap_or(if verdict.egress.is_allowed() {

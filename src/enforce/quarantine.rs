@@ -35,7 +35,9 @@ impl Quarantine {
                 Purpose::Policy(id, _) => BTreeSet::from([id.clone()]),
                 // A chain of an endpoint has rules of policies in it, if they leave something
                 // to the next tier.
-                Purpose::Endpoint(..) | Purpose::Fixed | Purpose::Dispatch => BTreeSet::new(),
+                Purpose::Endpoint(..) | Purpose::Host(..) | Purpose::Fixed | Purpose::Dispatch => {
+                    BTreeSet::new()
+                }
             };
             self.add(ruleset.family, policies, &broken.why, now);
         }
@@ -87,7 +89,7 @@ impl Quarantine {
 fn users(ruleset: &Ruleset, set: &SetName) -> BTreeSet<PolicyId> {
     let names = |rule: &Rule| {
         rule.matches.iter().any(|one| match one {
-            Match::InSet { set: named, .. } | Match::PortIn(_, named) => named == set,
+            Match::InSet { set: named, .. } | Match::PortIn { set: named, .. } => named == set,
             _ => false,
         })
     };

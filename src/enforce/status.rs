@@ -106,6 +106,14 @@ pub enum Trigger {
     Node,
     /// A policy.
     Policy,
+    /// A host endpoint, or an interface of the host.
+    Host,
+    /// A network set.
+    NetworkSet,
+    /// A service account.
+    ServiceAccount,
+    /// Endpoints of a Service.
+    Service,
     /// The first time that everything was told.
     InSync,
 }
@@ -118,7 +126,20 @@ impl Trigger {
             Change::Attached(_) | Change::Detached(_) => Trigger::Attachment,
             Change::NamespaceApplied(_) | Change::NamespaceDeleted(_) => Trigger::Namespace,
             Change::NodeApplied(_) | Change::NodeDeleted(_) => Trigger::Node,
-            Change::PolicyApplied(_) | Change::PolicyDeleted(_) => Trigger::Policy,
+            Change::PolicyApplied(_)
+            | Change::PolicyDeleted(_)
+            | Change::TierApplied(_)
+            | Change::TierDeleted(_)
+            | Change::ProfileApplied(_)
+            | Change::ProfileDeleted(_) => Trigger::Policy,
+            Change::HostEndpointApplied(_)
+            | Change::HostEndpointDeleted(_)
+            | Change::Devices(_) => Trigger::Host,
+            Change::NetworkSetApplied(_) | Change::NetworkSetDeleted(_) => Trigger::NetworkSet,
+            Change::ServiceAccountApplied(_) | Change::ServiceAccountDeleted(_) => {
+                Trigger::ServiceAccount
+            }
+            Change::SliceApplied(_) | Change::SliceDeleted(_) => Trigger::Service,
             Change::InSync => Trigger::InSync,
         }
     }
@@ -131,6 +152,10 @@ impl Trigger {
             Trigger::Namespace => "namespace",
             Trigger::Node => "node",
             Trigger::Policy => "policy",
+            Trigger::Host => "host",
+            Trigger::NetworkSet => "network_set",
+            Trigger::ServiceAccount => "service_account",
+            Trigger::Service => "service",
             Trigger::InSync => "in_sync",
         }
     }

@@ -52,6 +52,19 @@ impl Tenants {
             | Change::NodeDeleted(_)
             | Change::PolicyApplied(_)
             | Change::PolicyDeleted(_)
+            | Change::TierApplied(_)
+            | Change::TierDeleted(_)
+            | Change::HostEndpointApplied(_)
+            | Change::HostEndpointDeleted(_)
+            | Change::NetworkSetApplied(_)
+            | Change::NetworkSetDeleted(_)
+            | Change::ProfileApplied(_)
+            | Change::ProfileDeleted(_)
+            | Change::ServiceAccountApplied(_)
+            | Change::ServiceAccountDeleted(_)
+            | Change::SliceApplied(_)
+            | Change::SliceDeleted(_)
+            | Change::Devices(_)
             | Change::InSync => {
                 world.apply(change);
                 return true;

@@ -107,6 +107,7 @@ impl Runner<'_> {
             protocol: service.protocol(Family::of(from.address)),
             source_port: None,
             destination_port: service.port(),
+            icmp: service.icmp(Family::of(from.address)),
         };
         let verdict = verdict::verdict(self.world, &flow);
         for direction in Direction::ALL {

@@ -50,6 +50,7 @@ pub(super) fn flow(from: &Located<'_>, to: &Located<'_>, service: Service) -> Fl
         protocol: service.protocol(Family::of(from.address)),
         source_port: None,
         destination_port: service.port(),
+        icmp: service.icmp(Family::of(from.address)),
     }
 }
 

@@ -48,7 +48,11 @@ pub(super) fn compare(
         protocol: flow.protocol,
         source_port: flow.source_port,
         destination_port: flow.destination_port,
-        icmp6: (flow.protocol == 58).then_some(ECHO),
+        icmp: flow.icmp.or((flow.protocol == 58).then_some((ECHO, 0))),
+        arrives: None,
+        leaves: None,
+        is_to_loopback: false,
+        is_marked: false,
         state: State::New,
         is_from_loopback: false,
         interface: interface.map(|one| one.interface),
@@ -182,7 +186,13 @@ fn outcome(target: &Target) -> Option<Outcome> {
         Target::Goto(chain) => {
             (*chain == ChainName::fixed(Fixed::Sent)).then_some(Outcome::Allowed)
         }
-        Target::Return | Target::Jump(_) | Target::Log { .. } | Target::Masquerade => None,
+        Target::Return
+        | Target::Jump(_)
+        | Target::Log { .. }
+        | Target::Masquerade
+        | Target::NoTrack
+        | Target::Mark
+        | Target::Unmark => None,
     }
 }
 
@@ -194,6 +204,8 @@ fn words(target: &Target) -> String {
         Target::Jump(chain) | Target::Goto(chain) => format!("-> {chain}"),
         Target::Log { .. } => "NFLOG".to_owned(),
         Target::Masquerade => "MASQUERADE".to_owned(),
+        Target::NoTrack => "CT notrack".to_owned(),
+        Target::Mark | Target::Unmark => "MARK".to_owned(),
     }
 }
 

@@ -102,11 +102,15 @@ fn blocks(world: &World) -> BTreeSet<Cidr> {
     let criteria = world.policies().flat_map(|policy| rules(policy));
     let terms = criteria.flat_map(|criterion| match criterion {
         Criterion::Peer { any_of, .. } => any_of,
-        Criterion::Ports { .. } | Criterion::Protocol { .. } => Vec::new(),
+        Criterion::Ports { .. }
+        | Criterion::Family(_)
+        | Criterion::Icmp { .. }
+        | Criterion::Service { .. }
+        | Criterion::Protocol { .. } => Vec::new(),
     });
     let blocks = terms.filter_map(|term| match term {
         PeerTerm::Block(block) => Some(block),
-        PeerTerm::Endpoints(_) => None,
+        PeerTerm::Endpoints(_) | PeerTerm::Selected(_) => None,
     });
     blocks.flat_map(|block| [block.cidr].into_iter().chain(block.except)).collect()
 }
@@ -201,6 +205,7 @@ fn cell(known: &Known<'_>, row: &Side<'_>, column: &Side<'_>, service: Option<Se
                 protocol: class.service.protocol(Family::of(source)),
                 source_port: None,
                 destination_port: class.service.port(),
+                icmp: class.service.icmp(Family::of(source)),
             };
             (class, verdict(known.world, &flow))
         })

@@ -57,7 +57,7 @@ pub(super) fn classes(world: &World, from: Option<&Pod>, to: Option<&Pod>) -> Ve
 fn port_terms(rule: &Rule) -> impl Iterator<Item = &PortTerm> {
     rule.criteria.iter().flat_map(|criterion| match criterion {
         Criterion::Ports { any_of, .. } => any_of.as_slice(),
-        Criterion::Peer { .. } | Criterion::Protocol { .. } => &[],
+        _ => &[],
     })
 }
 
@@ -66,7 +66,7 @@ fn ranges(term: &PortTerm, to: Option<&Pod>) -> Vec<(u16, u16)> {
     match &term.port {
         PortMatch::Any => Vec::new(),
         PortMatch::Range(low, high) => vec![(*low, *high)],
-        PortMatch::Named(name) => {
+        PortMatch::Named(name, _) => {
             let ports = to.into_iter().flat_map(|pod| &pod.ports);
             let named = ports.filter(|p| p.name == *name && p.protocol == term.protocol);
             named.map(|port| (port.number, port.number)).collect()

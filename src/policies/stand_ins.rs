@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use brindle_policy::model::{Criterion, Node, PeerTerm, Pod};
+use brindle_policy::model::{Criterion, Labels, Node, PeerTerm, Pod};
 use brindle_policy::{Change, Direction, World};
 
 /// The first address of made-up pods. The whole block is reserved (RFC 1112 §4): no cluster has
@@ -28,7 +28,7 @@ pub fn settle(world: &mut World) -> usize {
         named.into_iter().filter(|name| world.node(name).is_none()).collect();
     for (name, number) in unknown.into_iter().zip(FIRST_NODE..) {
         let addresses = [IpAddr::from(Ipv4Addr::from(number))].into();
-        let node = Node { name, addresses, pod_cidrs: BTreeSet::new() };
+        let node = Node { name, addresses, pod_cidrs: BTreeSet::new(), labels: Labels::new() };
         world.apply(Change::NodeApplied(Arc::new(node)));
     }
     pods.len()
@@ -41,7 +41,11 @@ pub fn policies_with_blocks(world: &World) -> Vec<String> {
         Criterion::Peer { any_of, .. } => {
             any_of.iter().any(|term| matches!(term, PeerTerm::Block(_)))
         }
-        Criterion::Ports { .. } | Criterion::Protocol { .. } => false,
+        Criterion::Ports { .. }
+        | Criterion::Family(_)
+        | Criterion::Icmp { .. }
+        | Criterion::Service { .. }
+        | Criterion::Protocol { .. } => false,
     };
     let mut found = BTreeMap::new();
     for policy in world.policies() {

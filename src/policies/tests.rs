@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use brindle_policy::compile::{Settings, compile};
+use brindle_policy::model::HostSettings;
 use brindle_policy::names::ChainName;
 use brindle_policy::readback::{Installed, InstalledHook, InstalledRule, InstalledSet};
 use brindle_policy::ruleset::{Table, Target};
@@ -35,6 +36,7 @@ fn installed(world: &World, node: &str) -> Installed {
         pod_cidrs: Default::default(),
         masquerade: true,
         deny_log: None,
+        hosts: HostSettings::default(),
     };
     let ruleset = compile(world, &settings, Family::V4);
     let mut installed = Installed::new(Family::V4);

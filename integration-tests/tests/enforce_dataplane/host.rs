@@ -283,7 +283,11 @@ pub(crate) fn want(family: Family) -> Ruleset {
         vec![
             rule(vec![in_set(source, &peers, false)], Target::Accept, "rule/0"),
             rule(vec![in_set(source, &blocks, false)], Target::Accept, "rule/1"),
-            rule(vec![Match::PortIn(Side::Destination, ports)], Target::Accept, "rule/2"),
+            rule(
+                vec![Match::PortIn { side: Side::Destination, set: ports, negated: false }],
+                Target::Accept,
+                "rule/2",
+            ),
         ],
     );
     let pod = PodKey { namespace: "shop".into(), name: "db-0".into() };

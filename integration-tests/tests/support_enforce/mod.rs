@@ -272,6 +272,7 @@ pub fn node() -> Change {
         name: "n1".into(),
         addresses: BTreeSet::from(["192.0.2.1".parse().unwrap()]),
         pod_cidrs: ["10.244.1.0/24", "fd00:10:244:1::/64"].map(|c| c.parse().unwrap()).into(),
+        labels: Default::default(),
     }))
 }
 

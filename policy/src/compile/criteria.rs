@@ -37,7 +37,8 @@ pub(super) fn alternatives(
                 let ways = peer(*side, any_of, expr, *negated, family, &mut noted);
                 addresses = product(&addresses, &ways, Addresses::and);
             }
-            Criterion::Ports { side, any_of } => ports.push((*side, any_of.as_slice())),
+            Criterion::Ports { side, any_of, .. } => ports.push((*side, any_of.as_slice())),
+            Criterion::Family(_) | Criterion::Icmp { .. } | Criterion::Service { .. } => {}
             Criterion::Protocol { number, negated: false } => protocols.only(*number),
             Criterion::Protocol { number, negated: true } => drop(protocols.not.insert(*number)),
         }
@@ -98,7 +99,7 @@ impl Addresses {
         let source = self.source.map(|cidr| Match::In(Side::Source, cidr));
         let destination = self.destination.map(|cidr| Match::In(Side::Destination, cidr));
         let (lookups, plain): (Vec<_>, Vec<_>) =
-            transport.iter().cloned().partition(|m| matches!(m, Match::PortIn(..)));
+            transport.iter().cloned().partition(|m| matches!(m, Match::PortIn { .. }));
         let blocks = source.into_iter().chain(destination);
         blocks.chain(plain).chain(self.sets.iter().cloned()).chain(lookups).collect()
     }
@@ -124,7 +125,7 @@ fn peer(
     sources: &mut Sources,
 ) -> Vec<Addresses> {
     let blocks = any_of.iter().filter_map(|term| match term {
-        PeerTerm::Endpoints(_) => None,
+        PeerTerm::Endpoints(_) | PeerTerm::Selected(_) => None,
         PeerTerm::Block(block) => Some(block),
     });
     let listed: Vec<&IpBlock> = blocks.filter(|block| block.cidr.family() == family).collect();
@@ -257,7 +258,7 @@ fn port_matches(
             match &term.port {
                 PortMatch::Any => ranges.push((0, u16::MAX)),
                 PortMatch::Range(first, last) => ranges.push((*first, *last)),
-                PortMatch::Named(name) => drop(names.insert(name.clone())),
+                PortMatch::Named(name, holders) => drop(names.insert((name.clone(), *holders))),
             }
         }
         let ranges = Ranges::union(ranges);
@@ -265,10 +266,13 @@ fn port_matches(
             names.clear();
         }
         let numbered = (!ranges.is_empty()).then(|| Ports::numbers(*side, ranges));
-        let named = names.into_iter().map(|name| {
-            let source = Source::Port(PortName { name, protocol });
+        let named = names.into_iter().map(|(name, holders)| {
+            let source = Source::Port(PortName { name, protocol, holders });
             let set = sets::note(sources, source, family);
-            Ports { named: vec![Match::PortIn(*side, set)], ..Ports::all() }
+            Ports {
+                named: vec![Match::PortIn { side: *side, set, negated: false }],
+                ..Ports::all()
+            }
         });
         let these: Vec<Ports> = numbered.into_iter().chain(named).collect();
         ways = product(&ways, &these, Ports::and);

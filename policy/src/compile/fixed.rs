@@ -143,7 +143,7 @@ fn spoofed(ground: &Ground) -> Built {
         for kind in WITHOUT_ADDRESS {
             let sources = NO_ADDRESS.map(|text| text.parse().expect("a block"));
             rules.extend(sources.map(|block| {
-                let matches = vec![Match::In(Side::Source, block), Match::Icmp6(kind)];
+                let matches = vec![Match::In(Side::Source, block), icmp6(kind)];
                 rule(matches, Target::Return)
             }));
         }
@@ -184,9 +184,13 @@ fn neighbours(family: Family) -> Vec<Rule> {
     match family {
         Family::V4 => Vec::new(),
         Family::V6 => {
-            ALWAYS_OPEN.iter().map(|kind| rule(vec![Match::Icmp6(*kind)], Target::Accept)).collect()
+            ALWAYS_OPEN.iter().map(|kind| rule(vec![icmp6(*kind)], Target::Accept)).collect()
         }
     }
+}
+
+fn icmp6(kind: u8) -> Match {
+    Match::Icmp { family: Family::V6, kind, code: None, negated: false }
 }
 
 /// Tells of what `matches` hold for, not too often, and drops it.

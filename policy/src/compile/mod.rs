@@ -26,7 +26,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::address::{Cidr, Family};
-use crate::model::{Direction, PodKey, Policy, PolicyId, PolicyOrder};
+use crate::model::{Direction, HostSettings, PodKey, Policy, PolicyId, PolicyOrder};
 use crate::names::{ChainName, Fixed, Interface};
 use crate::ruleset::{Chain, Plan, Ruleset, Table};
 use crate::world::{Touched, World};
@@ -58,6 +58,8 @@ pub struct Settings {
     pub masquerade: bool,
     /// Who wants to know of denied packets, if someone does.
     pub deny_log: Option<DenyLog>,
+    /// Policy on the host itself.
+    pub hosts: HostSettings,
 }
 
 /// How denied packets are told.

@@ -93,13 +93,18 @@ pub(super) fn used(rules: &[Rule]) -> BTreeSet<&SetName> {
 /// The set that a match names.
 pub(super) fn of_match(condition: &Match) -> Option<&SetName> {
     match condition {
-        Match::InSet { set, .. } | Match::PortIn(_, set) | Match::NotAttached(set) => Some(set),
+        Match::InSet { set, .. } | Match::PortIn { set, .. } | Match::NotAttached(set) => Some(set),
         Match::FromLoopback
         | Match::FromPod
         | Match::In(..)
         | Match::Protocol { .. }
         | Match::Ports(..)
-        | Match::Icmp6(_)
+        | Match::Icmp { .. }
+        | Match::Arrives(_)
+        | Match::Leaves(_)
+        | Match::ToLoopback
+        | Match::Untracked
+        | Match::Marked
         | Match::Established
         | Match::Invalid
         | Match::SourceIsLocal

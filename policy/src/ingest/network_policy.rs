@@ -10,8 +10,8 @@ use super::peer::peer;
 use super::port::port;
 use super::{Problems, name, shown};
 use crate::model::{
-    Action, Criterion, DEFAULT_TIER, Direction, Policy, PolicyId, PolicyKind, PolicyOrder, Problem,
-    Rule, Side,
+    Action, Criterion, DEFAULT_TIER, Direction, HostStage, Policy, PolicyId, PolicyKind,
+    PolicyOrder, Problem, Rule, Side,
 };
 use crate::selector::{Expr, Scope};
 
@@ -100,6 +100,8 @@ fn empty(namespace: &str, name: &str) -> Policy {
         tier: DEFAULT_TIER.into(),
         order: PolicyOrder::KUBERNETES,
         subject: Expr::Nothing.into(),
+        stage: HostStage::Normal,
+        staged: None,
         ingress: None,
         egress: None,
         problems: Vec::new(),
@@ -242,7 +244,7 @@ fn rules(
                 port(typed, &format!("{field}.ports[{index}]"), problems)
             };
             let any_of = ports.iter().enumerate().filter_map(read).collect();
-            criteria.push(Criterion::Ports { side: Side::Destination, any_of });
+            criteria.push(Criterion::Ports { side: Side::Destination, any_of, negated: false });
         }
         rules.push(Rule { action: Action::Allow, criteria });
     }

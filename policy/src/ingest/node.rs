@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::Node as Object;
 
 use super::address::{address, block};
+use super::labels::labels;
 use super::{Problems, name};
 use crate::address::Cidr;
 use crate::model::{Node, Problem};
@@ -16,6 +17,7 @@ pub fn node(object: &Object) -> Result<(Node, Vec<Problem>), Problem> {
     let mut problems = Problems::default();
     let name = name::name("Node", &object.metadata, &mut problems)?;
 
+    let labels = labels(object.metadata.labels.as_ref(), &mut problems);
     let typed = object.status.as_ref().and_then(|status| status.addresses.as_deref());
     let mut addresses = BTreeSet::new();
     for (index, typed) in typed.unwrap_or_default().iter().enumerate() {
@@ -46,5 +48,5 @@ pub fn node(object: &Object) -> Result<(Node, Vec<Problem>), Problem> {
     if let Some(single) = single.filter(|_| list.is_empty()) {
         read("spec.podCIDR".to_owned(), single);
     }
-    Ok((Node { name, addresses, pod_cidrs }, problems.0))
+    Ok((Node { name, addresses, pod_cidrs, labels }, problems.0))
 }

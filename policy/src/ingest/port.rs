@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::name::is_port_name;
 use super::{Problems, shown};
-use crate::model::{PortMatch, PortTerm, Protocol};
+use crate::model::{Holders, PortMatch, PortTerm, Protocol};
 
 const FOLLOWS: &str = "this element of ports matches nothing";
 
@@ -70,7 +70,7 @@ fn ports(typed: &NetworkPolicyPort) -> Result<PortMatch, (&'static str, String)>
             shown(name)
         ))),
         (Some(IntOrString::String(name)), None) if is_port_name(name) => {
-            Ok(PortMatch::Named(name.as_str().into()))
+            Ok(PortMatch::Named(name.as_str().into(), Holders::Pods))
         }
         (Some(IntOrString::String(name)), None) => {
             let quoted = shown(name);

@@ -95,22 +95,27 @@ impl Lint<'_> {
     fn is_for_dns(&self, rule: &Rule) -> bool {
         let servers = self.dns_servers;
         rule.criteria.iter().all(|criterion| match criterion {
-            Criterion::Ports { side: Side::Destination, any_of } => {
+            Criterion::Ports { side: Side::Destination, any_of, negated: false } => {
                 any_of.iter().any(|term| self.is_dns_port(term))
             }
-            Criterion::Ports { side: Side::Source, .. } => true,
+            Criterion::Ports { .. } => true,
             Criterion::Protocol { number, negated } => {
                 (*number == Protocol::Udp.number()) != *negated
             }
             // Servers need not be known: they may be outside, or their ports not declared.
             Criterion::Peer { any_of, negated: false, .. } if !servers.is_empty() => {
                 let is_server = |pod: &Pod, term: &PeerTerm| match term {
-                    PeerTerm::Endpoints(expr) => self.world.matches(expr, pod),
+                    PeerTerm::Endpoints(expr) | PeerTerm::Selected(expr) => {
+                        self.world.matches(expr, pod)
+                    }
                     PeerTerm::Block(_) => true,
                 };
                 any_of.iter().any(|term| servers.iter().any(|pod| is_server(pod, term)))
             }
-            Criterion::Peer { .. } => true,
+            Criterion::Family(_)
+            | Criterion::Icmp { .. }
+            | Criterion::Service { .. }
+            | Criterion::Peer { .. } => true,
         })
     }
 
@@ -125,9 +130,11 @@ impl Lint<'_> {
             && match &term.port {
                 PortMatch::Any => true,
                 PortMatch::Range(first, last) => (*first..=*last).contains(&DNS),
-                PortMatch::Named(name) => {
-                    numbers(&PortName { name: name.clone(), protocol: term.protocol })
-                }
+                PortMatch::Named(name, holders) => numbers(&PortName {
+                    name: name.clone(),
+                    protocol: term.protocol,
+                    holders: *holders,
+                }),
             }
     }
 }

@@ -7,7 +7,7 @@ use crate::compile::blocks::union;
 use crate::model::{
     Action, Criterion, Direction, IpBlock, PeerTerm, Pod, PortMatch, PortTerm, Protocol, Rule, Side,
 };
-use crate::selector::{Expr, quoted};
+use crate::selector::{Expr, Scope, quoted};
 
 impl Lint<'_> {
     pub(super) fn rules(&mut self, direction: Direction) {
@@ -21,11 +21,14 @@ impl Lint<'_> {
                     Criterion::Peer { any_of, negated: false, .. } => {
                         self.peers(any_of, direction, &field)
                     }
-                    Criterion::Ports { side: Side::Destination, any_of } => {
+                    Criterion::Ports { side: Side::Destination, any_of, negated: false } => {
                         self.ports(any_of, rule, direction, &field)
                     }
                     Criterion::Peer { .. }
                     | Criterion::Ports { .. }
+                    | Criterion::Family(_)
+                    | Criterion::Icmp { .. }
+                    | Criterion::Service { .. }
                     | Criterion::Protocol { .. } => false,
                 };
             }
@@ -43,12 +46,12 @@ impl Lint<'_> {
         for (nth, term) in any_of.iter().enumerate() {
             let field = place::element(self.policy, rule, place::peers(direction), nth);
             let is_dead = match term {
-                PeerTerm::Endpoints(expr) => self.selector(expr, &field),
+                PeerTerm::Endpoints(expr) | PeerTerm::Selected(expr) => self.selector(expr, &field),
                 PeerTerm::Block(block) => {
                     let others = any_of.iter().enumerate().filter(|(other, _)| *other != nth);
                     let others = others.filter_map(|(_, term)| match term {
                         PeerTerm::Block(block) => Some(block),
-                        PeerTerm::Endpoints(_) => None,
+                        PeerTerm::Endpoints(_) | PeerTerm::Selected(_) => None,
                     });
                     self.block(block, others, &field)
                 }
@@ -92,7 +95,7 @@ impl Lint<'_> {
     fn separate_selectors(&mut self, any_of: &[PeerTerm], rule: &str, list: &str) {
         let own = self.policy.id.namespace.clone().map(Expr::InNamespace);
         let parts = |term: &PeerTerm| match term {
-            PeerTerm::Endpoints(expr) => match &**expr {
+            PeerTerm::Endpoints(expr) | PeerTerm::Selected(expr) => match &**expr {
                 Expr::And(parts) => parts.clone(),
                 one => vec![one.clone()],
             },
@@ -102,8 +105,9 @@ impl Lint<'_> {
         let is_pods = |parts: &Vec<Expr>| {
             parts.len() > 1 && own.as_ref().is_some_and(|own| parts.contains(own))
         };
-        let is_namespaces =
-            |parts: &Vec<Expr>| !parts.is_empty() && parts.iter().all(Expr::has_namespace_labels);
+        let is_namespaces = |parts: &Vec<Expr>| {
+            !parts.is_empty() && parts.iter().all(|part| part.looks_at(Scope::Namespace))
+        };
         let terms: Vec<Vec<Expr>> = any_of.iter().map(parts).collect();
         // Only next to each other: a dash too many in front of the second selector.
         let pair = terms.windows(2).position(|pair| {
@@ -129,7 +133,7 @@ impl Lint<'_> {
         path: &str,
     ) -> bool {
         for (nth, term) in any_of.iter().enumerate() {
-            let PortMatch::Named(name) = &term.port else { continue };
+            let PortMatch::Named(name, _) = &term.port else { continue };
             let field = place::element(self.policy, path, "ports", nth);
             self.named_port(name, term.protocol, rule, direction, &field);
         }
@@ -187,13 +191,18 @@ impl Lint<'_> {
             rule.criteria.iter().all(|criterion| match criterion {
                 Criterion::Peer { side: Side::Destination, any_of, negated } => {
                     any_of.iter().any(|term| match term {
-                        PeerTerm::Endpoints(expr) => world.matches(expr, pod),
+                        PeerTerm::Endpoints(expr) | PeerTerm::Selected(expr) => {
+                            world.matches(expr, pod)
+                        }
                         PeerTerm::Block(block) => pod.addresses.iter().any(|a| block.contains(*a)),
                     }) != *negated
                 }
-                Criterion::Peer { .. } | Criterion::Ports { .. } | Criterion::Protocol { .. } => {
-                    true
-                }
+                Criterion::Peer { .. }
+                | Criterion::Ports { .. }
+                | Criterion::Family(_)
+                | Criterion::Icmp { .. }
+                | Criterion::Service { .. }
+                | Criterion::Protocol { .. } => true,
             })
         };
         world.members(&Expr::All).filter(|pod| holds(pod)).collect()
@@ -225,7 +234,10 @@ impl Lint<'_> {
 pub(super) fn can_match(rule: &Rule) -> bool {
     rule.criteria.iter().all(|criterion| match criterion {
         Criterion::Peer { any_of, negated, .. } => *negated || !any_of.is_empty(),
-        Criterion::Ports { any_of, .. } => !any_of.is_empty(),
-        Criterion::Protocol { .. } => true,
+        Criterion::Ports { any_of, negated, .. } => *negated || !any_of.is_empty(),
+        Criterion::Family(_)
+        | Criterion::Icmp { .. }
+        | Criterion::Service { .. }
+        | Criterion::Protocol { .. } => true,
     })
 }

@@ -113,7 +113,7 @@ impl Lint<'_> {
 
     /// Whether what a selector asks of namespaces is so of some namespace.
     fn selects_a_namespace(&self, expr: &Expr) -> bool {
-        let is_own = |part: &&Expr| !part.has_namespace_labels();
+        let is_own = |part: &&Expr| !part.looks_at(Scope::Namespace);
         let (own, asked): (Vec<&Expr>, Vec<&Expr>) = parts(expr).iter().partition(is_own);
         let empty = Labels::new();
         let within = own.iter().find_map(|part| match part {
@@ -123,9 +123,10 @@ impl Lint<'_> {
         within.is_some()
             || self.world.namespaces().any(|namespace| {
                 let subject = Subject {
-                    namespace: &namespace.name,
+                    namespace: Some(&namespace.name),
                     own: &empty,
                     of_namespace: Some(&namespace.labels),
+                    of_account: None,
                 };
                 asked.iter().all(|part| part.matches(&subject))
             })
@@ -174,6 +175,7 @@ pub(super) fn contradiction(expr: &Expr) -> Option<String> {
                     None => values,
                 });
             }
+            Expr::Text(key, ..) => labels.entry(key).or_default().present = true,
             Expr::Not(inner) => match &**inner {
                 Expr::Has(key) => labels.entry(key).or_default().absent = true,
                 Expr::In(key, values) => labels.entry(key).or_default().none_of.extend(values),
@@ -188,6 +190,9 @@ pub(super) fn contradiction(expr: &Expr) -> Option<String> {
         Scope::Own => format!("the conditions on label {name} exclude each other"),
         Scope::Namespace => {
             format!("the conditions on label {name} of namespaces exclude each other")
+        }
+        Scope::ServiceAccount => {
+            format!("the conditions on label {name} of service accounts exclude each other")
         }
     })
 }

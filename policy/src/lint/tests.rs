@@ -218,7 +218,7 @@ fn has_namespaces(expr: &Expr) -> bool {
         Expr::InNamespace(_) => true,
         Expr::Not(inner) => has_namespaces(inner),
         Expr::And(parts) | Expr::Or(parts) => parts.iter().any(has_namespaces),
-        Expr::All | Expr::Nothing | Expr::Has(_) | Expr::In(..) => false,
+        Expr::All | Expr::Nothing | Expr::Has(_) | Expr::In(..) | Expr::Text(..) => false,
     }
 }
 
@@ -230,7 +230,12 @@ proptest! {
         let all = labellings();
         let fits = |namespace: &str| all.iter().any(|own| {
             all.iter().any(|of_namespace| {
-                expr.matches(&Subject { namespace, own, of_namespace: Some(of_namespace) })
+                expr.matches(&Subject {
+                    namespace: Some(namespace),
+                    own,
+                    of_namespace: Some(of_namespace),
+                    of_account: None,
+                })
             })
         });
         let can_match = fits("shop") || fits("lab") || fits("elsewhere");

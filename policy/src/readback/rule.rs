@@ -8,10 +8,12 @@ use crate::address::{Cidr, Family};
 use crate::model::{Protocol, Side};
 use crate::names::{ChainName, Comment, INTERFACE_MARK, SetName};
 use crate::render;
-use crate::ruleset::{BuiltIn, Hook, Match, Rule, Table, Target};
+use crate::ruleset::{BuiltIn, Hook, MARK, Match, Rule, Table, Target};
 
 /// The packets that a limit lets through first if the text does not say.
 const DEFAULT_BURST: u16 = 5;
+/// The number of ICMP.
+const ICMP: u8 = 1;
 /// The number of ICMPv6.
 const ICMP6: u8 = 58;
 
@@ -55,8 +57,7 @@ impl<'a> RuleLine<'a> {
 
     /// As a hook of ours, if it is one.
     pub(super) fn hook(&self, table: Table) -> Option<Hook> {
-        let builtin = [BuiltIn::Input, BuiltIn::Forward, BuiltIn::Postrouting];
-        let from = builtin.into_iter().find(|from| from.as_str() == self.chain)?;
+        let from = BuiltIn::ALL.into_iter().find(|from| from.as_str() == self.chain)?;
         let mut words = Words(self.words.as_ref()?);
         for word in ["-m", "comment", "--comment", render::hook_comment().as_str(), "-j"] {
             words.expect(word)?;
@@ -112,7 +113,13 @@ impl Reader {
                 self.matches.push(match name {
                     "lo" => Match::FromLoopback,
                     _ if is_pods => Match::FromPod,
-                    _ => return None,
+                    name => Match::Arrives(name.parse().ok()?),
+                });
+            }
+            ("-o", false) => {
+                self.matches.push(match words.next()? {
+                    "lo" => Match::ToLoopback,
+                    name => Match::Leaves(name.parse().ok()?),
                 });
             }
             ("-s", false) => self.block(Side::Source, words)?,
@@ -130,11 +137,8 @@ impl Reader {
                     let protocol = Protocol::of_number(self.implied_protocol()?)?;
                     self.matches.push(ports(protocol, words)?);
                 }
-                "icmp6" => {
-                    (self.implied_protocol()? == ICMP6).then_some(())?;
-                    words.expect("--icmpv6-type")?;
-                    self.matches.push(Match::Icmp6(words.number()?));
-                }
+                "icmp6" => self.icmp(Family::V6, ICMP6, "--icmpv6-type", words)?,
+                "icmp" => self.icmp(Family::V4, ICMP, "--icmp-type", words)?,
                 name => self.matches.push(extension(name, words)?),
             },
             _ => return None,
@@ -150,6 +154,25 @@ impl Reader {
         };
         self.matches.push(Match::In(side, block));
         (block.family() == self.family).then_some(())
+    }
+
+    fn icmp(
+        &mut self,
+        family: Family,
+        protocol: u8,
+        option: &str,
+        words: &mut Words<'_>,
+    ) -> Option<()> {
+        (self.implied_protocol()? == protocol).then_some(())?;
+        let negated = words.next_if("!");
+        words.expect(option)?;
+        let word = words.next()?;
+        let (kind, code) = match word.split_once('/') {
+            Some((kind, code)) => (kind.parse().ok()?, Some(code.parse().ok()?)),
+            None => (word.parse().ok()?, None),
+        };
+        self.matches.push(Match::Icmp { family, kind, code, negated });
+        Some(())
     }
 
     fn implied_protocol(&mut self) -> Option<u8> {
@@ -189,8 +212,8 @@ fn extension(name: &str, words: &mut Words<'_>) -> Option<Match> {
             let set = SetName::read(words.next()?)?;
             match (words.ends()?, negated) {
                 ((side, 1), negated) => Some(Match::InSet { side, set, negated }),
-                ((side, 2), false) => Some(Match::PortIn(side, set)),
-                ((Side::Source, 2), true) => Some(Match::NotAttached(set)),
+                ((Side::Source, 2), true) if set.is_attached() => Some(Match::NotAttached(set)),
+                ((side, 2), negated) => Some(Match::PortIn { side, set, negated }),
                 _ => None,
             }
         }
@@ -199,6 +222,7 @@ fn extension(name: &str, words: &mut Words<'_>) -> Option<Match> {
             match words.next()? {
                 "RELATED,ESTABLISHED" => Some(Match::Established),
                 "INVALID" => Some(Match::Invalid),
+                "UNTRACKED" => Some(Match::Untracked),
                 _ => None,
             }
         }
@@ -210,6 +234,12 @@ fn extension(name: &str, words: &mut Words<'_>) -> Option<Match> {
             };
             words.expect("LOCAL")?;
             Some(matched)
+        }
+        "mark" => {
+            words.expect("--mark")?;
+            let (value, mask) = words.next()?.split_once('/')?;
+            let is_ours = hexadecimal(value)? == MARK && hexadecimal(mask)? == MARK;
+            is_ours.then_some(Match::Marked)
         }
         "limit" => {
             words.expect("--limit")?;
@@ -224,6 +254,10 @@ fn extension(name: &str, words: &mut Words<'_>) -> Option<Match> {
     }
 }
 
+fn hexadecimal(word: &str) -> Option<u32> {
+    u32::from_str_radix(word.strip_prefix("0x")?, 16).ok()
+}
+
 /// What comes behind `-j`.
 fn target(words: &mut Words<'_>) -> Option<Target> {
     match words.next()? {
@@ -231,6 +265,18 @@ fn target(words: &mut Words<'_>) -> Option<Target> {
         "DROP" => Some(Target::Drop),
         "RETURN" => Some(Target::Return),
         "MASQUERADE" => Some(Target::Masquerade),
+        "CT" => words.expect("--notrack").map(|()| Target::NoTrack),
+        // The nft backend may tell its own word for it.
+        "NOTRACK" => Some(Target::NoTrack),
+        "MARK" => {
+            words.expect("--set-xmark")?;
+            let (value, mask) = words.next()?.split_once('/')?;
+            match (hexadecimal(value)?, hexadecimal(mask)?) {
+                (MARK, MARK) => Some(Target::Mark),
+                (0, MARK) => Some(Target::Unmark),
+                _ => None,
+            }
+        }
         "NFLOG" => {
             words.expect("--nflog-prefix")?;
             let prefix = Comment::read(words.next()?)?;

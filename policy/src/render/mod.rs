@@ -149,6 +149,9 @@ impl Display for Purpose {
             Purpose::Dispatch => f.write_str("dispatch"),
             Purpose::Endpoint(pod, direction) => write!(f, "{direction} of pod {pod}"),
             Purpose::Policy(policy, direction) => write!(f, "{direction} of {policy}"),
+            Purpose::Host(name, stage, direction) => {
+                write!(f, "{direction} of HostEndpoint {name}, {stage}")
+            }
         }
     }
 }

@@ -3,10 +3,13 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
+use crate::address::Family;
 use crate::model::{Protocol, Side};
 use crate::names::INTERFACE_MARK;
-use crate::ruleset::{Match, Rule, Target};
+use crate::ruleset::{MARK, Match, Rule, Target};
 
+/// The number of ICMP.
+const ICMP: u8 = 1;
 /// The number of ICMPv6.
 const ICMP6: u8 = 58;
 
@@ -29,10 +32,16 @@ pub fn rule(rule: &Rule) -> String {
 
 fn cost(one: &Match) -> u8 {
     match one {
-        Match::FromLoopback | Match::FromPod | Match::In(..) | Match::Protocol { .. } => 0,
-        Match::Ports(..) | Match::Icmp6(_) => 1,
-        Match::Established | Match::Invalid => 2,
-        Match::InSet { .. } | Match::PortIn(..) | Match::NotAttached(_) => 3,
+        Match::FromLoopback
+        | Match::ToLoopback
+        | Match::FromPod
+        | Match::Arrives(_)
+        | Match::Leaves(_)
+        | Match::In(..)
+        | Match::Protocol { .. } => 0,
+        Match::Ports(..) | Match::Icmp { .. } | Match::Marked => 1,
+        Match::Established | Match::Invalid | Match::Untracked => 2,
+        Match::InSet { .. } | Match::PortIn { .. } | Match::NotAttached(_) => 3,
         Match::SourceIsLocal | Match::DestinationIsLocal => 4,
         Match::Limit { .. } => 5,
     }
@@ -42,19 +51,24 @@ fn cost(one: &Match) -> u8 {
 fn basic(one: &Match) -> Option<String> {
     match one {
         Match::FromLoopback => Some("-i lo".to_owned()),
+        Match::ToLoopback => Some("-o lo".to_owned()),
         Match::FromPod => Some(format!("-i {INTERFACE_MARK}+")),
+        Match::Arrives(device) => Some(format!("-i {device}")),
+        Match::Leaves(device) => Some(format!("-o {device}")),
         Match::In(Side::Source, cidr) => Some(format!("-s {cidr}")),
         Match::In(Side::Destination, cidr) => Some(format!("-d {cidr}")),
         Match::Protocol { number, negated } => {
             Some(format!("{}-p {}", not(*negated), protocol(*number)))
         }
         Match::InSet { .. }
-        | Match::PortIn(..)
+        | Match::PortIn { .. }
         | Match::NotAttached(_)
         | Match::Ports(..)
-        | Match::Icmp6(_)
+        | Match::Icmp { .. }
         | Match::Established
         | Match::Invalid
+        | Match::Untracked
+        | Match::Marked
         | Match::SourceIsLocal
         | Match::DestinationIsLocal
         | Match::Limit { .. } => None,
@@ -65,16 +79,22 @@ fn basic(one: &Match) -> Option<String> {
 fn implied(one: &Match) -> Option<u8> {
     match one {
         Match::Ports(_, protocol, _) => Some(protocol.number()),
-        Match::Icmp6(_) => Some(ICMP6),
+        Match::Icmp { family: Family::V4, .. } => Some(ICMP),
+        Match::Icmp { family: Family::V6, .. } => Some(ICMP6),
         Match::FromLoopback
+        | Match::ToLoopback
         | Match::FromPod
+        | Match::Arrives(_)
+        | Match::Leaves(_)
         | Match::In(..)
         | Match::InSet { .. }
-        | Match::PortIn(..)
+        | Match::PortIn { .. }
         | Match::NotAttached(_)
         | Match::Protocol { .. }
         | Match::Established
         | Match::Invalid
+        | Match::Untracked
+        | Match::Marked
         | Match::SourceIsLocal
         | Match::DestinationIsLocal
         | Match::Limit { .. } => None,
@@ -83,23 +103,36 @@ fn implied(one: &Match) -> Option<u8> {
 
 fn extension(one: &Match) -> Option<String> {
     Some(match one {
-        Match::FromLoopback | Match::FromPod | Match::In(..) | Match::Protocol { .. } => {
-            return None;
-        }
+        Match::FromLoopback
+        | Match::ToLoopback
+        | Match::FromPod
+        | Match::Arrives(_)
+        | Match::Leaves(_)
+        | Match::In(..)
+        | Match::Protocol { .. } => return None,
         Match::NotAttached(set) => format!("-m set ! --match-set {set} src,src"),
         Match::InSet { side, set, negated } => {
             format!("-m set {}--match-set {set} {}", not(*negated), end(*side))
         }
-        Match::PortIn(side, set) => {
-            format!("-m set --match-set {set} {0},{0}", end(*side))
+        Match::PortIn { side, set, negated } => {
+            format!("-m set {}--match-set {set} {1},{1}", not(*negated), end(*side))
         }
         Match::Ports(Side::Source, _, ranges) => format!("-m multiport --sports {}", list(ranges)),
         Match::Ports(Side::Destination, _, ranges) => {
             format!("-m multiport --dports {}", list(ranges))
         }
-        Match::Icmp6(kind) => format!("-m icmp6 --icmpv6-type {kind}"),
+        Match::Icmp { family, kind, code, negated } => {
+            let (extension, option) = match family {
+                Family::V4 => ("icmp", "--icmp-type"),
+                Family::V6 => ("icmp6", "--icmpv6-type"),
+            };
+            let code = code.map(|code| format!("/{code}")).unwrap_or_default();
+            format!("-m {extension} {}{option} {kind}{code}", not(*negated))
+        }
         Match::Established => "-m conntrack --ctstate RELATED,ESTABLISHED".to_owned(),
         Match::Invalid => "-m conntrack --ctstate INVALID".to_owned(),
+        Match::Untracked => "-m conntrack --ctstate UNTRACKED".to_owned(),
+        Match::Marked => format!("-m mark --mark {MARK:#x}/{MARK:#x}"),
         Match::SourceIsLocal => "-m addrtype --src-type LOCAL".to_owned(),
         Match::DestinationIsLocal => "-m addrtype --dst-type LOCAL".to_owned(),
         Match::Limit { per_second, burst } => {
@@ -126,6 +159,9 @@ fn target(target: &Target) -> String {
             format!("-j NFLOG --nflog-prefix \"{prefix}\" --nflog-group {group}")
         }
         Target::Masquerade => "-j MASQUERADE".to_owned(),
+        Target::NoTrack => "-j CT --notrack".to_owned(),
+        Target::Mark => format!("-j MARK --set-xmark {MARK:#x}/{MARK:#x}"),
+        Target::Unmark => format!("-j MARK --set-xmark 0x0/{MARK:#x}"),
     }
 }
 
@@ -136,6 +172,7 @@ fn protocol(number: u8) -> impl Display {
         (Some(Protocol::Tcp), _) => "tcp".to_owned(),
         (Some(Protocol::Udp), _) => "udp".to_owned(),
         (Some(Protocol::Sctp), _) => "sctp".to_owned(),
+        (None, ICMP) => "icmp".to_owned(),
         (None, ICMP6) => "ipv6-icmp".to_owned(),
         (None, 0) => "256".to_owned(),
         (None, number) => number.to_string(),

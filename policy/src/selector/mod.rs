@@ -18,6 +18,9 @@ pub enum Scope {
     Own,
     /// Those of its namespace.
     Namespace,
+    /// Those of its service account ([`crate::model::ServiceAccount::labels`]), which only
+    /// pods have.
+    ServiceAccount,
 }
 
 /// A label's key, and whose label.
@@ -42,6 +45,8 @@ pub enum Expr {
     Has(Key),
     /// The label is there with one of these values. Never empty in normal form.
     In(Key, BTreeSet<Arc<str>>),
+    /// The label is there, and its value has a text in it, at its start or at its end.
+    Text(Key, TextMatch, Arc<str>),
     /// The inner one does not hold. `NotIn` of Kubernetes is `Not(In(..))`: it holds for an
     /// absent label too (policy-semantics 2.2).
     Not(Arc<Expr>),
@@ -51,15 +56,48 @@ pub enum Expr {
     Or(Vec<Expr>),
 }
 
-/// What expressions look at.
+/// How a value is compared with a text, case and all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TextMatch {
+    /// The text is somewhere in it.
+    Contains,
+    /// It starts with the text.
+    StartsWith,
+    /// It ends with the text.
+    EndsWith,
+}
+
+impl TextMatch {
+    /// Whether `value` is as `text` asks.
+    pub fn holds(self, value: &str, text: &str) -> bool {
+        match self {
+            TextMatch::Contains => value.contains(text),
+            TextMatch::StartsWith => value.starts_with(text),
+            TextMatch::EndsWith => value.ends_with(text),
+        }
+    }
+
+    /// As selectors of Calico's language have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TextMatch::Contains => "contains",
+            TextMatch::StartsWith => "starts with",
+            TextMatch::EndsWith => "ends with",
+        }
+    }
+}
+
+/// What expressions look at: the labels of a pod, of a host endpoint or of a network set.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
-    /// Its namespace.
-    pub namespace: &'a str,
+    /// Its namespace; `None` for what is in none.
+    pub namespace: Option<&'a str>,
     /// Its own labels.
     pub own: &'a Labels,
-    /// Its namespace's labels; none if the namespace is not known.
+    /// Its namespace's labels; none if the namespace is not known, or if it is in none.
     pub of_namespace: Option<&'a Labels>,
+    /// Its service account's labels; none if it has none, as all but pods.
+    pub of_account: Option<&'a Labels>,
 }
 
 impl Subject<'_> {
@@ -68,6 +106,7 @@ impl Subject<'_> {
         let labels = match key.scope {
             Scope::Own => Some(self.own),
             Scope::Namespace => self.of_namespace,
+            Scope::ServiceAccount => self.of_account,
         };
         labels?.get(&key.name).map(|value| &**value)
     }
@@ -123,9 +162,12 @@ impl Expr {
         match self {
             Expr::All => true,
             Expr::Nothing => false,
-            Expr::InNamespace(name) => **name == *subject.namespace,
+            Expr::InNamespace(name) => subject.namespace == Some(&**name),
             Expr::Has(key) => subject.label(key).is_some(),
             Expr::In(key, values) => subject.label(key).is_some_and(|value| values.contains(value)),
+            Expr::Text(key, how, text) => {
+                subject.label(key).is_some_and(|value| how.holds(value, text))
+            }
             Expr::Not(inner) => !inner.matches(subject),
             Expr::And(parts) => parts.iter().all(|part| part.matches(subject)),
             Expr::Or(parts) => parts.iter().any(|part| part.matches(subject)),
@@ -137,7 +179,7 @@ impl Expr {
         match self {
             Expr::Nothing => Some(BTreeSet::new()),
             Expr::InNamespace(name) => Some(BTreeSet::from([name])),
-            Expr::All | Expr::Has(_) | Expr::In(..) | Expr::Not(_) => None,
+            Expr::All | Expr::Has(_) | Expr::In(..) | Expr::Text(..) | Expr::Not(_) => None,
             Expr::And(parts) => parts
                 .iter()
                 .filter_map(Expr::namespaces)
@@ -154,7 +196,7 @@ impl Expr {
     /// of who is in there.
     pub fn holds_in(&self, namespace: &str, labels: &Labels) -> Option<bool> {
         let of_namespace = |key: &Key| match key.scope {
-            Scope::Own => None,
+            Scope::Own | Scope::ServiceAccount => None,
             Scope::Namespace => Some(labels.get(&key.name)),
         };
         match self {
@@ -165,34 +207,37 @@ impl Expr {
             Expr::In(key, values) => {
                 of_namespace(key).map(|value| value.is_some_and(|value| values.contains(value)))
             }
+            Expr::Text(key, how, text) => {
+                of_namespace(key).map(|value| value.is_some_and(|value| how.holds(value, text)))
+            }
             Expr::Not(inner) => inner.holds_in(namespace, labels).map(|holds| !holds),
             Expr::And(parts) => decided(parts, false, |part| part.holds_in(namespace, labels)),
             Expr::Or(parts) => decided(parts, true, |part| part.holds_in(namespace, labels)),
         }
     }
 
-    /// The keys of the namespaces' labels that it looks at.
-    pub fn namespace_keys(&self) -> BTreeSet<&Arc<str>> {
+    /// The keys of the labels of one scope that it looks at.
+    pub fn keys(&self, scope: Scope) -> BTreeSet<&Arc<str>> {
         match self {
             Expr::All | Expr::Nothing | Expr::InNamespace(_) => BTreeSet::new(),
-            Expr::Has(key) | Expr::In(key, _) => match key.scope {
-                Scope::Own => BTreeSet::new(),
-                Scope::Namespace => BTreeSet::from([&key.name]),
-            },
-            Expr::Not(inner) => inner.namespace_keys(),
+            Expr::Has(key) | Expr::In(key, _) | Expr::Text(key, ..) if key.scope == scope => {
+                BTreeSet::from([&key.name])
+            }
+            Expr::Has(_) | Expr::In(..) | Expr::Text(..) => BTreeSet::new(),
+            Expr::Not(inner) => inner.keys(scope),
             Expr::And(parts) | Expr::Or(parts) => {
-                parts.iter().flat_map(Expr::namespace_keys).collect()
+                parts.iter().flat_map(|part| part.keys(scope)).collect()
             }
         }
     }
 
-    /// Whether it looks at labels of namespaces.
-    pub fn has_namespace_labels(&self) -> bool {
+    /// Whether it looks at labels of a scope.
+    pub fn looks_at(&self, scope: Scope) -> bool {
         match self {
             Expr::All | Expr::Nothing | Expr::InNamespace(_) => false,
-            Expr::Has(key) | Expr::In(key, _) => key.scope == Scope::Namespace,
-            Expr::Not(inner) => inner.has_namespace_labels(),
-            Expr::And(parts) | Expr::Or(parts) => parts.iter().any(Expr::has_namespace_labels),
+            Expr::Has(key) | Expr::In(key, _) | Expr::Text(key, ..) => key.scope == scope,
+            Expr::Not(inner) => inner.looks_at(scope),
+            Expr::And(parts) | Expr::Or(parts) => parts.iter().any(|part| part.looks_at(scope)),
         }
     }
 }
@@ -227,6 +272,7 @@ impl fmt::Display for Expr {
         let key = |key: &Key| match key.scope {
             Scope::Own => quoted(&key.name),
             Scope::Namespace => format!("ns.{}", quoted(&key.name)),
+            Scope::ServiceAccount => format!("sa.{}", quoted(&key.name)),
         };
         match self {
             Expr::All => f.write_str("all"),
@@ -240,6 +286,9 @@ impl fmt::Display for Expr {
                     write!(f, "{} in ({})", key(label), values.join(", "))
                 }
             },
+            Expr::Text(label, how, text) => {
+                write!(f, "{} {} {}", key(label), how.as_str(), quoted(text))
+            }
             Expr::Not(inner) => write!(f, "not ({inner})"),
             Expr::And(parts) => join(f, parts, " and "),
             Expr::Or(parts) => join(f, parts, " or "),

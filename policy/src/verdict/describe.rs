@@ -25,12 +25,17 @@ pub(super) fn rule(rule: &Rule, direction: Direction, namespace: Option<&str>) -
     for one in &rule.criteria {
         let text = criterion(one, direction, namespace);
         match one {
-            Criterion::Peer { .. } => peers.push(text),
-            Criterion::Ports { .. } | Criterion::Protocol { .. } => ports.push(text),
+            Criterion::Peer { .. } | Criterion::Service { .. } => peers.push(text),
+            Criterion::Ports { .. }
+            | Criterion::Family(_)
+            | Criterion::Icmp { .. }
+            | Criterion::Protocol { .. } => ports.push(text),
         }
     }
-    let has_peer =
-        |one: &Criterion| matches!(one, Criterion::Peer { side, .. } if *side == peer_side);
+    let has_peer = |one: &Criterion| {
+        matches!(one, Criterion::Peer { side, .. } | Criterion::Service { side, .. }
+            if *side == peer_side)
+    };
     if !rule.criteria.iter().any(has_peer) {
         peers.insert(0, format!("{} anyone", word(peer_side)));
     }
@@ -55,16 +60,27 @@ pub(super) fn criterion(
             let which = if *side == own { "as" } else { word(*side) };
             format!("{not}{which} {}", one_of(&terms, or))
         }
-        Criterion::Ports { side, any_of } => {
+        Criterion::Ports { side, any_of, negated } => {
+            let not = if *negated { "not " } else { "" };
             let terms: Vec<_> = any_of.iter().map(port).collect();
             let which = match side {
                 Side::Destination => "",
                 Side::Source => "source ",
             };
-            format!("{which}{}", one_of(&terms, "no port, since none can be understood"))
+            format!("{not}{which}{}", one_of(&terms, "no port, since none can be understood"))
         }
         Criterion::Protocol { number, negated: false } => protocol(*number),
         Criterion::Protocol { number, negated: true } => format!("not {}", protocol(*number)),
+        Criterion::Family(family) => family.to_string(),
+        Criterion::Icmp { kind, code, negated } => {
+            let not = if *negated { "not " } else { "" };
+            let code = code.map(|code| format!(" code {code}")).unwrap_or_default();
+            format!("{not}type {kind}{code}")
+        }
+        Criterion::Service { side, service, with_ports } => {
+            let ports = if *with_ports { " at its ports" } else { "" };
+            format!("{} Service {service}{ports}", word(*side))
+        }
     }
 }
 
@@ -82,7 +98,7 @@ fn one_of(terms: &[String], none: &str) -> String {
 /// Whom a term stands for.
 pub(super) fn peer(term: &PeerTerm, namespace: Option<&str>) -> String {
     match term {
-        PeerTerm::Endpoints(expr) => endpoints(expr, namespace),
+        PeerTerm::Endpoints(expr) | PeerTerm::Selected(expr) => endpoints(expr, namespace),
         PeerTerm::Block(block) => ip_block(block),
     }
 }
@@ -102,7 +118,7 @@ pub(crate) fn port(term: &PortTerm) -> String {
         PortMatch::Any => format!("any {protocol} port"),
         PortMatch::Range(first, last) if first == last => format!("port {protocol} {first}"),
         PortMatch::Range(first, last) => format!("ports {protocol} {first}-{last}"),
-        PortMatch::Named(name) => format!("port {protocol} named {}", quoted(name)),
+        PortMatch::Named(name, _) => format!("port {protocol} named {}", quoted(name)),
     }
 }
 
@@ -132,7 +148,7 @@ pub(crate) fn endpoints(expr: &Expr, implied: Option<&str>) -> String {
             (_, Some((Scope::Own, text))) => own.push(text),
             (_, Some((Scope::Namespace, text))) => of_namespace.push(text),
             // No selector of Kubernetes comes to this.
-            (_, None) => return format!("pods with {expr}"),
+            (_, None | Some((Scope::ServiceAccount, _))) => return format!("pods with {expr}"),
         }
     }
     let which = if own.is_empty() { "all pods".to_owned() } else { own.join(", ") };
@@ -172,6 +188,9 @@ fn atom(expr: &Expr) -> Option<(Scope, String)> {
             }
             _ => None,
         },
+        Expr::Text(key, how, text) => {
+            named(key, format!("{} {} {}", name(key), how.as_str(), quoted(text)))
+        }
         Expr::All | Expr::Nothing | Expr::InNamespace(_) | Expr::And(_) | Expr::Or(_) => None,
     }
 }

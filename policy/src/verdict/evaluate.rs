@@ -182,9 +182,12 @@ pub(super) fn holds(view: &View<'_>, packet: &Packet<'_>, criterion: &Criterion)
             criterion.is_of(Family::of(end.address))
                 && any_of.iter().any(|term| peer_holds(view, end, term)) != *negated
         }
-        Criterion::Ports { side, any_of } => {
+        Criterion::Ports { side, any_of, negated } => {
             any_of.iter().any(|term| port_holds(packet.protocol, packet.end(*side), term))
+                != *negated
         }
+        Criterion::Family(family) => Family::of(packet.source.address) == *family,
+        Criterion::Icmp { .. } | Criterion::Service { .. } => false,
         Criterion::Protocol { number, negated } => (packet.protocol == *number) != *negated,
     }
 }
@@ -192,7 +195,9 @@ pub(super) fn holds(view: &View<'_>, packet: &Packet<'_>, criterion: &Criterion)
 /// Whether an end's address is one that `term` stands for.
 pub(super) fn peer_holds(view: &View<'_>, end: &End<'_>, term: &PeerTerm) -> bool {
     match term {
-        PeerTerm::Endpoints(expr) => end.endpoint.is_some_and(|pod| view.matches(expr, pod)),
+        PeerTerm::Endpoints(expr) | PeerTerm::Selected(expr) => {
+            end.endpoint.is_some_and(|pod| view.matches(expr, pod))
+        }
         PeerTerm::Block(block) => block.contains(end.address),
     }
 }
@@ -207,7 +212,7 @@ pub(super) fn port_holds(protocol: u8, end: &End<'_>, term: &PortTerm) -> bool {
         PortMatch::Range(first, last) => {
             end.port.is_some_and(|port| (*first..=*last).contains(&port))
         }
-        PortMatch::Named(name) => {
+        PortMatch::Named(name, _) => {
             end.port.is_some_and(|port| named(end, name, term.protocol).any(|found| found == port))
         }
     }

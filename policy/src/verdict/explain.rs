@@ -227,7 +227,7 @@ fn criterion(
             };
             (terms.collect(), blame)
         }
-        Criterion::Ports { side, any_of } => {
+        Criterion::Ports { side, any_of, .. } => {
             let (end, party) = (packet.end(*side), parties.of(*side));
             let terms = any_of.iter().map(|term| {
                 let holds = port_holds(packet.protocol, end, term);
@@ -237,7 +237,10 @@ fn criterion(
             let blame = any_of.is_empty().then(|| "none of its ports can be understood".to_owned());
             (terms.collect(), blame)
         }
-        Criterion::Protocol { .. } => {
+        Criterion::Family(_)
+        | Criterion::Icmp { .. }
+        | Criterion::Service { .. }
+        | Criterion::Protocol { .. } => {
             let blame = format!("the protocol is {}", describe::protocol(packet.protocol));
             (Vec::new(), Some(blame))
         }

@@ -61,6 +61,9 @@ pub struct Flow {
     pub source_port: Option<u16>,
     /// Likewise.
     pub destination_port: Option<u16>,
+    /// Type and code of a message of ICMP or ICMPv6; `None` for other protocols, or if it is
+    /// not known.
+    pub icmp: Option<(u8, u8)>,
 }
 
 impl Flow {
@@ -77,6 +80,7 @@ impl Flow {
             protocol: protocol.number(),
             source_port: None,
             destination_port: Some(destination_port),
+            icmp: None,
         }
     }
 }

@@ -11,8 +11,10 @@ use crate::selector::{Expr, Key, Scope, quoted};
 /// Why no address of `end` is one that `term` stands for; `party` is whose it is.
 pub(super) fn of_peer(view: &View<'_>, end: &End<'_>, party: &Party, term: &PeerTerm) -> String {
     match (term, end.endpoint) {
-        (PeerTerm::Endpoints(expr), Some(pod)) => of_selector(view, expr, pod),
-        (PeerTerm::Endpoints(_), None) => match &party.kind {
+        (PeerTerm::Endpoints(expr) | PeerTerm::Selected(expr), Some(pod)) => {
+            of_selector(view, expr, pod)
+        }
+        (PeerTerm::Endpoints(_) | PeerTerm::Selected(_), None) => match &party.kind {
             PartyKind::Endpoint { .. } | PartyKind::Outside => {
                 format!("{} is no pod's address", end.address)
             }
@@ -56,7 +58,9 @@ fn collect(view: &View<'_>, expr: &Expr, pod: &Pod, wanted: bool, reasons: &mut 
             let (name, namespace) = (quoted(&pod.key.name), quoted(&pod.key.namespace));
             reasons.push(format!("{name} is in namespace {namespace}"));
         }
-        Expr::Has(key) | Expr::In(key, _) => reasons.push(fact(view, key, pod)),
+        Expr::Has(key) | Expr::In(key, _) | Expr::Text(key, ..) => {
+            reasons.push(fact(view, key, pod))
+        }
         Expr::Not(inner) => collect(view, inner, pod, !wanted, reasons),
         Expr::And(parts) | Expr::Or(parts) => {
             for part in parts {
@@ -76,6 +80,7 @@ fn fact(view: &View<'_>, key: &Key, pod: &Pod) -> String {
             return format!("namespace {} is not known", quoted(&pod.key.namespace));
         }
         Scope::Namespace => format!("namespace {}", quoted(&pod.key.namespace)),
+        Scope::ServiceAccount => format!("service account {}", quoted(&pod.service_account)),
     };
     match subject.label(key) {
         Some(value) => format!("{owner} has {name}={}", quoted(value)),
@@ -100,7 +105,7 @@ pub(super) fn of_port(
     let Some(port) = end.port else { return "the port is not known".to_owned() };
     match &term.port {
         PortMatch::Any | PortMatch::Range(..) => format!("the port is {port}"),
-        PortMatch::Named(name) => {
+        PortMatch::Named(name, _) => {
             let numbers: Vec<_> =
                 named(end, name, term.protocol).map(|number| number.to_string()).collect();
             let name = quoted(name);

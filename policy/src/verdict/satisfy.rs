@@ -89,21 +89,29 @@ fn criterion(
         Criterion::Peer { side, any_of, negated: false } => {
             let end = packet.end(*side);
             let ways = any_of.iter().flat_map(|term| match (term, end.endpoint) {
-                (PeerTerm::Endpoints(expr), Some(pod)) => selector(view, expr, true, pod),
+                (PeerTerm::Endpoints(expr) | PeerTerm::Selected(expr), Some(pod)) => {
+                    selector(view, expr, true, pod)
+                }
                 (PeerTerm::Block(block), _) if block.cidr.family() == Family::of(end.address) => {
                     let (policy, direction, index) = (place.0.clone(), place.1, place.2);
                     let address = end.address;
                     vec![Steps::from([Step::Block { policy, direction, index, address }])]
                 }
-                (PeerTerm::Endpoints(_), None) | (PeerTerm::Block(_), _) => Vec::new(),
+                (PeerTerm::Endpoints(_) | PeerTerm::Selected(_), None)
+                | (PeerTerm::Block(_), _) => Vec::new(),
             });
             ways.collect()
         }
-        Criterion::Ports { side: Side::Destination, any_of } => {
+        Criterion::Ports { side: Side::Destination, any_of, negated: false } => {
             any_of.iter().filter_map(|term| port(packet, term)).map(|s| Steps::from([s])).collect()
         }
         // No policy of Kubernetes has these.
-        Criterion::Peer { .. } | Criterion::Ports { .. } | Criterion::Protocol { .. } => Vec::new(),
+        Criterion::Peer { .. }
+        | Criterion::Ports { .. }
+        | Criterion::Family(_)
+        | Criterion::Icmp { .. }
+        | Criterion::Service { .. }
+        | Criterion::Protocol { .. } => Vec::new(),
     };
     cheapest(ways)
 }
@@ -115,7 +123,7 @@ fn port(packet: &Packet<'_>, term: &PortTerm) -> Option<Step> {
     let number = match &term.port {
         PortMatch::Any => end.port?,
         PortMatch::Range(first, last) => end.port.unwrap_or(*first).clamp(*first, *last),
-        PortMatch::Named(name) => named(end, name, protocol).next()?,
+        PortMatch::Named(name, _) => named(end, name, protocol).next()?,
     };
     Some(Step::Port { protocol, number })
 }
@@ -135,6 +143,8 @@ fn selector(view: &View<'_>, expr: &Expr, wanted: bool, pod: &Pod) -> Vec<Steps>
         }
         // Another value, where a label has to be there.
         Expr::In(key, _) => values(pod, key, [None, Some("other")]),
+        Expr::Text(key, _, text) if wanted => values(pod, key, [Some(&**text)]),
+        Expr::Text(key, ..) => values(pod, key, [None]),
         Expr::Not(inner) => selector(view, inner, !wanted, pod),
         Expr::And(parts) if wanted => all_of(parts.iter().map(inner)),
         Expr::Or(parts) if !wanted => all_of(parts.iter().map(inner)),
@@ -149,6 +159,7 @@ fn values<'v>(
     values: impl IntoIterator<Item = Option<&'v str>>,
 ) -> Vec<Steps> {
     let fixed = key.scope == Scope::Namespace && *key.name == *NAMESPACE_NAME_LABEL;
+    let fixed = fixed || key.scope == Scope::ServiceAccount;
     let step = |value: Option<&str>| {
         let (key_name, value) = (key.name.clone(), value.map(Into::into));
         match key.scope {
@@ -157,6 +168,7 @@ fn values<'v>(
                 let namespace = pod.key.namespace.clone();
                 Step::NamespaceLabel { namespace, key: key_name, value }
             }
+            Scope::ServiceAccount => unreachable!("no step is made for those"),
         }
     };
     let ways = values.into_iter().filter(|_| !fixed).map(|value| Steps::from([step(value)]));

@@ -125,5 +125,6 @@ pub(crate) fn flow(text: &str) -> Flow {
         protocol,
         source_port: None,
         destination_port: (!port.is_empty()).then(|| port.parse().unwrap()),
+        icmp: None,
     }
 }

@@ -60,7 +60,12 @@ impl<'w> View<'w> {
         let own = self.pods.get(&pod.key).unwrap_or(&pod.labels);
         let replaced = self.namespaces.get(&pod.key.namespace);
         let stored = || self.world.namespace(&pod.key.namespace).map(|found| &found.labels);
-        Subject { namespace: &pod.key.namespace, own, of_namespace: replaced.or_else(stored) }
+        Subject {
+            namespace: Some(&pod.key.namespace),
+            own,
+            of_namespace: replaced.or_else(stored),
+            of_account: None,
+        }
     }
 
     /// Whether `expr` holds for `pod`.

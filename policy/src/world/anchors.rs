@@ -58,7 +58,7 @@ fn anchors(expr: &Expr) -> Vec<Anchor<'_>> {
         Expr::InNamespace(name) => {
             vec![Anchor { namespace: Some(name), ..Anchor::default() }]
         }
-        Expr::Has(key) => {
+        Expr::Has(key) | Expr::Text(key, ..) => {
             vec![Anchor { label: Some((key.scope, &key.name)), ..Anchor::default() }]
         }
         Expr::In(key, values) => {

@@ -11,7 +11,7 @@ use super::pods::{PodNumber, Pods, holds};
 use super::slab::{Number, Slab};
 use super::touched::{Delta, Watch};
 use crate::model::{Labels, Pod, Policy, PolicyId};
-use crate::selector::Expr;
+use crate::selector::{Expr, Scope};
 
 /// An expression in use.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl Expressions {
         for anchor in anchors::of_expr(&expr) {
             self.by_anchor.entry(anchor).or_default().push(number);
         }
-        for key in expr.namespace_keys() {
+        for key in expr.keys(Scope::Namespace) {
             self.by_namespace_key.entry(key.clone()).or_default().push(number);
         }
         self.numbers.insert(expr, number);
@@ -163,7 +163,7 @@ impl Expressions {
         for anchor in anchors::of_expr(&entry.expr) {
             unfile(&mut self.by_anchor, &anchor, number);
         }
-        for key in entry.expr.namespace_keys() {
+        for key in entry.expr.keys(Scope::Namespace) {
             unfile(&mut self.by_namespace_key, key, number);
         }
         self.numbers.remove(&entry.expr);

@@ -40,7 +40,7 @@ use search::ByLabel;
 pub use touched::{Delta, Touched};
 
 pub use crate::model::PortName;
-use crate::model::{Change, DEFAULT_TIER, PodKey, PolicyId, PolicyOrder, Tier, TierAction};
+use crate::model::{Change, PodKey, PolicyId, Tier};
 use crate::names::Interface;
 
 /// All objects, and what follows from them.
@@ -62,21 +62,12 @@ pub struct World {
 
 impl Default for World {
     fn default() -> Self {
-        let tier = |name: &str, order, default_action| Tier {
-            name: name.into(),
-            order: PolicyOrder::new(Some(order)),
-            default_action,
-        };
         Self {
             namespaces: BTreeMap::new(),
             nodes: BTreeMap::new(),
             policies: BTreeMap::new(),
             // policy-semantics 4: the tiers that are always there, in their order.
-            tiers: vec![
-                tier("kube-admin", 1_000.0, TierAction::Pass),
-                tier(DEFAULT_TIER, 1_000_000.0, TierAction::Deny),
-                tier("kube-baseline", 10_000_000.0, TierAction::Pass),
-            ],
+            tiers: Tier::built_in().into(),
             pods: Pods::default(),
             by_label: ByLabel::default(),
             addresses: Addresses::default(),
@@ -114,6 +105,19 @@ impl World {
                 self.replace_attachment(attachment.interface, Some(attachment));
             }
             Change::Detached(interface) => self.replace_attachment(interface, None),
+            Change::TierApplied(_)
+            | Change::TierDeleted(_)
+            | Change::HostEndpointApplied(_)
+            | Change::HostEndpointDeleted(_)
+            | Change::NetworkSetApplied(_)
+            | Change::NetworkSetDeleted(_)
+            | Change::ProfileApplied(_)
+            | Change::ProfileDeleted(_)
+            | Change::ServiceAccountApplied(_)
+            | Change::ServiceAccountDeleted(_)
+            | Change::SliceApplied(_)
+            | Change::SliceDeleted(_)
+            | Change::Devices(_) => {}
             Change::InSync => self.in_sync = true,
         }
     }

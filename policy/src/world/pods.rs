@@ -90,8 +90,9 @@ pub(super) fn distinct(addresses: impl IntoIterator<Item = IpAddr>) -> Vec<IpAdd
 /// Whether `expr` holds for `pod` in a namespace with these labels.
 pub(super) fn holds(expr: &Expr, pod: &Pod, of_namespace: &Labels) -> bool {
     expr.matches(&Subject {
-        namespace: &pod.key.namespace,
+        namespace: Some(&pod.key.namespace),
         own: &pod.labels,
         of_namespace: Some(of_namespace),
+        of_account: None,
     })
 }

@@ -7,7 +7,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::pods::PodNumber;
 use super::touched::{Delta, Watch};
-use crate::model::{NamedPort, Pod, PortName};
+use crate::model::{Holders, NamedPort, Pod, PortName};
 
 /// A named port in use.
 #[derive(Debug, Default)]
@@ -116,5 +116,5 @@ pub(super) fn is_of(port: &NamedPort, name: &PortName) -> bool {
 }
 
 fn name_of(port: &NamedPort) -> PortName {
-    PortName { name: port.name.clone(), protocol: port.protocol }
+    PortName { name: port.name.clone(), protocol: port.protocol, holders: Holders::Pods }
 }

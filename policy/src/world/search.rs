@@ -52,10 +52,10 @@ fn hash(key: &str, value: &str) -> u32 {
 fn own_labels(expr: &Expr) -> Option<Vec<u32>> {
     match expr {
         Expr::Nothing => Some(Vec::new()),
-        Expr::All | Expr::InNamespace(_) | Expr::Has(_) | Expr::Not(_) => None,
+        Expr::All | Expr::InNamespace(_) | Expr::Has(_) | Expr::Text(..) | Expr::Not(_) => None,
         Expr::In(key, values) => match key.scope {
             Scope::Own => Some(values.iter().map(|value| hash(&key.name, value)).collect()),
-            Scope::Namespace => None,
+            Scope::Namespace | Scope::ServiceAccount => None,
         },
         Expr::And(parts) => parts.iter().filter_map(own_labels).min_by_key(Vec::len),
         Expr::Or(parts) => {
@@ -92,6 +92,7 @@ impl World {
             | Expr::InNamespace(_)
             | Expr::Has(_)
             | Expr::In(..)
+            | Expr::Text(..)
             | Expr::Not(_)
             | Expr::And(_) => self.search_part(expr),
         }

@@ -143,7 +143,7 @@ impl Kernel {
                 }
                 for condition in &rule.matches {
                     if let Match::InSet { set, .. }
-                    | Match::PortIn(_, set)
+                    | Match::PortIn { set, .. }
                     | Match::NotAttached(set) = condition
                     {
                         assert!(self.sets.contains_key(set), "{chain} names {set}");
@@ -162,7 +162,10 @@ impl Kernel {
             | Target::Drop
             | Target::Return
             | Target::Log { .. }
-            | Target::Masquerade => None,
+            | Target::Masquerade
+            | Target::NoTrack
+            | Target::Mark
+            | Target::Unmark => None,
         });
         let hooked = self.hooks.iter().map(|hook| &hook.to);
         let reached: BTreeSet<&ChainName> = targets.chain(hooked).collect();
@@ -173,7 +176,7 @@ impl Kernel {
         let matches = rules().flat_map(|rule| &rule.matches);
         let used: BTreeSet<&SetName> = matches
             .filter_map(|condition| match condition {
-                Match::InSet { set, .. } | Match::PortIn(_, set) | Match::NotAttached(set) => {
+                Match::InSet { set, .. } | Match::PortIn { set, .. } | Match::NotAttached(set) => {
                     Some(set)
                 }
                 _ => None,

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use brindle_policy::compile::{DenyLog, Settings};
 use brindle_policy::model::{
-    Action, Criterion, IpBlock, Node, PeerTerm, Policy, PolicyKind, PolicyOrder, PortMatch,
-    PortTerm, Protocol, Rule, Side,
+    Action, Criterion, HostSettings, HostStage, IpBlock, Node, PeerTerm, Policy, PolicyKind,
+    PolicyOrder, PortMatch, PortTerm, Protocol, Rule, Side,
 };
 use brindle_policy::{Change, Cidr, PolicyId};
 use proptest::collection::{btree_set, vec};
@@ -54,14 +54,14 @@ fn criterion() -> impl Strategy<Value = Criterion> {
             PortTerm { protocol, port }
         }),
         1 => world::port_name().prop_map(|name| {
-            PortTerm { protocol: name.protocol, port: PortMatch::Named(name.name) }
+            PortTerm { protocol: name.protocol, port: PortMatch::Named(name.name, name.holders) }
         }),
     ];
     let negated = || prop::bool::weighted(0.3);
     prop_oneof![
         5 => (side(), vec(peer, 0..4), negated())
             .prop_map(|(side, any_of, negated)| Criterion::Peer { side, any_of, negated }),
-        3 => (side(), vec(term, 0..4)).prop_map(|(side, any_of)| Criterion::Ports { side, any_of }),
+        3 => (side(), vec(term, 0..4)).prop_map(|(side, any_of)| Criterion::Ports { side, any_of, negated: false }),
         1 => (select(&[0, 1, 6, 17, 58][..]), negated())
             .prop_map(|(number, negated)| Criterion::Protocol { number, negated }),
     ]
@@ -83,6 +83,8 @@ fn policy() -> impl Strategy<Value = Policy> {
             tier: tier.into(),
             order: PolicyOrder::new(order),
             subject: Arc::new(subject),
+            stage: HostStage::Normal,
+            staged: None,
             ingress,
             egress,
             problems: Vec::new(),
@@ -107,6 +109,7 @@ fn node() -> impl Strategy<Value = Node> {
         name: name.into(),
         addresses: BTreeSet::new(),
         pod_cidrs,
+        labels: Default::default(),
     })
 }
 
@@ -131,6 +134,7 @@ pub(crate) fn settings() -> impl Strategy<Value = Settings> {
             pod_cidrs,
             masquerade,
             deny_log,
+            hosts: HostSettings::default(),
         },
     )
 }

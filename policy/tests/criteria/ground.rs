@@ -200,5 +200,6 @@ fn flow(text: &str) -> Flow {
         protocol,
         source_port: destination_port.map(|_| 40_000),
         destination_port,
+        icmp: None,
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use brindle_policy::compile::{Compiler, Settings};
-use brindle_policy::model::{Pod, PolicyKind};
+use brindle_policy::model::{HostSettings, Pod, PolicyKind};
 use brindle_policy::ruleset::SetOp;
 use brindle_policy::{Change, Family, PodKey, PolicyId};
 
@@ -36,6 +36,7 @@ fn compiler(ground: &Ground, node: &str, family: Family) -> Compiler {
         pod_cidrs: BTreeSet::new(),
         masquerade: true,
         deny_log: None,
+        hosts: HostSettings::default(),
     };
     Compiler::new(&ground.world, settings, family)
 }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use brindle_policy::compile::{DenyLog, Settings};
+use brindle_policy::model::HostSettings;
 use brindle_policy::{Attachment, Change, Family, PodKey, ingest};
 use serde::Deserialize;
 use serde_yaml::Value;
@@ -71,6 +72,7 @@ impl Cluster {
                 pod_cidrs: raw.pod_cidrs.iter().map(parse).collect(),
                 masquerade: raw.masquerade,
                 deny_log: raw.deny_log.map(|group| DenyLog { group, per_second: 10 }),
+                hosts: HostSettings::default(),
             },
             families: match &raw.families[..] {
                 [] => vec![Family::V4],

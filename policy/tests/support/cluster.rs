@@ -11,9 +11,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use brindle_policy::model::{
-    Action, Criterion, DEFAULT_TIER, IpBlock, Labels, NAMESPACE_NAME_LABEL, NamedPort, Namespace,
-    Node, PeerTerm, Pod, Policy, PolicyKind, PolicyOrder, PortMatch, PortTerm, Protocol, Rule,
-    Side,
+    Action, Criterion, DEFAULT_TIER, Holders, HostStage, IpBlock, Labels, NAMESPACE_NAME_LABEL,
+    NamedPort, Namespace, Node, PeerTerm, Pod, Policy, PolicyKind, PolicyOrder, PortMatch,
+    PortTerm, Protocol, Rule, Side,
 };
 use brindle_policy::selector::{Expr, Key, Scope};
 use brindle_policy::{Change, Cidr, PodKey, PolicyId, World};
@@ -103,7 +103,7 @@ impl Size {
             _ => vec![PeerTerm::Block(block("10.0.0.0/8", "10.99.0.0/16"))],
         };
         let port = if number.is_multiple_of(3) {
-            PortMatch::Named("http".into())
+            PortMatch::Named("http".into(), Holders::Pods)
         } else {
             PortMatch::Range(8080, 8080)
         };
@@ -114,6 +114,7 @@ impl Size {
                 Criterion::Ports {
                     side: Side::Destination,
                     any_of: vec![PortTerm { protocol: Protocol::Tcp, port: port.clone() }],
+                    negated: false,
                 },
             ],
         };
@@ -128,6 +129,8 @@ impl Size {
             tier: DEFAULT_TIER.into(),
             order: PolicyOrder::KUBERNETES,
             subject: Arc::new(here(application(round))),
+            stage: HostStage::Normal,
+            staged: None,
             ingress: Some(vec![allow(Side::Source, peers)]),
             egress: number.is_multiple_of(4).then_some(egress),
             problems: Vec::new(),
@@ -148,7 +151,12 @@ pub(crate) fn node(number: usize) -> Node {
     let address = IpAddr::from([192, 168, high(number), low(number)]);
     let ranges = [(four(number, 0), 24), (six(number, 0), 112)];
     let ranges = ranges.map(|(address, length)| Cidr::new(address, length).expect("short enough"));
-    Node { name: node_name(number), addresses: BTreeSet::from([address]), pod_cidrs: ranges.into() }
+    Node {
+        name: node_name(number),
+        addresses: BTreeSet::from([address]),
+        pod_cidrs: ranges.into(),
+        labels: Default::default(),
+    }
 }
 
 /// The name of node `number`.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use brindle_policy::compile::{DenyLog, Settings, compile};
+use brindle_policy::model::HostSettings;
 use brindle_policy::readback::{Installed, read_sets, read_tables};
 use brindle_policy::ruleset::Table;
 use brindle_policy::verdict::{Flow, explain};
@@ -33,6 +34,7 @@ pub(crate) fn check(texts: &[&str]) -> Outcome {
                 pod_cidrs: Default::default(),
                 masquerade: true,
                 deny_log: Some(DenyLog { group: 98, per_second: 10 }),
+                hosts: HostSettings::default(),
             };
             let ruleset = compile(&world, &settings, family);
             let text = render::ruleset(&ruleset);

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use brindle_policy::compile::{Settings, compile};
+use brindle_policy::model::HostSettings;
 use brindle_policy::names::{ChainName, Comment, Fixed};
 use brindle_policy::ruleset::{Table, Target};
 use brindle_policy::verdict::Flow;
@@ -37,6 +38,7 @@ impl<'w> Cluster<'w> {
                 pod_cidrs: Default::default(),
                 masquerade: true,
                 deny_log: None,
+                hosts: HostSettings::default(),
             };
             for family in Family::ALL {
                 rulesets.insert((node.name.clone(), family), compile(world, &settings, family));
@@ -77,7 +79,11 @@ impl<'w> Cluster<'w> {
                 protocol: flow.protocol,
                 source_port: flow.source_port,
                 destination_port: flow.destination_port,
-                icmp6: (flow.protocol == 58).then_some(128),
+                icmp: flow.icmp.or((flow.protocol == 58).then_some((128, 0))),
+                arrives: None,
+                leaves: None,
+                is_to_loopback: false,
+                is_marked: false,
                 state,
                 is_from_loopback: false,
                 interface,
@@ -115,7 +121,11 @@ impl<'w> Cluster<'w> {
                 protocol: flow.protocol,
                 source_port: flow.source_port,
                 destination_port: flow.destination_port,
-                icmp6: (flow.protocol == 58).then_some(128),
+                icmp: flow.icmp.or((flow.protocol == 58).then_some((128, 0))),
+                arrives: None,
+                leaves: None,
+                is_to_loopback: false,
+                is_marked: false,
                 // A made up connection is none the better.
                 state: State::Established,
                 is_from_loopback: false,
@@ -142,9 +152,13 @@ impl<'w> Cluster<'w> {
                 let decides = match &rule.target {
                     Target::Accept | Target::Drop => true,
                     Target::Goto(to) => *to == ChainName::fixed(Fixed::Sent),
-                    Target::Return | Target::Jump(_) | Target::Log { .. } | Target::Masquerade => {
-                        false
-                    }
+                    Target::Return
+                    | Target::Jump(_)
+                    | Target::Log { .. }
+                    | Target::Masquerade
+                    | Target::NoTrack
+                    | Target::Mark
+                    | Target::Unmark => false,
                 };
                 let of_policy = |comment: &&Comment| comment.rule_index().is_some();
                 comments.extend(rule.comment.iter().filter(of_policy).filter(|_| decides).cloned());

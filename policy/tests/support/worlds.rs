@@ -6,8 +6,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use brindle_policy::model::{
-    Action, Criterion, DEFAULT_TIER, IpBlock, Labels, NamedPort, Namespace, Node, PeerTerm, Pod,
-    Policy, PolicyKind, PolicyOrder, PortMatch, PortTerm, Protocol, Rule, Side,
+    Action, Criterion, DEFAULT_TIER, Holders, HostStage, IpBlock, Labels, NamedPort, Namespace,
+    Node, PeerTerm, Pod, Policy, PolicyKind, PolicyOrder, PortMatch, PortTerm, Protocol, Rule,
+    Side,
 };
 use brindle_policy::selector::{Expr, Key, Scope};
 use brindle_policy::verdict::Flow;
@@ -220,7 +221,7 @@ fn nodes() -> impl Strategy<Value = Vec<Node>> {
             }
             let ranges = [format!("10.{number}.0.0/28"), format!("fd00:{number}::/124")];
             let pod_cidrs = ranges.iter().map(|text| text.parse().expect("a block")).collect();
-            Node { name: NODES[index].into(), addresses, pod_cidrs }
+            Node { name: NODES[index].into(), addresses, pod_cidrs, labels: Default::default() }
         };
         bridges.into_iter().enumerate().map(node).collect()
     })
@@ -335,7 +336,7 @@ fn port_term() -> impl Strategy<Value = PortTerm> {
         4 => number().prop_map(|port| PortMatch::Range(port, port)),
         2 => (number(), number()).prop_map(|(a, b)| PortMatch::Range(a.min(b), a.max(b))),
         1 => Just(PortMatch::Range(0, 65535)),
-        3 => select(&PORT_NAMES[..]).prop_map(|name| PortMatch::Named(name.into())),
+        3 => select(&PORT_NAMES[..]).prop_map(|name| PortMatch::Named(name.into(), Holders::Pods)),
     ];
     (select(&Protocol::ALL[..]), port).prop_map(|(protocol, port)| PortTerm { protocol, port })
 }
@@ -362,7 +363,11 @@ fn kubernetes_rule(home: Arc<str>, direction: Direction) -> impl Strategy<Value 
     let ports = proptest::option::weighted(0.4, port_terms());
     (peer, ports).prop_map(move |(peer, ports)| {
         let peer = peer.map(|any_of| Criterion::Peer { side, any_of, negated: false });
-        let ports = ports.map(|any_of| Criterion::Ports { side: Side::Destination, any_of });
+        let ports = ports.map(|any_of| Criterion::Ports {
+            side: Side::Destination,
+            any_of,
+            negated: false,
+        });
         Rule { action: Action::Allow, criteria: peer.into_iter().chain(ports).collect() }
     })
 }
@@ -376,7 +381,7 @@ fn any_rule(home: Arc<str>) -> impl Strategy<Value = Rule> {
         select(numbers.iter().flat_map(|(n, often)| vec![*n; *often]).collect::<Vec<u8>>());
     let criterion = prop_oneof![
         3 => peer.prop_map(|(side, any_of, negated)| Criterion::Peer { side, any_of, negated }),
-        2 => (side(), port_terms()).prop_map(|(side, any_of)| Criterion::Ports { side, any_of }),
+        2 => (side(), port_terms()).prop_map(|(side, any_of)| Criterion::Ports { side, any_of, negated: false }),
         1 => (number, any::<bool>())
             .prop_map(|(number, negated)| Criterion::Protocol { number, negated }),
     ];
@@ -401,6 +406,8 @@ fn kubernetes_policy() -> impl Strategy<Value = Policy> {
             tier: DEFAULT_TIER.into(),
             order: PolicyOrder::KUBERNETES,
             subject: Expr::and([Expr::InNamespace(home.clone()), subject]).into(),
+            stage: HostStage::Normal,
+            staged: None,
             ingress,
             egress,
             problems: Vec::new(),
@@ -421,6 +428,8 @@ fn any_policy() -> impl Strategy<Value = Policy> {
             tier: tier.into(),
             order: PolicyOrder::new(order),
             subject: subject.into(),
+            stage: HostStage::Normal,
+            staged: None,
             ingress,
             egress,
             problems: Vec::new(),
@@ -460,6 +469,6 @@ impl RawFlow {
         let protocol = if self.protocol == 1 && self.is_v6 { 58 } else { self.protocol };
         let has_ports = Protocol::of_number(protocol).is_some();
         let [source_port, destination_port] = self.ports.map(|port| has_ports.then_some(port));
-        Flow { source, destination, protocol, source_port, destination_port }
+        Flow { source, destination, protocol, source_port, destination_port, icmp: None }
     }
 }

@@ -40,6 +40,7 @@ impl Objects {
             Change::PolicyApplied(policy) => drop(self.policies.insert(policy.id.clone(), policy)),
             Change::PolicyDeleted(id) => drop(self.policies.remove(&id)),
             Change::InSync => {}
+            other => panic!("{other:?} is not told of here"),
         }
         let equipped = |(key, pod): (&PodKey, &Arc<Pod>)| {
             let mut pod = Pod::clone(pod);
@@ -93,9 +94,10 @@ impl Objects {
         let assumed = Labels::from([("kubernetes.io/metadata.name".into(), name.clone())]);
         let known = self.namespaces.get(name).map(|namespace| &namespace.labels);
         expr.matches(&Subject {
-            namespace: name,
+            namespace: Some(name),
             own: &pod.labels,
             of_namespace: Some(known.unwrap_or(&assumed)),
+            of_account: None,
         })
     }
 
@@ -143,12 +145,16 @@ impl Objects {
             Criterion::Peer { any_of, .. } => {
                 let exprs = any_of.iter().filter_map(|term| match term {
                     PeerTerm::Endpoints(expr) => Some(Expr::clone(expr)),
-                    PeerTerm::Block(_) => None,
+                    PeerTerm::Selected(_) | PeerTerm::Block(_) => None,
                 });
                 let exprs: Vec<Expr> = exprs.collect();
                 (!exprs.is_empty()).then(|| Expr::or(exprs))
             }
-            Criterion::Ports { .. } | Criterion::Protocol { .. } => None,
+            Criterion::Ports { .. }
+            | Criterion::Family(_)
+            | Criterion::Icmp { .. }
+            | Criterion::Service { .. }
+            | Criterion::Protocol { .. } => None,
         });
         exprs.collect()
     }
@@ -157,11 +163,11 @@ impl Objects {
     pub(crate) fn port_names(&self) -> BTreeSet<PortName> {
         let terms = self.criteria().flat_map(|criterion| match criterion {
             Criterion::Ports { any_of, .. } => any_of.as_slice(),
-            Criterion::Peer { .. } | Criterion::Protocol { .. } => &[],
+            _ => &[],
         });
         let names = terms.filter_map(|term| match &term.port {
-            PortMatch::Named(name) => {
-                Some(PortName { name: name.clone(), protocol: term.protocol })
+            PortMatch::Named(name, holders) => {
+                Some(PortName { name: name.clone(), protocol: term.protocol, holders: *holders })
             }
             PortMatch::Any | PortMatch::Range(..) => None,
         });

@@ -6,8 +6,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use brindle_policy::model::{
-    Action, Criterion, DEFAULT_TIER, IpBlock, Labels, NamedPort, Namespace, Node, PeerTerm, Pod,
-    Policy, PolicyKind, PolicyOrder, PortMatch, PortName, PortTerm, Protocol, Rule, Side,
+    Action, Criterion, DEFAULT_TIER, Holders, HostStage, IpBlock, Labels, NamedPort, Namespace,
+    Node, PeerTerm, Pod, Policy, PolicyKind, PolicyOrder, PortMatch, PortName, PortTerm, Protocol,
+    Rule, Side,
 };
 use brindle_policy::selector::{Expr, Key, Scope};
 use brindle_policy::{Attachment, Change, Interface, PodKey, PolicyId};
@@ -84,12 +85,16 @@ fn protocol() -> impl Strategy<Value = Protocol> {
 
 /// A name that ports may go by.
 pub(crate) fn port_name() -> impl Strategy<Value = PortName> {
-    (text(&["web", "dns"]), protocol()).prop_map(|(name, protocol)| PortName { name, protocol })
+    (text(&["web", "dns"]), protocol()).prop_map(|(name, protocol)| PortName {
+        name,
+        protocol,
+        holders: Holders::Pods,
+    })
 }
 
 fn port() -> impl Strategy<Value = NamedPort> {
     let number = select(&[53, 80, 81][..]);
-    (port_name(), number).prop_map(|(PortName { name, protocol }, number)| NamedPort {
+    (port_name(), number).prop_map(|(PortName { name, protocol, .. }, number)| NamedPort {
         name,
         protocol,
         number,
@@ -125,7 +130,7 @@ fn criterion() -> impl Strategy<Value = Criterion> {
     let port = prop_oneof![
         Just(PortMatch::Any),
         Just(PortMatch::Range(80, 90)),
-        text(&["web", "dns"]).prop_map(PortMatch::Named),
+        text(&["web", "dns"]).prop_map(|name| PortMatch::Named(name, Holders::Pods)),
     ];
     let port = (protocol(), port).prop_map(|(protocol, port)| PortTerm { protocol, port });
     let peers = (vec(peer, 0..3), any::<bool>()).prop_map(|(any_of, negated)| Criterion::Peer {
@@ -134,7 +139,11 @@ fn criterion() -> impl Strategy<Value = Criterion> {
         negated,
     });
     let ports = vec(port, 0..3);
-    let ports = ports.prop_map(|any_of| Criterion::Ports { side: Side::Destination, any_of });
+    let ports = ports.prop_map(|any_of| Criterion::Ports {
+        side: Side::Destination,
+        any_of,
+        negated: false,
+    });
     prop_oneof![3 => peers, 2 => ports]
 }
 
@@ -152,6 +161,8 @@ fn policy() -> impl Strategy<Value = Policy> {
             tier,
             order: PolicyOrder::new(order),
             subject: Arc::new(subject),
+            stage: HostStage::Normal,
+            staged: None,
             ingress,
             egress,
             problems: Vec::new(),
@@ -172,6 +183,7 @@ fn node() -> impl Strategy<Value = Node> {
         name,
         addresses: BTreeSet::from([IpAddr::from([192, 0, 2, number])]),
         pod_cidrs: BTreeSet::from([format!("10.{number}.0.0/24").parse().expect("a block")]),
+        labels: Default::default(),
     })
 }
 

@@ -196,6 +196,7 @@ fn policy_changes<const N: usize>(
             }
             Policy::PolicyDeleted(id) => format!("-{id}"),
             Policy::Attached(_) | Policy::Detached(_) => panic!("no manifest says so"),
+            other => format!("{other:?}"),
             Policy::InSync => "in sync".to_owned(),
         })
     };

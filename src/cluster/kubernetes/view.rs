@@ -309,7 +309,7 @@ fn is_suspicious(kind: Kind, missing: usize, known: usize) -> bool {
     match kind {
         // Believed wrongly, these cut off nodes and open pods.
         Kind::Node | Kind::NetworkPolicy => missing * 2 > known,
-        Kind::Namespace | Kind::Pod => false,
+        _ => false,
     }
 }
 

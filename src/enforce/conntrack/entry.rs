@@ -62,6 +62,7 @@ impl Entry {
             protocol: self.original.protocol,
             source_port: self.original.source_port,
             destination_port: self.reply.source_port,
+            icmp: None,
         }
     }
 

@@ -84,7 +84,10 @@ fn rules(family: Family, sets: [&SetName; 4]) -> Vec<(&'static str, Rule)> {
         // Its comment is that of every rule.
         drop("xt_comment", Vec::new()),
         drop("xt_set", vec![set]),
-        drop("xt_set", vec![Match::PortIn(Side::Destination, ports.clone())]),
+        drop(
+            "xt_set",
+            vec![Match::PortIn { side: Side::Destination, set: ports.clone(), negated: false }],
+        ),
         drop("xt_set", vec![Match::FromPod, Match::NotAttached(attached.clone())]),
         drop("xt_conntrack", vec![Match::Established]),
         drop("xt_addrtype", vec![Match::SourceIsLocal]),
@@ -99,7 +102,10 @@ fn rules(family: Family, sets: [&SetName; 4]) -> Vec<(&'static str, Rule)> {
         ),
     ];
     if family == Family::V6 {
-        rules.push(drop("ip6_tables", vec![Match::Icmp6(135)]));
+        rules.push(drop(
+            "ip6_tables",
+            vec![Match::Icmp { family: Family::V6, kind: 135, code: None, negated: false }],
+        ));
     }
     rules
 }

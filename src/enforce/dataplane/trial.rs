@@ -33,7 +33,10 @@ pub(super) async fn accepts<'a>(
             | Target::Drop
             | Target::Return
             | Target::Log { .. }
-            | Target::Masquerade) => target.clone(),
+            | Target::Masquerade
+            | Target::NoTrack
+            | Target::Mark
+            | Target::Unmark) => target.clone(),
         };
         Rule { target, ..rule.clone() }
     });
@@ -99,7 +102,8 @@ pub(super) fn closed(chain: &Chain) -> Option<Chain> {
         // Whom it governs is denied unless another policy allows.
         Purpose::Policy(..) if !denies => Vec::new(),
         Purpose::Policy(..) | Purpose::Endpoint(..) | Purpose::Dispatch => vec![drop],
-        Purpose::Fixed => return None,
+        // A host that is closed cannot be mended from outside.
+        Purpose::Fixed | Purpose::Host(..) => return None,
     };
     Some(Chain { purpose: chain.purpose.clone(), rules })
 }

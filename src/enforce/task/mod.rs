@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use brindle_policy::compile::{self, Compiler, DenyLog};
+use brindle_policy::model::HostSettings;
 use brindle_policy::readback::Installed;
 use brindle_policy::ruleset::Plan;
 use brindle_policy::{Change, Family, PodKey, Ruleset, World};
@@ -265,6 +266,7 @@ impl Enforcer {
                 .settings
                 .flow_log
                 .map(|log| DenyLog { group: log.group, per_second: log.per_second }),
+            hosts: HostSettings::default(),
         }
     }
 

@@ -41,7 +41,7 @@ impl ChainLabels {
                 Purpose::Policy(id, direction) => {
                     (direction, world.policy(id).map(|policy| policy.tier.to_string()))
                 }
-                Purpose::Fixed | Purpose::Dispatch => return None,
+                Purpose::Host(..) | Purpose::Fixed | Purpose::Dispatch => return None,
             };
             let tier = tier.unwrap_or_default();
             (*table == Table::Filter).then(|| (name.clone(), (direction_name(*direction), tier)))
@@ -99,7 +99,13 @@ fn verdict(rule: &InstalledRule) -> Option<(&'static str, bool)> {
             let is_invalid = known.matches.iter().any(|one| matches!(one, Match::Invalid));
             Some((if is_invalid { "invalid" } else { "deny" }, true))
         }
-        Target::Return | Target::Jump(_) | Target::Log { .. } | Target::Masquerade => None,
+        Target::Return
+        | Target::Jump(_)
+        | Target::Log { .. }
+        | Target::Masquerade
+        | Target::NoTrack
+        | Target::Mark
+        | Target::Unmark => None,
     }
 }
 

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use brindle_policy::compile::{self, Settings};
 use brindle_policy::model::{
-    Action, Change, Criterion, DEFAULT_TIER, IpBlock, Node, PeerTerm, Pod, Policy, PolicyId,
-    PolicyKind, PolicyOrder, PortMatch, PortTerm, Protocol, Rule, Side,
+    Action, Change, Criterion, DEFAULT_TIER, HostSettings, HostStage, IpBlock, Node, PeerTerm, Pod,
+    Policy, PolicyId, PolicyKind, PolicyOrder, PortMatch, PortTerm, Protocol, Rule, Side,
 };
 use brindle_policy::selector::{Expr, Key, Scope};
 use brindle_policy::{Family, PodKey, World, render};
@@ -130,8 +130,13 @@ impl Path {
 
     /// Loads what the engine makes of so many pods and policies.
     fn load(&self, backend: &str, pods: usize, policies: usize) -> Result<()> {
-        let settings =
-            Settings { node: "n1".into(), pod_cidrs: [].into(), masquerade: true, deny_log: None };
+        let settings = Settings {
+            node: "n1".into(),
+            pod_cidrs: [].into(),
+            masquerade: true,
+            deny_log: None,
+            hosts: HostSettings::default(),
+        };
         let ruleset = compile::compile(&world(pods, policies), &settings, Family::V4);
         let text = render::ruleset(&ruleset);
         self.feed("ipset", &["restore"], &text.sets)?;
@@ -227,6 +232,7 @@ fn world(pods: usize, policies: usize) -> World {
         name: "n1".into(),
         addresses: ["10.77.0.1".parse().expect("an address")].into(),
         pod_cidrs: ["10.244.1.0/24".parse().expect("a block")].into(),
+        labels: Default::default(),
     };
     world.apply(Change::NodeApplied(Arc::new(node)));
     let label = |number: usize| (Arc::from("app"), Arc::from(format!("app-{number}").as_str()));
@@ -254,6 +260,7 @@ fn world(pods: usize, policies: usize) -> World {
         let ports = |port| Criterion::Ports {
             side: Side::Destination,
             any_of: vec![PortTerm { protocol: Protocol::Tcp, port: PortMatch::Range(port, port) }],
+            negated: false,
         };
         let from =
             |term| Criterion::Peer { side: Side::Source, any_of: vec![term], negated: false };
@@ -269,6 +276,8 @@ fn world(pods: usize, policies: usize) -> World {
             tier: DEFAULT_TIER.into(),
             order: PolicyOrder::KUBERNETES,
             subject: on(value),
+            stage: HostStage::Normal,
+            staged: None,
             ingress: Some(vec![
                 allow(vec![from(PeerTerm::Endpoints(peers)), ports(80)]),
                 allow(vec![from(PeerTerm::Block(block)), ports(if is_last { PORT } else { 9090 })]),

@@ -1,6 +1,7 @@
 //! Criteria and the matches that they become.
 
 use super::*;
+use crate::model::Holders;
 use crate::render;
 use crate::ruleset::{Rule, Target};
 
@@ -38,7 +39,7 @@ fn terms(text: &[&str]) -> Vec<PortTerm> {
         let port = match (port, first.parse(), last.parse()) {
             ("", ..) => PortMatch::Any,
             (_, Ok(first), Ok(last)) => PortMatch::Range(first, last),
-            _ => PortMatch::Named(port.into()),
+            _ => PortMatch::Named(port.into(), Holders::Pods),
         };
         PortTerm { protocol, port }
     };
@@ -46,11 +47,11 @@ fn terms(text: &[&str]) -> Vec<PortTerm> {
 }
 
 fn ports(text: &[&str]) -> Criterion {
-    Criterion::Ports { side: Side::Destination, any_of: terms(text) }
+    Criterion::Ports { side: Side::Destination, any_of: terms(text), negated: false }
 }
 
 fn source_ports(text: &[&str]) -> Criterion {
-    Criterion::Ports { side: Side::Source, any_of: terms(text) }
+    Criterion::Ports { side: Side::Source, any_of: terms(text), negated: false }
 }
 
 fn protocol(number: u8) -> Criterion {

@@ -17,7 +17,7 @@ fn text(rule: &Rule) -> String {
     let criteria = rule.criteria.iter().map(|criterion| match criterion {
         Criterion::Peer { side, any_of, negated: false } => {
             let terms = any_of.iter().map(|term| match term {
-                PeerTerm::Endpoints(expr) => expr.to_string(),
+                PeerTerm::Endpoints(expr) | PeerTerm::Selected(expr) => expr.to_string(),
                 PeerTerm::Block(block) => {
                     let except: Vec<_> = block.except.iter().map(ToString::to_string).collect();
                     format!("{} except [{}]", block.cidr, except.join(" "))
@@ -25,12 +25,12 @@ fn text(rule: &Rule) -> String {
             });
             format!("{side:?} {:?}", terms.collect::<Vec<_>>())
         }
-        Criterion::Ports { side, any_of } => {
+        Criterion::Ports { side, any_of, .. } => {
             assert_eq!(*side, Side::Destination);
             let terms = any_of.iter().map(|term| match &term.port {
                 PortMatch::Any => format!("{} any", term.protocol),
                 PortMatch::Range(first, last) => format!("{} {first}-{last}", term.protocol),
-                PortMatch::Named(name) => format!("{} {name}", term.protocol),
+                PortMatch::Named(name, _) => format!("{} {name}", term.protocol),
             });
             format!("ports {:?}", terms.collect::<Vec<_>>())
         }

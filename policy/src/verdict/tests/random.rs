@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use super::world as base;
 use crate::address::Cidr;
 use crate::model::{
-    Action, Change, Criterion, DEFAULT_TIER, Direction, IpBlock, Labels, PeerTerm, Policy,
-    PolicyId, PolicyKind, PolicyOrder, PortMatch, PortTerm, Protocol, Rule, Side,
+    Action, Change, Criterion, DEFAULT_TIER, Direction, Holders, HostStage, IpBlock, Labels,
+    PeerTerm, Policy, PolicyId, PolicyKind, PolicyOrder, PortMatch, PortTerm, Protocol, Rule, Side,
 };
 use crate::selector::{Expr, Key, Scope};
 use crate::verdict::{Explanation, Flow, Step, explain, verdict};
@@ -56,7 +56,8 @@ fn port() -> impl Strategy<Value = PortTerm> {
     let port = prop_oneof![
         Just(PortMatch::Any),
         (1u16..6, 0u16..3).prop_map(|(first, more)| PortMatch::Range(first, first + more)),
-        prop::sample::select(&["http", "dns", "sql"]).prop_map(|n| PortMatch::Named(n.into())),
+        prop::sample::select(&["http", "dns", "sql"])
+            .prop_map(|n| PortMatch::Named(n.into(), Holders::Pods)),
     ];
     (prop::sample::select(&Protocol::ALL), port)
         .prop_map(|(protocol, port)| PortTerm { protocol, port })
@@ -71,7 +72,11 @@ fn rule(direction: Direction) -> impl Strategy<Value = Rule> {
     let ports = prop::option::weighted(0.5, prop::collection::vec(port(), 0..3));
     (peers, ports).prop_map(move |(peers, ports)| {
         let peers = peers.map(|any_of| Criterion::Peer { side, any_of, negated: false });
-        let ports = ports.map(|any_of| Criterion::Ports { side: Side::Destination, any_of });
+        let ports = ports.map(|any_of| Criterion::Ports {
+            side: Side::Destination,
+            any_of,
+            negated: false,
+        });
         Rule { action: Action::Allow, criteria: peers.into_iter().chain(ports).collect() }
     })
 }
@@ -95,6 +100,8 @@ fn world() -> impl Strategy<Value = World> {
                 tier: DEFAULT_TIER.into(),
                 order: PolicyOrder::KUBERNETES,
                 subject: subject.into(),
+                stage: HostStage::Normal,
+                staged: None,
                 ingress,
                 egress,
                 problems: Vec::new(),
@@ -125,6 +132,7 @@ fn flow() -> impl Strategy<Value = Flow> {
             protocol,
             source_port: None,
             destination_port: port.filter(|_| protocol != 1),
+            icmp: None,
         },
     )
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::{flow, world};
 use crate::model::{
-    Action, Change, Criterion, Policy, PolicyId, PolicyKind, PolicyOrder, PortMatch, PortTerm,
-    Protocol, Rule, Side,
+    Action, Change, Criterion, HostStage, Policy, PolicyId, PolicyKind, PolicyOrder, PortMatch,
+    PortTerm, Protocol, Rule, Side,
 };
 use crate::selector::Expr;
 use crate::verdict::{StageEnd, explain, verdict};
@@ -23,7 +23,7 @@ fn rule(text: &str) -> Rule {
     };
     let ports = port.parse().ok().map(|port| {
         let term = PortTerm { protocol: Protocol::Tcp, port: PortMatch::Range(port, port) };
-        Criterion::Ports { side: Side::Destination, any_of: vec![term] }
+        Criterion::Ports { side: Side::Destination, any_of: vec![term], negated: false }
     });
     Rule { action, criteria: ports.into_iter().collect() }
 }
@@ -41,6 +41,8 @@ fn policy((name, tier, order, rules): &Row<'_>) -> Policy {
         tier: (*tier).into(),
         order: PolicyOrder::new(*order),
         subject: Arc::new(Expr::InNamespace("shop".into())),
+        stage: HostStage::Normal,
+        staged: None,
         ingress: Some(rules.iter().map(|text| rule(text)).collect()),
         egress: None,
         problems: Vec::new(),

@@ -27,6 +27,7 @@ use tracing::{debug, warn};
 
 use self::limiter::{Limiter, Outcome, Write};
 use super::line::Line;
+use crate::cluster::kind::Kind;
 use crate::cluster::report::{Report, Subject};
 
 pub use self::limiter::{BURST, REFILL};
@@ -130,7 +131,13 @@ async fn uid(client: &Client, subject: &Subject) -> Option<String> {
         }
         // We may list, but not get.
         Subject::Policy(id) => match id.kind {
-            PolicyKind::NetworkPolicy => {
+            PolicyKind::NetworkPolicy
+            | PolicyKind::CalicoNetworkPolicy
+            | PolicyKind::GlobalNetworkPolicy
+            | PolicyKind::ClusterNetworkPolicy
+            | PolicyKind::StagedKubernetesNetworkPolicy
+            | PolicyKind::StagedNetworkPolicy
+            | PolicyKind::StagedGlobalNetworkPolicy => {
                 let policies: Api<NetworkPolicy> =
                     Api::namespaced(client.clone(), namespace(subject));
                 let named = ListParams::default().fields(&format!("metadata.name={}", id.name));
@@ -172,11 +179,10 @@ fn event(node: &str, write: &Write, uid: Option<String>) -> Event {
 fn reference(subject: &Subject, uid: Option<String>) -> ObjectReference {
     let (api_version, kind, name, namespace) = match subject {
         Subject::Node(name) => ("v1", "Node", name, None),
-        Subject::Policy(PolicyId { kind, namespace, name }) => match kind {
-            PolicyKind::NetworkPolicy => {
-                ("networking.k8s.io/v1", "NetworkPolicy", name, namespace.as_deref())
-            }
-        },
+        Subject::Policy(PolicyId { kind, namespace, name }) => {
+            let kind = Kind::of_policy(*kind);
+            (kind.api_version(), kind.name(), name, namespace.as_deref())
+        }
     };
     ObjectReference {
         api_version: Some(api_version.to_owned()),

@@ -62,6 +62,7 @@ fn taken(view: &mut View) -> Vec<String> {
         Change::Policy(Policy::PolicyDeleted(id)) => Some(format!("-{id}")),
         Change::Policy(Policy::InSync) => panic!("that is said otherwise"),
         Change::Policy(Policy::Attached(_) | Policy::Detached(_)) => panic!("no source knows it"),
+        Change::Policy(other) => Some(format!("{other:?}")),
     };
     view.take().into_iter().filter_map(shown).collect()
 }
@@ -267,6 +268,7 @@ fn reading(kind: Kind, name: u8, version: u8) -> Reading {
         Kind::NetworkPolicy => {
             policy(&name, &format!(r#"{{"podSelector":{{"matchLabels":{{"v":"{version}"}}}}}}"#))
         }
+        other => panic!("{other:?} is not delivered"),
     }
 }
 
@@ -370,6 +372,7 @@ impl World {
             Policy::PolicyApplied(policy) => Key::Policy(policy.id.clone()).to_string(),
             Policy::NodeDeleted(_) | Policy::InSync => return Ok(()),
             Policy::Attached(_) | Policy::Detached(_) => panic!("no source knows it"),
+            other => panic!("{other:?} is no change of these kinds"),
             Policy::NamespaceDeleted(name) => return self.gone(&format!("Namespace/{name}")),
             Policy::PodDeleted(key) => return self.gone(&format!("Pod/{key}")),
             Policy::PolicyDeleted(id) => return self.gone(&Key::Policy(id.clone()).to_string()),
