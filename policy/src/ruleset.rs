@@ -218,7 +218,7 @@ pub enum Match {
     Icmp {
         /// Of which family.
         family: Family,
-        /// The type.
+        /// The type; of ICMP not 255, which iptables takes for any.
         kind: u8,
         /// The code.
         code: Option<u8>,

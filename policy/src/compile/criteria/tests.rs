@@ -196,7 +196,7 @@ fn ports_become_one_way_for_each_protocol_and_name() {
 #[test]
 fn protocols_narrow_ports_and_each_other() {
     check(&[
-        (vec![protocol(1)], &["-p 1"]),
+        (vec![protocol(1)], &["-p icmp"]),
         (vec![not_protocol(6)], &["! -p tcp"]),
         (vec![protocol(6), protocol(6)], &["-p tcp"]),
         (vec![protocol(6), protocol(17)], &[]),
@@ -210,6 +210,6 @@ fn protocols_narrow_ports_and_each_other() {
         (vec![not_protocol(0)], &[""]),
     ]);
     let two = ways(&[not_protocol(6), not_protocol(17)], Family::V4);
-    assert!(two.len() == 253 && two.contains(&"-p 1".to_owned()));
+    assert!(two.len() == 253 && two.contains(&"-p icmp".to_owned()));
     assert!(!two.iter().any(|way| way.contains("tcp") || way.contains("udp") || way.contains('!')));
 }
