@@ -150,6 +150,9 @@ fn summary(trace: &DirectionTrace, own: &Party) -> String {
             own.address
         ),
         Reason::OwnNode(node) => format!("comes from node {node} itself, where {own} is"),
+        Reason::Tunnel => {
+            format!("{own} makes a tunnel's packet, as only nodes may: denied before any policy")
+        }
         Reason::NotGoverned => format!("no policy selects {own} for {direction}"),
         Reason::Rule { policy, index, .. } => {
             let outcome = trace.judgement.outcome;
