@@ -11,7 +11,7 @@ use std::sync::Arc;
 use brindle_policy::compile::{Compiler, Settings, compile};
 use brindle_policy::model::{Action, HostSettings, Node, Pod, Policy, Rule};
 use brindle_policy::names::{ChainName, Fixed, SetName};
-use brindle_policy::ruleset::{ChainOp, Members, Plan, Rule as KernelRule, SetOp};
+use brindle_policy::ruleset::{ChainOp, Members, Plan, Rule as KernelRule, SetOp, Table};
 use brindle_policy::walk::{End, Held, Packet, State, walk};
 use brindle_policy::{Change, Family, Ruleset, World};
 use cluster::{Size, node, node_name, own};
@@ -152,13 +152,13 @@ fn a_change_writes_only_what_it_touches() {
 struct Counting<'a>(&'a Ruleset, Cell<usize>);
 
 impl Held for Counting<'_> {
-    fn length(&self, chain: &ChainName) -> Option<usize> {
-        self.0.length(chain)
+    fn length(&self, table: Table, chain: &ChainName) -> Option<usize> {
+        self.0.length(table, chain)
     }
 
-    fn rule(&self, chain: &ChainName, index: usize) -> Option<&KernelRule> {
+    fn rule(&self, table: Table, chain: &ChainName, index: usize) -> Option<&KernelRule> {
         self.1.set(self.1.get() + 1);
-        self.0.rule(chain, index)
+        self.0.rule(table, chain, index)
     }
 
     fn members(&self, set: &SetName) -> Option<&Members> {

@@ -8,7 +8,7 @@ use super::fixed::{drop_rules, rule};
 use super::policy::{self, allowed};
 use super::sets::Sources;
 use super::{Built, Context};
-use crate::model::{Direction, Pod, Policy, PolicyId, Tier, TierAction};
+use crate::model::{Direction, Pod, Policy, PolicyId, Tier, TierAction, ToHost};
 use crate::names::{ChainName, Comment};
 use crate::ruleset::{Chain, Match, Purpose, Rule, Target};
 
@@ -45,6 +45,7 @@ pub(super) fn judging(context: &Context<'_>, pod: &Pod, direction: Direction) ->
                 tier_rules(context, tier, policies, direction, &stage, &mut sources);
             let chain = Chain { purpose: purpose.clone(), rules: rules_of_tier };
             rules.push(rule(Vec::new(), Target::Jump(stage.clone())));
+            rules.extend(to_host(context, direction));
             inner.push((stage, Built { chain, sources }));
         } else {
             let mut none = Sources::new();
@@ -81,6 +82,7 @@ fn tier_rules(
         } else {
             let target = Target::Jump(ChainName::policy(&policy.id, direction));
             rules.push(rule(Vec::new(), target));
+            rules.extend(to_host(context, direction));
         }
     }
     match tier.default_action {
@@ -92,6 +94,16 @@ fn tier_rules(
         TierAction::Pass => {}
     }
     rules
+}
+
+/// Behind a jump: what was allowed and comes back marked is for the host's own rules.
+fn to_host(context: &Context<'_>, direction: Direction) -> Option<Rule> {
+    let comes_back = direction == Direction::Egress
+        && match context.settings.hosts.to_host {
+            ToHost::Return => true,
+            ToHost::Accept | ToHost::Drop => false,
+        };
+    comes_back.then(|| rule(vec![Match::Marked], Target::Return))
 }
 
 fn tier_chain(namespace: &str, name: &str, tier: &Tier, direction: Direction) -> ChainName {
