@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::fixed::{drop_rules, rule};
 use super::policy::{self, allowed};
 use super::sets::Sources;
-use super::{Built, Context};
+use super::{Built, Context, staged};
 use crate::model::{Direction, Pod, Policy, PolicyId, Tier, TierAction, ToHost};
 use crate::names::{ChainName, Comment};
 use crate::ruleset::{Chain, Match, Purpose, Rule, Target};
@@ -20,6 +20,8 @@ pub(super) struct Judging {
     pub(super) chains: Vec<(ChainName, Built)>,
     /// The policies that take part.
     pub(super) governing: BTreeSet<PolicyId>,
+    /// Whether packets are told of for the sake of staged policies.
+    pub(super) is_told: bool,
 }
 
 /// The chains of `pod`, a local endpoint, for one direction.
@@ -34,6 +36,9 @@ pub(super) fn judging(context: &Context<'_>, pod: &Pod, direction: Direction) ->
     if !stages.is_empty() {
         rules.push(rule(vec![Match::Invalid], Target::Drop));
     }
+    let told = staged::told(context, pod, direction, &name);
+    let is_told = told.is_some();
+    rules.extend(told);
     for (tier, policies) in &stages {
         governing.extend(policies.iter().map(|policy| policy.id.clone()));
         let has_pass = policies.iter().any(|p| policy::has_pass(context, p, direction));
@@ -61,7 +66,7 @@ pub(super) fn judging(context: &Context<'_>, pod: &Pod, direction: Direction) ->
     }
     let main = Built { chain: Chain { purpose, rules }, sources: Sources::new() };
     let chains = [(name, main)].into_iter().chain(inner).collect();
-    Judging { chains, governing }
+    Judging { chains, governing, is_told }
 }
 
 /// A tier's rules, to stand in `chain`. They come to their end only if the next tier decides.

@@ -43,6 +43,7 @@ mod policy;
 mod ports;
 mod ranges;
 mod sets;
+mod staged;
 
 use fixed::{Ground, Hosted};
 use ledger::{Content, Ledger};
@@ -111,6 +112,8 @@ struct Hosts {
 struct Endpoint {
     chains: BTreeSet<ChainName>,
     governing: BTreeMap<Direction, BTreeSet<PolicyId>>,
+    /// The directions in which its packets are told of for the sake of staged policies.
+    told: BTreeSet<Direction>,
 }
 
 /// What it remembers of a policy that governs local endpoints.
@@ -252,6 +255,9 @@ impl Compiler {
         for id in &touched.policies {
             endpoints.extend(self.reshaped(world, id));
         }
+        if touched.policies.iter().any(|id| id.kind.enforced().is_some()) {
+            endpoints.extend(self.told_otherwise(world));
+        }
         for key in &endpoints {
             self.write_endpoint(world, key, &mut policies);
         }
@@ -335,6 +341,19 @@ impl Compiler {
         governed.endpoints.values().flatten().cloned().collect()
     }
 
+    /// The endpoints whose packets are told of for the sake of staged policies, and were not,
+    /// or the other way round.
+    fn told_otherwise(&self, world: &World) -> Vec<PodKey> {
+        let context = self.context(world);
+        let is_other = |(key, endpoint): &(&PodKey, &Endpoint)| {
+            let Some(pod) = world.pod(key) else { return false };
+            let is_told = |d: &Direction| staged::is_told(&context, pod, *d);
+            !Direction::ALL.iter().filter(|d| is_told(d)).eq(&endpoint.told)
+        };
+        let others = self.endpoints.iter().filter(is_other);
+        others.map(|(key, _)| key.clone()).collect()
+    }
+
     /// Writes the chains of an endpoint, or removes those of what is none here. Collects the
     /// policies that govern other endpoints than before.
     fn write_endpoint(&mut self, world: &World, key: &PodKey, policies: &mut BTreeSet<PolicyId>) {
@@ -347,6 +366,7 @@ impl Compiler {
             let pod = world.pod(key).filter(|_| self.places.is_local(key));
             let judging = pod.map(|pod| endpoint::judging(&self.context(world), pod, direction));
             let judging = judging.unwrap_or_default();
+            now.told.extend(judging.is_told.then_some(direction));
             for (name, built) in judging.chains {
                 now.chains.insert(name.clone());
                 self.ledger.write(Table::Filter, name, built);

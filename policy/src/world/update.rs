@@ -233,7 +233,9 @@ impl World {
     fn touch_governed(&mut self, member: PodNumber, expr: ExprNumber) {
         let policies = self.expressions.get(expr).governs.iter();
         let ids: BTreeSet<_> = policies
-            .filter(|policy| policy.judges_pods() && policy.governs_some())
+            // What is told of an endpoint's packets depends on those that are staged too.
+            .filter(|policy| policy.judges_pods() || policy.staged.is_some())
+            .filter(|policy| policy.governs_some())
             .map(|policy| policy.id.clone())
             .collect();
         if !ids.is_empty() {
