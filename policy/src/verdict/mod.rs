@@ -24,6 +24,7 @@
 pub(crate) mod describe;
 mod evaluate;
 mod explain;
+mod host;
 mod judgement;
 mod nearest;
 mod openings;
@@ -36,6 +37,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 pub use explain::explain;
+pub use host::{HostReason, HostStep, HostVerdict, Passage, Way, host_verdict};
 pub use judgement::{Judgement, Outcome, Reason};
 pub use nearest::{Nearest, Step};
 pub use openings::Opening;
