@@ -42,6 +42,7 @@ impl fmt::Display for Staged {
                 | Reason::UnknownAddress(_)
                 | Reason::OwnNode(_)
                 | Reason::NotGoverned
+                | Reason::Tunnel
                 | Reason::Profile => "since ",
             };
             let and = if index == 0 { "" } else { "and " };

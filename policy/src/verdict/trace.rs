@@ -141,6 +141,7 @@ impl DirectionTrace {
             | Reason::UnknownAddress(_)
             | Reason::OwnNode(_)
             | Reason::NotGoverned
+            | Reason::Tunnel
             | Reason::Profile => None,
         }
     }
