@@ -168,8 +168,9 @@ impl Place<'_> {
         let Some(mut own) = own else { return write(main) };
         write(&mut own);
         let comes_back = match (self.stage, giver) {
-            (HostStage::Forward | HostStage::PreDnat, _)
-            | (HostStage::Normal, Giver::Profile) => true,
+            (HostStage::Forward | HostStage::PreDnat, _) | (HostStage::Normal, Giver::Profile) => {
+                true
+            }
             (HostStage::Normal, Giver::Policies) | (HostStage::Untracked, _) => false,
         };
         let jump = rule(Vec::new(), Target::Jump(own.name.clone()));
