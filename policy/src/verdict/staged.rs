@@ -41,6 +41,7 @@ impl fmt::Display for Staged {
                 Reason::NoEndpoint
                 | Reason::UnknownAddress(_)
                 | Reason::OwnNode(_)
+                | Reason::Tunnel
                 | Reason::NotGoverned
                 | Reason::Profile => "since ",
             };

@@ -140,6 +140,7 @@ impl DirectionTrace {
             Reason::NoEndpoint
             | Reason::UnknownAddress(_)
             | Reason::OwnNode(_)
+            | Reason::Tunnel
             | Reason::NotGoverned
             | Reason::Profile => None,
         }
