@@ -3,8 +3,12 @@
 
 #[path = "criteria/ground.rs"]
 mod ground;
+#[path = "criteria/hosts.rs"]
+mod hosts;
 #[path = "criteria/lives.rs"]
 mod lives;
+#[path = "support/passage.rs"]
+mod passage;
 #[path = "criteria/peers.rs"]
 mod peers;
 #[path = "criteria/ports.rs"]

@@ -141,12 +141,9 @@ fn chains_lead_no_deeper_than_nf_tables_takes() {
         // With rules that pass, each tier has a chain of its own; policies without such are
         // chains below that.
         let both = [Action::Pass, Action::Allow];
-        for (more, actions) in [
-            (0, [Action::Allow; 2]),
-            (0, [Action::Pass; 2]),
-            (0, both),
-            (20, both),
-        ] {
+        for (more, actions) in
+            [(0, [Action::Allow; 2]), (0, [Action::Pass; 2]), (0, both), (20, both)]
+        {
             let world = world(lie, 250, more, &actions);
             for family in Family::ALL {
                 let ruleset = ruleset(&world, family);

@@ -179,7 +179,7 @@ fn address(text: &str) -> IpAddr {
 }
 
 /// `cart -> db tcp/5432`, `api -> db icmp`, `cart6 -> db6 udp/53`.
-fn flow(text: &str) -> Flow {
+pub(crate) fn flow(text: &str) -> Flow {
     let words: Vec<_> = text.split(' ').collect();
     let [source, "->", destination, port] = words[..] else { panic!("{text}") };
     let (protocol, port) = port.split_once('/').unwrap_or((port, ""));
