@@ -33,12 +33,32 @@ pub struct Explanation {
     /// The nearest change that would turn the verdict round.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nearest: Option<String>,
+    /// What staged policies would change, if there are some for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staged: Option<Staged>,
     /// What else is good to know, a sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// Where the kernel would do something else than the policies say, which must not be.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub disagreements: Vec<String>,
+}
+
+/// What would become of a flow if the policies that are staged were enforced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Staged {
+    /// What would become of it.
+    pub verdict: Outcome,
+    /// Whether that is another verdict than now.
+    pub is_change: bool,
+    /// In a sentence: `would be DENIED by StagedGlobalNetworkPolicy x rule 2 (ingress)`.
+    pub text: String,
+    /// The policies that would decide in either direction.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decided_by: Vec<String>,
+    /// The staged policies that are about one of the ends.
+    pub policies: Vec<String>,
 }
 
 /// What becomes of a packet.
@@ -71,8 +91,9 @@ impl fmt::Display for Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FlowEnd {
-    /// The pod (`shop/cart-7d9`) or node (`node/n2`) that has the address; absent if nobody
-    /// known has.
+    /// The pod (`shop/cart-7d9`) or node (`node/n2`) that has the address, else the host endpoint
+    /// (`HostEndpoint gw-eth0`) or network set (`GlobalNetworkSet offices`) that has it first;
+    /// absent if nobody known has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The address.
@@ -105,6 +126,9 @@ pub struct Judgement {
     pub node: Option<String>,
     /// Why, in a sentence.
     pub reason: String,
+    /// The tier that decided, where others than `default` were asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<String>,
     /// The policies that decided: the one whose rule matched, or all that govern the endpoint
     /// where none did. `NetworkPolicy shop/db-clients`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -125,8 +149,15 @@ pub struct Judgement {
 pub struct PolicyAsked {
     /// `NetworkPolicy shop/db-clients`.
     pub policy: String,
+    /// Its tier, where others than `default` were asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<String>,
     /// The rules that were looked at, in order.
     pub rules: Vec<RuleAsked>,
+    /// How its tier ended, where this is the last of it that was asked and the next tier was
+    /// asked then: `no rule decides: leaves tier kube-admin`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier_end: Option<String>,
 }
 
 /// A rule that was looked at.
@@ -135,6 +166,9 @@ pub struct PolicyAsked {
 pub struct RuleAsked {
     /// Its place among the policy's rules of that direction, from zero.
     pub rule: usize,
+    /// What it does with what it matches: `deny`, `pass`, `log`; absent if it allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
     /// What it matches.
     pub text: String,
     /// Whether it matched.
