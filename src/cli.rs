@@ -35,6 +35,8 @@ enum Command {
     Endpoints(cmd::endpoints::Args),
     /// Check and show the configuration
     Config(cmd::config::Args),
+    /// Print a configuration and policies made from another network's objects
+    Import(cmd::import::Args),
     /// Take everything that carries our mark out of this host, and nothing else
     Cleanup(cmd::cleanup::Args),
     /// The CNI plug-in, which container runtimes call, and its installation
@@ -62,6 +64,7 @@ impl Cli {
             Command::Flows(args) => cmd::flows::run(args),
             Command::Endpoints(args) => cmd::endpoints::run(args),
             Command::Config(args) => cmd::config::run(args),
+            Command::Import(args) => cmd::import::run(&args),
             Command::Cleanup(args) => cmd::cleanup::run(&args),
             Command::Cni(args) => cmd::cni::run(&args),
             Command::Lab(args) => cmd::lab::run(args),

@@ -15,6 +15,7 @@ pub mod config;
 pub mod endpoints;
 pub mod explain;
 pub mod flows;
+pub mod import;
 pub mod lab;
 pub mod man;
 mod manifests;
