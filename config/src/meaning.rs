@@ -148,6 +148,59 @@ pub struct Policy {
     /// `policy.auditInterval`: how often the kernel is compared with what is wanted without an
     /// event, 30 s by default.
     pub audit_interval: Duration,
+    /// `policy.hostEndpoints`.
+    pub hosts: HostEndpoints,
+}
+
+/// `policy.hostEndpoints`: policies on nodes themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostEndpoints {
+    /// `auto`, false by default: each node has a host endpoint that lists all its interfaces.
+    pub auto: bool,
+    /// `defaultEndpointToHostAction`.
+    pub to_host: ToHost,
+    /// `failsafeInbound`: ports of nodes that no policy closes. `None`, if it is left out,
+    /// stands for the usual ones; an empty list for none.
+    pub failsafe_inbound: Option<Vec<Failsafe>>,
+    /// `failsafeOutbound`: ports of others that no policy keeps nodes from, likewise.
+    pub failsafe_outbound: Option<Vec<Failsafe>>,
+    /// `withoutBGP`, false by default: policies may close the BGP port.
+    pub without_bgp: bool,
+}
+
+/// `policy.hostEndpoints.defaultEndpointToHostAction`: what becomes of packets from a pod to
+/// its own node that the pod's policies allow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ToHost {
+    /// `Accept`, the default: they pass.
+    #[default]
+    Accept,
+    /// `Drop`: they are dropped.
+    Drop,
+    /// `Return`: the node's own rules decide.
+    Return,
+}
+
+/// An element of `policy.hostEndpoints.failsafeInbound` and `failsafeOutbound`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failsafe {
+    /// `protocol`.
+    pub protocol: FailsafeProtocol,
+    /// `port`: the node's own for packets that come, the other end's for those that leave.
+    pub port: u16,
+    /// `net`: only from or to here; `None` is everywhere.
+    pub net: Option<Prefix>,
+}
+
+/// The protocol of a [`Failsafe`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailsafeProtocol {
+    /// `TCP`.
+    Tcp,
+    /// `UDP`.
+    Udp,
+    /// `SCTP`.
+    Sctp,
 }
 
 /// `policy.backend`: which iptables is used.

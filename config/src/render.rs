@@ -13,9 +13,10 @@ use serde_json::Value;
 use crate::meaning::{self, Bgp, Config, Peer, Source};
 use crate::schema::{
     Action, Address, AsNumber, Backend, BgpSection, Chained, Cidr, CniSection, ControlSection,
-    Document, EstablishedFlows, FilterSection, FlowLogSection, Lengths, ListenSection, MeshSection,
-    NextHop, NodeSection, PeerSection, PolicySection, Retain, RoutesSection, RuleSection,
-    SocketAddress, SourceSection, TelemetrySection, Time,
+    Document, EstablishedFlows, FailsafeEntry, FailsafeProtocol, FailsafeSection, FilterSection,
+    FlowLogSection, HostEndpointsSection, Lengths, ListenSection, MeshSection, NextHop,
+    NodeSection, PeerSection, PolicySection, Retain, RoutesSection, RuleSection, SocketAddress,
+    SourceSection, TelemetrySection, Time, ToHost,
 };
 use crate::value::Shown;
 
@@ -92,7 +93,35 @@ fn policy(policy: &meaning::Policy) -> PolicySection {
             per_second: policy.flow_log.per_second,
         },
         audit_interval: time(policy.audit_interval),
+        host_endpoints: hosts(&policy.hosts),
     }
+}
+
+fn hosts(hosts: &meaning::HostEndpoints) -> HostEndpointsSection {
+    let all = |list: &Vec<meaning::Failsafe>| list.iter().map(failsafe).collect();
+    HostEndpointsSection {
+        auto: hosts.auto,
+        default_endpoint_to_host_action: match hosts.to_host {
+            meaning::ToHost::Accept => ToHost::Accept,
+            meaning::ToHost::Drop => ToHost::Drop,
+            meaning::ToHost::Return => ToHost::Return,
+        },
+        failsafe_inbound: hosts.failsafe_inbound.as_ref().map(all),
+        failsafe_outbound: hosts.failsafe_outbound.as_ref().map(all),
+        without_bgp: hosts.without_bgp,
+    }
+}
+
+fn failsafe(failsafe: &meaning::Failsafe) -> FailsafeEntry {
+    FailsafeEntry::Full(FailsafeSection {
+        protocol: match failsafe.protocol {
+            meaning::FailsafeProtocol::Tcp => FailsafeProtocol::Tcp,
+            meaning::FailsafeProtocol::Udp => FailsafeProtocol::Udp,
+            meaning::FailsafeProtocol::Sctp => FailsafeProtocol::Sctp,
+        },
+        port: failsafe.port,
+        net: failsafe.net.as_ref().map(cidr),
+    })
 }
 
 fn cni(cni: &meaning::Cni) -> CniSection {

@@ -277,6 +277,8 @@ pub(crate) struct PolicySection {
     /// How often the kernel is compared with what is wanted even if nothing seems to have
     /// changed: 1s to 1h.
     pub(crate) audit_interval: Time,
+    /// Policies on nodes themselves.
+    pub(crate) host_endpoints: HostEndpointsSection,
 }
 
 impl Default for PolicySection {
@@ -324,6 +326,87 @@ impl Default for FlowLogSection {
     fn default() -> Self {
         Document::default().policy.flow_log
     }
+}
+
+/// Policies on nodes themselves.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct HostEndpointsSection {
+    /// Whether each node has a host endpoint <node>-auto-hep for all its interfaces, with the
+    /// node's labels. It is open until a policy selects it.
+    pub(crate) auto: bool,
+    /// What becomes of packets from a pod to its own node that the pod's policies allow.
+    pub(crate) default_endpoint_to_host_action: ToHost,
+    /// Ports of nodes that no policy on them closes; an empty list is none. Default: TCP 22,
+    /// 179, 2379, 2380, 5473, 6443, 6666, 6667, 10250, UDP 68, and those that the agent
+    /// listens on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) failsafe_inbound: Option<Vec<FailsafeEntry>>,
+    /// Ports of others that no policy keeps nodes from; an empty list is none. Default: TCP
+    /// 179, 2379, 2380, 5473, 6443, 6666, 6667, UDP 53, 67, and those that BGP peers listen on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) failsafe_outbound: Option<Vec<FailsafeEntry>>,
+    /// Whether the lists may lack the port of BGP, so that policies can end its sessions.
+    #[serde(rename = "withoutBGP")]
+    pub(crate) without_bgp: bool,
+}
+
+impl Default for HostEndpointsSection {
+    fn default() -> Self {
+        Document::default().policy.host_endpoints
+    }
+}
+
+/// What becomes of packets from a pod to its own node that the pod's policies allow.
+#[derive(Serialize, JsonSchema)]
+pub(crate) enum ToHost {
+    /// They pass.
+    Accept,
+    /// They are dropped.
+    Drop,
+    /// The node's own rules decide.
+    Return,
+}
+
+/// A port that policies on nodes leave open.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum FailsafeEntry {
+    /// In full.
+    Full(FailsafeSection),
+    /// In short: tcp:22, udp:10.0.0.0/8:68, tcp:[fd00::/8]:22, or 22 for TCP.
+    #[allow(dead_code)] // accepted from users, never written by us
+    Short(#[schemars(regex(pattern = "^([A-Za-z]+:(.+:)?)?[0-9]{1,5}$"))] String),
+    /// A port of TCP.
+    #[allow(dead_code)] // likewise
+    Port(#[schemars(range(min = 1))] u16),
+}
+
+/// A port that policies on nodes leave open.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct FailsafeSection {
+    /// Its protocol.
+    #[serde(default = "tcp")]
+    pub(crate) protocol: FailsafeProtocol,
+    /// Its number.
+    #[schemars(range(min = 1))]
+    pub(crate) port: u16,
+    /// Only from or to here. Default: everywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) net: Option<Cidr>,
+}
+
+/// The protocol of such a port.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub(crate) enum FailsafeProtocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
 }
 
 /// Where nodes, namespaces, pods and policies come from.
@@ -460,6 +543,10 @@ pub(crate) enum AsNumber {
 
 fn bgp_port() -> u16 {
     crate::check::BGP_PORT
+}
+
+fn tcp() -> FailsafeProtocol {
+    FailsafeProtocol::Tcp
 }
 
 fn hold_time() -> Time {

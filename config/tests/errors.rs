@@ -404,6 +404,22 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
             "f:1:25  policy.auditInterval: \"0\" is out of range; accepted are 1s to 1h",
         ),
         (
+            "policy: {hostEndpoints: {failsafeInbound: ['tcp:22', 'tcp:6443', 'tcp:10250']}}",
+            "f:1:43  policy.hostEndpoints.failsafeInbound: TCP 179 is not among them, so that a policy on nodes could end BGP and with it all routes; add \"tcp:179\", or write \"withoutBGP: true\" beside it if that is meant",
+        ),
+        (
+            "{bgp: {listen: {port: 1179}}, policy: {hostEndpoints: {failsafeOutbound: ['tcp:179', 'tcp:6443']}}}",
+            "f:1:74  policy.hostEndpoints.failsafeOutbound: TCP 1179 is not among them, so that a policy on nodes could end BGP and with it all routes; add \"tcp:1179\", or write \"withoutBGP: true\" beside it if that is meant",
+        ),
+        (
+            "policy: {hostEndpoints: {failsafeInbound: ['ssh']}}",
+            "f:1:44  policy.hostEndpoints.failsafeInbound[0]: \"ssh\" is not a port with its protocol; accepted is for instance tcp:22, tcp:10.0.0.0/8:22, udp:[fd00::/8]:546 or {protocol: TCP, port: 22, net: 10.0.0.0/8}",
+        ),
+        (
+            "policy: {hostEndpoints: {defaultEndpointToHostAction: ACCEPT}}",
+            "f:1:55  policy.hostEndpoints.defaultEndpointToHostAction: \"ACCEPT\" is not accepted here; accepted: Accept, Drop, Return; did you mean \"Accept\"?",
+        ),
+        (
             "cni: {enabled: true}",
             "f:1:16  cni.enabled: pods' addresses come from node.podCIDRs or from the source's Node, and there is neither",
         ),
@@ -518,6 +534,17 @@ fn what_is_allowed_but_doubtful_is_a_warning() {
             vec![
                 "f:1:28  bgp.listen.addresses[0]: :: listens on every address of the host; name those that peers dial",
             ],
+        ),
+        (
+            "{bgp: {enabled: false}, policy: {hostEndpoints: {failsafeInbound: ['tcp:6443', 'tcp:10250'], failsafeOutbound: ['udp:6443']}}}",
+            vec![
+                "f:1:67  policy.hostEndpoints.failsafeInbound: TCP 22, SSH, is not among them; a mistake in a policy on nodes can close it",
+                "f:1:112  policy.hostEndpoints.failsafeOutbound: TCP 6443, the API server, is not among them; a mistake in a policy on nodes can close it",
+            ],
+        ),
+        (
+            "policy: {hostEndpoints: {withoutBGP: true, failsafeInbound: ['22', '6443', '10250'], failsafeOutbound: ['6443']}}",
+            vec![],
         ),
         (
             "bgp: {asNumber: 65535}",

@@ -9,8 +9,8 @@ use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Prefix, RouterId};
 use brindle_bgp::rib::NextHopMode;
 use brindle_config::{
-    Backend, Bgp, Config, Control, EstablishedFlows, FlowLog, Node, Peer, Policy, Retain, Routes,
-    Source, Telemetry,
+    Backend, Bgp, Config, Control, EstablishedFlows, Failsafe, FailsafeProtocol, FlowLog,
+    HostEndpoints, Node, Peer, Policy, Retain, Routes, Source, Telemetry, ToHost,
 };
 
 /// The example that the documentation promises to be understood for ever.
@@ -116,6 +116,7 @@ fn the_contract_example_means_what_it_says() {
             masquerade: None,
             flow_log: FlowLog { enabled: true, group: 98, per_second: 10 },
             audit_interval: Duration::from_secs(30),
+            hosts: HostEndpoints::default(),
         },
         cni: Config::default().cni,
         source: Some(Source::Files { path: PathBuf::from("/etc/brindle/manifests") }),
@@ -174,9 +175,29 @@ fn keys_of_each_kind_are_read() {
         masquerade: Some(false),
         flow_log: FlowLog { enabled: false, group: 0, per_second: 1 },
         audit_interval: Duration::from_secs(60),
+        hosts: HostEndpoints::default(),
     };
     assert_eq!(policy.policy, want);
     assert_eq!(read("policy: {backend: nft}").policy.backend, Backend::Nft);
+    let hosts = read(
+        "{bgp: {enabled: false}, policy: {hostEndpoints: {auto: true, failsafeOutbound: [], \
+         defaultEndpointToHostAction: Return, failsafeInbound: [{port: 22}, 'tcp:6443', \
+         {protocol: UDP, port: 68, net: 10.0.0.0/8}]}}}",
+    );
+    let failsafe =
+        |protocol, port, net: Option<&str>| Failsafe { protocol, port, net: net.map(prefix) };
+    let want = HostEndpoints {
+        auto: true,
+        to_host: ToHost::Return,
+        failsafe_inbound: Some(vec![
+            failsafe(FailsafeProtocol::Tcp, 22, None),
+            failsafe(FailsafeProtocol::Tcp, 6443, None),
+            failsafe(FailsafeProtocol::Udp, 68, Some("10.0.0.0/8")),
+        ]),
+        failsafe_outbound: Some(Vec::new()),
+        without_bgp: false,
+    };
+    assert_eq!(hosts.policy.hosts, want);
     let kubernetes = |kubeconfig: Option<&str>, context: Option<&str>, seconds| {
         Some(Source::Kubernetes {
             kubeconfig: kubeconfig.map(PathBuf::from),
@@ -311,6 +332,7 @@ fn what_is_shown_reads_back_as_the_same_configuration() {
         "telemetry: {listen: []}",
         "policy: {backend: nft, masquerade: true, flowLog: {enabled: false}, auditInterval: 90s}",
         "policy: {backend: legacy, establishedFlows: recheck, masquerade: false}",
+        "policy: {hostEndpoints: {auto: true, withoutBGP: true, failsafeInbound: [22, 'udp:[fd00::/8]:68'], failsafeOutbound: []}}",
         "{node: {podCIDRs: [10.1.0.0/24]}, cni: {enabled: true, mtu: 1400, chain: [bandwidth]}}",
         "cni: {configDir: /a, dataDir: /b, chain: []}",
     ] {

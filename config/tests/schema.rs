@@ -38,6 +38,11 @@ fn the_schema_and_the_reader_know_the_same_keys() {
         ("/$defs/RoutesSection", "routes: {xyzzyxyzzy: 1}"),
         ("/$defs/PolicySection", "policy: {xyzzyxyzzy: 1}"),
         ("/$defs/FlowLogSection", "policy: {flowLog: {xyzzyxyzzy: 1}}"),
+        ("/$defs/HostEndpointsSection", "policy: {hostEndpoints: {xyzzyxyzzy: 1}}"),
+        (
+            "/$defs/FailsafeSection",
+            "policy: {hostEndpoints: {failsafeInbound: [{port: 179, xyzzyxyzzy: 1}]}}",
+        ),
         ("/$defs/CniSection", "cni: {xyzzyxyzzy: 1}"),
         ("/$defs/SourceSection/oneOf/0", "source: {kind: files, xyzzyxyzzy: 1}"),
         ("/$defs/SourceSection/oneOf/1", "source: {kind: kubernetes, xyzzyxyzzy: 1}"),

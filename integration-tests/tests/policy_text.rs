@@ -146,7 +146,14 @@ impl Kernel {
             Match::Invalid,
             Match::SourceIsLocal,
             Match::DestinationIsLocal,
+            Match::ToLoopback,
+            Match::Untracked,
+            Match::Marked,
         ];
+        for name in ["eth0", "eth0.100", "a@b_c-d", "0123456789abcde"] {
+            let device = name.parse().expect("a name");
+            all.extend([Match::Arrives(device), Match::Leaves(device)]);
+        }
         for side in [Side::Source, Side::Destination] {
             for length in [1, 8, 31, 32, 64, 127, 128] {
                 all.extend(Cidr::new(self.address(1), length).map(|cidr| Match::In(side, cidr)));
@@ -155,7 +162,9 @@ impl Kernel {
                 all.push(Match::InSet { side, set: self.set('s'), negated });
                 all.push(Match::InSet { side, set: self.set('n'), negated });
             }
-            all.push(Match::PortIn { side, set: self.set('p'), negated: false });
+            for negated in [false, true] {
+                all.push(Match::PortIn { side, set: self.set('p'), negated });
+            }
             for protocol in Protocol::ALL {
                 let full: Vec<_> = (0..7).map(|n| (n * 10, n * 10 + 1)).chain([(90, 90)]).collect();
                 for ranges in [vec![(0, 0)], vec![(0, 65535)], vec![(1, 1), (5, 65535)], full] {
@@ -171,14 +180,17 @@ impl Kernel {
         let rates = (1..=100).chain([101, 150, 300, 333, 999, 5000, 7000, 10_000, u16::MAX]);
         all.extend(rates.map(|rate| Match::limit(rate, rate)));
         all.extend([Match::limit(1, 5), Match::limit(10, 1), Match::limit(7, u16::MAX)]);
-        match self.family {
-            Family::V4 => {}
-            Family::V6 => all.extend((0..=255).map(|kind| Match::Icmp {
-                family: Family::V6,
-                kind,
-                code: None,
-                negated: false,
-            })),
+        // ICMP has no type 255: iptables takes that for any.
+        let last = match self.family {
+            Family::V4 => 254,
+            Family::V6 => 255,
+        };
+        for kind in 0..=last {
+            for negated in [false, true] {
+                for code in [None, Some(0), Some(255)] {
+                    all.push(Match::Icmp { family: self.family, kind, code, negated });
+                }
+            }
         }
         all
     }
@@ -232,11 +244,28 @@ impl Kernel {
             target: Target::Goto(ChainName::fixed(Fixed::To)),
             comment: comment.clone(),
         };
+        let icmp = |code, negated| Match::Icmp { family: self.family, kind: 3, code, negated };
+        let several = Rule {
+            matches: vec![icmp(None, false), icmp(Some(4), true), icmp(Some(1), true)],
+            target: Target::Accept,
+            comment: None,
+        };
+        let before =
+            [Target::NoTrack, Target::Mark, Target::Unmark, Target::Accept].map(|target| {
+                let matches =
+                    vec![Match::Arrives("eth0.100".parse().expect("a name")), Match::Marked];
+                Rule { matches, target, comment: comment.clone() }
+            });
+        let after = Rule {
+            matches: vec![Match::Leaves("eth0".parse().expect("a name")), Match::Untracked],
+            target: Target::NoTrack,
+            comment: None,
+        };
         let chain = |rules| ChainOp::Write(Arc::new(Chain { purpose: Purpose::Fixed, rules }));
         let filter = BTreeMap::from([
             (
                 ChainName::fixed(Fixed::Forward),
-                chain(matches.chain(targets).chain([many]).collect()),
+                chain(matches.chain(targets).chain([many, several]).collect()),
             ),
             (ChainName::fixed(Fixed::To), chain(Vec::new())),
         ]);
@@ -250,11 +279,26 @@ impl Kernel {
             comment: None,
         };
         let nat = BTreeMap::from([(ChainName::fixed(Fixed::Postrouting), chain(vec![masquerade]))]);
-        plan.chains = BTreeMap::from([(Table::Filter, filter), (Table::Nat, nat)]);
+        let first = BTreeMap::from([
+            (ChainName::fixed(Fixed::From), chain(before.to_vec())),
+            (ChainName::fixed(Fixed::To), chain(vec![after])),
+        ]);
+        let [_, mark, unmark, accept] = before;
+        let early =
+            BTreeMap::from([(ChainName::fixed(Fixed::From), chain(vec![mark, unmark, accept]))]);
+        plan.chains = BTreeMap::from([
+            (Table::Filter, filter),
+            (Table::Nat, nat),
+            (Table::Raw, first),
+            (Table::Mangle, early),
+        ]);
         let hook = |table, from, to| Hook { table, from, to: ChainName::fixed(to) };
         plan.hook = vec![
             hook(Table::Filter, BuiltIn::Forward, Fixed::Forward),
             hook(Table::Nat, BuiltIn::Postrouting, Fixed::Postrouting),
+            hook(Table::Raw, BuiltIn::Prerouting, Fixed::From),
+            hook(Table::Raw, BuiltIn::Output, Fixed::To),
+            hook(Table::Mangle, BuiltIn::Prerouting, Fixed::From),
         ];
         plan
     }
@@ -277,7 +321,7 @@ fn everything_that_is_written_is_read_back_as_it_was_meant() {
                 }
             }
         }
-        assert_eq!(installed.chains.len(), 3, "{what}: chains of others are passed over");
+        assert_eq!(installed.chains.len(), 6, "{what}: chains of others are passed over");
         let sets = installed.sets.into_iter().map(|(name, set)| (name, set.members));
         let want = kernel.members().into_iter().map(|(name, members)| (name, Some(members)));
         assert_eq!(sets.collect::<Vec<_>>(), want.collect::<Vec<_>>(), "{what}");
@@ -379,11 +423,14 @@ fn what_cannot_be_said_is_refused_as_a_whole() {
         let what = format!("{} {}", kernel.backend, kernel.family);
         let tcp = |ranges| Match::Ports(Side::Destination, Protocol::Tcp, ranges);
         let udp = Match::Protocol { number: 17, negated: false };
+        // Of ICMPv6 it is a type as any other; here the protocol is the wrong one.
+        let any_icmp = Match::Icmp { family: Family::V4, kind: 255, code: None, negated: false };
         for matches in [
             vec![Match::Protocol { number: 0, negated: false }],
             vec![Match::Protocol { number: 0, negated: true }],
             vec![tcp(vec![])],
             vec![tcp(vec![(1, 1)]), udp],
+            vec![any_icmp],
             vec![tcp((0..8).map(|n| (n * 10, n * 10 + 1)).collect())],
             vec![Match::InSet { side: Side::Source, set: kernel.set('z'), negated: false }],
         ] {

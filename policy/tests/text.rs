@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use brindle_policy::model::Side;
-use brindle_policy::names::{ChainName, Comment, Fixed, SetName};
+use brindle_policy::names::{ChainName, Comment, Device, Fixed, SetName};
 use brindle_policy::readback::{Installed, read_sets, read_tables};
 use brindle_policy::render;
 use brindle_policy::ruleset::{
@@ -22,6 +22,10 @@ fn set(name: &str) -> SetName {
 }
 
 fn cidr(text: &str) -> Cidr {
+    text.parse().unwrap()
+}
+
+fn device(text: &str) -> Device {
     text.parse().unwrap()
 }
 
@@ -111,6 +115,34 @@ fn each_rule_has_one_text_that_reads_as_the_rule() {
             None,
             "-p ipv6-icmp -m icmp6 --icmpv6-type 135 -j ACCEPT",
         ),
+        (
+            vec![
+                M::Icmp { family: Family::V4, kind: 3, code: None, negated: false },
+                M::Icmp { family: Family::V4, kind: 3, code: Some(4), negated: true },
+            ],
+            Target::Accept,
+            None,
+            "-p icmp -m icmp --icmp-type 3 -m icmp ! --icmp-type 3/4 -j ACCEPT",
+        ),
+        (
+            vec![
+                M::PortIn { side: Side::Source, set: set("brn-p4-A"), negated: true },
+                M::Leaves(device("eth0.100")),
+                M::Arrives(device("eth1")),
+            ],
+            Target::Return,
+            None,
+            "-i eth1 -o eth0.100 -m set ! --match-set brn-p4-A src,src -j RETURN",
+        ),
+        (
+            vec![M::Marked, M::Untracked, M::ToLoopback],
+            Target::Unmark,
+            None,
+            "-o lo -m mark --mark 0x10/0x10 -m conntrack --ctstate UNTRACKED \
+             -j MARK --set-xmark 0x0/0x10",
+        ),
+        (vec![], Target::Mark, None, "-j MARK --set-xmark 0x10/0x10"),
+        (vec![], Target::NoTrack, None, "-j CT --notrack"),
         (vec![], Target::Masquerade, None, "-j MASQUERADE"),
     ] {
         let rule = Rule { matches, target, comment };
@@ -146,9 +178,12 @@ fn what_we_do_not_write_is_told_apart() {
         "-s 10.0.0.1/32",
         "! -s 10.0.0.1/32 -j ACCEPT",
         "-s fd00::1/128 -j ACCEPT",
-        "-i eth0 -j ACCEPT",
+        "! -i eth0 -j ACCEPT",
+        "-i eth+ -j ACCEPT",
+        "-i cali+ -j ACCEPT",
         "! -i lo -j ACCEPT",
-        "-o lo -j ACCEPT",
+        "! -o lo -j ACCEPT",
+        "-o brn+ -j ACCEPT",
         "-p 0 -j ACCEPT",
         "-p tcp -p udp -j ACCEPT",
         "-p tcp -m tcp --dport 80 -j ACCEPT",
@@ -161,10 +196,15 @@ fn what_we_do_not_write_is_told_apart() {
         "-p tcp -m multiport --dports 65536 -j ACCEPT",
         "-p tcp -m multiport --dports +80 -j ACCEPT",
         "-p tcp -m icmp6 --icmpv6-type 133 -j ACCEPT",
-        "-p ipv6-icmp -m icmp6 --icmpv6-type 1/4 -j ACCEPT",
+        "-p ipv6-icmp -m icmp6 --icmpv6-type +1 -j ACCEPT",
+        "-p ipv6-icmp -m icmp6 --icmpv6-type 1/256 -j ACCEPT",
+        "-p icmp -m icmp --icmp-type any -j ACCEPT",
+        "-p icmp -m icmp --icmp-type 255 -j ACCEPT",
+        "! -p icmp -m icmp --icmp-type 8 -j ACCEPT",
+        "-p icmp -m icmp6 --icmpv6-type 8 -j ACCEPT",
         "-m set --match-set other src -j ACCEPT",
         "-m set --match-set brn-s4-A src,dst -j ACCEPT",
-        "-m set ! --match-set brn-s4-A dst,dst -j ACCEPT",
+        "-m set --match-set brn-s4-A src,src,src -j ACCEPT",
         "-m set --match-set brn-s4-A src --return-nomatch -j ACCEPT",
         "-m conntrack --ctstate ESTABLISHED -j ACCEPT",
         "-m conntrack --ctstate NEW,RELATED,ESTABLISHED -j ACCEPT",
@@ -177,6 +217,14 @@ fn what_we_do_not_write_is_told_apart() {
         "-m comment --comment \"brindle:a -j ACCEPT",
         "-m comment --comment \"brindle:a\\",
         "-m mark --mark 0x1 -j ACCEPT",
+        "-m mark --mark 0x20/0x20 -j ACCEPT",
+        "-m mark --mark 0x10 -j ACCEPT",
+        "-m mark ! --mark 0x10/0x10 -j ACCEPT",
+        "-j MARK --set-xmark 0x10/0xffffffff",
+        "-j MARK --set-xmark 0x20/0x20",
+        "-j CT --notrack --zone 1",
+        "-j CT --zone 1",
+        "-j NOTRACK",
         "-j ACCEPT -j DROP",
         "-j ACCEPT extra",
         "-j REJECT --reject-with icmp-port-unreachable",
@@ -367,10 +415,19 @@ fn one_match() -> impl Strategy<Value = Match> {
     prop_oneof![
         Just(Match::FromLoopback),
         Just(Match::FromPod),
-        set_name().prop_map(Match::NotAttached),
+        Just(Match::ToLoopback),
+        Just(Match::Untracked),
+        Just(Match::Marked),
+        "eth[0-9]([.][0-9]{1,4})?".prop_map(|name| Match::Arrives(device(&name))),
+        "eth[0-9]([.][0-9]{1,4})?".prop_map(|name| Match::Leaves(device(&name))),
+        "[a-z]".prop_map(|part| Match::NotAttached(SetName::of('a', Family::V4, &[&part]))),
         (side(), block).prop_map(|(side, block)| Match::In(side, block)),
         in_set.prop_map(|(side, set, negated)| Match::InSet { side, set, negated }),
-        (side(), set_name()).prop_map(|(side, set)| Match::PortIn { side, set, negated: false }),
+        (side(), set_name(), any::<bool>()).prop_map(|(side, set, negated)| Match::PortIn {
+            side,
+            set,
+            negated
+        }),
         (1..=255u8, any::<bool>())
             .prop_map(|(number, negated)| Match::Protocol { number, negated }),
         Just(Match::Established),
@@ -387,6 +444,9 @@ fn target() -> impl Strategy<Value = Target> {
         Just(Target::Drop),
         Just(Target::Return),
         Just(Target::Masquerade),
+        Just(Target::NoTrack),
+        Just(Target::Mark),
+        Just(Target::Unmark),
         chain_name().prop_map(Target::Jump),
         chain_name().prop_map(Target::Goto),
         (any::<u16>(), ".{0,20}")
@@ -399,10 +459,15 @@ fn rule() -> impl Strategy<Value = Rule> {
     let ports = ports.prop_map(|(side, protocol, (a, b))| {
         Match::Ports(side, protocol, vec![(a.min(b), a.max(b))])
     });
+    let icmp = (0..=254u8, any::<Option<u8>>(), any::<bool>())
+        .prop_map(|(kind, code, negated)| Match::Icmp { family: Family::V4, kind, code, negated });
+    // Both say the protocol, so only one of them.
+    let transport =
+        prop_oneof![prop::collection::vec(ports, 0..=1), prop::collection::vec(icmp, 1..3),];
     let matches = prop::collection::vec(one_match(), 0..5);
-    (matches, prop::option::of(ports), target(), prop::option::of(".{0,40}")).prop_map(
+    (matches, transport, target(), prop::option::of(".{0,40}")).prop_map(
         |(mut matches, ports, target, comment)| {
-            let mut has_protocol = ports.is_some();
+            let mut has_protocol = !ports.is_empty();
             matches.retain(|one| match one {
                 Match::Protocol { .. } => !std::mem::replace(&mut has_protocol, true),
                 _ => true,

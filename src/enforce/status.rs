@@ -30,6 +30,9 @@ pub struct EnforceStatus {
     /// Policies that could not be installed whole; the pods that they govern are closed as far
     /// as these would have opened them.
     pub broken: Vec<(PolicyId, String)>,
+    /// What of the policies on this host is not in the kernel, and why; it is open as far as
+    /// these would have closed it.
+    pub refused: Vec<String>,
     /// What was found changed by others and was put right again.
     pub repairs: u64,
     /// The last repair: when, and what was found, with the process where the kernel told it.

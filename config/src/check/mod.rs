@@ -3,6 +3,7 @@
 mod bgp;
 pub(crate) mod cni;
 mod filter;
+pub(crate) mod hosts;
 mod node;
 mod peer;
 pub(crate) mod policy;
@@ -16,8 +17,8 @@ use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Prefix};
 
 use crate::meaning::{
-    Backend, Bgp, ChainedPlugin, Cni, Config, Control, EstablishedFlows, FlowLog, Node, Policy,
-    Retain, Routes, Source, Telemetry,
+    Backend, Bgp, ChainedPlugin, Cni, Config, Control, EstablishedFlows, FlowLog, HostEndpoints,
+    Node, Policy, Retain, Routes, Source, Telemetry,
 };
 use crate::section::{Good, Item, Report};
 use crate::value;
@@ -66,6 +67,7 @@ impl Default for Config {
                 masquerade: None,
                 flow_log: FlowLog { enabled: true, group: 98, per_second: 10 },
                 audit_interval: Duration::from_secs(30),
+                hosts: HostEndpoints::default(),
             },
             cni: Cni {
                 enabled: false,
@@ -108,7 +110,7 @@ pub(crate) fn config(tree: &yaml::Node, report: &Report, complete: bool) -> Conf
     let source_item = root.get("source");
     config.source = source_item.as_ref().and_then(source);
     if let Some(item) = policy {
-        config.policy = policy::read(&item, source_item.is_some() || !complete);
+        config.policy = policy::read(&item, source_item.is_some() || !complete, &config.bgp);
     }
     if let Some(item) = cni {
         let has_ranges = source_item.is_some() || !config.node.pod_cidrs.is_empty();

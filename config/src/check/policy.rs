@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::set;
-use crate::meaning::{Backend, Config, EstablishedFlows, FlowLog, Policy};
+use super::{hosts, set};
+use crate::meaning::{Backend, Bgp, Config, EstablishedFlows, FlowLog, Policy};
 use crate::section::Item;
 use crate::value;
 
@@ -21,8 +21,8 @@ const MAX_AUDIT_INTERVAL: Duration = Duration::from_secs(3600);
 const MAX_FLOWS_PER_SECOND: u32 = 10_000;
 
 /// Reads the section. Policies must come from somewhere: `has_source` says whether they do, as
-/// far as it is known.
-pub(super) fn read(item: &Item, has_source: bool) -> Policy {
+/// far as it is known. `bgp` is what policies on nodes must not cut off.
+pub(super) fn read(item: &Item, has_source: bool, bgp: &Bgp) -> Policy {
     let mut policy = Config::default().policy;
     let Some(mut section) = item.section() else { return policy };
     if let Some(item) = section.get("enabled") {
@@ -44,6 +44,9 @@ pub(super) fn read(item: &Item, has_source: bool) -> Policy {
     if let Some(item) = section.get("auditInterval") {
         let accepted = MIN_AUDIT_INTERVAL..=MAX_AUDIT_INTERVAL;
         set(&mut policy.audit_interval, value::duration(&item, accepted));
+    }
+    if let Some(item) = section.get("hostEndpoints") {
+        policy.hosts = hosts::read(&item, bgp);
     }
     section.finish();
     policy

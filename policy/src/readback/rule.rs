@@ -168,9 +168,11 @@ impl Reader {
         words.expect(option)?;
         let word = words.next()?;
         let (kind, code) = match word.split_once('/') {
-            Some((kind, code)) => (kind.parse().ok()?, Some(code.parse().ok()?)),
-            None => (word.parse().ok()?, None),
+            Some((kind, code)) => (number(kind)?, Some(number(code)?)),
+            None => (number(word)?, None),
         };
+        // Printed as "any", so this is not what it says.
+        (family == Family::V6 || kind != render::ANY_ICMP).then_some(())?;
         self.matches.push(Match::Icmp { family, kind, code, negated });
         Some(())
     }
@@ -266,8 +268,6 @@ fn target(words: &mut Words<'_>) -> Option<Target> {
         "RETURN" => Some(Target::Return),
         "MASQUERADE" => Some(Target::Masquerade),
         "CT" => words.expect("--notrack").map(|()| Target::NoTrack),
-        // The nft backend may tell its own word for it.
-        "NOTRACK" => Some(Target::NoTrack),
         "MARK" => {
             words.expect("--set-xmark")?;
             let (value, mask) = words.next()?.split_once('/')?;

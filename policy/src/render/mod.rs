@@ -14,6 +14,7 @@ use crate::address::Family;
 use crate::names::{ChainName, Comment, SetName};
 use crate::ruleset::{Chain, ChainOp, Hook, Plan, Purpose, Ruleset, SetOp, Table};
 
+pub(crate) use rule::ANY_ICMP;
 pub use rule::rule;
 pub use set::MAX_MEMBERS;
 pub(crate) use set::{family_word, kind_word, protocol_word};

@@ -12,6 +12,8 @@ use crate::ruleset::{MARK, Match, Rule, Target};
 const ICMP: u8 = 1;
 /// The number of ICMPv6.
 const ICMP6: u8 = 58;
+/// The type that iptables takes for any message of ICMP, which no message has.
+pub(crate) const ANY_ICMP: u8 = 255;
 
 /// What comes behind `-A CHAIN` for a rule.
 pub fn rule(rule: &Rule) -> String {
@@ -125,6 +127,11 @@ fn extension(one: &Match) -> Option<String> {
             let (extension, option) = match family {
                 Family::V4 => ("icmp", "--icmp-type"),
                 Family::V6 => ("icmp6", "--icmpv6-type"),
+            };
+            let kind = match (family, *kind) {
+                // Refused, as it would mean another thing.
+                (Family::V4, ANY_ICMP) => u16::from(ANY_ICMP) + 1,
+                (Family::V4 | Family::V6, kind) => kind.into(),
             };
             let code = code.map(|code| format!("/{code}")).unwrap_or_default();
             format!("-m {extension} {}{option} {kind}{code}", not(*negated))

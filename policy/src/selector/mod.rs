@@ -1,12 +1,17 @@
 //! Which endpoints a policy or a rule means: expressions over labels.
 //!
-//! Label selectors of Kubernetes are read into them by [`crate::ingest`]. An expression is
+//! Label selectors of Kubernetes are read into them by [`crate::ingest`], those of Calico by
+//! [`parse()`]. An expression is
 //! kept in a normal form, so that the same meaning written differently is mostly the same
 //! value, and sets can be shared.
+
+mod parse;
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
+
+pub use parse::{MOST_OCTETS, SelectorError, Whose, parse, parse_of, parse_peer_namespaces};
 
 use crate::model::Labels;
 

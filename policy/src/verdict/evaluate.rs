@@ -96,6 +96,9 @@ pub(super) fn judge(
     {
         return Judgement::allowed(Reason::OwnNode(node));
     }
+    if direction == Direction::Egress && is_tunnel(packet) {
+        return Judgement::denied(Reason::Tunnel);
+    }
     let stages = view.governing(pod, direction);
     if stages.is_empty() {
         return Judgement::allowed(Reason::NotGoverned);
@@ -118,13 +121,24 @@ pub(super) fn judge(
     Judgement::allowed(Reason::Profile)
 }
 
-enum Decided {
+/// Whether it is IP in IP (RFC 2003) or VXLAN (RFC 7348 §8.1), which only nodes may make
+/// (policy-semantics 5.4).
+pub(super) fn is_tunnel(packet: &Packet<'_>) -> bool {
+    let is_vxlan = Protocol::of_number(packet.protocol) == Some(Protocol::Udp)
+        && packet.destination.port == Some(4789);
+    packet.protocol == 4 || is_vxlan
+}
+
+/// What the rules of a tier said.
+pub(super) enum Decided {
+    /// This.
     Judgement(Judgement),
+    /// That the next tier decides.
     Pass,
 }
 
 /// What the rules of a tier's policies say; `None` if none that decides matches.
-fn decide(
+pub(super) fn decide(
     view: &View<'_>,
     packet: &Packet<'_>,
     direction: Direction,

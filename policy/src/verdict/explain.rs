@@ -137,6 +137,9 @@ fn summary(judgement: &Judgement, own: &Party, direction: Direction) -> String {
             own.address
         ),
         Reason::OwnNode(node) => format!("comes from node {node} itself, where {own} is"),
+        Reason::Tunnel => {
+            format!("{own} makes a tunnel's packet, as only nodes may: denied before any policy")
+        }
         Reason::NotGoverned => format!("no policy selects {own} for {direction}"),
         Reason::Rule { policy, index, .. } => {
             format!("{policy} rule {index} matches: {}", judgement.outcome)

@@ -13,6 +13,8 @@
 //!   no policy: the direction of that end is allowed.
 //! - An address in a node's pod ranges that no endpoint is known to have, and that is not the
 //!   node's own, is closed there in both directions, except for packets from that node.
+//! - IP in IP and VXLAN packets that pods make are denied before any policy: a node that took
+//!   them for another node's would let go what is inside (policy-semantics 5.4).
 //! - A pod that reaches its own address directly does so without leaving its network, and
 //!   always can (K36). A [`Flow`] from a pod to itself is the other case: a packet that went
 //!   out and was turned round by a Service; both directions are judged (K37).
@@ -22,6 +24,7 @@
 pub(crate) mod describe;
 mod evaluate;
 mod explain;
+mod host;
 mod judgement;
 mod nearest;
 mod openings;
@@ -34,6 +37,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 pub use explain::explain;
+pub use host::{HostReason, HostStep, HostVerdict, Passage, Way, host_verdict};
 pub use judgement::{Judgement, Outcome, Reason};
 pub use nearest::{Nearest, Step};
 pub use openings::Opening;

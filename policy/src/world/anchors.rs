@@ -1,14 +1,13 @@
-//! Which expressions may hold for an endpoint, without trying them all.
+//! Which expressions may hold for an endpoint or a network set, without trying them all.
 //!
 //! An expression is filed under anchors: conditions of which it needs at least one, such as
-//! "in namespace shop with `app=db`". An endpoint is looked up under all that it fulfils.
+//! "in namespace shop with `app=db`". Each is looked up under all that it fulfils.
 
 use std::hash::{Hash, Hasher};
 
 use rustc_hash::FxHasher;
 
-use crate::model::{Labels, Pod};
-use crate::selector::{Expr, Scope};
+use crate::selector::{Expr, Scope, Subject};
 
 /// A condition; what it leaves open holds for all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,17 +29,25 @@ pub(super) fn of_expr(expr: &Expr) -> Vec<u64> {
     hashes
 }
 
-/// What a pod is to be looked up under.
-pub(super) fn of_pod<'a>(pod: &'a Pod, of_namespace: &'a Labels) -> impl Iterator<Item = u64> {
-    let own = pod.labels.iter().map(|label| (Scope::Own, label));
-    let labels = own.chain(of_namespace.iter().map(|label| (Scope::Namespace, label)));
-    let labels = labels.flat_map(|(scope, (key, value))| {
-        let label = Some((scope, &**key));
-        [(label, None), (label, Some(&**value))]
+/// What an endpoint or a network set is to be looked up under.
+pub(super) fn of_subject<'a>(subject: &Subject<'a>) -> impl Iterator<Item = u64> + use<'a> {
+    let scopes = [
+        (Scope::Own, Some(subject.own)),
+        (Scope::Namespace, subject.of_namespace),
+        (Scope::ServiceAccount, subject.of_account),
+    ];
+    let labels = scopes.into_iter().flat_map(|(scope, labels)| {
+        let labels = labels.into_iter().flatten();
+        labels.flat_map(move |(key, value)| {
+            let label = Some((scope, &**key));
+            [(label, None), (label, Some(&**value))]
+        })
     });
-    std::iter::once((None, None)).chain(labels).flat_map(|(label, value)| {
+    let namespace = subject.namespace;
+    std::iter::once((None, None)).chain(labels).flat_map(move |(label, value)| {
         let anywhere = Anchor { namespace: None, label, value };
-        [hash(&anywhere), hash(&Anchor { namespace: Some(&pod.key.namespace), ..anywhere })]
+        let here = namespace.map(|name| hash(&Anchor { namespace: Some(name), ..anywhere }));
+        std::iter::once(hash(&anywhere)).chain(here)
     })
 }
 

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
 
+use super::accounts::AccountEntry;
 use super::expressions::ExprNumber;
 use super::slab::{Number, Slab};
-use crate::model::{Labels, Namespace, Node, Pod};
-use crate::selector::{Expr, Subject};
+use crate::model::{Namespace, Node, Pod};
+use crate::selector::Subject;
 
 /// A pod, and the expressions in use that hold for it.
 #[derive(Debug)]
@@ -54,7 +55,7 @@ impl PodEntry {
     }
 }
 
-/// A namespace that is known, or that pods are in.
+/// A namespace that is known, or that pods or service accounts are in.
 #[derive(Debug)]
 pub(super) struct NamespaceEntry {
     /// The object; [`Namespace::assumed`] if it is not known.
@@ -62,13 +63,32 @@ pub(super) struct NamespaceEntry {
     pub(super) is_known: bool,
     /// By name.
     pub(super) pods: BTreeMap<Arc<str>, PodNumber>,
+    /// Those that are known, or that pods have, by name.
+    pub(super) accounts: BTreeMap<Arc<str>, AccountEntry>,
 }
 
 impl NamespaceEntry {
     /// One that is not known.
     pub(super) fn assumed(name: Arc<str>) -> Self {
         let namespace = Arc::new(Namespace::assumed(name));
-        Self { namespace, is_known: false, pods: BTreeMap::new() }
+        Self { namespace, is_known: false, pods: BTreeMap::new(), accounts: BTreeMap::new() }
+    }
+
+    /// Whether there is nothing to tell of it.
+    pub(super) fn is_vain(&self) -> bool {
+        !self.is_known && self.pods.is_empty() && self.accounts.is_empty()
+    }
+
+    /// What expressions see of a pod in it that the world has; its account only if asked for,
+    /// as most expressions do not look at that.
+    pub(super) fn subject<'a>(&'a self, pod: &'a Pod, with_account: bool) -> Subject<'a> {
+        let account = with_account.then(|| self.accounts.get(&pod.service_account)).flatten();
+        Subject {
+            namespace: Some(&pod.key.namespace),
+            own: &pod.labels,
+            of_namespace: Some(&self.namespace.labels),
+            of_account: account.map(|entry| &entry.account.labels),
+        }
     }
 }
 
@@ -85,14 +105,4 @@ pub(super) fn distinct(addresses: impl IntoIterator<Item = IpAddr>) -> Vec<IpAdd
     addresses.sort_unstable();
     addresses.dedup();
     addresses
-}
-
-/// Whether `expr` holds for `pod` in a namespace with these labels.
-pub(super) fn holds(expr: &Expr, pod: &Pod, of_namespace: &Labels) -> bool {
-    expr.matches(&Subject {
-        namespace: Some(&pod.key.namespace),
-        own: &pod.labels,
-        of_namespace: Some(of_namespace),
-        of_account: None,
-    })
 }

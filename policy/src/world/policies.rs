@@ -8,14 +8,21 @@ use rustc_hash::FxHashSet;
 use super::World;
 use super::expressions::ExprNumber;
 use super::pods::PodNumber;
-use crate::model::{Criterion, Direction, Policy, PolicyId, PortName};
+use crate::model::{Criterion, Direction, Policy, PolicyId, PortName, Rule};
 
 /// A policy, and what it uses.
 #[derive(Debug)]
 pub(super) struct PolicyEntry {
     pub(super) policy: Arc<Policy>,
     pub(super) subject: ExprNumber,
+    uses: Uses,
+}
+
+/// What rules use.
+#[derive(Debug, Default)]
+pub(super) struct Uses {
     peers: BTreeSet<ExprNumber>,
+    selected: BTreeSet<ExprNumber>,
     ports: BTreeSet<PortName>,
 }
 
@@ -31,6 +38,9 @@ impl World {
         for member in self.governed_otherwise(before.as_ref(), after.as_ref()) {
             self.touched.endpoints.insert(self.pods[member].pod.key.clone());
         }
+        if [&before, &after].into_iter().flatten().any(|entry| self.governs_host(entry)) {
+            self.touched.hosts = true;
+        }
         if let Some(before) = before {
             self.leave(&before);
         }
@@ -44,26 +54,49 @@ impl World {
     /// Registers what a policy uses, before what it used formerly is let go.
     fn enter(&mut self, policy: Arc<Policy>) -> PolicyEntry {
         let rules = Direction::ALL.into_iter().filter_map(|direction| policy.rules(direction));
-        let criteria: Vec<&Criterion> = rules.flatten().flat_map(|rule| &rule.criteria).collect();
+        let uses = self.acquire(rules.flatten());
+        let subject = self.intern(&policy.subject);
+        PolicyEntry { policy, subject, uses }
+    }
+
+    fn leave(&mut self, entry: &PolicyEntry) {
+        self.release(&entry.uses);
+        self.expressions.release_subject(entry.subject, &entry.policy.id);
+    }
+
+    /// Registers what rules use.
+    pub(super) fn acquire<'r>(&mut self, rules: impl Iterator<Item = &'r Rule>) -> Uses {
+        let criteria: Vec<&Criterion> = rules.flat_map(|rule| &rule.criteria).collect();
         let ports: BTreeSet<PortName> =
             criteria.iter().flat_map(|criterion| criterion.port_names()).collect();
         for name in &ports {
             let pods = &self.pods;
             let everyone = self.namespaces.values().flat_map(|entry| entry.pods.values());
             let everyone = everyone.map(|number| (*number, &*pods[*number].pod));
-            self.ports.acquire(name, everyone.filter(|(_, pod)| pod.is_endpoint()));
+            let everyone = everyone.filter(|(_, pod)| pod.is_endpoint());
+            self.ports.acquire(name, everyone, self.others.hosts());
         }
         let exprs: BTreeSet<Arc<_>> = criteria.iter().filter_map(|c| c.peer_expr()).collect();
-        let subject = self.intern(&policy.subject);
         let peers: BTreeSet<ExprNumber> = exprs.iter().map(|expr| self.intern(expr)).collect();
         peers.iter().for_each(|peer| self.expressions.acquire_peer(*peer));
-        PolicyEntry { policy, subject, peers, ports }
+        let exprs: BTreeSet<&Arc<_>> = criteria.iter().flat_map(|c| c.selected()).collect();
+        let selected: BTreeSet<ExprNumber> = exprs.into_iter().map(|e| self.intern(e)).collect();
+        selected.iter().for_each(|peer| self.expressions.acquire_selected(*peer));
+        Uses { peers, selected, ports }
     }
 
-    fn leave(&mut self, entry: &PolicyEntry) {
-        entry.ports.iter().for_each(|name| self.ports.release(name));
-        entry.peers.iter().for_each(|peer| self.expressions.release_peer(*peer));
-        self.expressions.release_subject(entry.subject, &entry.policy.id);
+    /// Lets go what rules used.
+    pub(super) fn release(&mut self, uses: &Uses) {
+        uses.ports.iter().for_each(|name| self.ports.release(name));
+        uses.peers.iter().for_each(|peer| self.expressions.release_peer(*peer));
+        uses.selected.iter().for_each(|peer| self.expressions.release_selected(*peer));
+    }
+
+    /// Whether a policy is enforced on some host endpoint.
+    fn governs_host(&self, entry: &PolicyEntry) -> bool {
+        entry.policy.staged.is_none()
+            && entry.policy.governs_some()
+            && self.others.has_host(&self.expressions.get(entry.subject).others)
     }
 
     /// The endpoints for which it matters, to see what governs them, that one policy is
@@ -74,7 +107,8 @@ impl World {
         after: Option<&PolicyEntry>,
     ) -> FxHashSet<PodNumber> {
         let governed = |entry: Option<&PolicyEntry>| {
-            let entry = entry.filter(|entry| entry.policy.governs_some());
+            let entry = entry
+                .filter(|PolicyEntry { policy, .. }| policy.judges_pods() && policy.governs_some());
             entry.map(|entry| &self.expressions.get(entry.subject).members)
         };
         let standing = |entry: Option<&PolicyEntry>| {

@@ -6,11 +6,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::World;
-use super::pods::{PodNumber, holds};
-use super::ports::is_of;
+use super::expressions::ExprNumber;
+use super::pods::PodNumber;
+use super::ports::{is_of, of_host};
 use crate::address::{Cidr, Family};
-use crate::model::{Direction, Namespace, Node, Pod, PodKey, Policy, PolicyId, PortName, Tier};
-use crate::selector::Expr;
+use crate::model::{
+    Direction, Holders, Namespace, Node, Pod, PodKey, Policy, PolicyId, PortName, Tier,
+};
+use crate::selector::{Expr, Scope, Subject};
 
 impl World {
     /// All pods, endpoints or not, by name.
@@ -62,9 +65,9 @@ impl World {
         self.policies.get(id).map(|entry| &entry.policy)
     }
 
-    /// All tiers, in the order of evaluation.
-    pub fn tiers(&self) -> &[Tier] {
-        &self.tiers
+    /// The policies that are only reported, by kind and name.
+    pub fn staged(&self) -> impl Iterator<Item = &Arc<Policy>> {
+        self.policies().filter(|policy| policy.staged.is_some())
     }
 
     /// The endpoint that has `address`. Of several that claim it one that has it by its
@@ -85,7 +88,20 @@ impl World {
     /// Whether `expr` holds for `pod`. A namespace that is not known counts as
     /// [`Namespace::assumed`].
     pub fn matches(&self, expr: &Expr, pod: &Pod) -> bool {
-        holds(expr, pod, &self.namespace_of(pod).labels)
+        self.see(pod, expr.looks_at(Scope::ServiceAccount), |subject| expr.matches(subject))
+    }
+
+    /// What `look` says of what expressions see of a pod, in the world or not; of its account
+    /// only if asked for, as most expressions do not look at that.
+    fn see<R>(&self, pod: &Pod, with_account: bool, look: impl FnOnce(&Subject<'_>) -> R) -> R {
+        let namespace = self.namespace_named(&pod.key.namespace);
+        let account = with_account.then(|| self.account_of(pod));
+        look(&Subject {
+            namespace: Some(&pod.key.namespace),
+            own: &pod.labels,
+            of_namespace: Some(&namespace.labels),
+            of_account: account.as_ref().map(|account| &account.labels),
+        })
     }
 
     /// The endpoints for which `expr` holds, by name.
@@ -102,7 +118,8 @@ impl World {
         members.flat_map(|number| self.owned_of(number, family)).collect()
     }
 
-    /// Address and number of every endpoint's port of this name and protocol.
+    /// Address and number of every port of this name and protocol, of pods, and of host
+    /// endpoints where the name stands for those too: at the addresses that they expect.
     pub fn port_addresses(&self, name: &PortName, family: Family) -> BTreeSet<(IpAddr, u16)> {
         let holders: Vec<PodNumber> = match self.ports.holders(name) {
             Some(holders) => holders.collect(),
@@ -114,11 +131,14 @@ impl World {
                 self.owned_of(number, family).map(move |address| (address, port.number))
             })
         });
-        members.collect()
+        let hosts = self.others.hosts().filter(|_| name.holders == Holders::Endpoints);
+        let of_hosts = hosts.flat_map(|host| of_host(host, name));
+        let of_family = of_hosts.filter(|(address, _)| Family::of(*address) == family);
+        members.chain(of_family).collect()
     }
 
-    /// The policies that govern `pod` in one direction: for each tier that has some, in the
-    /// order of evaluation. None for what is no endpoint.
+    /// The policies that are enforced on `pod` in one direction: for each tier that has some,
+    /// in the order of evaluation. None for what is no endpoint.
     pub fn governing(&self, pod: &Pod, direction: Direction) -> Vec<(&Tier, Vec<&Arc<Policy>>)> {
         if !pod.is_endpoint() {
             return Vec::new();
@@ -130,12 +150,22 @@ impl World {
                 Cow::Borrowed(entry.exprs())
             }
             Some(_) | None => {
-                Cow::Owned(self.expressions.holding(pod, &self.namespace_of(pod).labels))
+                let with_account = self.expressions.look_at_accounts();
+                Cow::Owned(self.see(pod, with_account, |subject| self.expressions.holding(subject)))
             }
         };
+        self.by_tier(&exprs, |policy| policy.judges_pods() && policy.rules(direction).is_some())
+    }
+
+    /// The policies whose subject is one of these expressions, and that take part: for each
+    /// tier that has some, in the order of evaluation.
+    pub(super) fn by_tier(
+        &self,
+        exprs: &[ExprNumber],
+        takes_part: impl Fn(&&Arc<Policy>) -> bool,
+    ) -> Vec<(&Tier, Vec<&Arc<Policy>>)> {
         let policies = exprs.iter().flat_map(|number| &self.expressions.get(*number).governs);
-        let mut policies: Vec<&Arc<Policy>> =
-            policies.filter(|policy| policy.rules(direction).is_some()).collect();
+        let mut policies: Vec<&Arc<Policy>> = policies.filter(takes_part).collect();
         policies.sort_by(|a, b| a.compare(b));
         let stages = self.tiers.iter().map(|tier| {
             let of_tier = policies.iter().copied().filter(|policy| policy.tier == tier.name);
@@ -158,8 +188,8 @@ impl World {
         ranges.copied().filter(|cidr| cidr.family() == family).collect()
     }
 
-    fn namespace_of(&self, pod: &Pod) -> Arc<Namespace> {
-        let name = &pod.key.namespace;
+    /// One namespace; as [`Namespace::assumed`] if it is not known.
+    pub(super) fn namespace_named(&self, name: &Arc<str>) -> Arc<Namespace> {
         let entry = self.namespaces.get(name);
         entry.map_or_else(|| Arc::new(Namespace::assumed(name.clone())), |e| e.namespace.clone())
     }

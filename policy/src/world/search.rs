@@ -8,7 +8,8 @@ use rustc_hash::FxHasher;
 
 use super::World;
 use super::expressions::ExprNumber;
-use super::pods::{NamespaceEntry, PodNumber, holds};
+use super::others::OtherNumber;
+use super::pods::{NamespaceEntry, PodNumber};
 use super::slab::Number;
 use crate::model::Pod;
 use crate::selector::{Expr, Scope};
@@ -66,15 +67,23 @@ fn own_labels(expr: &Expr) -> Option<Vec<u32>> {
 }
 
 impl World {
-    /// The number of `expr`; finds its members if it is new.
+    /// The number of `expr`; finds for whom it holds if it is new.
     pub(super) fn intern(&mut self, expr: &Arc<Expr>) -> ExprNumber {
         if let Some(number) = self.expressions.number(expr) {
             return number;
         }
         let members = self.search(expr);
-        let number = self.expressions.insert(expr.clone(), members.iter().copied().collect());
+        let others: Vec<OtherNumber> = self.others.search(expr).collect();
+        let number = self.expressions.insert(
+            expr.clone(),
+            members.iter().copied().collect(),
+            others.iter().copied().collect(),
+        );
         for member in members {
             self.pods[member].gain(number);
+        }
+        for other in others {
+            self.others.gain(other, number);
         }
         number
     }
@@ -109,19 +118,21 @@ impl World {
             |entry: &NamespaceEntry| expr.holds_in(&entry.namespace.name, &entry.namespace.labels);
         let within = within.into_iter().map(|entry| (entry, holds_in(entry)));
         let within: Vec<_> = within.filter(|(_, everyone)| *everyone != Some(false)).collect();
+        let looks_at_account = expr.looks_at(Scope::ServiceAccount);
         let count = within.iter().map(|(entry, _)| entry.pods.len()).sum();
         if let Some(labelled) = self.labelled(expr, count) {
             let is_member = |number: &PodNumber| {
                 let pod = &self.pods[*number].pod;
-                holds(expr, pod, &self.namespaces[&pod.key.namespace].namespace.labels)
+                let entry = &self.namespaces[&pod.key.namespace];
+                expr.matches(&entry.subject(pod, looks_at_account))
             };
             return labelled.into_iter().filter(is_member).collect();
         }
         let members = within.into_iter().flat_map(|(entry, everyone)| {
             entry.pods.values().copied().filter(move |number| {
                 let pod = &self.pods[*number].pod;
-                let labels = &entry.namespace.labels;
-                pod.is_endpoint() && (everyone == Some(true) || holds(expr, pod, labels))
+                let holds = || expr.matches(&entry.subject(pod, looks_at_account));
+                pod.is_endpoint() && (everyone == Some(true) || holds())
             })
         });
         members.collect()

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::model::{PodKey, PolicyId, PortName};
+use crate::address::Cidr;
+use crate::model::{PodKey, PolicyId, PortName, ServiceName};
 use crate::names::Interface;
 use crate::selector::Expr;
 
@@ -20,12 +21,20 @@ pub struct Touched {
     /// Addresses that came to and went from peer sets, of those sets that policies used when
     /// this was last taken and still use: what is used since then has to be read whole.
     pub peers: BTreeMap<Arc<Expr>, Delta<IpAddr>>,
+    /// Likewise blocks, of the sets of peers that are hosts and network sets too
+    /// ([`crate::model::PeerTerm::Selected`]); a block of length 0 as its two halves.
+    pub selected: BTreeMap<Arc<Expr>, Delta<Cidr>>,
     /// Likewise of named ports.
     pub named_ports: BTreeMap<PortName, Delta<(IpAddr, u16)>>,
     /// Interfaces that came, went, or have another pod or other addresses behind them now.
     pub attachments: BTreeSet<Interface>,
     /// Some node's ranges or addresses changed.
     pub nodes: bool,
+    /// Services whose endpoints changed, used by a policy or not.
+    pub services: BTreeSet<ServiceName>,
+    /// A host endpoint, a profile, an interface of the node or a tier changed, or a policy that
+    /// governs a host endpoint or governed one.
+    pub hosts: bool,
 }
 
 impl Touched {
@@ -76,6 +85,11 @@ impl<T> Default for Watch<T> {
 }
 
 impl<T: Ord + Copy> Watch<T> {
+    /// Whether what changes in it has to be told.
+    pub(super) fn is_known(&self) -> bool {
+        self.is_known
+    }
+
     /// Whether somebody uses it.
     pub(super) fn is_used(&self) -> bool {
         self.users > 0

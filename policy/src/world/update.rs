@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use super::World;
 use super::expressions::ExprNumber;
-use super::pods::{NamespaceEntry, PodEntry, PodNumber, distinct, holds};
+use super::pods::{NamespaceEntry, PodEntry, PodNumber, distinct};
 use crate::model::{Labels, Namespace, Node, Pod, PodKey};
+use crate::selector::Scope;
 
 impl World {
     /// A namespace is `after` from now on.
@@ -19,10 +20,13 @@ impl World {
         entry.is_known = after.is_some();
         let after = after.unwrap_or_else(|| Arc::new(Namespace::assumed(name.clone())));
         let before = std::mem::replace(&mut entry.namespace, after.clone());
-        if !entry.is_known && entry.pods.is_empty() {
+        if entry.is_vain() {
             self.namespaces.remove(name);
         } else if before != after {
             self.relabel(&before.labels, &after);
+        }
+        if before != after {
+            self.relabel_sets(name);
         }
     }
 
@@ -39,15 +43,22 @@ impl World {
             if everyone.is_some() && everyone == entry.expr.holds_in(name, before) {
                 continue;
             }
-            for member in self.namespaces[name].pods.values().copied() {
+            let space = &self.namespaces[name];
+            let looks_at_account = entry.expr.looks_at(Scope::ServiceAccount);
+            for member in space.pods.values().copied() {
                 let pod = &self.pods[member].pod;
-                let now = pod.is_endpoint()
-                    && everyone.unwrap_or_else(|| holds(&entry.expr, pod, labels));
+                let holds = || entry.expr.matches(&space.subject(pod, looks_at_account));
+                let now = pod.is_endpoint() && everyone.unwrap_or_else(holds);
                 if now != entry.members.contains(&member) {
                     flips.push((member, number, now));
                 }
             }
         }
+        self.flip(flips);
+    }
+
+    /// Expressions that held for endpoints no longer do, or others do now.
+    pub(super) fn flip(&mut self, flips: Vec<(PodNumber, ExprNumber, bool)>) {
         for (member, number, now) in flips {
             let owned = self.owned_by(member);
             if now {
@@ -85,10 +96,18 @@ impl World {
         let was = before.as_deref().filter(|pod| pod.is_endpoint());
         let is = after.map(|pod| &**pod).filter(|pod| pod.is_endpoint());
 
+        let account = after.map(|pod| &pod.service_account);
+        let former_account =
+            before.as_ref().map(|pod| &pod.service_account).filter(|name| Some(*name) != account);
+        if former_account.is_some()
+            && let Some(account) = account
+        {
+            self.enlist(&key.namespace, account);
+        }
         let former = self.pods[number].exprs().to_vec();
         let holding = is.map_or_else(Vec::new, |pod| {
-            let labels = &self.namespaces[&key.namespace].namespace.labels;
-            self.expressions.holding(pod, labels)
+            let with_account = self.expressions.look_at_accounts();
+            self.expressions.holding(&self.namespaces[&key.namespace].subject(pod, with_account))
         });
         // What no longer holds goes with the addresses that were owned, what holds newly comes
         // with those that are; between the two, addresses move with what holds all along.
@@ -116,11 +135,15 @@ impl World {
         if after.is_none() {
             self.dismiss(number, key);
         }
+        if let Some(account) = former_account {
+            self.discharge(&key.namespace, account);
+        }
     }
 
     /// Gives a new pod a number.
     fn admit(&mut self, pod: Arc<Pod>) -> PodNumber {
         let PodKey { namespace, name } = pod.key.clone();
+        self.enlist(&namespace, &pod.service_account);
         let number = self.pods.insert(PodEntry::new(pod));
         let entry = self
             .namespaces
@@ -134,9 +157,6 @@ impl World {
     fn dismiss(&mut self, number: PodNumber, key: &PodKey) {
         if let Some(entry) = self.namespaces.get_mut(&key.namespace) {
             entry.pods.remove(&key.name);
-            if !entry.is_known && entry.pods.is_empty() {
-                self.namespaces.remove(&key.namespace);
-            }
         }
         self.pods.remove(number);
     }
@@ -160,7 +180,8 @@ impl World {
                 self.ports.remove_address(address, pod);
                 if Some(former) != owner {
                     let exprs = entry.exprs().iter();
-                    exprs.for_each(|expr| self.expressions.remove_address(*expr, address));
+                    let nets = self.others.nets();
+                    exprs.for_each(|e| self.expressions.remove_address(*e, address, nets));
                     self.touched.endpoints.insert(pod.key.clone());
                 }
             }
@@ -169,7 +190,8 @@ impl World {
                 self.ports.add_address(address, &entry.pod);
                 if Some(owner) != former {
                     let exprs = entry.exprs().iter();
-                    exprs.for_each(|expr| self.expressions.add_address(*expr, address));
+                    let nets = self.others.nets();
+                    exprs.for_each(|e| self.expressions.add_address(*e, address, nets));
                     self.touched.endpoints.insert(entry.pod.key.clone());
                 }
             }
@@ -197,13 +219,13 @@ impl World {
 
     fn gain(&mut self, member: PodNumber, expr: ExprNumber, owned: &[IpAddr]) {
         self.pods[member].gain(expr);
-        self.expressions.gain(expr, member, owned);
+        self.expressions.gain(expr, member, owned, self.others.nets());
         self.touch_governed(member, expr);
     }
 
     fn lose(&mut self, member: PodNumber, expr: ExprNumber, owned: &[IpAddr]) {
         self.pods[member].lose(expr);
-        self.expressions.lose(expr, member, owned);
+        self.expressions.lose(expr, member, owned, self.others.nets());
         self.touch_governed(member, expr);
     }
 
@@ -211,6 +233,8 @@ impl World {
     fn touch_governed(&mut self, member: PodNumber, expr: ExprNumber) {
         let policies = self.expressions.get(expr).governs.iter();
         let ids: BTreeSet<_> = policies
+            // What is told of an endpoint's packets depends on those that are staged too.
+            .filter(|policy| policy.judges_pods() || policy.staged.is_some())
             .filter(|policy| policy.governs_some())
             .map(|policy| policy.id.clone())
             .collect();
