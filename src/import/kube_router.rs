@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::Imported;
 use super::draft::Peer;
 use super::object::{annotation, flat, kind, name, title};
-use super::Imported;
 
 /// What kube-router's annotations begin with.
 const ANNOTATION: &str = "kube-router.io/";
@@ -155,12 +155,29 @@ fn settings(title: &str, flags: &BTreeMap<String, String>, imported: &mut Import
     for (flag, value) in flags {
         let says = !matches!(&**value, "" | "false");
         match &**flag {
-            "run-router" | "run-firewall" | "run-service-proxy" | "enable-overlay"
-            | "enable-pod-egress" | "enable-cni" | "cluster-asn" | "bgp-port" | "bgp-holdtime"
-            | "enable-ibgp" | "nodes-full-mesh" | "peer-router-ips" | "peer-router-asns"
-            | "peer-router-ports" | "override-nexthop" | "overlay-type" | "overlay-encap"
-            | "overlay-encap-port" | "enable-ipv4" | "enable-ipv6" | "advertise-pod-cidr"
-            | "bgp-graceful-restart-time" | "bgp-graceful-restart-deferral-time" => {}
+            "run-router"
+            | "run-firewall"
+            | "run-service-proxy"
+            | "enable-overlay"
+            | "enable-pod-egress"
+            | "enable-cni"
+            | "cluster-asn"
+            | "bgp-port"
+            | "bgp-holdtime"
+            | "enable-ibgp"
+            | "nodes-full-mesh"
+            | "peer-router-ips"
+            | "peer-router-asns"
+            | "peer-router-ports"
+            | "override-nexthop"
+            | "overlay-type"
+            | "overlay-encap"
+            | "overlay-encap-port"
+            | "enable-ipv4"
+            | "enable-ipv6"
+            | "advertise-pod-cidr"
+            | "bgp-graceful-restart-time"
+            | "bgp-graceful-restart-deferral-time" => {}
             "kubeconfig" | "master" => imported.to_do.push(format!(
                 "the API server is named by --{flag}={value}: say source.kubeconfig, unless the \
                  agent runs in a pod"
@@ -206,9 +223,19 @@ struct Peers<'t> {
 }
 
 impl Peers<'_> {
-    fn add(&self, title: &str, field: &str, ours: u32, own_next_hop: bool, imported: &mut Imported) {
+    fn add(
+        &self,
+        title: &str,
+        field: &str,
+        ours: u32,
+        own_next_hop: bool,
+        imported: &mut Imported,
+    ) {
         let items = |text: &str| -> Vec<String> {
-            text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect()
+            text.split(',')
+                .map(|item| item.trim().to_owned())
+                .filter(|item| !item.is_empty())
+                .collect()
         };
         let (numbers, ports) = (items(self.numbers), items(self.ports));
         for (index, address) in items(self.addresses).into_iter().enumerate() {
@@ -242,9 +269,9 @@ fn annotations(node: &Value, is_this: bool, ours: u32, imported: &mut Imported) 
         imported.to_do.push(format!("kubectl annotate node {name} brindle.dev/as-number={number}"));
     }
     if let Some(id) = of("rr.server") {
-        imported
-            .to_do
-            .push(format!("kubectl annotate node {name} brindle.dev/route-reflector-cluster-id={id}"));
+        imported.to_do.push(format!(
+            "kubectl annotate node {name} brindle.dev/route-reflector-cluster-id={id}"
+        ));
     }
     if let Some(range) = of("pod-cidr").or_else(|| of("pod-cidrs")) {
         let has = node["spec"]["podCIDR"].as_str().unwrap_or_default();

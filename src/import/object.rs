@@ -61,7 +61,7 @@ pub(super) fn flat(object: &Value) -> Vec<&Value> {
 /// server added, with the labels that Calico's own storage hides in an annotation.
 pub(super) fn as_written(object: &Value) -> Value {
     let mut object = object.clone();
-    object["apiVersion"] = crate::cluster::CALICO.into();
+    object["apiVersion"] = "projectcalico.org/v3".into();
     if let Some(fields) = object.as_object_mut() {
         fields.remove("status");
     }
@@ -74,9 +74,8 @@ pub(super) fn as_written(object: &Value) -> Value {
         annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
         annotations.remove(STORED_METADATA)
     });
-    let stored: Value = stored
-        .and_then(|text| serde_json::from_str(text.as_str()?).ok())
-        .unwrap_or(Value::Null);
+    let stored: Value =
+        stored.and_then(|text| serde_json::from_str(text.as_str()?).ok()).unwrap_or(Value::Null);
     for field in ["labels", "annotations"] {
         if let Some(hidden) = stored[field].as_object() {
             let shown = metadata.entry(field).or_insert_with(|| Value::Object(Default::default()));

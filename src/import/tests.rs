@@ -133,12 +133,6 @@ bgp:
       exportFilters:
         - calico-pools
   filters:
-    - name: calico-pools
-      rules:
-        - action: accept
-          cidr: 10.244.0.0/16
-          prefixLengths: 16-32
-        - action: reject
     - name: import-tor
       rules:
         - action: accept
@@ -148,6 +142,12 @@ bgp:
           cidr: 198.51.100.0/24
           prefixLengths: '24'
         - action: accept
+    - name: calico-pools
+      rules:
+        - action: accept
+          cidr: 10.244.0.0/16
+          prefixLengths: 16-32
+        - action: reject
 policy:
   backend: nft
   masquerade: true
@@ -163,7 +163,8 @@ policy:
 source:
   kind: kubernetes
 ";
-    assert_eq!(config(&imported).replace('"', "'"), want);
+    let value = |text: &str| serde_yaml::from_str::<Value>(text).expect("YAML");
+    assert_eq!(value(&config(&imported)), value(want));
     assert_eq!(
         refused(&imported),
         [

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
+use super::super::Imported;
 use super::super::draft::{Filter, Peer, Rule};
 use super::super::object::title;
-use super::super::Imported;
 use super::{Cluster, as_number, filter, name, says, settings};
 
 /// The AS that both Calico and brindle are in if nobody says another.
@@ -129,10 +129,9 @@ fn is_for_this(cluster: &Cluster<'_>, spec: &Value) -> Result<bool, (&'static st
         return match &cluster.this_node {
             Some(this) => Ok(this.name == node),
             None if cluster.is_for_one => Ok(false),
-            None => Err((
-                "spec.node",
-                format!("is for node {node} only: import with --node {node}"),
-            )),
+            None => {
+                Err(("spec.node", format!("is for node {node} only: import with --node {node}")))
+            }
         };
     }
     match spec["nodeSelector"].as_str().filter(|selector| !selector.is_empty()) {
@@ -181,7 +180,11 @@ fn filters(cluster: &Cluster<'_>, one: &Value, imported: &mut Imported) -> Optio
         let named = named.as_str().unwrap_or_default();
         let Some(found) = cluster.of_kind("BGPFilter").find(|filter| name(filter) == named) else {
             let field = format!("spec.filters[{index}]");
-            imported.refuse(&title(one), field, format!("there is no BGPFilter {named:?}, {left_out}"));
+            imported.refuse(
+                &title(one),
+                field,
+                format!("there is no BGPFilter {named:?}, {left_out}"),
+            );
             is_whole = false;
             continue;
         };

@@ -39,18 +39,21 @@ fn rule(typed: &Value, bits: u8) -> Result<Rule, (String, &'static str)> {
     };
     let everything = if bits == 32 { "0.0.0.0/0" } else { "::/0" };
     let cidr = typed["cidr"].as_str().filter(|text| !text.is_empty());
-    let length = |cidr: &str| cidr.split_once('/').and_then(|(_, length)| length.parse::<u8>().ok());
+    let length =
+        |cidr: &str| cidr.split_once('/').and_then(|(_, length)| length.parse::<u8>().ok());
     let own = match cidr {
         Some(text) => length(text).ok_or((".cidr".to_owned(), "is not a prefix"))?,
         None => 0,
     };
-    let bound = |name: &str| typed["prefixLength"][name].as_u64().and_then(|n| u8::try_from(n).ok());
+    let bound =
+        |name: &str| typed["prefixLength"][name].as_u64().and_then(|n| u8::try_from(n).ok());
     let (low, high) = match (cidr, typed["matchOperator"].as_str().unwrap_or("In")) {
         (Some(_), "Equal") => (own, own),
         (_, "In") => (own.max(bound("min").unwrap_or(0)), bound("max").unwrap_or(bits)),
         (None, _) => (bound("min").unwrap_or(0), bound("max").unwrap_or(bits)),
         (Some(_), _) => {
-            let reason = "brindle's filters have no negated match: write the opposite rules in front";
+            let reason =
+                "brindle's filters have no negated match: write the opposite rules in front";
             return Err((".matchOperator".to_owned(), reason));
         }
     };

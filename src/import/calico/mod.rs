@@ -7,8 +7,8 @@ mod settings;
 
 use serde_json::Value;
 
-use super::object::{self, annotation, as_written, flat, group, kind, name, title};
 use super::Imported;
+use super::object::{self, annotation, as_written, flat, group, kind, name, title};
 
 /// The groups whose objects count.
 const GROUPS: [&str; 2] = ["projectcalico.org", "crd.projectcalico.org"];
@@ -76,11 +76,19 @@ fn is_calico(object: &Value) -> bool {
 fn is_policy(object: &Value) -> bool {
     // Made by Calico itself for each namespace and service account; brindle makes its own.
     let is_made = kind(object) == "Profile"
-        && ["kns.", "ksa.", "projectcalico-default-allow"].iter().any(|p| name(object).starts_with(p));
+        && ["kns.", "ksa.", "projectcalico-default-allow"]
+            .iter()
+            .any(|p| name(object).starts_with(p));
     // The tiers that are always there, and copies of what the API server has anyway.
     let is_built_in = kind(object) == "Tier"
-        && ["default", "kube-admin", "kube-baseline", "adminnetworkpolicy", "baselineadminnetworkpolicy"]
-            .contains(&name(object));
+        && [
+            "default",
+            "kube-admin",
+            "kube-baseline",
+            "adminnetworkpolicy",
+            "baselineadminnetworkpolicy",
+        ]
+        .contains(&name(object));
     let is_copy = name(object).starts_with("knp.");
     // An automatic host endpoint comes back by the configuration.
     let created_by = &object["metadata"]["labels"]["projectcalico.org/created-by"];
@@ -147,7 +155,9 @@ impl<'o> Cluster<'o> {
         for node in &self.nodes {
             let mut annotate = |key: &str, value: &str| {
                 let Node { name, .. } = node;
-                imported.to_do.push(format!("kubectl annotate node {name} brindle.dev/{key}={value}"));
+                imported
+                    .to_do
+                    .push(format!("kubectl annotate node {name} brindle.dev/{key}={value}"));
             };
             if let Some(number) = node.as_number {
                 annotate("as-number", &number.to_string());
@@ -175,7 +185,8 @@ impl Node {
     /// Of Kubernetes, with Calico's annotations, or Calico's own.
     fn read(object: &Value) -> Self {
         let labels = object["metadata"]["labels"].as_object().into_iter().flatten();
-        let labels = labels.filter_map(|(key, value)| Some((key.as_str().into(), value.as_str()?.into())));
+        let labels =
+            labels.filter_map(|(key, value)| Some((key.as_str().into(), value.as_str()?.into())));
         let bgp = &object["spec"]["bgp"];
         let text = |field: &str, key: &str| {
             let own = match &bgp[field] {

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
+use super::super::Imported;
 use super::super::draft::Failsafe;
 use super::super::object::title;
-use super::super::Imported;
 use super::{Cluster, name, says};
 
 /// Fields of a FelixConfiguration that say nothing about what packets do, or that brindle has
@@ -39,9 +39,10 @@ pub(super) fn import(cluster: &Cluster<'_>, imported: &mut Imported) {
         ip_pool(pool, imported);
     }
     for felix in cluster.of_kind("FelixConfiguration") {
-        let is_this = cluster.this_node.as_ref().is_some_and(|node| {
-            name(felix).strip_prefix("node.") == Some(&*node.name)
-        });
+        let is_this = cluster
+            .this_node
+            .as_ref()
+            .is_some_and(|node| name(felix).strip_prefix("node.") == Some(&*node.name));
         if name(felix) == "default" || is_this {
             configuration(felix, imported);
         } else {
@@ -96,8 +97,10 @@ fn configuration(felix: &Value, imported: &mut Imported) {
         Some("Drop") => hosts.default_endpoint_to_host_action = Some("Drop"),
         Some(_) | None => {}
     }
-    hosts.failsafe_inbound = failsafes(&spec["failsafeInboundHostPorts"]).or(hosts.failsafe_inbound.take());
-    hosts.failsafe_outbound = failsafes(&spec["failsafeOutboundHostPorts"]).or(hosts.failsafe_outbound.take());
+    hosts.failsafe_inbound =
+        failsafes(&spec["failsafeInboundHostPorts"]).or(hosts.failsafe_inbound.take());
+    hosts.failsafe_outbound =
+        failsafes(&spec["failsafeOutboundHostPorts"]).or(hosts.failsafe_outbound.take());
     match spec["iptablesBackend"].as_str() {
         Some("NFT") => imported.config.policy.backend = Some("nft"),
         Some("Legacy") => imported.config.policy.backend = Some("legacy"),
