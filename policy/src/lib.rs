@@ -18,6 +18,7 @@
 //! objects came.
 
 pub mod address;
+pub mod api;
 pub mod compile;
 pub mod diff;
 pub mod ingest;

@@ -34,3 +34,21 @@ pub(super) fn block(text: &str) -> Result<Cidr, String> {
     }
     Ok(cidr)
 }
+
+/// A block or a single address, as Calico takes them; the error says what is wrong and what
+/// would be accepted.
+pub(super) fn net(text: &str) -> Result<Cidr, String> {
+    if text.contains('/') {
+        return block(text);
+    }
+    let bad = |what: &str| {
+        let accepted = "accepted are for instance 10.1.0.0/16, 10.1.0.7 and fd00::/8";
+        format!("{} is {what}; {accepted}", shown(text))
+    };
+    let address: IpAddr =
+        text.parse().map_err(|_| bad("not a block of addresses or an address"))?;
+    if address.to_canonical() != address {
+        return Err(bad("an IPv4 address written as an IPv6 one"));
+    }
+    Ok(Cidr::host(address))
+}

@@ -16,7 +16,7 @@ use crate::model::{
 use crate::selector::{Expr, Scope};
 
 /// What follows for rules whose direction `policyTypes` leaves out: how such a problem ends.
-const IGNORED: &str = "they have no effect";
+pub(super) const IGNORED: &str = "they have no effect";
 
 /// The direction whose rules are ignored (K05), if that is all that `problem` is about. Such a
 /// policy is as the API server takes it.
@@ -196,7 +196,7 @@ impl Types {
     }
 }
 
-fn rules_field(direction: Direction) -> String {
+pub(super) fn rules_field(direction: Direction) -> String {
     format!("spec.{direction}")
 }
 

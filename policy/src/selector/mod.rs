@@ -1,12 +1,17 @@
 //! Which endpoints a policy or a rule means: expressions over labels.
 //!
-//! Label selectors of Kubernetes are read into them by [`crate::ingest`]. An expression is
+//! Label selectors of Kubernetes are read into them by [`crate::ingest`], those of Calico by
+//! [`parse()`]. An expression is
 //! kept in a normal form, so that the same meaning written differently is mostly the same
 //! value, and sets can be shared.
+
+mod parse;
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
+
+pub use parse::{MOST_OCTETS, SelectorError, Whose, parse, parse_of, parse_peer_namespaces};
 
 use crate::model::Labels;
 
@@ -213,6 +218,29 @@ impl Expr {
             Expr::Not(inner) => inner.holds_in(namespace, labels).map(|holds| !holds),
             Expr::And(parts) => decided(parts, false, |part| part.holds_in(namespace, labels)),
             Expr::Or(parts) => decided(parts, true, |part| part.holds_in(namespace, labels)),
+        }
+    }
+
+    /// Whether it holds only for what has labels of a scope: what is in a namespace, or what
+    /// has a service account. May say no of what follows only from several parts together.
+    pub fn needs(&self, scope: Scope) -> bool {
+        match self {
+            Expr::Nothing => true,
+            Expr::All | Expr::Not(_) => false,
+            Expr::InNamespace(_) => scope == Scope::Namespace,
+            Expr::Has(key) | Expr::In(key, _) | Expr::Text(key, ..) => key.scope == scope,
+            Expr::And(parts) => parts.iter().any(|part| part.needs(scope)),
+            Expr::Or(parts) => parts.iter().all(|part| part.needs(scope)),
+        }
+    }
+
+    /// Whether it names some namespace that somebody is, or is not, in.
+    pub fn names_namespace(&self) -> bool {
+        match self {
+            Expr::InNamespace(_) => true,
+            Expr::All | Expr::Nothing | Expr::Has(_) | Expr::In(..) | Expr::Text(..) => false,
+            Expr::Not(inner) => inner.names_namespace(),
+            Expr::And(parts) | Expr::Or(parts) => parts.iter().any(Expr::names_namespace),
         }
     }
 
