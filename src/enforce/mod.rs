@@ -43,7 +43,7 @@ mod tenants;
 mod tracker;
 
 pub use dataplane::Tuning;
-pub use flows::{Flow, FlowEnd, FlowPage, Flows};
+pub use flows::{Flow, FlowEnd, FlowOutcome, FlowPage, Flows};
 pub use status::{EnforceStatus, Flushed, Trigger};
 
 /// What the policy half is to do; from the configuration.

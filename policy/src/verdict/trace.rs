@@ -142,6 +142,7 @@ impl DirectionTrace {
             | Reason::OwnNode(_)
             | Reason::Tunnel
             | Reason::NotGoverned
+            | Reason::Tunnel
             | Reason::Profile => None,
         }
     }

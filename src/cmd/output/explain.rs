@@ -130,8 +130,8 @@ fn end(end: &FlowEnd) -> String {
 impl Shown for DeniedFlow {
     fn columns(is_wide: bool) -> Vec<Column> {
         let mut columns =
-            vec![text("TIME"), text("SIDE"), text("FROM"), text("TO"), text("PROTOCOL")];
-        columns.push(text("DENIED BY"));
+            vec![text("TIME"), text("VERDICT"), text("SIDE"), text("FROM"), text("TO")];
+        columns.extend([text("PROTOCOL"), text("BY")]);
         if is_wide {
             columns.push(text("REASON"));
         }
@@ -151,6 +151,7 @@ impl Shown for DeniedFlow {
         };
         let mut cells = vec![
             self.at.to_string(),
+            self.outcome.to_string(),
             side.to_owned(),
             end_with_port(&self.source, self.source_port),
             end_with_port(&self.destination, self.destination_port),
@@ -172,7 +173,8 @@ impl Shown for DeniedFlow {
 fn end_with_port(end: &FlowEnd, port: Option<u16>) -> String {
     let port = or_dash(port);
     let port = if port == "-" { String::new() } else { format!(":{port}") };
-    match &end.name {
+    let node = end.node.as_ref().map(|node| format!("node/{node}"));
+    match end.name.as_ref().or(node.as_ref()) {
         Some(name) => format!("{name}{port}"),
         None if end.address.is_ipv6() && !port.is_empty() => format!("[{}]{port}", end.address),
         None => format!("{}{port}", end.address),

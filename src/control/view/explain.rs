@@ -201,15 +201,45 @@ pub struct KernelVerdict {
     pub bytes: Option<u64>,
 }
 
-/// A flow that this node denied.
+/// Why a flow is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum FlowOutcome {
+    /// It was denied.
+    #[default]
+    Denied,
+    /// A rule with the action Log matched it.
+    Logged,
+    /// It was denied, and staged policies would allow it.
+    WouldAllow,
+    /// It was allowed, and staged policies would deny it.
+    WouldDeny,
+}
+
+impl fmt::Display for FlowOutcome {
+    /// `denied`, `logged`, `WOULD ALLOW`, `WOULD DENY`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            FlowOutcome::Denied => "denied",
+            FlowOutcome::Logged => "logged",
+            FlowOutcome::WouldAllow => "WOULD ALLOW",
+            FlowOutcome::WouldDeny => "WOULD DENY",
+        })
+    }
+}
+
+/// A flow that this node denied, or tells of for another reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeniedFlow {
     /// Which it is; each later one has a greater number.
     pub sequence: u64,
-    /// When it was last denied.
+    /// Why it is told.
+    #[serde(default)]
+    pub outcome: FlowOutcome,
+    /// When that last was.
     pub at: Time,
-    /// Which side's policies denied it.
+    /// Which side's policies decided.
     pub direction: Direction,
     /// Where it came from.
     pub source: FlowEnd,
@@ -221,9 +251,12 @@ pub struct DeniedFlow {
     /// To which port, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination_port: Option<u16>,
-    /// `tcp`, `udp`, `sctp`, `icmp`, or a number.
+    /// `tcp`, `udp`, `sctp`, `icmp` with type and code, or a number.
     pub protocol: String,
-    /// The policy that denied it: `NetworkPolicy shop/db-clients`; absent if it was none.
+    /// The host endpoint that judged it; absent if it was a pod's policies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_endpoint: Option<String>,
+    /// The policy that decided: `NetworkPolicy shop/db-clients`; absent if it was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
     /// The rule of it, from zero; absent if none matched.

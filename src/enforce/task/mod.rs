@@ -217,12 +217,8 @@ impl Enforcer {
             Command::Open(interface, answer) => self.await_open(interface, answer),
             Command::Missing(interface, answer) => _ = answer.send(self.missing(interface)),
             Command::Read(question) => {
-                let Self { world, status, .. } = self;
-                let rulesets = [Family::V4, Family::V6].map(|family| {
-                    let compiled = self.compilers.get(&family).map(Compiler::ruleset);
-                    compiled.unwrap_or(&self.nothing[usize::from(family == Family::V6)])
-                });
-                (question.0)(&EnforceView { world, rulesets, status });
+                let Self { world, status, .. } = &*self;
+                (question.0)(&EnforceView { world, rulesets: self.rulesets(), status });
             }
             Command::Counters(family, answer) => {
                 self.asked.entry(family).or_default().push(answer);
@@ -295,6 +291,14 @@ impl Enforcer {
             let plan = compiler.set_settings(&self.world, wanted.clone());
             self.waiting.entry(*family).or_default().push(plan);
         }
+    }
+
+    /// What the kernel is to hold, as far as it is known.
+    fn rulesets(&self) -> [&Ruleset; 2] {
+        [Family::V4, Family::V6].map(|family| {
+            let compiled = self.compilers.get(&family).map(Compiler::ruleset);
+            compiled.unwrap_or(&self.nothing[usize::from(family == Family::V6)])
+        })
     }
 
     fn compile_settings(&self) -> compile::Settings {
