@@ -9,16 +9,17 @@ mod worlds;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use brindle_policy::model::{Criterion, Holders, PeerTerm};
 use brindle_policy::names::{ChainName, Comment, Fixed};
 use brindle_policy::verdict::{Flow, Reason, Verdict, verdict};
 use brindle_policy::walk::End;
-use brindle_policy::{Direction, Family, render};
+use brindle_policy::{Direction, Family, World, render};
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use walk::Cluster;
 use worlds::{Case, case};
 
 /// Worlds that are tried.
-const WORLDS: u32 = 2_000;
+const WORLDS: u32 = 700;
 /// Flows that are tried in each.
 const FLOWS: usize = 50;
 
@@ -27,6 +28,34 @@ type Seen = BTreeMap<String, u32>;
 
 fn note(seen: &mut Seen, what: impl Into<String>) {
     *seen.entry(what.into()).or_default() += 1;
+}
+
+/// What the rule that decided says, as it is counted.
+fn criteria_of(world: &World, reason: &Reason, direction: Direction) -> Vec<String> {
+    let Reason::Rule { policy, index, .. } = reason else { return Vec::new() };
+    let policy = world.policy(policy).expect("it decided");
+    let rule = &policy.rules(direction).expect("it governs")[*index];
+    let mut said = vec![format!("tier {}", policy.tier)];
+    for criterion in &rule.criteria {
+        let (what, negated) = match criterion {
+            Criterion::Peer { any_of, negated, .. } => {
+                let is_selected = any_of.iter().any(|one| matches!(one, PeerTerm::Selected(_)));
+                (if is_selected { "selected" } else { "peer" }, *negated)
+            }
+            Criterion::Ports { negated, .. } => {
+                let mut holders = criterion.port_names().map(|name| name.holders);
+                let is_of_hosts = holders.any(|holders| holders == Holders::Endpoints);
+                (if is_of_hosts { "ports of hosts" } else { "ports" }, *negated)
+            }
+            Criterion::Protocol { negated, .. } => ("protocol", *negated),
+            Criterion::Family(_) => ("family", false),
+            Criterion::Icmp { negated, .. } => ("message", *negated),
+            Criterion::Service { with_ports: true, .. } => ("service with ports", false),
+            Criterion::Service { with_ports: false, .. } => ("service", false),
+        };
+        said.push(format!("by {}{what}", if negated { "not " } else { "" }));
+    }
+    said
 }
 
 /// How the reason of a judgement is counted.
@@ -77,6 +106,8 @@ fn agrees(case: &Case, seen: &mut Seen) -> Result<(), TestCaseError> {
         for direction in Direction::ALL {
             let judgement = verdict.of(direction);
             note(seen, format!("{direction} {}: {}", judgement.outcome, kind(&judgement.reason)));
+            let criteria = criteria_of(&world, &judgement.reason, direction);
+            criteria.into_iter().for_each(|what| note(seen, what));
         }
         note(seen, if journey.arrived { "arrived" } else { "dropped" });
         if is_hairpin(flow) {
@@ -112,6 +143,7 @@ fn compiled_chains_do_what_the_verdict_says() {
     let result = runner.run(&case(FLOWS), |case| agrees(&case, &mut seen.borrow_mut()));
     result.unwrap_or_else(|failure| panic!("{failure}"));
     let seen = seen.into_inner();
+    println!("{seen:#?}");
     // Had one kind of case hardly come up, agreement on it would say nothing.
     for (what, least) in [
         ("arrived", 20_000),
