@@ -165,6 +165,57 @@ fn verbs_do_with_every_kind_what_calicoctls_do() {
     );
 }
 
+/// A definition of Calico's, as far as it matters here.
+const STORED: &str = "
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: globalnetworkpolicies.crd.projectcalico.org}
+spec:
+  group: crd.projectcalico.org
+  names: {kind: GlobalNetworkPolicy, plural: globalnetworkpolicies}
+  scope: Cluster
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema:
+      openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}
+";
+
+#[test]
+fn where_calico_stores_objects_they_are_kept_as_it_keeps_them() {
+    let Some(server) = ApiServer::start("brindle apply beside Calico") else { return };
+    server.apply(STORED);
+    server.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"]);
+    let admin = server.kubeconfig();
+    let (said, code) = asked(&admin, &["crds", "--install"]);
+    assert!(code == Some(1) && said.contains("nothing is installed"), "{said}");
+    let text = "{apiVersion: projectcalico.org/v3, kind: GlobalNetworkPolicy, metadata: {name: a}, \
+                spec: {selector: all()}}";
+    let name = file(&server, "a.yaml", text);
+    let resource = "globalnetworkpolicies.crd.projectcalico.org";
+    let kept = || server.kubectl(&["get", resource, "-o", "name"]);
+    for (words, want, is_kept) in [
+        (
+            &["create", "-f", &name][..],
+            "Successfully created 1 'GlobalNetworkPolicy' resource(s)",
+            true,
+        ),
+        (&["apply", "-f", &name], "Successfully applied 1 'GlobalNetworkPolicy' resource(s)", true),
+        (&["label", "gnp", "a", "x=y"], "Successfully set label x on gnp a", true),
+        (&["get", "gnp"], "NAME\na", true),
+        (&["get", "gnp", "a", "-o", "name"], "globalnetworkpolicy.projectcalico.org/a", true),
+        (
+            &["delete", "gnp", "a"],
+            "Successfully deleted 1 'GlobalNetworkPolicy' resource(s)",
+            false,
+        ),
+    ] {
+        assert_eq!(asked(&admin, words), done(want), "{words:?}");
+        assert_eq!(kept().contains("/default.a\n"), is_kept, "{words:?}");
+    }
+}
+
 #[test]
 fn whoever_may_not_is_told_what_is_missing() {
     let Some(mut server) = ApiServer::start("rights of brindle apply") else { return };
