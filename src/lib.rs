@@ -12,6 +12,7 @@ pub mod expect;
 pub mod fib;
 pub mod flow;
 pub mod lab;
+pub mod objects;
 pub mod policies;
 pub mod speaker;
 pub mod telemetry;

@@ -8,10 +8,14 @@ mod calico;
 mod cluster;
 #[path = "criteria/ground.rs"]
 mod ground;
+#[path = "criteria/hosts.rs"]
+mod hosts;
 #[path = "criteria/lives.rs"]
 mod lives;
 #[path = "support/objects.rs"]
 mod objects;
+#[path = "support/passage.rs"]
+mod passage;
 #[path = "criteria/peers.rs"]
 mod peers;
 #[path = "criteria/ports.rs"]

@@ -111,6 +111,9 @@ fn left_over(changes: Vec<Change>) -> Vec<Change> {
 }
 
 proptest! {
+    // All is asked after every change, so a case is worth many.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn after_every_change_the_world_answers_as_one_made_from_scratch(
         changes in vec(random::change(), 1..25),
@@ -124,6 +127,10 @@ proptest! {
             assert_agrees(&world, &objects, &exprs, &names);
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
     fn one_change_touches_exactly_what_differs(changes in vec(random::change(), 1..60)) {

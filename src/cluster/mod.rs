@@ -1,19 +1,19 @@
 //! The cluster's state: what nodes, namespaces, pods and policies there are.
 
 pub mod claims;
-mod fields;
+pub(crate) mod fields;
 pub mod files;
 mod folder;
-mod kind;
+pub mod kind;
 pub mod kubernetes;
-mod manifest;
+pub(crate) mod manifest;
 pub mod node;
 mod object;
 pub mod peers;
 mod policy;
 pub mod report;
-mod texts;
-mod typed;
+pub(crate) mod texts;
+pub(crate) mod typed;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

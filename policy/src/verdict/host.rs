@@ -44,6 +44,13 @@ pub struct Passage {
     pub way: Way,
 }
 
+impl Passage {
+    /// The packet as it is before its destination is translated.
+    pub fn original(&self) -> Flow {
+        self.original.unwrap_or(self.flow)
+    }
+}
+
 /// How a packet passes a node. Interfaces are those of the host's network namespace, also the
 /// ones that pods are behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -148,13 +155,13 @@ pub fn host_verdict(
     node: &str,
     passage: &Passage,
 ) -> HostVerdict {
-    let Passage { flow, original, way } = passage;
+    let Passage { flow, way, .. } = passage;
     let view = View::of(world);
     let mut judge = Judge {
         settings,
         node,
         packet: Packet::new(world, flow),
-        original: Packet::new(world, &original.unwrap_or(*flow)),
+        original: Packet::new(world, &passage.original()),
         view: &view,
         verdict: HostVerdict { steps: Vec::new(), pods: Vec::new(), to_host: None },
     };

@@ -41,7 +41,9 @@ impl fmt::Display for Staged {
                 Reason::NoEndpoint
                 | Reason::UnknownAddress(_)
                 | Reason::OwnNode(_)
+                | Reason::Tunnel
                 | Reason::NotGoverned
+                | Reason::Tunnel
                 | Reason::Profile => "since ",
             };
             let and = if index == 0 { "" } else { "and " };

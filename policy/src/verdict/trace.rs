@@ -140,7 +140,9 @@ impl DirectionTrace {
             Reason::NoEndpoint
             | Reason::UnknownAddress(_)
             | Reason::OwnNode(_)
+            | Reason::Tunnel
             | Reason::NotGoverned
+            | Reason::Tunnel
             | Reason::Profile => None,
         }
     }

@@ -295,7 +295,7 @@ fn attach(pods: &mut [Pod], cables: &[Cable]) -> Vec<Attachment> {
     attachments
 }
 
-fn labels(keys: &'static [&'static str]) -> impl Strategy<Value = Labels> {
+pub(crate) fn labels(keys: &'static [&'static str]) -> impl Strategy<Value = Labels> {
     let label = (select(keys), select(&["x", "y"][..]));
     vec(label, 0..3).prop_map(|labels| {
         labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect()
@@ -515,7 +515,7 @@ fn kubernetes_rule(home: Arc<str>, direction: Direction) -> impl Strategy<Value 
 }
 
 /// A rule with all that the model has.
-fn any_rule(home: Arc<str>) -> impl Strategy<Value = Rule> {
+pub(crate) fn any_rule(home: Arc<str>) -> impl Strategy<Value = Rule> {
     let actions = [Action::Allow, Action::Allow, Action::Deny, Action::Pass, Action::Log];
     let term = prop_oneof![
         1 => peer_term(home),
@@ -589,7 +589,7 @@ fn kubernetes_policy() -> impl Strategy<Value = Policy> {
 }
 
 /// A policy of any language, without a name.
-fn any_policy() -> impl Strategy<Value = Policy> {
+pub(crate) fn any_policy() -> impl Strategy<Value = Policy> {
     let tier = prop_oneof![
         3 => select(&["kube-admin", "default", "kube-baseline", "no-such-tier"][..]),
         3 => select(&["early", "between", "last"][..]),

@@ -8,13 +8,16 @@ use brindle_policy::model::{
     AccountKey, Action, Criterion, DEFAULT_ALLOW_PROFILE, DeviceAddresses, EndpointSlice, Holders,
     HostEndpoint, HostStage, Labels, NAMESPACE_NAME_LABEL, Namespace, NetworkSet, NetworkSetId,
     Node, PeerTerm, Pod, Policy, PolicyOrder, PortMatch, PortName, Profile, Rule, ServiceAccount,
-    ServiceName, SliceKey, Tier,
+    ServiceName, SliceKey, StagedAction, Tier,
 };
 use brindle_policy::selector::{Expr, Subject};
 use brindle_policy::world::ServiceEndpoints;
 use brindle_policy::{
     Attachment, Change, Cidr, Direction, Family, Interface, PodKey, PolicyId, World,
 };
+
+/// Policies in the order of evaluation.
+type ByTier = Vec<(Tier, Vec<Arc<Policy>>)>;
 
 /// The objects.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -220,7 +223,7 @@ impl Objects {
     }
 
     /// As the world has them: by tier, without those of tiers that are not known.
-    fn by_tier(&self, policies: &[&Arc<Policy>]) -> Vec<(Tier, Vec<Arc<Policy>>)> {
+    fn by_tier(&self, policies: &[&Arc<Policy>]) -> ByTier {
         let stages = self.tiers().into_iter().map(|tier| {
             let of_tier = policies.iter().filter(|policy| policy.tier == tier.name);
             let of_tier = of_tier.map(|policy| Arc::clone(policy)).collect::<Vec<_>>();
@@ -383,13 +386,23 @@ fn matches_other(
     })
 }
 
+/// A policy that concerns an endpoint.
+#[derive(Clone, Debug, PartialEq)]
+struct Governing {
+    id: PolicyId,
+    directions: [bool; 2],
+    tier: (Arc<str>, Option<Tier>),
+    order: PolicyOrder,
+    staged: Option<StagedAction>,
+}
+
 /// What a compiler can see of an endpoint, apart from the content of sets.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct EndpointFacts {
     node: Option<Arc<str>>,
     addresses: Vec<IpAddr>,
     owned: Vec<IpAddr>,
-    governing: Vec<(Direction, Option<Tier>, Arc<str>, PolicyOrder, PolicyId)>,
+    governing: Vec<Governing>,
 }
 
 /// What a compiler can see of hosts, apart from the content of sets.
@@ -419,11 +432,16 @@ pub(crate) struct Facts {
 impl Facts {
     pub(crate) fn of(objects: &Objects) -> Self {
         let endpoint = |pod: &&Arc<Pod>| {
-            let governing = Direction::ALL.into_iter().flat_map(|direction| {
-                let policies = objects.governing(pod, direction).into_iter();
-                policies.map(move |p| {
-                    (direction, objects.tier(p), p.tier.clone(), p.order, p.id.clone())
-                })
+            let governing = objects
+                .policies
+                .values()
+                .filter(|policy| concerns_pods(policy) && objects.matches(&policy.subject, pod));
+            let governing = governing.map(|policy| Governing {
+                id: policy.id.clone(),
+                directions: [policy.ingress.is_some(), policy.egress.is_some()],
+                tier: (policy.tier.clone(), objects.tier(policy)),
+                order: policy.order,
+                staged: policy.staged,
             });
             EndpointFacts {
                 node: pod.node.clone(),
@@ -433,10 +451,8 @@ impl Facts {
             }
         };
         let governed = |policy: &Arc<Policy>| {
-            let governs = (policy.ingress.is_some() || policy.egress.is_some())
-                && policy.staged.is_none()
-                && matches!(policy.stage, HostStage::Normal | HostStage::Forward);
-            let members = if governs { objects.members(&policy.subject) } else { Vec::new() };
+            let members =
+                if concerns_pods(policy) { objects.members(&policy.subject) } else { Vec::new() };
             (
                 policy.clone(),
                 objects.tier(policy),
@@ -551,8 +567,13 @@ pub(crate) fn assert_agrees(world: &World, objects: &Objects, exprs: &[Expr], na
     }
 }
 
+fn concerns_pods(policy: &Policy) -> bool {
+    let is_of_hosts = matches!(policy.stage, HostStage::Untracked | HostStage::PreDnat);
+    policy.governs_some() && (!is_of_hosts || policy.staged.is_some())
+}
+
 /// Policies by tier, to be compared.
-fn owned(stages: Vec<(&Tier, Vec<&Arc<Policy>>)>) -> Vec<(Tier, Vec<Arc<Policy>>)> {
+fn owned(stages: Vec<(&Tier, Vec<&Arc<Policy>>)>) -> ByTier {
     let owned = |(tier, policies): (&Tier, Vec<&Arc<Policy>>)| {
         (tier.clone(), policies.into_iter().cloned().collect())
     };
