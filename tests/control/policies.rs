@@ -33,6 +33,7 @@ pub(crate) fn status() -> PolicyStatus {
         failing: None,
         failing_seconds: None,
         broken: vec![],
+        host_endpoints: 0,
     }
 }
 
