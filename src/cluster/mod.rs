@@ -1,10 +1,11 @@
 //! The cluster's state: what nodes, namespaces, pods and policies there are.
 
 pub mod claims;
+mod distrust;
 mod fields;
 pub mod files;
 mod folder;
-mod kind;
+pub mod kind;
 pub mod kubernetes;
 mod manifest;
 pub mod node;
