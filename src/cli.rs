@@ -7,7 +7,7 @@ use crate::cmd::{self, Exit};
 /// A plain layer-3 network for clusters: BGP routes and network policy.
 ///
 /// Exit codes: 0 fine; 1 answered, but the answer is bad (unhealthy, a difference found);
-/// 2 wrong usage or an invalid file; 3 the agent does not answer; 4 not permitted.
+/// 2 wrong usage or an invalid file; 3 the agent or the API server does not answer; 4 not permitted.
 #[derive(Debug, Parser)]
 #[command(name = "brindle", version)]
 pub struct Cli {
@@ -33,8 +33,28 @@ enum Command {
     Flows(cmd::flows::Args),
     /// The pods of this node that policies apply to
     Endpoints(cmd::endpoints::Args),
+    /// Write policies and their like: make them, or replace those that are there
+    Apply(cmd::objects::WriteArgs),
+    /// Write policies and their like that are not there yet
+    Create(cmd::objects::CreateArgs),
+    /// Write policies and their like over those that are there
+    Replace(cmd::objects::WriteArgs),
+    /// Delete policies and their like
+    Delete(cmd::objects::DeleteArgs),
+    /// Show policies and their like as they are kept
+    Get(cmd::objects::GetArgs),
+    /// Change labels of policies and their like
+    Label(cmd::objects::LabelArgs),
+    /// Print manifests of Calico's older APIs and of Kubernetes as projectcalico.org/v3
+    Convert(cmd::convert::Args),
+    /// Check manifests of policies and their like without a cluster; exit code 2 if one is wrong
+    Validate(cmd::objects::ValidateArgs),
+    /// Print, or install, the definitions of Calico's kinds for clusters without Calico
+    Crds(cmd::crds::Args),
     /// Check and show the configuration
     Config(cmd::config::Args),
+    /// Print a configuration and policies made from another network's objects
+    Import(cmd::import::Args),
     /// Take everything that carries our mark out of this host, and nothing else
     Cleanup(cmd::cleanup::Args),
     /// The CNI plug-in, which container runtimes call, and its installation
@@ -61,7 +81,17 @@ impl Cli {
             Command::Explain(args) => cmd::explain::run(args),
             Command::Flows(args) => cmd::flows::run(args),
             Command::Endpoints(args) => cmd::endpoints::run(args),
+            Command::Apply(args) => cmd::objects::apply(&args),
+            Command::Create(args) => cmd::objects::create(&args),
+            Command::Replace(args) => cmd::objects::replace(&args),
+            Command::Delete(args) => cmd::objects::delete(&args),
+            Command::Get(args) => cmd::objects::get(&args),
+            Command::Label(args) => cmd::objects::label(&args),
+            Command::Convert(args) => cmd::convert::run(&args),
+            Command::Validate(args) => cmd::objects::validate(&args),
+            Command::Crds(args) => cmd::crds::run(&args),
             Command::Config(args) => cmd::config::run(args),
+            Command::Import(args) => cmd::import::run(&args),
             Command::Cleanup(args) => cmd::cleanup::run(&args),
             Command::Cni(args) => cmd::cni::run(&args),
             Command::Lab(args) => cmd::lab::run(args),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::address::{Cidr, Family};
-use crate::model::{Direction, PodKey, PolicyId};
+use crate::model::{Direction, HostStage, PodKey, PolicyId};
 
 /// What every chain of ours starts with.
 pub const CHAIN_MARK: &str = "BRN-";
@@ -164,6 +164,18 @@ pub enum Fixed {
     Sent,
     /// What came through a pod's interface with an address that is not the pod's.
     Spoofed,
+    /// What OUTPUT jumps to, of the filter and raw tables. Only where there are host endpoints.
+    Output,
+    /// What PREROUTING jumps to, of the raw and mangle tables. Likewise.
+    Prerouting,
+    /// Finds the chain of the host endpoint that a packet for this host comes in by. Likewise.
+    HostIn,
+    /// Has host endpoints judge what is forwarded, before the endpoints of pods do. Likewise.
+    HostForward,
+    /// Finds the chain of the host endpoint that a forwarded packet comes in by. Likewise.
+    HostFrom,
+    /// Finds the chain of the host endpoint that a forwarded packet leaves by. Likewise.
+    HostTo,
 }
 
 impl ChainName {
@@ -177,6 +189,12 @@ impl ChainName {
             Fixed::To => "TO",
             Fixed::Sent => "SENT",
             Fixed::Spoofed => "SPOOFED",
+            Fixed::Output => "OUTPUT",
+            Fixed::Prerouting => "PREROUTING",
+            Fixed::HostIn => "HOST-IN",
+            Fixed::HostForward => "HOST-FORWARD",
+            Fixed::HostFrom => "HOST-FROM",
+            Fixed::HostTo => "HOST-TO",
         };
         Self(format!("{CHAIN_MARK}{name}").into())
     }
@@ -193,6 +211,14 @@ impl ChainName {
         let has = if namespace.is_some() { "namespaced" } else { "global" };
         let hash = hash(&["policy", id.kind.as_str(), has, namespace.unwrap_or(""), &id.name]);
         Self(format!("{CHAIN_MARK}P{}-{hash}", letter(direction)).into())
+    }
+
+    /// The chain that judges packets of a host endpoint in one of its stages: `BRN-HI-...`
+    /// towards the host, `BRN-HE-...` from it. `part` tells apart those of one stage: a tier or
+    /// a profile that a rule may leave; empty for the one that everything begins with.
+    pub fn host(endpoint: &str, stage: HostStage, direction: Direction, part: &str) -> Self {
+        let hash = hash(&["host", endpoint, &stage.to_string(), part]);
+        Self(format!("{CHAIN_MARK}H{}-{hash}", letter(direction)).into())
     }
 
     /// The part of the dispatch that looks after `within`: ingress finds destinations, egress
@@ -371,6 +397,8 @@ mod tests {
             ChainName::dispatch(Direction::Ingress, v6),
             ChainName::dispatch(Direction::Ingress, "255.255.255.254/31".parse().unwrap()),
             ChainName::fixed(Fixed::Postrouting),
+            ChainName::fixed(Fixed::HostForward),
+            ChainName::host(&long, HostStage::Untracked, Direction::Egress, &long),
         ] {
             assert!(chain.as_str().len() <= MAX_CHAIN, "{chain}");
             assert_eq!(ChainName::read(chain.as_str()), Some(chain));

@@ -280,8 +280,9 @@ pub enum Target {
     Masquerade,
     /// Connection tracking shall not see it; the next rule decides.
     NoTrack,
-    /// Our mark is put on it: a host's policy has let it pass before its destination was
-    /// translated. The next rule decides.
+    /// Our mark is put on it: a host's policy has let it pass, before its destination was
+    /// translated or in the stage that it is in; or a pod's policy has, towards the host. The
+    /// next rule decides.
     Mark,
     /// Our mark is taken off; the next rule decides.
     Unmark,

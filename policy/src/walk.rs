@@ -12,24 +12,24 @@ use crate::ruleset::{Match, Members, Rule, Ruleset, Table, Target};
 /// somebody else has tied into a knot end too.
 const PATIENCE: usize = 100_000;
 
-/// Chains of the filter table and sets, wanted or in the kernel.
+/// Chains and sets, wanted or in the kernel.
 pub trait Held {
     /// How many rules a chain has; `None` if there is no such chain.
-    fn length(&self, chain: &ChainName) -> Option<usize>;
+    fn length(&self, table: Table, chain: &ChainName) -> Option<usize>;
     /// The rule at a place of a chain, from zero; `None` if it is not one that we write.
-    fn rule(&self, chain: &ChainName, index: usize) -> Option<&Rule>;
+    fn rule(&self, table: Table, chain: &ChainName, index: usize) -> Option<&Rule>;
     /// The members of a set; `None` if there is no such set.
     fn members(&self, set: &SetName) -> Option<&Members>;
 }
 
 impl Held for Ruleset {
-    fn length(&self, chain: &ChainName) -> Option<usize> {
-        let chain = self.chains.get(&(Table::Filter, chain.clone()))?;
+    fn length(&self, table: Table, chain: &ChainName) -> Option<usize> {
+        let chain = self.chains.get(&(table, chain.clone()))?;
         Some(chain.rules.len())
     }
 
-    fn rule(&self, chain: &ChainName, index: usize) -> Option<&Rule> {
-        self.chains.get(&(Table::Filter, chain.clone()))?.rules.get(index)
+    fn rule(&self, table: Table, chain: &ChainName, index: usize) -> Option<&Rule> {
+        self.chains.get(&(table, chain.clone()))?.rules.get(index)
     }
 
     fn members(&self, set: &SetName) -> Option<&Members> {
@@ -38,12 +38,12 @@ impl Held for Ruleset {
 }
 
 impl Held for crate::readback::Installed {
-    fn length(&self, chain: &ChainName) -> Option<usize> {
-        Some(self.chains.get(&(Table::Filter, chain.clone()))?.len())
+    fn length(&self, table: Table, chain: &ChainName) -> Option<usize> {
+        Some(self.chains.get(&(table, chain.clone()))?.len())
     }
 
-    fn rule(&self, chain: &ChainName, index: usize) -> Option<&Rule> {
-        self.chains.get(&(Table::Filter, chain.clone()))?.get(index)?.rule.as_ref()
+    fn rule(&self, table: Table, chain: &ChainName, index: usize) -> Option<&Rule> {
+        self.chains.get(&(table, chain.clone()))?.get(index)?.rule.as_ref()
     }
 
     fn members(&self, set: &SetName) -> Option<&Members> {
@@ -51,12 +51,12 @@ impl Held for crate::readback::Installed {
     }
 }
 
-/// A packet as the filter table meets it.
+/// A packet as a table meets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet {
     /// Where it comes from.
     pub source: IpAddr,
-    /// Where it goes, after destination translation.
+    /// Where it goes: in the filter table, after destination translation.
     pub destination: IpAddr,
     /// The number of its protocol.
     pub protocol: u8,
@@ -107,6 +107,8 @@ pub struct Walk {
     /// The rules that matched, in the order in which it met them; the last one decided, if
     /// one did.
     pub trail: Vec<Step>,
+    /// The packet as the rules left it: marked or not, tracked or not.
+    pub packet: Packet,
 }
 
 /// A rule that matched.
@@ -144,17 +146,23 @@ pub enum Lost {
     Ring,
 }
 
-/// Walks `packet` from the start of `chain`.
+/// Walks `packet` from the start of `chain` of the filter table.
 pub fn walk(held: &impl Held, chain: &ChainName, packet: &Packet) -> Walk {
-    let mut trail = Vec::new();
-    let end = go(held, chain, packet, &mut trail).unwrap_or_else(End::Lost);
-    Walk { end, trail }
+    walk_in(held, Table::Filter, chain, packet)
+}
+
+/// Walks `packet` from the start of `chain` of a table.
+pub fn walk_in(held: &impl Held, table: Table, chain: &ChainName, packet: &Packet) -> Walk {
+    let (mut trail, mut packet) = (Vec::new(), *packet);
+    let end = go(held, table, chain, &mut packet, &mut trail).unwrap_or_else(End::Lost);
+    Walk { end, trail, packet }
 }
 
 fn go(
     held: &impl Held,
+    table: Table,
     start: &ChainName,
-    packet: &Packet,
+    packet: &mut Packet,
     trail: &mut Vec<Step>,
 ) -> Result<End, Lost> {
     // Where it is, and where the jumps that brought it here come back to. A goto leaves
@@ -162,7 +170,7 @@ fn go(
     let (mut chain, mut index) = (start.clone(), 0);
     let mut back = Vec::new();
     for _ in 0..PATIENCE {
-        let length = held.length(&chain).ok_or_else(|| Lost::NoChain(chain.clone()))?;
+        let length = held.length(table, &chain).ok_or_else(|| Lost::NoChain(chain.clone()))?;
         if index >= length {
             match back.pop() {
                 Some(place) => (chain, index) = place,
@@ -170,7 +178,8 @@ fn go(
             }
             continue;
         }
-        let rule = held.rule(&chain, index).ok_or_else(|| Lost::Foreign(chain.clone(), index))?;
+        let rule = held.rule(table, &chain, index);
+        let rule = rule.ok_or_else(|| Lost::Foreign(chain.clone(), index))?;
         if !matches(held, rule, packet)? {
             index += 1;
             continue;
@@ -185,11 +194,10 @@ fn go(
                 index = 0;
             }
             Target::Goto(to) => (chain, index) = (to.clone(), 0),
-            Target::Log { .. }
-            | Target::Masquerade
-            | Target::NoTrack
-            | Target::Mark
-            | Target::Unmark => index += 1,
+            Target::Log { .. } | Target::Masquerade => index += 1,
+            Target::NoTrack => (packet.state, index) = (State::Untracked, index + 1),
+            Target::Mark => (packet.is_marked, index) = (true, index + 1),
+            Target::Unmark => (packet.is_marked, index) = (false, index + 1),
         }
     }
     Err(Lost::Ring)
@@ -418,6 +426,30 @@ mod tests {
             let packet = Packet { interface: "brn1".parse().ok(), ..packet() };
             assert_eq!(holds(&held, &condition, &packet), Ok(want), "{condition:?}");
         }
+    }
+
+    #[test]
+    fn a_packet_goes_on_as_the_rules_left_it_and_meets_chains_of_its_table_only() {
+        let device = |name: &str| name.parse().expect("a name");
+        let mut held = ruleset(vec![("hosts", vec![rule(vec![], Target::Drop)])]);
+        let rules = vec![
+            rule(vec![Match::Marked], Target::Drop),
+            rule(vec![Match::Arrives(device("eth1"))], Target::Drop),
+            rule(vec![Match::Leaves(device("eth0"))], Target::Drop),
+            rule(vec![Match::ToLoopback], Target::Drop),
+            rule(vec![Match::Arrives(device("eth0"))], Target::NoTrack),
+            rule(vec![Match::Untracked], Target::Mark),
+            rule(vec![Match::Marked], Target::Unmark),
+            rule(vec![Match::Marked], Target::Drop),
+            rule(vec![], Target::Mark),
+        ];
+        let chain = Arc::new(Chain { purpose: Purpose::Fixed, rules });
+        held.chains.insert((Table::Raw, named("hosts")), chain);
+        let packet = Packet { arrives: Some(device("eth0")), ..packet() };
+        let walked = walk_in(&held, Table::Raw, &named("hosts"), &packet);
+        assert_eq!(walked.end, End::Returned, "{walked:?}");
+        assert!(walked.packet.is_marked && walked.packet.state == State::Untracked);
+        assert_eq!(walk(&held, &named("hosts"), &packet).end, End::Drop);
     }
 
     #[test]

@@ -35,6 +35,7 @@ fn kind(reason: &Reason) -> &'static str {
         Reason::NoEndpoint => "no endpoint",
         Reason::UnknownAddress(_) => "unknown address",
         Reason::OwnNode(_) => "own node",
+        Reason::Tunnel => "tunnel",
         Reason::NotGoverned => "not governed",
         Reason::Rule { .. } => "rule",
         Reason::NoRule { .. } => "no rule",

@@ -9,11 +9,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use brindle_policy::compile::{Compiler, Settings, compile};
-use brindle_policy::model::{Action, HostSettings, Node, Pod, Policy, Rule};
+use brindle_policy::model::{
+    Action, Criterion, HostSettings, Labels, NetworkSet, NetworkSetId, Node, PeerTerm, Pod, Policy,
+    Rule, Side,
+};
 use brindle_policy::names::{ChainName, Fixed, SetName};
-use brindle_policy::ruleset::{ChainOp, Members, Plan, Rule as KernelRule, SetOp};
+use brindle_policy::ruleset::{ChainOp, Members, Plan, Rule as KernelRule, SetOp, Table};
 use brindle_policy::walk::{End, Held, Packet, State, walk};
-use brindle_policy::{Change, Family, Ruleset, World};
+use brindle_policy::{Change, Cidr, Family, Ruleset, World};
 use cluster::{Size, node, node_name, own};
 
 const SIZE: Size = Size { pods: 2_000, policies: 400 };
@@ -148,17 +151,50 @@ fn a_change_writes_only_what_it_touches() {
     }
 }
 
+/// policy-semantics C42.
+#[test]
+fn one_net_of_a_hundred_thousand_writes_one_member() {
+    let set = |nets: BTreeSet<Cidr>| {
+        let id = NetworkSetId { namespace: None, name: "offices".into() };
+        let labels = Labels::from([("kind".into(), "office".into())]);
+        Change::NetworkSetApplied(Arc::new(NetworkSet { id, labels, nets }))
+    };
+    let net = |number: u32| {
+        let first = Ipv4Addr::from_bits(0x4000_0000 + 16 * number);
+        Cidr::new(first.into(), 28).expect("a block")
+    };
+    let mut world = SIZE.world();
+    let offices = Arc::new(own("kind", "office"));
+    let any_of = vec![PeerTerm::Selected(offices.clone())];
+    let criteria = vec![Criterion::Peer { side: Side::Source, any_of, negated: false }];
+    world.apply(edited(0, |policy| {
+        policy.ingress = Some(vec![Rule { action: Action::Allow, criteria }]);
+    }));
+    let mut nets: BTreeSet<Cidr> = (0..100_000).map(net).collect();
+    world.apply(set(nets.clone()));
+    world.take_touched();
+    let mut compiler = Compiler::new(&world, settings(node_name(0)), Family::V4);
+    nets.remove(&net(50_000));
+    world.apply(set(nets.clone()));
+    let touched = world.take_touched();
+    let removed: Vec<&Cidr> = touched.selected[&offices].removed.iter().collect();
+    assert_eq!(removed, [&net(50_000)]);
+    assert!(touched.selected[&offices].added.is_empty() && touched.selected.len() == 1);
+    let cost = Cost::of(&compiler.update(&world, &touched));
+    assert_eq!(cost, Cost { members: 1, ..Cost::default() });
+}
+
 /// Counts the rules that a walk looks at.
 struct Counting<'a>(&'a Ruleset, Cell<usize>);
 
 impl Held for Counting<'_> {
-    fn length(&self, chain: &ChainName) -> Option<usize> {
-        self.0.length(chain)
+    fn length(&self, table: Table, chain: &ChainName) -> Option<usize> {
+        self.0.length(table, chain)
     }
 
-    fn rule(&self, chain: &ChainName, index: usize) -> Option<&KernelRule> {
+    fn rule(&self, table: Table, chain: &ChainName, index: usize) -> Option<&KernelRule> {
         self.1.set(self.1.get() + 1);
-        self.0.rule(chain, index)
+        self.0.rule(table, chain, index)
     }
 
     fn members(&self, set: &SetName) -> Option<&Members> {
@@ -245,4 +281,52 @@ fn the_rules_that_a_packet_meets_grow_slower_than_the_pods() {
     // 25 times the pods, and 100 times: the tree has three levels (the kernel takes no more),
     // so each gets longer with the cube root.
     assert!(most[2] < 3 * most[0] && most[3] < 5 * most[0], "{most:?}");
+}
+
+/// A global network set of `count` nets.
+fn large_set(count: u32) -> NetworkSet {
+    let nets = (0..count).map(|n| Ipv4Addr::from_bits(0x0a00_0000 + (n << 4)).into());
+    NetworkSet {
+        id: NetworkSetId { namespace: None, name: "offices".into() },
+        labels: [("kind".into(), "office".into())].into(),
+        nets: nets.filter_map(|address| Cidr::new(address, 28)).collect(),
+    }
+}
+
+#[test]
+fn c42_a_change_of_one_net_of_a_hundred_thousand_writes_one_element() {
+    let mut world = crowded(10);
+    let mut policy = Size { pods: 100, policies: 1 }.policy(0);
+    let peer = Criterion::Peer {
+        side: Side::Source,
+        any_of: vec![PeerTerm::Selected(Arc::new(own("kind", "office")))],
+        negated: false,
+    };
+    policy.subject = Arc::new(own("number", "3"));
+    policy.ingress = Some(vec![Rule { action: Action::Allow, criteria: vec![peer] }]);
+    policy.egress = None;
+    world.apply(Change::PolicyApplied(Arc::new(policy)));
+    let mut set = large_set(100_000);
+    world.apply(Change::NetworkSetApplied(Arc::new(set.clone())));
+    world.take_touched();
+    let mut compiler = Compiler::new(&world, settings(node_name(0)), Family::V4);
+    let sizes = compiler.ruleset().sets.values().map(|set| set.members.len());
+    assert_eq!(sizes.max(), Some(100_000));
+    let members = |members| Cost { members, ..Cost::default() };
+    for (what, net, is_there, want) in [
+        ("one comes", "192.0.2.0/24", true, members(1)),
+        ("it goes", "192.0.2.0/24", false, members(1)),
+        ("one that was there", "10.0.0.16/28", false, members(1)),
+        ("one of the other family", "fd00::/64", true, members(0)),
+        // The kernel's sets take no such block.
+        ("all there is", "0.0.0.0/0", true, members(2)),
+    ] {
+        let net: Cidr = net.parse().expect("a block");
+        let is_other = if is_there { set.nets.insert(net) } else { set.nets.remove(&net) };
+        assert!(is_other, "{what}");
+        world.apply(Change::NetworkSetApplied(Arc::new(set.clone())));
+        let touched = world.take_touched();
+        assert_eq!(Cost::of(&compiler.update(&world, &touched)), want, "{what}");
+    }
+    assert_eq!(*compiler.ruleset(), compile(&world, &settings(node_name(0)), Family::V4));
 }

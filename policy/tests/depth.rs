@@ -43,9 +43,17 @@ fn addresses(lie: Lie, number: u32) -> [IpAddr; 2] {
     [four.into(), six.into()]
 }
 
-/// A node with `count` pods, each governed by `policies` policies in both directions.
-fn world(lie: Lie, count: u32, policies: usize, action: Action) -> World {
+/// A node with `count` pods, each governed by a policy for each of `actions` in each tier, the
+/// built-in ones and `more`, in both directions.
+fn world(lie: Lie, count: u32, more: usize, actions: &[Action]) -> World {
     let mut world = World::default();
+    for number in 0..more {
+        world.apply(Change::TierApplied(Arc::new(Tier {
+            name: format!("tier{number}").into(),
+            order: PolicyOrder::new(Some(number as f64)),
+            default_action: TierAction::Pass,
+        })));
+    }
     let pod_cidrs = ["10.1.0.0/16", "fd00:1::/64"].map(|text| text.parse().unwrap());
     world.apply(Change::NodeApplied(Arc::new(Node {
         name: "here".into(),
@@ -67,9 +75,10 @@ fn world(lie: Lie, count: u32, policies: usize, action: Action) -> World {
             service_account: "default".into(),
         })));
     }
-    let rules = || Some(vec![Rule { action, criteria: Vec::new() }]);
     let tiers: Vec<Tier> = world.tiers().to_vec();
-    for number in 0..policies {
+    assert_eq!(tiers.len(), 3 + more);
+    for (number, &action) in actions.iter().enumerate() {
+        let rules = || Some(vec![Rule { action, criteria: Vec::new() }]);
         for tier in &tiers {
             let name = format!("{}-{number}", tier.name);
             world.apply(Change::PolicyApplied(Arc::new(Policy {
@@ -129,15 +138,19 @@ fn depth(ruleset: &Ruleset, chain: &ChainName, known: &mut BTreeMap<ChainName, u
 #[test]
 fn chains_lead_no_deeper_than_nf_tables_takes() {
     for lie in [Lie::Dense, Lie::Scattered, Lie::Doubling] {
-        // With rules that pass, each tier has a chain of its own.
-        for action in [Action::Allow, Action::Pass] {
-            let world = world(lie, 250, 2, action);
+        // With rules that pass, each tier has a chain of its own; policies without such are
+        // chains below that.
+        let both = [Action::Pass, Action::Allow];
+        for (more, actions) in
+            [(0, [Action::Allow; 2]), (0, [Action::Pass; 2]), (0, both), (20, both)]
+        {
+            let world = world(lie, 250, more, &actions);
             for family in Family::ALL {
                 let ruleset = ruleset(&world, family);
                 let mut known = BTreeMap::new();
                 for start in [Fixed::Forward, Fixed::Input] {
                     let depth = depth(&ruleset, &ChainName::fixed(start), &mut known);
-                    assert!(depth <= DEEPEST, "{lie:?} {action:?} {family}: {depth}");
+                    assert!(depth <= DEEPEST, "{lie:?} {more} {actions:?} {family}: {depth}");
                 }
             }
         }

@@ -8,12 +8,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use brindle_policy::model::{
-    Action, Criterion, Holders, HostStage, Labels, NamedPort, Node, Pod, Policy, PolicyKind,
-    PolicyOrder, PortMatch, PortTerm, Protocol, Rule, Side,
+    AccountKey, Action, Criterion, DEFAULT_ALLOW_PROFILE, DEFAULT_TIER, DeviceAddresses,
+    EndpointSlice, Holders, HostEndpoint, HostStage, Labels, NamedPort, NetworkSet, NetworkSetId,
+    Node, PeerTerm, Pod, Policy, PolicyKind, PolicyOrder, PortMatch, PortTerm, Profile, Protocol,
+    Rule, ServiceAccount, ServiceName, Side, SliceKey, StagedAction, Tier, TierAction,
 };
-use brindle_policy::selector::Expr;
+use brindle_policy::selector::{Expr, Key, Scope};
 use brindle_policy::world::Touched;
-use brindle_policy::{Change, Family, PodKey, PolicyId, World};
+use brindle_policy::{Change, Cidr, Direction, Family, PodKey, PolicyId, World};
 use cluster::{endpoints, here, namespace, namespace_label, own};
 
 /// A pod of namespace `space-1` on node `left`, at an address that ends in `last`.
@@ -97,9 +99,16 @@ fn summary(touched: &Touched) -> Vec<String> {
     let ports = touched.named_ports.values().flat_map(|delta| {
         [members("-", "port", text(&delta.removed)), members("+", "port", text(&delta.added))]
     });
+    let text = |blocks: &BTreeSet<Cidr>| blocks.iter().map(Cidr::to_string).collect();
+    let selected = touched.selected.values().flat_map(|delta| {
+        [members("-", "net", text(&delta.removed)), members("+", "net", text(&delta.added))]
+    });
+    let services = touched.services.iter().map(|name| format!("service {name}"));
     let nodes = touched.nodes.then(|| "nodes".to_owned());
-    let sets = peers.chain(ports).flatten();
-    endpoints.chain(policies).chain(sets).chain(nodes).collect()
+    let hosts = touched.hosts.then(|| "hosts".to_owned());
+    let sets = peers.chain(selected).chain(ports).flatten();
+    let of_pods = endpoints.chain(policies).chain(sets);
+    of_pods.chain(services).chain(nodes).chain(hosts).collect()
 }
 
 #[test]
@@ -312,4 +321,298 @@ fn a_node_that_is_not_known_can_have_endpoints() {
     world.apply(Change::NodeApplied(node.into()));
     world.apply(Change::NodeDeleted("left".into()));
     assert_eq!(world.endpoints_on("left").count(), 1);
+}
+
+fn labelled(app: &str) -> Labels {
+    Labels::from([("app".into(), app.into())])
+}
+
+fn of_account(name: &str, value: &str) -> Expr {
+    let key = Key { scope: Scope::ServiceAccount, name: name.into() };
+    Expr::is_in(key, BTreeSet::from([value.into()]))
+}
+
+/// `app=db` anywhere, hosts too, lets in `app=web` anywhere and pods whose account has
+/// `team=ops`, to ports `http`.
+fn global_policy() -> Policy {
+    let web = Expr::or([own("app", "web"), of_account("team", "ops")]);
+    let any_of = vec![PeerTerm::Selected(Arc::new(web))];
+    let http = PortMatch::Named("http".into(), Holders::Endpoints);
+    let ports = vec![PortTerm { protocol: Protocol::Tcp, port: http }];
+    let criteria = vec![
+        Criterion::Peer { side: Side::Source, any_of, negated: false },
+        Criterion::Ports { side: Side::Destination, any_of: ports, negated: false },
+    ];
+    let id =
+        PolicyId { kind: PolicyKind::GlobalNetworkPolicy, namespace: None, name: "global".into() };
+    Policy {
+        id,
+        subject: Arc::new(own("app", "db")),
+        ingress: Some(vec![Rule { action: Action::Allow, criteria }]),
+        ..policy()
+    }
+}
+
+/// A host endpoint with a port `http`, at an address that ends in `last`.
+fn host(app: &str, last: u8) -> HostEndpoint {
+    HostEndpoint {
+        name: "left".into(),
+        labels: labelled(app),
+        node: "left".into(),
+        interface: None,
+        expected: [[10, 0, 0, last].into()].into(),
+        ports: [NamedPort { name: "http".into(), protocol: Protocol::Tcp, number: 8080 }].into(),
+        profiles: vec!["p".into()],
+    }
+}
+
+fn set(name: &str, app: &str, nets: &[&str]) -> Change {
+    let nets = nets.iter().map(|net| net.parse().expect("a block")).collect();
+    let id = NetworkSetId { namespace: None, name: name.into() };
+    Change::NetworkSetApplied(Arc::new(NetworkSet { id, labels: labelled(app), nets }))
+}
+
+fn set_gone(name: &str) -> Change {
+    Change::NetworkSetDeleted(NetworkSetId { namespace: None, name: name.into() })
+}
+
+fn profile(name: &str, labels: Labels) -> Change {
+    Change::ProfileApplied(Arc::new(Profile {
+        name: name.into(),
+        labels,
+        ingress: Vec::new(),
+        egress: Vec::new(),
+        problems: Vec::new(),
+    }))
+}
+
+fn tier(name: &str, order: f64, default_action: TierAction) -> Change {
+    let order = PolicyOrder::new(Some(order));
+    Change::TierApplied(Arc::new(Tier { name: name.into(), order, default_action }))
+}
+
+fn slice(name: &str, last: u8) -> Change {
+    Change::SliceApplied(Arc::new(EndpointSlice {
+        key: SliceKey { namespace: "space-1".into(), name: name.into() },
+        service: Some(ServiceName { namespace: "space-1".into(), name: "db".into() }),
+        addresses: [[10, 0, 0, last].into()].into(),
+        ports: [(Protocol::Tcp, 8080)].into(),
+    }))
+}
+
+fn without_rules() -> Policy {
+    Policy { ingress: Some(Vec::new()), ..policy() }
+}
+
+#[test]
+fn what_is_no_pod_touches_what_it_changes_and_no_more() {
+    let host = |app, last| Change::HostEndpointApplied(host(app, last).into());
+    let host_gone = || Change::HostEndpointDeleted("left".into());
+    let web_gone = || Change::PodDeleted(pod("web", "web", 2).key);
+    let account = |name: &str, team: Option<&str>| {
+        let key = AccountKey { namespace: "space-1".into(), name: name.into() };
+        let labels = team.map(|team| ("team".into(), team.into())).into_iter().collect();
+        Change::ServiceAccountApplied(Arc::new(ServiceAccount::new(key, labels)))
+    };
+    let policy = |change: &dyn Fn(&mut Policy)| {
+        let mut policy = global_policy();
+        change(&mut policy);
+        Change::PolicyApplied(policy.into())
+    };
+    // What is there before, what changes, what that touches.
+    let rows: Vec<(&str, Vec<Change>, Vec<Change>, &[&str])> = vec![
+        (
+            "a set that is let in, with what a pod has",
+            vec![],
+            vec![set("s", "web", &["10.0.0.2/32", "10.9.0.0/16"])],
+            &["+net 10.9.0.0/16"],
+        ),
+        ("a set that is not", vec![], vec![set("s", "x", &["10.9.0.0/16"])], &[]),
+        (
+            "the pod goes, but a set has its address",
+            vec![set("s", "web", &["10.0.0.2/32"])],
+            vec![web_gone()],
+            &["endpoint web", "-port 10.0.0.2 8080"],
+        ),
+        (
+            "the set goes too",
+            vec![set("s", "web", &["10.0.0.2/32"]), web_gone()],
+            vec![set_gone("s")],
+            &["-net 10.0.0.2/32"],
+        ),
+        (
+            "one net of a set",
+            vec![set("s", "web", &["10.8.0.0/16", "10.9.0.0/16"])],
+            vec![set("s", "web", &["10.8.0.0/16", "fd09::/64"])],
+            &["-net 10.9.0.0/16", "+net fd09::/64"],
+        ),
+        (
+            "a net that another set has too",
+            vec![set("s", "web", &["10.8.0.0/16"]), set("t", "web", &["10.8.0.0/16"])],
+            vec![set_gone("s")],
+            &[],
+        ),
+        (
+            "a net that a set has too that is not let in",
+            vec![set("s", "web", &["10.8.0.0/16"]), set("t", "x", &["10.8.0.0/16"])],
+            vec![set_gone("s")],
+            &["-net 10.8.0.0/16"],
+        ),
+        (
+            "everything, a half of which was there",
+            vec![set("t", "web", &["0.0.0.0/1"])],
+            vec![set("s", "web", &["0.0.0.0/0"])],
+            &["+net 128.0.0.0/1"],
+        ),
+        (
+            "a set's label",
+            vec![set("s", "x", &["10.8.0.0/16"])],
+            vec![set("s", "web", &["10.8.0.0/16"])],
+            &["+net 10.8.0.0/16"],
+        ),
+        (
+            "a host that is let in",
+            vec![],
+            vec![host("web", 9)],
+            &["+net 10.0.0.9/32", "+port 10.0.0.9 8080", "hosts"],
+        ),
+        ("a host with all that a pod has", vec![], vec![host("web", 2)], &["hosts"]),
+        ("the pod of these goes", vec![host("web", 2)], vec![web_gone()], &["endpoint web"]),
+        (
+            "then the host",
+            vec![host("web", 2), web_gone()],
+            vec![host_gone()],
+            &["-net 10.0.0.2/32", "-port 10.0.0.2 8080", "hosts"],
+        ),
+        ("or the host before", vec![host("web", 2)], vec![host_gone()], &["hosts"]),
+        (
+            "a host's label by its profile",
+            vec![host("x", 9), {
+                let mut labels = labelled("nobody's");
+                labels.insert("pcsa.team".into(), "dev".into());
+                profile("p", labels)
+            }],
+            vec![profile("p", Labels::from([("pcsa.team".into(), "ops".into())]))],
+            &["+net 10.0.0.9/32", "hosts"],
+        ),
+        (
+            "the profile that is always there",
+            vec![],
+            vec![profile(DEFAULT_ALLOW_PROFILE, labelled("web"))],
+            &[],
+        ),
+        (
+            "an account gets a label",
+            vec![
+                account("default", None),
+                with(pod("job", "job", 3), |pod| {
+                    pod.service_account = "robot".into();
+                }),
+            ],
+            vec![account("robot", Some("ops"))],
+            &["+net 10.0.0.3/32"],
+        ),
+        (
+            "a pod gets an account",
+            vec![account("robot", Some("ops"))],
+            vec![with(pod("job", "job", 3), |pod| pod.service_account = "robot".into())],
+            &["+net 10.0.0.3/32"],
+        ),
+        ("an account gets to be known", vec![], vec![account("default", None)], &[]),
+        (
+            "what a tier does in the end",
+            vec![],
+            vec![tier(DEFAULT_TIER, 1.0, TierAction::Pass)],
+            &["endpoint db", "policy db", "policy global", "hosts"],
+        ),
+        (
+            "where a tier stands that has its place",
+            vec![],
+            vec![tier(DEFAULT_TIER, 1.0, TierAction::Deny)],
+            &[],
+        ),
+        ("another tier", vec![], vec![tier("other", 1.0, TierAction::Deny)], &["hosts"]),
+        ("a slice", vec![slice("a", 1)], vec![slice("b", 2)], &["service space-1/db"]),
+        ("the slice again", vec![slice("a", 1)], vec![slice("a", 1)], &[]),
+        (
+            "an address of the node",
+            vec![],
+            vec![Change::Devices(Arc::new(DeviceAddresses {
+                devices: [("eth0".parse().expect("a name"), BTreeSet::new())].into(),
+            }))],
+            &["hosts"],
+        ),
+        (
+            "a policy of pods only",
+            vec![host("x", 9)],
+            vec![policy(&|policy| policy.egress = Some(Vec::new()))],
+            &["endpoint db", "policy global"],
+        ),
+        (
+            "a policy of a host",
+            vec![host("db", 9)],
+            vec![policy(&|policy| policy.ingress = Some(Vec::new()))],
+            &["policy global", "hosts"],
+        ),
+        (
+            "it is for packets of hosts only",
+            vec![host("db", 9)],
+            vec![policy(&|policy| policy.stage = HostStage::PreDnat)],
+            &["endpoint db", "policy global", "hosts"],
+        ),
+        (
+            "it is only proposed",
+            vec![host("db", 9)],
+            vec![policy(&|policy| policy.staged = Some(StagedAction::Set))],
+            &["endpoint db", "policy global", "hosts"],
+        ),
+    ];
+    for (name, before, changes, want) in rows {
+        let mut world = world();
+        world.apply(policy(&|_| {}));
+        // Its sets are not what this is about.
+        world.apply(Change::PolicyApplied(without_rules().into()));
+        before.into_iter().for_each(|change| world.apply(change));
+        world.take_touched();
+        changes.into_iter().for_each(|change| world.apply(change));
+        assert_eq!(summary(&world.take_touched()), want, "{name}");
+        assert!(world.take_touched().is_empty(), "{name}: taken already");
+    }
+}
+
+/// policy-semantics 5.2 and 3.9.
+#[test]
+fn hosts_are_governed_stage_by_stage() {
+    let host: Arc<HostEndpoint> = Arc::new(host("db", 9));
+    let mut world = World::default();
+    world.apply(Change::HostEndpointApplied(host.clone()));
+    let db = pod("db", "db", 1);
+    world.apply(Change::PodApplied(db.clone().into()));
+    for (name, stage, staged) in [
+        ("untracked", HostStage::Untracked, None),
+        ("pre-dnat", HostStage::PreDnat, None),
+        ("forward", HostStage::Forward, None),
+        ("normal", HostStage::Normal, None),
+        ("staged", HostStage::Normal, Some(StagedAction::Set)),
+    ] {
+        let mut policy = Policy { stage, staged, ..global_policy() };
+        policy.id.name = name.into();
+        world.apply(Change::PolicyApplied(policy.into()));
+    }
+    let names = |stages: Vec<(&Tier, Vec<&Arc<Policy>>)>| -> Vec<String> {
+        let policies = stages.into_iter().flat_map(|(_, policies)| policies);
+        policies.map(|policy| policy.id.name.to_string()).collect()
+    };
+    for (stage, want) in [
+        (HostStage::Untracked, &["untracked"][..]),
+        (HostStage::PreDnat, &["pre-dnat"]),
+        (HostStage::Forward, &["forward"]),
+        (HostStage::Normal, &["forward", "normal"]),
+    ] {
+        assert_eq!(names(world.governing_host(&host, stage, Direction::Ingress)), want, "{stage}");
+        assert!(world.governing_host(&host, stage, Direction::Egress).is_empty(), "{stage}");
+    }
+    assert_eq!(names(world.governing(&db, Direction::Ingress)), ["forward", "normal"]);
+    let staged: Vec<&str> = world.staged().map(|policy| &*policy.id.name).collect();
+    assert_eq!(staged, ["staged"]);
 }

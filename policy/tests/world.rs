@@ -51,18 +51,27 @@ fn assert_leads<K: Ord + Debug, T: Ord + Clone + Debug>(
 fn assert_tells(was: &Facts, is: &Facts, touched: &Touched, exactly: bool) {
     let peers = touched.peers.iter().map(|(expr, delta)| (&**expr, delta)).collect();
     assert_leads(&was.peers, &is.peers, &peers);
+    let selected = touched.selected.iter().map(|(expr, delta)| (&**expr, delta)).collect();
+    assert_leads(&was.selected, &is.selected, &selected);
     assert_leads(&was.ports, &is.ports, &touched.named_ports.iter().collect());
     let endpoints = differing(&was.endpoints, &is.endpoints);
     let policies = differing(&was.policies, &is.policies);
+    let slices = differing(&was.slices, &is.slices);
+    let both = slices.iter().flat_map(|key| [was.slices.get(key), is.slices.get(key)]);
+    let services = both.flatten().filter_map(|slice| slice.service.clone()).collect();
     if exactly {
         assert_eq!(touched.endpoints, endpoints);
         assert_eq!(touched.policies, policies);
         assert_eq!(touched.nodes, was.nodes != is.nodes);
+        assert_eq!(touched.hosts, was.hosts != is.hosts, "{:?} and {:?}", was.hosts, is.hosts);
+        assert_eq!(touched.services, services);
         assert_eq!(touched.attachments, differing(&was.attachments, &is.attachments));
     } else {
         assert!(touched.endpoints.is_superset(&endpoints), "{endpoints:?} in {touched:?}");
         assert!(touched.policies.is_superset(&policies), "{policies:?} in {touched:?}");
         assert!(touched.nodes || was.nodes == is.nodes);
+        assert!(touched.hosts || was.hosts == is.hosts);
+        assert!(touched.services.is_superset(&services), "{services:?} in {touched:?}");
         let attachments = differing(&was.attachments, &is.attachments);
         assert!(touched.attachments.is_superset(&attachments), "{attachments:?} in {touched:?}");
     }
@@ -102,6 +111,9 @@ fn left_over(changes: Vec<Change>) -> Vec<Change> {
 }
 
 proptest! {
+    // All is asked after every change, so a case is worth many.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn after_every_change_the_world_answers_as_one_made_from_scratch(
         changes in vec(random::change(), 1..25),
@@ -115,6 +127,10 @@ proptest! {
             assert_agrees(&world, &objects, &exprs, &names);
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
     fn one_change_touches_exactly_what_differs(changes in vec(random::change(), 1..60)) {

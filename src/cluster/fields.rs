@@ -5,7 +5,7 @@ use serde_yaml::Value;
 
 /// The fields in `typed` that are not in `known`, which is the same object after it was read
 /// and written again. An explicit null counts as left out.
-pub(super) fn unknown_fields(typed: &Value, known: &Value) -> Vec<String> {
+pub(crate) fn unknown_fields(typed: &Value, known: &Value) -> Vec<String> {
     let mut found = Vec::new();
     compare(typed, known, "", &mut found);
     found
@@ -35,7 +35,7 @@ fn compare(typed: &Value, known: &Value, path: &str, found: &mut Vec<String>) {
 /// The path of the value for which `object` is no `T`: the deepest one without which it would
 /// be. Empty if there is no single one. (Errors of values do not say it, and reading the text
 /// itself would take numbers for text, which the API server does not.)
-pub(super) fn culprit<T: DeserializeOwned>(object: &Value) -> String {
+pub(crate) fn culprit<T: DeserializeOwned>(object: &Value) -> String {
     /// An honest list that is longer need not be searched.
     const MOST: usize = 1_000;
     let mut path = String::new();

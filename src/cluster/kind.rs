@@ -189,6 +189,11 @@ impl Kind {
         }
     }
 
+    /// As `apiGroups` of a role has it: empty for the core.
+    pub fn group(self) -> &'static str {
+        group(self.api_version())
+    }
+
     /// A name that no other kind has: the plural, with the group for kinds that Kubernetes does
     /// not bring along. `kubectl get` takes it.
     pub fn resource(self) -> &'static str {

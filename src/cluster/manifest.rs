@@ -20,10 +20,10 @@ pub(super) struct Spot {
 
 /// A part of a file that can be read on its own: in all but odd cases one document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Chunk<'t> {
+pub(crate) struct Chunk<'t> {
     /// The line on which it starts: where `---` stands, or content without it; from one.
-    pub(super) line: usize,
-    pub(super) text: &'t str,
+    pub(crate) line: usize,
+    pub(crate) text: &'t str,
 }
 
 /// What a document says, wherever it stands.
@@ -72,7 +72,7 @@ pub(super) struct NotYaml {
 
 /// Cuts a file at the lines where documents start. No value can hold such a line: YAML forbids
 /// it (YAML 1.2 §9.1.2), so that a document means the same on its own.
-pub(super) fn chunks(text: &str) -> Vec<Chunk<'_>> {
+pub(crate) fn chunks(text: &str) -> Vec<Chunk<'_>> {
     let mut starts = Vec::new();
     let mut offset = 0;
     for (line, number) in text.split_inclusive('\n').zip(1..) {

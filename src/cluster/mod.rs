@@ -2,19 +2,19 @@
 
 pub mod claims;
 mod distrust;
-mod fields;
+pub(crate) mod fields;
 pub mod files;
 mod folder;
 pub mod kind;
 pub mod kubernetes;
-mod manifest;
+pub(crate) mod manifest;
 pub mod node;
 mod object;
 pub mod peers;
 mod policy;
 pub mod report;
-mod texts;
-mod typed;
+pub(crate) mod texts;
+pub(crate) mod typed;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

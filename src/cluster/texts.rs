@@ -11,7 +11,7 @@ use super::folder::FileText;
 const MAX_FILE_BYTES: u64 = 64 << 20;
 
 /// Whether a file of this name holds manifests: YAML or JSON, and no editor's temporary.
-pub(super) fn is_manifest(name: &str) -> bool {
+pub(crate) fn is_manifest(name: &str) -> bool {
     let temporary = name.starts_with(['.', '#']) || name.ends_with(['~', '#']);
     let extension = Path::new(name).extension().and_then(|extension| extension.to_str());
     !temporary && matches!(extension, Some("yaml" | "yml" | "json"))
@@ -19,7 +19,7 @@ pub(super) fn is_manifest(name: &str) -> bool {
 
 /// The texts of all manifest files in the folder, by name; why there are none, if it cannot
 /// be listed.
-pub(super) fn read_folder(folder: &Path) -> Result<BTreeMap<String, FileText>, String> {
+pub(crate) fn read_folder(folder: &Path) -> Result<BTreeMap<String, FileText>, String> {
     let cannot = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => "there is no such folder yet".to_owned(),
         _ => format!("cannot be listed: {error}"),
@@ -40,7 +40,7 @@ pub(super) fn read_folder(folder: &Path) -> Result<BTreeMap<String, FileText>, S
 }
 
 /// The text of a file; `None` if there is no file of that name.
-pub(super) fn read_file(path: &Path) -> Result<Option<String>, String> {
+pub(crate) fn read_file(path: &Path) -> Result<Option<String>, String> {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

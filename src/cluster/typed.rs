@@ -241,12 +241,12 @@ fn typed<T: DeserializeOwned + Serialize>(
 }
 
 /// The fields in `value` that `object`, which was read from it, does not have.
-pub(super) fn unknown<T: Serialize>(object: &T, value: &Value) -> Vec<String> {
+pub(crate) fn unknown<T: Serialize>(object: &T, value: &Value) -> Vec<String> {
     serde_yaml::to_value(object).map_or_else(|_| Vec::new(), |known| unknown_fields(value, &known))
 }
 
 /// The message alone: the place is said by those who know the file.
-pub(super) fn without_place(error: &serde_yaml::Error) -> String {
+pub(crate) fn without_place(error: &serde_yaml::Error) -> String {
     let text = error.to_string();
     match (error.location(), text.find(" at line ")) {
         (Some(_), Some(end)) => text.get(..end).unwrap_or(&text).to_owned(),

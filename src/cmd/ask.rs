@@ -101,6 +101,18 @@ pub fn read(
     nothing: &str,
     judge: impl Fn(&Answer) -> Exit,
 ) -> Exit {
+    read_some(ask, show, query, nothing, |_| {}, judge)
+}
+
+/// As [`read`], but only what `narrow` leaves of an answer is shown; not where it is watched.
+pub(super) fn read_some(
+    ask: &Ask,
+    show: &Show,
+    query: Query,
+    nothing: &str,
+    narrow: impl Fn(&mut Answer),
+    judge: impl Fn(&Answer) -> Exit,
+) -> Exit {
     let client = ask.client();
     if show.watch {
         return watch::run(&client, show, &query);
@@ -108,7 +120,8 @@ pub fn read(
     let mut printer = Printer::new(BufWriter::new(io::stdout().lock()), show.style());
     let mut exit = Exit::Fine;
     let mut written = Ok(());
-    let asked = client.follow(query, |answer| {
+    let asked = client.follow(query, |mut answer| {
+        narrow(&mut answer);
         if judge(&answer) != Exit::Fine {
             exit = judge(&answer);
         }

@@ -1,4 +1,5 @@
-//! `brindle flows`: what this node denied lately, and what it denies now.
+//! `brindle flows`: what this node denied lately, what policies log, and what staged ones would
+//! decide otherwise.
 
 use std::io;
 use std::thread;
@@ -6,13 +7,14 @@ use std::thread;
 use super::ask::{self, Ask, Show};
 use super::output::{Format, Printer, Style};
 use super::{Exit, complain, note};
+use crate::control::view::FlowOutcome;
 use crate::control::{Answer, PageRequest, PolicyQuery, Query};
 use crate::flow::DEFAULT_NAMESPACE;
 
 /// Arguments of `brindle flows`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Only denied flows, which are all that the kernel tells about
+    /// Only flows that were denied, not those that policies log or staged ones are about
     #[arg(long)]
     denied: bool,
     /// Only flows from or to this pod: shop/db-0, or db-0 of the namespace default
@@ -29,22 +31,30 @@ pub struct Args {
 
 /// Runs it.
 pub fn run(args: Args) -> Exit {
-    // There are no others: what is allowed is not told, for it would be every connection.
-    let Args { denied: _, pod, follow, show, ask } = args;
+    let Args { denied, pod, follow, show, ask } = args;
     let pod = pod.map(|pod| match pod.contains('/') {
         true => pod,
         false => format!("{DEFAULT_NAMESPACE}/{pod}"),
     });
     let query = PolicyQuery::Flows(pod, PageRequest::first());
     if follow || show.watch {
-        return go_on(&ask, &show, query);
+        return go_on(&ask, &show, query, denied);
     }
-    ask::read(&ask, &show, Query::Policy(query), "no flow was denied lately", |_| Exit::Fine)
+    let nothing = "no flow was denied lately";
+    let narrow = |answer: &mut Answer| narrow(answer, denied);
+    ask::read_some(&ask, &show, Query::Policy(query), nothing, narrow, |_| Exit::Fine)
+}
+
+/// Leaves what was asked for.
+fn narrow(answer: &mut Answer, only_denied: bool) {
+    if let Answer::Flows(page) = answer {
+        page.items.retain(|flow| !only_denied || flow.outcome == FlowOutcome::Denied);
+    }
 }
 
 /// Prints flows as they come, until interrupted. An agent that does not answer at first is an
 /// error; one that goes later is waited for.
-fn go_on(ask: &Ask, show: &Show, mut query: PolicyQuery) -> Exit {
+fn go_on(ask: &Ask, show: &Show, mut query: PolicyQuery, only_denied: bool) -> Exit {
     let client = ask.client();
     let style = show.style();
     // A document a line: lines can be taken apart.
@@ -55,10 +65,11 @@ fn go_on(ask: &Ask, show: &Show, mut query: PolicyQuery) -> Exit {
     loop {
         let mut newest = None;
         let mut written = Ok(());
-        let asked = client.follow(Query::Policy(query.clone()), |answer| {
+        let asked = client.follow(Query::Policy(query.clone()), |mut answer| {
             if let Answer::Flows(page) = &answer {
                 newest = page.items.last().map(|flow| flow.sequence).or(newest);
             }
+            narrow(&mut answer, only_denied);
             written = printer.print(&answer).and_then(|()| printer.flush());
             written.is_ok()
         });

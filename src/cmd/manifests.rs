@@ -120,7 +120,7 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Read, Exit> {
     let blocks = stand_ins::policies_with_blocks(&read.world);
     if made_up > 0 && !blocks.is_empty() {
         note(format_args!(
-            "{made_up} pods have no address in their status: they are in no ipBlock but those of \
+            "{made_up} pods have no address in their status: they are in no block but those of \
              all addresses ({})",
             blocks.join(", ")
         ));

@@ -39,7 +39,7 @@ enum What {
     /// Everything about one policy
     Show {
         #[command(flatten)]
-        named: Named,
+        named: PolicyNamed,
     },
     /// The policies that govern a pod, and what they let through
     For {
@@ -79,6 +79,35 @@ struct Named {
     /// Where it is, if its name does not say so
     #[arg(short, long, value_name = "NAMESPACE", default_value = DEFAULT_NAMESPACE)]
     namespace: String,
+}
+
+#[derive(Debug, clap::Args)]
+struct PolicyNamed {
+    /// Its name: shop/db-clients, or db-clients with --namespace; after its kind where several
+    /// kinds have the name: CalicoNetworkPolicy shop/db-clients, GlobalNetworkPolicy/deny
+    #[arg(
+        value_names = ["[KIND] NAME"],
+        num_args = 1..=2,
+        required = true,
+        value_parser = clap::builder::NonEmptyStringValueParser::new(),
+    )]
+    name: Vec<String>,
+    /// Where it is, if its name does not say so
+    #[arg(short, long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
+}
+
+impl PolicyNamed {
+    /// `kind namespace/name`, or less of it.
+    fn full(self) -> String {
+        let mut words = self.name;
+        if let (Some(last), Some(namespace)) = (words.last_mut(), self.namespace)
+            && !last.contains('/')
+        {
+            *last = format!("{namespace}/{last}");
+        }
+        words.join(" ")
+    }
 }
 
 impl Named {

@@ -1,9 +1,11 @@
 //! The policy half within the daemon: what it is to do, and what it is told.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use brindle_bgp::net::Prefix;
 use brindle_config as config;
+use brindle_policy::model::{Failsafe, Failsafes, HostSettings, Protocol, ToHost};
 use brindle_policy::{Change, Cidr};
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
@@ -39,6 +41,53 @@ pub(super) fn settings(name: &Arc<str>, config: &config::Config) -> EnforceSetti
             per_second: policy.flow_log.per_second,
         }),
         audit: policy.audit_interval,
+        hosts: hosts(config),
+        automatic_hosts: policy.hosts.auto,
+    }
+}
+
+/// What policies on this host leave open: what the configuration lists, else the usual ports
+/// and those that this agent and its peers listen on.
+fn hosts(config: &config::Config) -> HostSettings {
+    let hosts = &config.policy.hosts;
+    let standard = Failsafes::standard();
+    let tcp = |port| Failsafe { protocol: Protocol::Tcp, port, net: None };
+    let listed = |list: &Vec<config::Failsafe>| list.iter().map(failsafe).collect();
+    let inbound = hosts.failsafe_inbound.as_ref().map_or_else(
+        || {
+            let bgp = config.bgp.enabled.then_some(config.bgp.listen_port);
+            let telemetry = config.telemetry.listen.iter().map(SocketAddr::port);
+            standard.inbound.into_iter().chain(bgp.into_iter().chain(telemetry).map(tcp)).collect()
+        },
+        listed,
+    );
+    let outbound = hosts.failsafe_outbound.as_ref().map_or_else(
+        || {
+            let mesh = config.bgp.enabled.then_some(config.bgp.listen_port);
+            let peers = config.bgp.peers.iter().map(|peer| peer.port);
+            standard.outbound.into_iter().chain(mesh.into_iter().chain(peers).map(tcp)).collect()
+        },
+        listed,
+    );
+    HostSettings {
+        failsafes: Failsafes { inbound, outbound },
+        to_host: match hosts.to_host {
+            config::ToHost::Accept => ToHost::Accept,
+            config::ToHost::Drop => ToHost::Drop,
+            config::ToHost::Return => ToHost::Return,
+        },
+    }
+}
+
+fn failsafe(failsafe: &config::Failsafe) -> Failsafe {
+    Failsafe {
+        protocol: match failsafe.protocol {
+            config::FailsafeProtocol::Tcp => Protocol::Tcp,
+            config::FailsafeProtocol::Udp => Protocol::Udp,
+            config::FailsafeProtocol::Sctp => Protocol::Sctp,
+        },
+        port: failsafe.port,
+        net: failsafe.net.as_ref().map(cidr),
     }
 }
 
@@ -136,6 +185,8 @@ impl PolicyHalf {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -157,5 +208,36 @@ mod tests {
         assert_eq!(other.backend, BackendChoice::Legacy);
         assert_eq!(other.established, EstablishedFlows::Recheck);
         assert_eq!(settings("policy: {backend: nft}").backend, BackendChoice::Nft);
+    }
+
+    #[test]
+    fn what_stays_open_on_hosts_is_what_is_listed_or_the_usual_with_our_own_ports() {
+        let settings = |text: &str| {
+            let config = config::Config::from_yaml("test.yaml", text).unwrap();
+            settings(&"n1".into(), &config)
+        };
+        let has = |all: &BTreeSet<Failsafe>, wanted: &[u16]| {
+            let is_there = |port: &u16| all.iter().any(|one| one.port == *port);
+            wanted.iter().filter(|port| !is_there(port)).copied().collect::<Vec<_>>()
+        };
+        let usual = settings(
+            "{bgp: {listen: {port: 1179}, peers: [{name: a, peerIP: 10.0.0.9, asNumber: 64512, \
+             port: 2179}]}, telemetry: {listen: ['127.0.0.1:9999']}}",
+        );
+        let open = &usual.hosts.failsafes;
+        assert_eq!(has(&open.inbound, &[22, 179, 6443, 10250, 1179, 9999, 2179]), [2179]);
+        assert_eq!(has(&open.outbound, &[53, 179, 6443, 1179, 2179, 9999]), [9999]);
+        assert!(open.have_bgp() && !usual.automatic_hosts);
+        let without = settings("{bgp: {enabled: false, listen: {port: 1179}}}");
+        assert_eq!(has(&without.hosts.failsafes.inbound, &[179, 1179]), [1179]);
+        let listed = settings(
+            "policy: {hostEndpoints: {auto: true, withoutBGP: true, failsafeInbound: \
+             ['udp:10.0.0.0/8:68'], failsafeOutbound: [], defaultEndpointToHostAction: Drop}}",
+        );
+        let net = Some("10.0.0.0/8".parse().unwrap());
+        let open = &listed.hosts.failsafes;
+        assert_eq!(open.inbound, [Failsafe { protocol: Protocol::Udp, port: 68, net }].into());
+        assert_eq!((open.outbound.len(), listed.hosts.to_host), (0, ToHost::Drop));
+        assert!(listed.automatic_hosts);
     }
 }

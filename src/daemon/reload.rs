@@ -182,6 +182,7 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
         ("policy.backend", old.policy.backend != new.policy.backend),
         ("policy.establishedFlows", old.policy.established != new.policy.established),
         ("policy.masquerade", old.masquerade() != new.masquerade()),
+        ("policy.hostEndpoints", old.policy.hosts != new.policy.hosts),
         ("policy.flowLog", old.policy.flow_log != new.policy.flow_log),
         ("cni", old.cni != new.cni),
         ("policy.auditInterval", old.policy.audit_interval != new.policy.audit_interval),

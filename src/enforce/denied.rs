@@ -1,10 +1,10 @@
-//! Hears of denied packets: an NFLOG group over netlink. The kernel limits how many it tells,
-//! and a packet never waits for us.
+//! Hears of packets that rules tell of, mostly as they drop them: an NFLOG group over netlink.
+//! The kernel limits how many it tells, and a packet never waits for us.
 
 use std::io;
 use std::time::Duration;
 
-use brindle_policy::names::COMMENT_MARK;
+use brindle_policy::names::{COMMENT_MARK, Comment, Device};
 use brindle_policy::{Direction, Interface};
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_netfilter::nflog::{
@@ -26,24 +26,44 @@ const DATAGRAM: usize = 64 * 1024;
 /// Room for what the kernel tells, in octets.
 const RECEIVE_BUFFER: usize = 1024 * 1024;
 
-/// A packet that was dropped.
+/// Why a packet is told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct DeniedPacket {
+pub(super) enum Word {
+    /// It was dropped.
+    Deny,
+    /// A rule of a policy wants it told (`action: Log`).
+    Log,
+    /// A staged policy might decide otherwise.
+    Staged,
+}
+
+/// A packet that was told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ToldPacket {
+    /// Why.
+    pub word: Word,
+    /// The prefix of the rule that told it; `None` if it is none of ours.
+    pub prefix: Option<Comment>,
     /// What it was.
     pub packet: Packet,
-    /// Whether it was on its way to an endpoint or from one; `None` if the rule does not say.
+    /// Whether it was on its way to an endpoint, or into the host, or from it; `None` if the
+    /// rule does not say.
     pub direction: Option<Direction>,
     /// Whether it was dropped because no pod's interface may send with that source.
     pub is_spoofed: bool,
     /// The pod's interface that it came in through, if it is one of our network plug-in's.
     pub interface: Option<Interface>,
+    /// The interface of the host that it came in through.
+    pub arrives: Option<Device>,
+    /// The interface of the host that it leaves through.
+    pub leaves: Option<Device>,
 }
 
 /// What was heard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Heard {
-    /// These were dropped.
-    Packets(Vec<DeniedPacket>),
+    /// These.
+    Packets(Vec<ToldPacket>),
     /// There was more to be heard than there was room for.
     Lost,
 }
@@ -103,47 +123,70 @@ impl Listener {
 }
 
 /// Reads a datagram; what makes no sense is passed over.
-fn read_all(datagram: &[u8]) -> Vec<DeniedPacket> {
+fn read_all(datagram: &[u8]) -> Vec<ToldPacket> {
     let mut packets = Vec::new();
     let mut rest = datagram;
     while let Ok(message) = NetlinkMessage::<NetfilterMessage>::deserialize(rest) {
         let length = (message.header.length as usize).next_multiple_of(4);
         if let NetlinkPayload::InnerMessage(message) = message.payload
             && let NetfilterMessageInner::ULog(ULogMessage::Packet(attributes)) = message.inner
-            && let Some(denied) = read_packet(&attributes)
+            && let Some(told) = read_packet(&attributes)
         {
-            packets.push(denied);
+            packets.push(told);
         }
         rest = rest.get(length..).unwrap_or_default();
     }
     packets
 }
 
-fn read_packet(attributes: &[PacketNla]) -> Option<DeniedPacket> {
-    let (mut packet, mut direction) = (None, None);
-    let (mut is_spoofed, mut interface) = (false, None);
+fn read_packet(attributes: &[PacketNla]) -> Option<ToldPacket> {
+    let (mut packet, mut prefix) = (None, None);
+    let (mut arrives, mut leaves) = (None, None);
     for attribute in attributes {
         match attribute {
             PacketNla::Payload(octets) => packet = Packet::read(octets),
-            PacketNla::Prefix(prefix) => {
-                direction = direction_of(prefix.to_bytes());
-                is_spoofed = place_of(prefix.to_bytes()) == Some("SPOOFED");
-            }
-            PacketNla::IfIndexInDev(index) => {
-                let name = nix::net::if_::if_indextoname(*index).ok();
-                interface = name.and_then(|name| name.to_str().ok()?.parse().ok());
-            }
+            PacketNla::Prefix(text) => prefix = Some(text.to_bytes()),
+            PacketNla::IfIndexInDev(index) => arrives = name_of(*index),
+            PacketNla::IfIndexOutDev(index) => leaves = name_of(*index),
             _ => {}
         }
     }
-    Some(DeniedPacket { packet: packet?, direction, is_spoofed, interface })
+    let text = prefix.unwrap_or_default();
+    let parse = |name: &String| name.parse().ok();
+    Some(ToldPacket {
+        word: word_of(text),
+        prefix: std::str::from_utf8(text).ok().and_then(Comment::read),
+        packet: packet?,
+        direction: direction_of(text),
+        is_spoofed: place_of(text) == Some("SPOOFED"),
+        interface: arrives.as_ref().and_then(|name| name.parse().ok()),
+        arrives: arrives.as_ref().and_then(parse),
+        leaves: leaves.as_ref().and_then(parse),
+    })
+}
+
+/// The name of an interface, if it is there still.
+fn name_of(index: u32) -> Option<String> {
+    let name = nix::net::if_::if_indextoname(index).ok()?;
+    name.to_str().ok().map(str::to_owned)
+}
+
+/// What a prefix such as `brindle:log/PI/4F1C9A2E` is there for. A rule that is none of ours
+/// is taken for one that drops.
+fn word_of(prefix: &[u8]) -> Word {
+    let text = std::str::from_utf8(prefix).ok().and_then(|text| text.strip_prefix(COMMENT_MARK));
+    match text.and_then(|text| text.split('/').next()) {
+        Some("log") => Word::Log,
+        Some("staged") => Word::Staged,
+        _ => Word::Deny,
+    }
 }
 
 /// The direction in a prefix such as `brindle:deny/I/4F1C9A2E`.
 fn direction_of(prefix: &[u8]) -> Option<Direction> {
     match place_of(prefix)? {
-        "I" | "PI" => Some(Direction::Ingress),
-        "E" | "PE" => Some(Direction::Egress),
+        "I" | "PI" | "HI" => Some(Direction::Ingress),
+        "E" | "PE" | "HE" => Some(Direction::Egress),
         _ => None,
     }
 }
@@ -159,16 +202,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_prefix_of_a_rule_tells_the_direction() {
-        for (prefix, want) in [
-            ("brindle:deny/I/4F1C9A2E", Some(Direction::Ingress)),
-            ("brindle:deny/E/4F1C9A2E", Some(Direction::Egress)),
-            ("brindle:deny/X/4F1C9A2E", None),
-            ("brindle:deny", None),
-            ("other:deny/I", None),
-            ("", None),
+    fn the_prefix_of_a_rule_tells_the_direction_and_why_it_tells() {
+        for (prefix, direction, word) in [
+            ("brindle:deny/I/4F1C9A2E", Some(Direction::Ingress), Word::Deny),
+            ("brindle:deny/E/4F1C9A2E", Some(Direction::Egress), Word::Deny),
+            ("brindle:deny/HI/4F1C9A2E", Some(Direction::Ingress), Word::Deny),
+            ("brindle:log/PE/4F1C9A2E", Some(Direction::Egress), Word::Log),
+            ("brindle:staged/I/4F1C9A2E", Some(Direction::Ingress), Word::Staged),
+            ("brindle:deny/X/4F1C9A2E", None, Word::Deny),
+            ("brindle:deny", None, Word::Deny),
+            ("other:log/I", None, Word::Deny),
+            ("", None, Word::Deny),
         ] {
-            assert_eq!(direction_of(prefix.as_bytes()), want, "{prefix}");
+            let octets = prefix.as_bytes();
+            assert_eq!((direction_of(octets), word_of(octets)), (direction, word), "{prefix}");
         }
         assert_eq!(direction_of(&[0xff, b'/']), None);
     }

@@ -1,4 +1,5 @@
-//! The latest denied flows, for who asks.
+//! The latest flows that were denied, that a policy wants told, or that a staged policy would
+//! decide otherwise; for who asks.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -13,9 +14,24 @@ const KEPT: usize = 4096;
 /// A packet that comes later than this after one of the same flow is told anew.
 const SAME_FLOW: Duration = Duration::from_secs(60);
 
-/// Packets of one flow that were dropped.
+/// Why a flow is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FlowOutcome {
+    /// It was denied.
+    Denied,
+    /// A rule with the action Log matched it.
+    Logged,
+    /// It was denied, and staged policies would allow it.
+    WouldAllow,
+    /// It was allowed, and staged policies would deny it.
+    WouldDeny,
+}
+
+/// Packets of one flow that were told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flow {
+    /// Why.
+    pub outcome: FlowOutcome,
     /// Its number: greater than those of all flows that were told before. A flow that is told
     /// once more gets a new one.
     pub number: u64,
@@ -35,6 +51,10 @@ pub struct Flow {
     pub protocol: u8,
     /// The flags of a TCP packet, as in the header: 2 is SYN.
     pub tcp_flags: Option<u8>,
+    /// Type and code of a message of ICMP or ICMPv6.
+    pub icmp: Option<(u8, u8)>,
+    /// The host endpoint that judged it; `None` if it was a pod's policies.
+    pub host: Option<Arc<str>>,
     /// What decided, by the engine; `None` if it would allow it (by now), or if what decided
     /// is no policy: [`Flow::why`] tells.
     pub policy: Option<PolicyId>,
@@ -55,6 +75,8 @@ pub struct FlowEnd {
     pub port: Option<u16>,
     /// The endpoint that had the address then.
     pub pod: Option<PodKey>,
+    /// The node whose address it is, if it is no pod's.
+    pub node: Option<Arc<str>>,
 }
 
 /// The latest denied flows. Cheap to ask from any thread.
@@ -74,6 +96,7 @@ struct Kept {
 /// What makes packets one flow.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
+    outcome: FlowOutcome,
     direction: Direction,
     source: FlowEnd,
     destination: FlowEnd,
@@ -83,6 +106,7 @@ struct Key {
 impl Key {
     fn of(flow: &Flow) -> Self {
         Self {
+            outcome: flow.outcome,
             direction: flow.direction,
             source: flow.source.clone(),
             destination: flow.destination.clone(),
@@ -182,8 +206,10 @@ mod tests {
             address: address.parse().unwrap(),
             port: Some(port),
             pod: None,
+            node: None,
         };
         Flow {
+            outcome: FlowOutcome::Denied,
             number: 0,
             first: at(second),
             last: at(second),
@@ -193,6 +219,8 @@ mod tests {
             destination: end("10.1.0.2", 80),
             protocol: 6,
             tcp_flags: Some(2),
+            icmp: None,
+            host: None,
             policy: None,
             tier: None,
             rule: None,

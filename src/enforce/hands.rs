@@ -136,6 +136,7 @@ async fn write(dataplane: &mut Dataplane, plans: &[Plan]) -> Result<Applied, App
         let applied = dataplane.apply(plan).await?;
         all.broken_chains.extend(applied.broken_chains);
         all.broken_sets.extend(applied.broken_sets);
+        all.lost_tables.extend(applied.lost_tables);
         all.warnings.extend(applied.warnings);
         all.is_astray |= applied.is_astray;
     }

@@ -16,21 +16,25 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use brindle_policy::model::HostSettings;
 use brindle_policy::readback::Installed;
 use brindle_policy::{Change, Cidr, Family, Interface, Ruleset, World};
 use tokio::sync::{mpsc, oneshot};
 
 mod attribution;
 pub mod audit;
+mod automatic;
 pub mod conntrack;
 pub mod dataplane;
 mod denied;
+mod devices;
 pub mod flows;
 mod hands;
 pub mod monitor;
 pub mod packet;
 mod quarantine;
 mod recheck;
+mod refused;
 mod roster;
 mod schedule;
 pub mod status;
@@ -39,7 +43,7 @@ mod tenants;
 mod tracker;
 
 pub use dataplane::Tuning;
-pub use flows::{Flow, FlowEnd, FlowPage, Flows};
+pub use flows::{Flow, FlowEnd, FlowOutcome, FlowPage, Flows};
 pub use status::{EnforceStatus, Flushed, Trigger};
 
 /// What the policy half is to do; from the configuration.
@@ -62,6 +66,10 @@ pub struct EnforceSettings {
     /// `policy.auditInterval`: how often the kernel is compared with what is wanted without an
     /// event.
     pub audit: Duration,
+    /// `policy.hostEndpoints`, with what the agent listens on.
+    pub hosts: HostSettings,
+    /// `policy.hostEndpoints.auto`: whether each node has a host endpoint by itself.
+    pub automatic_hosts: bool,
 }
 
 /// Which iptables is used.

@@ -11,6 +11,8 @@ const MOST_EXTENSIONS: usize = 8;
 const EXTENSIONS: [u8; 3] = [0, 43, 60];
 const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
 
 /// What the headers of a packet say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub struct Packet {
     pub ports: Option<(u16, u16)>,
     /// The flags of TCP, as in its header.
     pub tcp_flags: Option<u8>,
+    /// Type and code of a message of ICMP or ICMPv6, if they are there.
+    pub icmp: Option<(u8, u8)>,
 }
 
 impl Packet {
@@ -76,14 +80,18 @@ impl Packet {
     }
 
     fn with(source: IpAddr, destination: IpAddr, protocol: u8, inner: Option<&[u8]>) -> Self {
+        let inner = inner.unwrap_or_default();
         let has_ports = Protocol::of_number(protocol).is_some();
-        let inner = inner.filter(|_| has_ports).unwrap_or_default();
         let ports = inner
             .first_chunk::<4>()
+            .filter(|_| has_ports)
             .map(|[a, b, c, d]| (u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d])));
         let is_tcp = protocol == Protocol::Tcp.number();
         let tcp_flags = inner.get(13).copied().filter(|_| is_tcp);
-        Self { source, destination, protocol, ports, tcp_flags }
+        let is_icmp = protocol == if source.is_ipv4() { ICMP } else { ICMPV6 };
+        let icmp = inner.first_chunk::<2>().map(|[kind, code]| (*kind, *code));
+        let icmp = icmp.filter(|_| is_icmp);
+        Self { source, destination, protocol, ports, tcp_flags, icmp }
     }
 }
 
@@ -119,7 +127,6 @@ mod tests {
             ("TCP", v4(6, 0, &TCP), 6, syn),
             ("with options", options, 6, syn),
             ("UDP", v4(17, 0, &TCP[..8]), 17, (Some((12345, 80)), None)),
-            ("ICMP", v4(1, 0, &TCP), 1, (None, None)),
             ("a first fragment", v4(6, 0x2000, &TCP), 6, syn),
             ("a later fragment", v4(6, 0x2001, &TCP), 6, (None, None)),
             ("cut in the ports", v4(6, 0, &TCP[..3]), 6, (None, None)),
@@ -139,6 +146,25 @@ mod tests {
             assert_eq!((packet.ports, packet.tcp_flags), want, "{what}");
             let last = packet.destination.to_string().pop();
             assert_eq!((last, packet.source == packet.destination), (Some('2'), false), "{what}");
+        }
+    }
+
+    #[test]
+    fn the_type_and_code_of_a_message_are_found() {
+        for (what, octets, want) in [
+            ("echo", v4(1, 0, &[8, 0, 1, 2]), Some((8, 0))),
+            ("unreachable", v4(1, 0, &[3, 4]), Some((3, 4))),
+            ("cut", v4(1, 0, &[3]), None),
+            ("a later fragment", v4(1, 1, &[8, 0]), None),
+            ("of the other family", v4(58, 0, &[128, 0]), None),
+            ("echo over IPv6", v6(58, &[&[128, 0]]), Some((128, 0))),
+            ("behind an option", v6(0, &[&[58, 0, 0, 0, 0, 0, 0, 0], &[1, 4]]), Some((1, 4))),
+            ("of the other family", v6(1, &[&[8, 0]]), None),
+            ("TCP", v4(6, 0, &TCP), None),
+        ] {
+            let packet = Packet::read(&octets).unwrap_or_else(|| panic!("{what}"));
+            assert_eq!(packet.icmp, want, "{what}");
+            assert_eq!(packet.ports.is_some(), packet.protocol == 6, "{what}");
         }
     }
 

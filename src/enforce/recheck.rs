@@ -138,6 +138,7 @@ mod tests {
             protocol: 6,
             source_port: Some(ports.0),
             destination_port: Some(ports.1),
+            icmp: None,
         }
     }
 

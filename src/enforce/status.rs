@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use brindle_policy::ruleset::Table;
-use brindle_policy::{Change, Family, PodKey, PolicyId};
+use brindle_policy::{Change, Direction, Family, PodKey, PolicyId};
 
 use super::Backend;
 use super::audit::Kind;
@@ -30,6 +30,9 @@ pub struct EnforceStatus {
     /// Policies that could not be installed whole; the pods that they govern are closed as far
     /// as these would have opened them.
     pub broken: Vec<(PolicyId, String)>,
+    /// What of the policies on this host is not in the kernel, and why; it is open as far as
+    /// these would have closed it.
+    pub refused: Vec<String>,
     /// What was found changed by others and was put right again.
     pub repairs: u64,
     /// The last repair: when, and what was found, with the process where the kernel told it.
@@ -55,7 +58,10 @@ pub struct EnforceStatus {
     pub repaired: BTreeMap<(Option<Table>, Kind), u64>,
     /// Connections cut (`conntrack_flushed_total`).
     pub flushed: Flushed,
-    /// Denied packets that the kernel told (`nflog_messages_total`), and times that it had
+    /// Packets that staged policies would decide otherwise, by direction and whether they would
+    /// allow them (`policy_staged_flows_total`).
+    pub staged: BTreeMap<(Direction, bool), u64>,
+    /// Packets that the kernel told (`nflog_messages_total`), and times that it had
     /// more to tell than there was room for (`nflog_lost_total`).
     pub denied: [u64; 2],
     /// Runs of iptables and ipset, by what for and whether they went well

@@ -1,9 +1,13 @@
 //! What becomes of a flow, and why.
 
-use brindle_policy::verdict::{self, DirectionTrace, Flow, Reason, RuleTrace};
+use brindle_policy::model::{Action, TierAction};
+use brindle_policy::verdict::{
+    self, DirectionTrace, Flow, PolicyTrace, Reason, RuleTrace, StageEnd, StageTrace,
+};
 use brindle_policy::{Direction, Family, PolicyId};
 
 use super::find::{self, Located};
+use super::words::action;
 use super::{Known, kernel};
 use crate::control::{Failure, FlowQuestion, view};
 use crate::flow::Service;
@@ -33,6 +37,7 @@ pub(super) fn explain(
         egress: judgement(&explained.egress, &from),
         ingress: judgement(&explained.ingress, &to),
         nearest: nearest(&explained),
+        staged: explained.staged.as_ref().map(staged),
         notes: explained.notes.clone(),
         disagreements: Vec::new(),
     };
@@ -60,18 +65,58 @@ fn judgement(trace: &DirectionTrace, end: &Located<'_>) -> view::Judgement {
         verdict: view::Outcome::of(judged.is_allowed()),
         node: end.endpoint.and_then(|pod| pod.node.as_ref()).map(ToString::to_string),
         reason: trace.summary.clone(),
+        tier: trace.deciding_tier().filter(|_| trace.has_tiers()).map(ToString::to_string),
         decided_by: judged.policies().iter().map(PolicyId::to_string).collect(),
         rule: judged.rule(),
-        policies: trace
-            .stages
-            .iter()
-            .flat_map(|stage| &stage.policies)
-            .map(|policy| view::PolicyAsked {
-                policy: policy.id.to_string(),
-                rules: policy.rules.iter().map(rule_asked).collect(),
-            })
-            .collect(),
+        policies: policies_asked(trace),
         kernel: None,
+    }
+}
+
+/// Every policy that was asked, with its tier where that is worth saying.
+fn policies_asked(trace: &DirectionTrace) -> Vec<view::PolicyAsked> {
+    let has_tiers = trace.has_tiers();
+    let of_stage = |stage: &StageTrace| {
+        let end = stage_end(stage).filter(|_| has_tiers);
+        let asked = |policy: &PolicyTrace| view::PolicyAsked {
+            policy: policy.id.to_string(),
+            tier: has_tiers.then(|| stage.tier.to_string()),
+            rules: policy.rules.iter().map(rule_asked).collect(),
+            tier_end: None,
+        };
+        let mut policies: Vec<view::PolicyAsked> = stage.policies.iter().map(asked).collect();
+        if let Some(last) = policies.last_mut() {
+            last.tier_end = end;
+        }
+        policies
+    };
+    trace.stages.iter().flat_map(of_stage).collect()
+}
+
+/// How a tier ended that did not decide.
+fn stage_end(stage: &StageTrace) -> Option<String> {
+    match stage.end {
+        StageEnd::Decided => None,
+        StageEnd::Passed => Some(format!("passed on: leaves tier {}", stage.tier)),
+        StageEnd::Default(TierAction::Pass) => {
+            Some(format!("no rule decides: leaves tier {}", stage.tier))
+        }
+        StageEnd::Default(TierAction::Deny) => {
+            Some(format!("no rule decides: denied at the end of tier {}", stage.tier))
+        }
+    }
+}
+
+fn staged(staged: &verdict::Staged) -> view::Staged {
+    let names = |policies: &[PolicyId]| policies.iter().map(PolicyId::to_string).collect();
+    let deciding = [Direction::Egress, Direction::Ingress];
+    let deciding = deciding.iter().flat_map(|direction| staged.verdict.of(*direction).policies());
+    view::Staged {
+        verdict: view::Outcome::of(staged.verdict.is_allowed()),
+        is_change: staged.is_change(),
+        text: staged.to_string(),
+        decided_by: deciding.map(PolicyId::to_string).collect(),
+        policies: names(&staged.policies),
     }
 }
 
@@ -79,6 +124,10 @@ fn rule_asked(rule: &RuleTrace) -> view::RuleAsked {
     let reasons = rule.reasons();
     view::RuleAsked {
         rule: rule.index,
+        action: match rule.action {
+            Action::Allow => None,
+            Action::Deny | Action::Pass | Action::Log => Some(action(rule.action).to_owned()),
+        },
         text: rule.description(),
         matched: rule.is_match,
         why_not: (!reasons.is_empty()).then(|| reasons.join("; ")),

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use brindle_policy::model::{Pod, Policy, PolicyKind};
-use brindle_policy::{Family, PodKey, PolicyId, World};
+use brindle_policy::{Cidr, Family, PodKey, World};
 
 use super::words::policy_name;
 use crate::control::{Failure, view};
@@ -12,24 +12,94 @@ use crate::flow::End;
 /// How many names are told of those that there are.
 const TOLD: usize = 10;
 
-/// The policy of this name, `namespace/name` or the name alone.
+/// The policy of this name: `name`, `namespace/name`, or either after its kind, as
+/// `GlobalNetworkPolicy/name` or `CalicoNetworkPolicy namespace/name`.
 ///
 /// # Errors
-/// If there is none; names those that are near.
+/// If there is none; names those that are near. If there are several; names them.
 pub(super) fn policy<'w>(world: &'w World, name: &str) -> Result<&'w Policy, Failure> {
-    let (namespace, short) = match name.split_once('/') {
-        Some((namespace, short)) => (Some(namespace), short),
-        None => (None, name),
-    };
-    let id = PolicyId {
-        kind: PolicyKind::NetworkPolicy,
-        namespace: namespace.map(Into::into),
-        name: short.into(),
-    };
-    world.policy(&id).map(|policy| &**policy).ok_or_else(|| {
-        let near = world.policies().filter(|policy| policy.namespace() == namespace);
-        let near: Vec<String> = near.map(|policy| policy_name(&policy.id)).collect();
-        missing("policy", name, namespace, &near)
+    let asked = PolicyName::read(name);
+    let mut found: Vec<&Policy> = asked.among(world);
+    if found.is_empty()
+        && let Some(plain) = asked.without_kind(name)
+    {
+        found = plain.among(world);
+    }
+    match found[..] {
+        [one] => Ok(one),
+        [] => {
+            let near = world.policies().filter(|policy| policy.namespace() == asked.namespace);
+            let near: Vec<String> = near.map(|policy| policy_name(&policy.id)).collect();
+            Err(missing("policy", name, asked.namespace, &near))
+        }
+        [first, ..] => {
+            let names: Vec<String> = found.iter().map(|policy| policy.id.to_string()).collect();
+            Err(Failure::Conflict(format!(
+                "{name} is the name of several policies: {}; say which, for instance {}",
+                names.join(", "),
+                first.id
+            )))
+        }
+    }
+}
+
+/// A policy's name as somebody wrote it.
+#[derive(Clone, Copy)]
+struct PolicyName<'n> {
+    kind: Option<PolicyKind>,
+    namespace: Option<&'n str>,
+    name: &'n str,
+}
+
+impl<'n> PolicyName<'n> {
+    fn read(text: &'n str) -> Self {
+        let (kind, rest) = match text.split_once([' ', '/']) {
+            Some((first, rest)) => match kind(first) {
+                Some(kind) => (Some(kind), rest.trim_start()),
+                None => (None, text),
+            },
+            None => (None, text),
+        };
+        Self { kind, ..Self::of_no_kind(rest) }
+    }
+
+    fn of_no_kind(text: &'n str) -> Self {
+        match text.split_once('/') {
+            Some((namespace, name)) => Self { kind: None, namespace: Some(namespace), name },
+            None => Self { kind: None, namespace: None, name: text },
+        }
+    }
+
+    /// The same text, where what could be a kind is the name of a namespace.
+    fn without_kind(self, text: &'n str) -> Option<Self> {
+        self.kind.map(|_| Self::of_no_kind(text))
+    }
+
+    /// The policies that it names. Without a namespace those that have none or are in the
+    /// usual one, and only if there are none, those of any.
+    fn among(self, world: &World) -> Vec<&Policy> {
+        let is_named = |policy: &&Policy| {
+            *policy.id.name == *self.name
+                && self.kind.is_none_or(|kind| kind == policy.id.kind)
+                && self.namespace.is_none_or(|name| policy.namespace() == Some(name))
+        };
+        let named: Vec<&Policy> =
+            world.policies().map(|policy| &**policy).filter(is_named).collect();
+        let is_near = |policy: &&Policy| {
+            policy.namespace().is_none_or(|name| name == crate::flow::DEFAULT_NAMESPACE)
+        };
+        let near: Vec<&Policy> = named.iter().copied().filter(is_near).collect();
+        if self.namespace.is_none() && !near.is_empty() { near } else { named }
+    }
+}
+
+/// The kind of this name, in the singular or the plural, in capitals or not.
+fn kind(text: &str) -> Option<PolicyKind> {
+    let text = text.to_ascii_lowercase();
+    PolicyKind::ALL.into_iter().find(|kind| {
+        let name = kind.as_str().to_ascii_lowercase();
+        let plural = name.strip_suffix('y').map(|stem| format!("{stem}ies"));
+        text == name || plural.as_ref() == Some(&text)
     })
 }
 
@@ -147,8 +217,18 @@ fn at(world: &World, address: IpAddr) -> view::FlowEnd {
     }
     let node = world.nodes().find(|node| node.addresses.contains(&address));
     view::FlowEnd {
-        name: node.map(|node| format!("node/{}", node.name)),
+        name: node.map(|node| format!("node/{}", node.name)).or_else(|| object(world, address)),
         address,
         node: node.map(|node| node.name.to_string()),
     }
+}
+
+/// The host endpoint or network set that gives an address a name.
+fn object(world: &World, address: IpAddr) -> Option<String> {
+    let host = world.host_endpoints().find(|host| host.expected.contains(&address));
+    // What has everything in it names nobody.
+    let has = |net: &Cidr| net.length() > 0 && net.contains(address);
+    let set = || world.network_sets().find(|set| set.nets.iter().any(has));
+    let host = host.map(|host| format!("HostEndpoint {}", host.name));
+    host.or_else(|| set().map(|set| set.id.to_string()))
 }

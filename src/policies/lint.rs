@@ -8,9 +8,12 @@ use crate::control::view::{Finding, Level};
 /// Everything that looks like a mistake, by policy.
 pub(super) fn findings(world: &World) -> Vec<Finding> {
     let findings = lint::lint(world).into_iter().map(|warning| Finding {
-        object: warning.policy.to_string(),
+        object: warning.object.to_string(),
         level: match warning.check {
-            Check::NotUnderstood => Level::Error,
+            // Part of the object, or all of it, has no effect.
+            Check::NotUnderstood | Check::UnknownTier | Check::ServiceWithoutNamespace => {
+                Level::Error
+            }
             _ => Level::Warning,
         },
         check: warning.check.to_string(),

@@ -1,11 +1,14 @@
 //! Policies: all, one, those of a pod.
 
-use brindle_policy::model::{Pod, Policy};
-use brindle_policy::verdict::endpoints_in_words;
-use brindle_policy::{Direction, World};
+use std::collections::BTreeSet;
+
+use brindle_policy::model::{HostStage, Pod, Policy, PolicyKind};
+use brindle_policy::verdict::{staged_for, subject_in_words};
+use brindle_policy::{Direction, PolicyId, World};
 
 use super::words::{policy_name, rules};
 use super::{Known, find};
+use crate::control::view::PolicyState;
 use crate::control::{Failure, Page, PageRequest, view};
 
 /// The policies of a namespace or of all, by name.
@@ -21,7 +24,7 @@ pub(super) fn list(
         .world
         .policies()
         .filter(|policy| namespace.is_none_or(|only| policy.namespace() == Some(only)))
-        .map(|policy| (policy_name(&policy.id), &**policy))
+        .map(|policy| (list_key(&policy.id), &**policy))
         .filter(|(name, _)| page.after.as_ref().is_none_or(|after| name > after))
         .collect();
     named.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -29,6 +32,15 @@ pub(super) fn list(
     let next = next.map(|(name, _)| name.clone());
     let items = named.iter().take(page.limit).map(|(_, policy)| shown(known, policy)).collect();
     Ok(Page { items, next })
+}
+
+/// What a policy is listed by, which no two have in common: its name, and its kind where that
+/// is not the usual one.
+fn list_key(id: &PolicyId) -> String {
+    match id.kind {
+        PolicyKind::NetworkPolicy => policy_name(id),
+        kind => format!("{} {}", policy_name(id), kind.as_str()),
+    }
 }
 
 /// Fails for a namespace in which there is nothing at all: its name is mistyped.
@@ -48,8 +60,7 @@ pub(super) fn known_namespace(world: &World, name: &str) -> Result<(), Failure> 
 /// One policy, with the endpoints that it governs.
 pub(super) fn show(known: &Known<'_>, name: &str) -> Result<view::Policy, Failure> {
     let policy = find::policy(known.world, name)?;
-    let endpoints = known.world.members(&policy.subject).map(|pod| pod.key.to_string()).collect();
-    Ok(view::Policy { endpoints, ..shown(known, policy) })
+    Ok(view::Policy { endpoints: governed(known.world, policy), ..shown(known, policy) })
 }
 
 /// The policies that govern a pod.
@@ -70,7 +81,40 @@ pub(super) fn of_pod(known: &Known<'_>, name: &str) -> Result<view::PodPolicies,
         no_endpoint: no_endpoint(pod).map(str::to_owned),
         ingress: governing(Direction::Ingress),
         egress: governing(Direction::Egress),
+        staged: staged(known.world, pod),
     })
+}
+
+/// Staged policies that are about a pod, in either direction.
+fn staged(world: &World, pod: &Pod) -> Vec<String> {
+    let both = Direction::ALL.into_iter();
+    let found: BTreeSet<PolicyId> =
+        both.flat_map(|direction| staged_for(world, pod, direction)).collect();
+    found.iter().map(PolicyId::to_string).collect()
+}
+
+/// The endpoints that a policy governs, or would if it were enforced: pods, then host endpoints.
+fn governed(world: &World, policy: &Policy) -> Vec<String> {
+    let is_for_pods = matches!(policy.stage, HostStage::Forward | HostStage::Normal);
+    let pods = is_for_pods.then(|| world.members(&policy.subject)).into_iter().flatten();
+    let hosts = world.host_endpoints().filter(|host| world.matches_host(&policy.subject, host));
+    let hosts = hosts.map(|host| format!("HostEndpoint {}", host.name));
+    pods.map(|pod| pod.key.to_string()).chain(hosts).collect()
+}
+
+/// Whether a policy takes effect; `governs` is how many endpoints it has.
+fn state(known: &Known<'_>, policy: &Policy, governs: usize, is_broken: bool) -> PolicyState {
+    if is_broken || !policy.problems.is_empty() {
+        PolicyState::Invalid
+    } else if policy.staged.is_some() {
+        PolicyState::Staged
+    } else if known.world.tier(&policy.tier).is_none() {
+        PolicyState::UnknownTier
+    } else if governs == 0 {
+        PolicyState::Unused
+    } else {
+        PolicyState::Active
+    }
 }
 
 /// Why no policy can govern a pod.
@@ -87,20 +131,22 @@ fn no_endpoint(pod: &Pod) -> Option<&'static str> {
 }
 
 fn shown(known: &Known<'_>, policy: &Policy) -> view::Policy {
-    let governs = |direction: &Direction| policy.rules(*direction).is_some();
+    let has_rules = |direction: &Direction| policy.rules(*direction).is_some();
     let broken = known.here.as_ref().and_then(|here| {
         let broken = here.status.broken.iter().find(|(id, _)| *id == policy.id);
         broken.map(|(_, why)| why.clone())
     });
+    let governs = governed(known.world, policy).len();
     view::Policy {
         kind: policy.id.kind.as_str().to_owned(),
         namespace: policy.namespace().map(str::to_owned),
         name: policy.id.name.to_string(),
         tier: policy.tier.to_string(),
         order: policy.order.get(),
-        subject: endpoints_in_words(&policy.subject, policy.namespace()),
-        directions: Direction::ALL.into_iter().filter(governs).map(Into::into).collect(),
-        governs: known.world.members(&policy.subject).count(),
+        state: state(known, policy, governs, broken.is_some()),
+        subject: subject_in_words(policy),
+        directions: Direction::ALL.into_iter().filter(has_rules).map(Into::into).collect(),
+        governs,
         rules: rules(policy),
         problems: policy
             .problems

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use brindle_policy::model::{Criterion, Labels, NamedPort, PeerTerm, Pod, Policy};
+use brindle_policy::selector::{Expr, Scope};
 use brindle_policy::verdict::{Flow, Verdict, verdict};
 use brindle_policy::{Cidr, Direction, Family, World};
 
@@ -93,26 +94,64 @@ fn is_dns(pod: &&Pod) -> bool {
         && pod.labels.get("k8s-app").is_some_and(|app| &**app == "kube-dns")
 }
 
-/// Every block that a rule names.
+/// Every block that a rule names, or that a network set or a Service has of which some rule may
+/// speak.
 fn blocks(world: &World) -> BTreeSet<Cidr> {
     let rules = |policy: &Policy| {
         let rules = policy.ingress.iter().chain(&policy.egress).flatten();
         rules.flat_map(|rule| rule.criteria.clone()).collect::<Vec<_>>()
     };
-    let criteria = world.policies().flat_map(|policy| rules(policy));
-    let terms = criteria.flat_map(|criterion| match criterion {
-        Criterion::Peer { any_of, .. } => any_of,
-        Criterion::Ports { .. }
-        | Criterion::Family(_)
-        | Criterion::Icmp { .. }
-        | Criterion::Service { .. }
-        | Criterion::Protocol { .. } => Vec::new(),
-    });
-    let blocks = terms.filter_map(|term| match term {
-        PeerTerm::Block(block) => Some(block),
-        PeerTerm::Endpoints(_) | PeerTerm::Selected(_) => None,
-    });
-    blocks.flat_map(|block| [block.cidr].into_iter().chain(block.except)).collect()
+    let mut blocks = BTreeSet::new();
+    let mut selects = false;
+    for criterion in world.policies().flat_map(|policy| rules(policy)) {
+        match criterion {
+            Criterion::Peer { any_of, .. } => {
+                for term in any_of {
+                    match term {
+                        PeerTerm::Block(block) => {
+                            blocks.extend([block.cidr].into_iter().chain(block.except));
+                        }
+                        PeerTerm::Selected(_) => selects = true,
+                        PeerTerm::Endpoints(_) => {}
+                    }
+                }
+            }
+            Criterion::Service { service, .. } => {
+                let addresses = world.service_endpoints(&service).addresses;
+                blocks.extend(addresses.into_iter().map(Cidr::host));
+            }
+            Criterion::Ports { .. }
+            | Criterion::Family(_)
+            | Criterion::Icmp { .. }
+            | Criterion::Protocol { .. } => {}
+        }
+    }
+    if selects {
+        blocks.extend(world.network_sets().flat_map(|set| set.nets.iter().copied()));
+        let hosts = world.host_endpoints().flat_map(|host| &host.expected);
+        blocks.extend(hosts.copied().map(Cidr::host));
+    }
+    blocks
+}
+
+/// Whether some policy looks at service accounts.
+fn asks_accounts(world: &World) -> bool {
+    let asks = |expr: &Expr| expr.looks_at(Scope::ServiceAccount);
+    let in_rules = |policy: &Policy| {
+        let rules = policy.ingress.iter().chain(&policy.egress).flatten();
+        rules.flat_map(|rule| &rule.criteria).any(|criterion| match criterion {
+            Criterion::Peer { any_of, .. } => any_of.iter().any(|term| match term {
+                PeerTerm::Endpoints(expr) | PeerTerm::Selected(expr) => asks(expr),
+                PeerTerm::Block(_) => false,
+            }),
+            Criterion::Service { .. }
+            | Criterion::Ports { .. }
+            | Criterion::Family(_)
+            | Criterion::Icmp { .. }
+            | Criterion::Protocol { .. } => false,
+        })
+    };
+    world.policies().any(|policy| asks(&policy.subject) || in_rules(policy))
 }
 
 /// An address that no policy names more closely than by everything.
@@ -123,7 +162,15 @@ fn outside(blocks: &BTreeSet<Cidr>, candidates: &[&str]) -> Option<IpAddr> {
 }
 
 /// All that policies can see of an endpoint.
-type Looks<'w> = (&'w str, &'w Labels, &'w BTreeSet<NamedPort>, Vec<(Family, Vec<&'w Cidr>)>);
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Looks<'w> {
+    namespace: &'w str,
+    labels: &'w Labels,
+    ports: &'w BTreeSet<NamedPort>,
+    within: Vec<(Family, Vec<&'w Cidr>)>,
+    /// Its service account, if policies ask.
+    account: Option<&'w str>,
+}
 
 /// Endpoints that look alike to policies, in the order of their names.
 fn groups<'w>(
@@ -133,6 +180,7 @@ fn groups<'w>(
     is_asked: impl Fn(&&Pod) -> bool,
 ) -> Vec<Side<'w>> {
     let mut alike: BTreeMap<Looks<'w>, Vec<&'w Pod>> = BTreeMap::new();
+    let with_account = asks_accounts(world);
     let pods = world.pods().map(|pod| &**pod).filter(|pod| pod.is_endpoint());
     for pod in pods.filter(|pod| is_asked(pod)) {
         let addresses = world.owned_addresses(pod).into_iter();
@@ -140,7 +188,13 @@ fn groups<'w>(
             let within = blocks.iter().filter(|block| block.contains(address)).collect();
             (Family::of(address), within)
         });
-        let looks = (&*pod.key.namespace, &pod.labels, &pod.ports, seen.collect());
+        let looks = Looks {
+            namespace: &pod.key.namespace,
+            labels: &pod.labels,
+            ports: &pod.ports,
+            within: seen.collect(),
+            account: with_account.then_some(&*pod.service_account),
+        };
         alike.entry(looks).or_default().push(pod);
     }
     let mut names = BTreeSet::new();

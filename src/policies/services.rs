@@ -1,6 +1,7 @@
 //! Ports that rules tell apart: judging one port of each class judges them all.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use brindle_policy::model::{Criterion, Pod, PortMatch, PortTerm, Rule};
 use brindle_policy::{Direction, Protocol, World};
@@ -29,8 +30,16 @@ pub(super) fn classes(world: &World, from: Option<&Pod>, to: Option<&Pod>) -> Ve
     let governed = [(from, Direction::Egress), (to, Direction::Ingress)];
     for (pod, direction) in governed {
         let stages = pod.map(|pod| world.governing(pod, direction)).unwrap_or_default();
-        let policies = stages.into_iter().flat_map(|(_, policies)| policies);
+        let policies = stages.iter().flat_map(|(_, policies)| policies);
         let rules = policies.flat_map(|policy| policy.rules(direction).unwrap_or_default());
+        for (protocol, port) in rules.clone().flat_map(|rule| service_ports(world, rule, to)) {
+            for (of, starts) in &mut starts {
+                if *of == protocol {
+                    starts.insert(port.max(1));
+                    starts.extend(port.checked_add(1));
+                }
+            }
+        }
         for term in rules.flat_map(port_terms) {
             for (low, high) in ranges(term, to) {
                 for (protocol, starts) in &mut starts {
@@ -52,6 +61,17 @@ pub(super) fn classes(world: &World, from: Option<&Pod>, to: Option<&Pod>) -> Ve
     }
     classes.push(Class::of(Service::Icmp));
     classes
+}
+
+/// The ports of the Services that a rule names, where the flow goes to `to`.
+fn service_ports(world: &World, rule: &Rule, to: Option<&Pod>) -> Vec<(Protocol, u16)> {
+    let services = rule.criteria.iter().filter_map(Criterion::service);
+    let ports = services.flat_map(|service| world.service_endpoints(service).ports);
+    let is_there = |address: &IpAddr| to.is_some_and(|pod| pod.addresses.contains(address));
+    ports
+        .filter(|(address, ..)| is_there(address))
+        .map(|(_, protocol, port)| (protocol, port))
+        .collect()
 }
 
 fn port_terms(rule: &Rule) -> impl Iterator<Item = &PortTerm> {

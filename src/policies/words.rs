@@ -22,7 +22,8 @@ pub(super) fn rules_of(policy: &Policy, direction: Direction) -> impl Iterator<I
     })
 }
 
-fn action(action: Action) -> &'static str {
+/// `allow`, `deny`, `pass`, `log`.
+pub(super) fn action(action: Action) -> &'static str {
     match action {
         Action::Allow => "allow",
         Action::Deny => "deny",

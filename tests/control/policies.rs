@@ -4,7 +4,7 @@ use std::path::Path;
 
 use brindle::cluster::{self, files};
 use brindle::control::view::{
-    DeniedFlow, Direction, FlowEnd, KernelVerdict, Outcome, PolicyStatus, RouteTaken,
+    DeniedFlow, Direction, FlowEnd, FlowOutcome, KernelVerdict, Outcome, PolicyStatus, RouteTaken,
 };
 use brindle::control::{
     Answer, Failure, FlowQuestion, Page, PageRequest, PolicyQuery, Query, view,
@@ -103,6 +103,7 @@ fn flows() -> Vec<DeniedFlow> {
     };
     let first = DeniedFlow {
         sequence: 7,
+        outcome: FlowOutcome::Denied,
         at: views::time(1),
         direction: Direction::Ingress,
         source: end(Some("shop/cart-7d9"), "10.244.1.14"),
@@ -110,6 +111,7 @@ fn flows() -> Vec<DeniedFlow> {
         destination: end(Some("shop/db-0"), "10.244.3.8"),
         destination_port: Some(5432),
         protocol: "tcp SYN".to_owned(),
+        host_endpoint: None,
         policy: Some("NetworkPolicy shop/db-clients".to_owned()),
         rule: None,
         reason: "no rule matched".to_owned(),
@@ -246,9 +248,9 @@ fn the_matrix_marks_pods_that_are_not_programmed() {
 #[test]
 fn denied_flows_name_pods_and_policies() {
     insta::assert_snapshot!(shown(&["flows", "--denied"]), @r#"
-    TIME                      SIDE  FROM                 TO              PROTOCOL  DENIED BY                                COUNT
-    2026-01-02T03:04:04.000Z  in    shop/cart-7d9:41822  shop/db-0:5432  tcp SYN   NetworkPolicy shop/db-clients (no rule)     x3
-    2026-01-02T03:04:05.000Z  out   10.244.3.77          [fd00::9]:80    tcp SYN   no pod is known to have the address         x1
+    TIME                      VERDICT  SIDE  FROM                 TO              PROTOCOL  BY                                       COUNT
+    2026-01-02T03:04:04.000Z  denied   in    shop/cart-7d9:41822  shop/db-0:5432  tcp SYN   NetworkPolicy shop/db-clients (no rule)     x3
+    2026-01-02T03:04:05.000Z  denied   out   10.244.3.77          [fd00::9]:80    tcp SYN   no pod is known to have the address         x1
     -- exit 0
     "#);
     insta::assert_snapshot!(shown(&["flows", "-o", "name"]), @r#"

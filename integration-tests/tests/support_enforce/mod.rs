@@ -12,7 +12,7 @@ use brindle::enforce::dataplane::Tuning;
 use brindle::enforce::{
     self, BackendChoice, EnforceHandle, EnforceSettings, EnforceStatus, EstablishedFlows, FlowLog,
 };
-use brindle_policy::model::{Labels, Namespace, Node, Pod, PolicyKind};
+use brindle_policy::model::{HostSettings, Labels, Namespace, Node, Pod, PolicyKind};
 use brindle_policy::{Attachment, Change, Interface, PodKey, PolicyId, ingest};
 use integration_tests::wait::{SOON, met};
 use integration_tests::{Netns, skip, until};
@@ -264,6 +264,8 @@ pub fn settings(backend: BackendChoice) -> EnforceSettings {
         established: EstablishedFlows::Keep,
         flow_log: Some(FlowLog { group: 98, per_second: 10 }),
         audit: Duration::from_secs(30),
+        hosts: HostSettings::default(),
+        automatic_hosts: false,
     }
 }
 

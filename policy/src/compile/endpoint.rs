@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::fixed::{drop_rules, rule};
 use super::policy::{self, allowed};
 use super::sets::Sources;
-use super::{Built, Context};
-use crate::model::{Direction, Pod, Policy, PolicyId, Tier, TierAction};
+use super::{Built, Context, staged};
+use crate::model::{Direction, Pod, Policy, PolicyId, Tier, TierAction, ToHost};
 use crate::names::{ChainName, Comment};
 use crate::ruleset::{Chain, Match, Purpose, Rule, Target};
 
@@ -20,6 +20,8 @@ pub(super) struct Judging {
     pub(super) chains: Vec<(ChainName, Built)>,
     /// The policies that take part.
     pub(super) governing: BTreeSet<PolicyId>,
+    /// Whether packets are told of for the sake of staged policies.
+    pub(super) is_told: bool,
 }
 
 /// The chains of `pod`, a local endpoint, for one direction.
@@ -34,6 +36,9 @@ pub(super) fn judging(context: &Context<'_>, pod: &Pod, direction: Direction) ->
     if !stages.is_empty() {
         rules.push(rule(vec![Match::Invalid], Target::Drop));
     }
+    let told = staged::told(context, pod, direction, &name);
+    let is_told = told.is_some();
+    rules.extend(told);
     for (tier, policies) in &stages {
         governing.extend(policies.iter().map(|policy| policy.id.clone()));
         let has_pass = policies.iter().any(|p| policy::has_pass(context, p, direction));
@@ -45,6 +50,7 @@ pub(super) fn judging(context: &Context<'_>, pod: &Pod, direction: Direction) ->
                 tier_rules(context, tier, policies, direction, &stage, &mut sources);
             let chain = Chain { purpose: purpose.clone(), rules: rules_of_tier };
             rules.push(rule(Vec::new(), Target::Jump(stage.clone())));
+            rules.extend(to_host(context, direction));
             inner.push((stage, Built { chain, sources }));
         } else {
             let mut none = Sources::new();
@@ -60,7 +66,7 @@ pub(super) fn judging(context: &Context<'_>, pod: &Pod, direction: Direction) ->
     }
     let main = Built { chain: Chain { purpose, rules }, sources: Sources::new() };
     let chains = [(name, main)].into_iter().chain(inner).collect();
-    Judging { chains, governing }
+    Judging { chains, governing, is_told }
 }
 
 /// A tier's rules, to stand in `chain`. They come to their end only if the next tier decides.
@@ -81,6 +87,7 @@ fn tier_rules(
         } else {
             let target = Target::Jump(ChainName::policy(&policy.id, direction));
             rules.push(rule(Vec::new(), target));
+            rules.extend(to_host(context, direction));
         }
     }
     match tier.default_action {
@@ -92,6 +99,16 @@ fn tier_rules(
         TierAction::Pass => {}
     }
     rules
+}
+
+/// Behind a jump: what was allowed and comes back marked is for the host's own rules.
+fn to_host(context: &Context<'_>, direction: Direction) -> Option<Rule> {
+    let comes_back = direction == Direction::Egress
+        && match context.settings.hosts.to_host {
+            ToHost::Return => true,
+            ToHost::Accept | ToHost::Drop => false,
+        };
+    comes_back.then(|| rule(vec![Match::Marked], Target::Return))
 }
 
 fn tier_chain(namespace: &str, name: &str, tier: &Tier, direction: Direction) -> ChainName {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::sets::{self, Source, Sources};
 use super::{Built, DenyLog};
 use crate::address::{Cidr, Family};
-use crate::model::Side;
+use crate::model::{Protocol, Side, ToHost};
 use crate::names::{ChainName, Comment, Fixed};
 use crate::ruleset::{BuiltIn, Chain, Hook, Match, Purpose, Rule, Table, Target};
 
@@ -20,6 +20,11 @@ const ALWAYS_OPEN: [u8; 8] = [130, 131, 132, 133, 134, 135, 136, 143];
 const WITHOUT_ADDRESS: [u8; 6] = [131, 132, 133, 135, 136, 143];
 /// The addresses that those come from: link-local ones, and none (RFC 4861 §4.1, §4.3).
 const NO_ADDRESS: [&str; 2] = ["fe80::/10", "::/128"];
+
+/// IP in IP (RFC 2003): what only nodes may make.
+const IP_IN_IP: u8 = 4;
+/// The port of VXLAN (RFC 7348 §8.1), likewise.
+const VXLAN: u16 = 4789;
 
 /// Where a chain's hash is cut in the prefix of log messages.
 const SHOWN_OF_HASH: usize = 12;
@@ -37,17 +42,37 @@ pub(super) struct Ground {
     pub(super) is_shared: bool,
     /// Who wants to know of dropped packets.
     pub(super) deny_log: Option<DenyLog>,
+    /// What pods may do to their own host.
+    pub(super) to_host: ToHost,
+    /// What its host endpoints have chains for.
+    pub(super) hosts: Hosted,
+}
+
+/// Whether the chains of host endpoints have to be led to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Hosted {
+    /// There are host endpoints.
+    pub(super) is_some: bool,
+    /// One of them judges what is forwarded.
+    pub(super) forwards: bool,
 }
 
 impl Ground {
     /// That of a node of which nothing is known.
     pub(super) fn none(family: Family) -> Self {
-        let local = BTreeSet::new();
-        Self { family, local, masquerade: false, is_shared: false, deny_log: None }
+        Self {
+            family,
+            local: BTreeSet::new(),
+            masquerade: false,
+            is_shared: false,
+            deny_log: None,
+            to_host: ToHost::default(),
+            hosts: Hosted::default(),
+        }
     }
 }
 
-/// The fixed chains, those of the dispatch apart.
+/// The fixed chains, those of the dispatch and of host endpoints apart.
 pub(super) fn chains(ground: &Ground) -> Vec<((Table, ChainName), Built)> {
     let mut chains = vec![
         ((Table::Filter, ChainName::fixed(Fixed::Forward)), forward(ground)),
@@ -62,8 +87,8 @@ pub(super) fn chains(ground: &Ground) -> Vec<((Table, ChainName), Built)> {
     chains
 }
 
-/// The jumps to them. OUTPUT has none: a node's own packets to its pods always pass
-/// (policy-semantics 2.6).
+/// The jumps to them. OUTPUT has none here: a node's own packets to its pods always pass
+/// (policy-semantics 2.6), all others are for host endpoints to judge.
 pub(super) fn hooks(ground: &Ground) -> BTreeSet<Hook> {
     let hook = |table, from, to| Hook { table, from, to: ChainName::fixed(to) };
     let mut hooks = BTreeSet::from([
@@ -80,12 +105,20 @@ fn has_masquerade(ground: &Ground) -> bool {
     ground.masquerade && !ground.local.is_empty()
 }
 
-/// Each end that is a local endpoint judges; an end that nobody has is closed.
+/// Host endpoints judge first, then each end that is a local endpoint; an end that nobody has
+/// is closed.
 fn forward(ground: &Ground) -> Built {
     let mut sources = Sources::new();
     let mut rules =
         vec![not_attached(ground, &mut sources), rule(vec![Match::Established], Target::Accept)];
     rules.extend(neighbours(ground.family));
+    if ground.hosts.forwards {
+        rules.push(rule(Vec::new(), Target::Jump(ChainName::fixed(Fixed::HostForward))));
+    }
+    rules.extend(tunnels(ground, Fixed::Forward, &mut sources));
+    if ground.to_host == ToHost::Return {
+        rules.push(rule(Vec::new(), Target::Unmark));
+    }
     rules.push(rule(Vec::new(), Target::Jump(ChainName::fixed(Fixed::From))));
     rules.extend(unknown(ground, Fixed::Forward, Side::Source, &mut sources));
     rules.push(rule(Vec::new(), Target::Jump(ChainName::fixed(Fixed::To))));
@@ -93,22 +126,36 @@ fn forward(ground: &Ground) -> Built {
     Built { chain: Chain { purpose: Purpose::Fixed, rules }, sources }
 }
 
-/// Packets for this host: those of its endpoints are judged by their egress, all others are
-/// left to the host's own rules.
+/// Packets for this host: those of its endpoints are judged by their egress, others by the
+/// host endpoint that they come in by; what none of them is about is left to the host's own
+/// rules.
 fn input(ground: &Ground) -> Built {
     let mut sources = Sources::new();
-    let local = sets::note(&mut sources, Source::Local, ground.family);
-    let from_local = Match::InSet { side: Side::Source, set: local, negated: false };
+    let from_local = from_local(ground, &mut sources);
+    let of_host = match ground.hosts.is_some {
+        true => Target::Goto(ChainName::fixed(Fixed::HostIn)),
+        false => Target::Return,
+    };
     let mut rules = vec![not_attached(ground, &mut sources)];
     rules.extend(neighbours(ground.family));
     rules.extend([
         rule(vec![Match::FromLoopback], Target::Return),
-        rule(vec![Match::Established, from_local], Target::Accept),
-        rule(vec![Match::Established], Target::Return),
-        rule(vec![Match::SourceIsLocal], Target::Return),
-        rule(Vec::new(), Target::Jump(ChainName::fixed(Fixed::From))),
+        rule(vec![Match::Established, from_local.clone()], Target::Accept),
+        rule(vec![Match::Established], of_host.clone()),
+        rule(vec![Match::SourceIsLocal], of_host.clone()),
     ]);
+    rules.extend(tunnels(ground, Fixed::Input, &mut sources));
+    if ground.to_host == ToHost::Return {
+        rules.push(rule(vec![from_local.clone()], Target::Unmark));
+    }
+    rules.push(rule(Vec::new(), Target::Jump(ChainName::fixed(Fixed::From))));
+    if ground.to_host == ToHost::Return {
+        rules.push(rule(vec![Match::Marked, from_local], Target::Return));
+    }
     rules.extend(unknown(ground, Fixed::Input, Side::Source, &mut sources));
+    if ground.hosts.is_some {
+        rules.push(rule(Vec::new(), of_host));
+    }
     Built { chain: Chain { purpose: Purpose::Fixed, rules }, sources }
 }
 
@@ -116,14 +163,50 @@ fn input(ground: &Ground) -> Built {
 /// host may lie among those of its pods (the gateway of a bridge) and is not closed.
 fn sent(ground: &Ground) -> Built {
     let mut sources = Sources::new();
-    let mut rules = vec![rule(Vec::new(), Target::Jump(ChainName::fixed(Fixed::To)))];
-    for &cidr in &ground.local {
-        let to_host = vec![Match::In(Side::Destination, cidr), Match::DestinationIsLocal];
-        rules.push(rule(to_host, Target::Accept));
+    let to_host = vec![Match::DestinationIsLocal];
+    let mut rules = match ground.to_host {
+        ToHost::Accept => Vec::new(),
+        ToHost::Drop => {
+            let comment = Some(Comment::new(&["to-host"]));
+            let name = ChainName::fixed(Fixed::Sent);
+            drop_rules(&to_host, &name, ground.deny_log, comment.as_ref())
+        }
+        // The mark tells those who jumped here, or to who came here, to return as well.
+        ToHost::Return => {
+            vec![rule(to_host.clone(), Target::Mark), rule(to_host, Target::Return)]
+        }
+    };
+    rules.push(rule(Vec::new(), Target::Jump(ChainName::fixed(Fixed::To))));
+    if ground.to_host == ToHost::Accept {
+        for &cidr in &ground.local {
+            let to_host = vec![Match::In(Side::Destination, cidr), Match::DestinationIsLocal];
+            rules.push(rule(to_host, Target::Accept));
+        }
     }
     rules.extend(unknown(ground, Fixed::Sent, Side::Destination, &mut sources));
     rules.push(rule(Vec::new(), Target::Accept));
     Built { chain: Chain { purpose: Purpose::Fixed, rules }, sources }
+}
+
+/// Drops what only nodes may send to each other, if a pod makes it: a node that takes it for
+/// another node's would open it and let go what is inside (policy-semantics 5.4).
+fn tunnels(ground: &Ground, chain: Fixed, sources: &mut Sources) -> Vec<Rule> {
+    let from_local = from_local(ground, sources);
+    let name = ChainName::fixed(chain);
+    let comment = Some(Comment::new(&["tunnel"]));
+    let kinds = [
+        Match::Protocol { number: IP_IN_IP, negated: false },
+        Match::Ports(Side::Destination, Protocol::Udp, vec![(VXLAN, VXLAN)]),
+    ];
+    let rules = kinds.into_iter().flat_map(|kind| {
+        drop_rules(&[kind, from_local.clone()], &name, ground.deny_log, comment.as_ref())
+    });
+    rules.collect()
+}
+
+fn from_local(ground: &Ground, sources: &mut Sources) -> Match {
+    let set = sets::note(sources, Source::Local, ground.family);
+    Match::InSet { side: Side::Source, set, negated: false }
 }
 
 /// To [`Fixed::Spoofed`] with what no pod's interface may send. First of all: what is known as
@@ -180,7 +263,8 @@ fn unknown(ground: &Ground, chain: Fixed, side: Side, sources: &mut Sources) -> 
     rules
 }
 
-fn neighbours(family: Family) -> Vec<Rule> {
+/// Lets pass what nodes and their neighbours need to find each other.
+pub(super) fn neighbours(family: Family) -> Vec<Rule> {
     match family {
         Family::V4 => Vec::new(),
         Family::V6 => {

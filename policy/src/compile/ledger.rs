@@ -145,6 +145,15 @@ impl Ledger {
                 let found = world.port_addresses(port, family);
                 Members::Ports(found.into_iter().map(|(ip, n)| (ip, port.protocol, n)).collect())
             }
+            Source::Selected(expr) => Members::Blocks(world.selected(expr, family)),
+            Source::ServiceAddresses(service) => {
+                let found = world.service_endpoints(service).addresses.into_iter();
+                Members::Addresses(found.filter(|ip| Family::of(*ip) == family).collect())
+            }
+            Source::ServicePorts(service) => {
+                let found = world.service_endpoints(service).ports.into_iter();
+                Members::Ports(found.filter(|(ip, ..)| Family::of(*ip) == family).collect())
+            }
             Source::Local => Members::Addresses(places.local.keys().copied().collect()),
             Source::Attached => Members::Attached((*attached).clone()),
             Source::Ranges => Members::Blocks((*ranges).clone()),
@@ -159,6 +168,7 @@ impl Ledger {
         touched: &Touched,
         moves: &Moves,
     ) -> Vec<SetOp> {
+        let mut ops = self.changed_wholes(content, touched);
         let mut doubtful: BTreeMap<SetName, BTreeSet<Member>> = BTreeMap::new();
         let family = self.ruleset.family;
         for (expr, delta) in &touched.peers {
@@ -178,20 +188,48 @@ impl Ledger {
             let members = addresses.keys().copied().map(Member::Address);
             doubtful.entry(source.name(family)).or_default().extend(members);
         }
-        let attached = Source::Attached.name(family);
-        if let Some(set) = self.ruleset.sets.get(&attached)
-            && !matches!(&set.members, Members::Attached(was) if was == content.attached)
-        {
-            let now = content.attached.iter().map(|(ip, one)| Member::Attached(*ip, *one));
-            doubtful.insert(attached, set.members.iter().chain(now).collect());
+        for (name, doubtful) in doubtful {
+            ops.extend(self.settle(name, doubtful, content));
         }
-        let ranges = Source::Ranges.name(family);
-        if let Some(set) = self.ruleset.sets.get(&ranges) {
-            let now = content.ranges.iter().copied().map(Member::Block);
-            doubtful.insert(ranges, set.members.iter().chain(now).collect());
+        for (expr, delta) in &touched.selected {
+            // Which blocks there are, the world does not tell one by one, but it tells exactly
+            // what came and went.
+            let of_family = |blocks: &BTreeSet<Cidr>| -> Vec<Member> {
+                let blocks = blocks.iter().filter(|block| block.family() == family);
+                blocks.copied().map(Member::Block).collect()
+            };
+            let name = Source::Selected(expr.clone()).name(family);
+            ops.extend(self.change(name, of_family(&delta.removed), of_family(&delta.added)));
         }
-        let ops = doubtful.into_iter();
-        ops.filter_map(|(name, doubtful)| self.settle(name, doubtful, content)).collect()
+        ops
+    }
+
+    /// Brings those sets that are small up to date that are read whole.
+    fn changed_wholes(&mut self, content: &Content<'_>, touched: &Touched) -> Vec<SetOp> {
+        let services = touched.services.iter().flat_map(|service| {
+            [Source::ServiceAddresses(service.clone()), Source::ServicePorts(service.clone())]
+        });
+        let sources = services.chain([Source::Attached, Source::Ranges]);
+        let mut ops = Vec::new();
+        for source in sources {
+            let name = source.name(self.ruleset.family);
+            let Some(set) = self.ruleset.sets.get(&name) else { continue };
+            let now = self.members(&source, content);
+            if set.members != now {
+                let go = set.members.iter().filter(|member| !now.contains(*member)).collect();
+                ops.extend(self.change(name, go, now.iter().collect()));
+            }
+        }
+        ops
+    }
+
+    /// Takes members out of a set, if it is there, and puts some in.
+    fn change(&mut self, name: SetName, go: Vec<Member>, come: Vec<Member>) -> Option<SetOp> {
+        let set = self.ruleset.sets.get_mut(&name)?;
+        let (_, count) = self.used.get(&name)?;
+        let (remove, add) = sets::change(&mut set.members, go, come);
+        let is_needed = *count > 0 && !(remove.is_empty() && add.is_empty());
+        is_needed.then_some(SetOp::Change { set: name, remove, add })
     }
 
     /// Puts those of `doubtful` into a set that belong there and takes out the others.
@@ -202,8 +240,7 @@ impl Ledger {
         content: &Content<'_>,
     ) -> Option<SetOp> {
         let family = self.ruleset.family;
-        let set = self.ruleset.sets.get_mut(&name)?;
-        let (source, count) = self.used.get(&name)?;
+        let (source, _) = self.used.get(&name)?;
         let belongs = |member: &Member| match (source, *member) {
             (Source::Peers(expr), Member::Address(address)) => {
                 Family::of(address) == family && sets::is_peer(content.world, expr, address)
@@ -219,19 +256,21 @@ impl Ledger {
             (Source::Elsewhere, Member::Address(address)) => {
                 content.places.elsewhere.contains_key(&address)
             }
-            (Source::Blocks(blocks), Member::Block(block)) => blocks.contains(&block),
-            (Source::Ranges, Member::Block(block)) => content.ranges.contains(&block),
-            (Source::Attached, Member::Attached(address, interface)) => {
-                content.attached.contains(&(address, interface))
-            }
             (
-                _,
+                Source::Peers(_)
+                | Source::Port(_)
+                | Source::Local
+                | Source::Elsewhere
+                | Source::Selected(_)
+                | Source::ServiceAddresses(_)
+                | Source::ServicePorts(_)
+                | Source::Blocks(_)
+                | Source::Ranges
+                | Source::Attached,
                 Member::Address(_) | Member::Block(_) | Member::Port(..) | Member::Attached(..),
             ) => false,
         };
         let (stay, go): (Vec<Member>, Vec<Member>) = doubtful.into_iter().partition(belongs);
-        let (remove, add) = sets::change(&mut set.members, go, stay);
-        let is_needed = *count > 0 && !(remove.is_empty() && add.is_empty());
-        is_needed.then_some(SetOp::Change { set: name, remove, add })
+        self.change(name, go, stay)
     }
 }

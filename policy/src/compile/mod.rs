@@ -28,7 +28,7 @@ use std::sync::Arc;
 use crate::address::{Cidr, Family};
 use crate::model::{Direction, HostSettings, PodKey, Policy, PolicyId, PolicyOrder};
 use crate::names::{ChainName, Fixed, Interface};
-use crate::ruleset::{Chain, Plan, Ruleset, Table};
+use crate::ruleset::{Chain, Hook, Plan, Ruleset, Table};
 use crate::world::{Touched, World};
 
 pub(crate) mod blocks;
@@ -36,16 +36,20 @@ mod criteria;
 mod dispatch;
 mod endpoint;
 mod fixed;
+mod hosts;
 mod ledger;
 mod places;
 mod policy;
 mod ports;
 mod ranges;
 mod sets;
+mod staged;
 
-use fixed::Ground;
+use fixed::{Ground, Hosted};
 use ledger::{Content, Ledger};
 use places::Places;
+
+pub use hosts::shadowed;
 
 /// What a ruleset depends on besides the world.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +93,18 @@ pub struct Compiler {
     attached: BTreeSet<(IpAddr, Interface)>,
     endpoints: BTreeMap<PodKey, Endpoint>,
     governed: BTreeMap<PolicyId, Governed>,
+    hosts: Hosts,
     ledger: Ledger,
+}
+
+/// What the compiler remembers of host endpoints.
+#[derive(Debug, Default)]
+struct Hosts {
+    chains: BTreeSet<(Table, ChainName)>,
+    hooks: BTreeSet<Hook>,
+    hosted: Hosted,
+    /// The policies whose rules are in those chains.
+    policies: BTreeSet<PolicyId>,
 }
 
 /// What the compiler remembers of a local endpoint.
@@ -97,6 +112,8 @@ pub struct Compiler {
 struct Endpoint {
     chains: BTreeSet<ChainName>,
     governing: BTreeMap<Direction, BTreeSet<PolicyId>>,
+    /// The directions in which its packets are told of for the sake of staged policies.
+    told: BTreeSet<Direction>,
 }
 
 /// What it remembers of a policy that governs local endpoints.
@@ -187,13 +204,15 @@ impl Compiler {
             attached: BTreeSet::new(),
             endpoints: BTreeMap::new(),
             governed: BTreeMap::new(),
+            hosts: Hosts::default(),
             ledger: Ledger::new(family),
         };
         let endpoints = world.endpoints_on(&compiler.settings.node);
         let endpoints = endpoints.map(|pod| pod.key.clone()).collect();
         compiler.write_ground(compiler.ground.clone());
         compiler.write_dispatches(&dispatch::Tree::new());
-        compiler.follow(world, &Touched { endpoints, nodes: true, ..Touched::default() });
+        let all = Touched { endpoints, nodes: true, hosts: true, ..Touched::default() };
+        compiler.follow(world, &all);
         compiler
     }
 
@@ -212,12 +231,17 @@ impl Compiler {
         let moves = self.places.moves(world, &self.settings.node, &local, family, pods);
         let tree = (!moves.local.is_empty()).then(|| dispatch::tree(&self.places.local));
         let moved = self.places.settle(&moves);
+        if touched.hosts || touched.policies.iter().any(|id| self.hosts.policies.contains(id)) {
+            self.write_hosts(world);
+        }
         let ground = Ground {
             family,
             local,
             masquerade: self.settings.masquerade,
             is_shared: !self.places.elsewhere.is_empty(),
             deny_log: self.settings.deny_log,
+            to_host: self.settings.hosts.to_host,
+            hosts: self.hosts.hosted,
         };
         if ground != self.ground {
             self.write_ground(ground);
@@ -231,6 +255,9 @@ impl Compiler {
         for id in &touched.policies {
             endpoints.extend(self.reshaped(world, id));
         }
+        if touched.policies.iter().any(|id| id.kind.enforced().is_some()) {
+            endpoints.extend(self.told_otherwise(world));
+        }
         for key in &endpoints {
             self.write_endpoint(world, key, &mut policies);
         }
@@ -243,9 +270,31 @@ impl Compiler {
         if !touched.attachments.is_empty() || !moves.local.is_empty() {
             self.attached = self.places.attached(world, &self.settings.node, family);
         }
-        let Self { ground, places, ranges, attached, ledger, .. } = self;
+        let Self { ground, places, ranges, attached, hosts, ledger, .. } = self;
         let content = Content { world, places, ranges, attached };
-        ledger.plan(&content, touched, &moves, fixed::hooks(ground))
+        let mut hooks = fixed::hooks(ground);
+        hooks.extend(hosts.hooks.iter().cloned());
+        ledger.plan(&content, touched, &moves, hooks)
+    }
+
+    /// Writes all chains of host endpoints: there are few, and what is as it was costs nothing
+    /// further on.
+    fn write_hosts(&mut self, world: &World) {
+        let made = hosts::hosts(&self.context(world));
+        let mut now = Hosts {
+            chains: BTreeSet::new(),
+            hooks: made.hooks,
+            hosted: made.hosted,
+            policies: made.policies,
+        };
+        for ((table, name), built) in made.chains {
+            now.chains.insert((table, name.clone()));
+            self.ledger.write(table, name, built);
+        }
+        for (table, name) in self.hosts.chains.difference(&now.chains) {
+            self.ledger.remove(*table, name.clone());
+        }
+        self.hosts = now;
     }
 
     fn write_ground(&mut self, ground: Ground) {
@@ -292,6 +341,19 @@ impl Compiler {
         governed.endpoints.values().flatten().cloned().collect()
     }
 
+    /// The endpoints whose packets are told of for the sake of staged policies, and were not,
+    /// or the other way round.
+    fn told_otherwise(&self, world: &World) -> Vec<PodKey> {
+        let context = self.context(world);
+        let is_other = |(key, endpoint): &(&PodKey, &Endpoint)| {
+            let Some(pod) = world.pod(key) else { return false };
+            let is_told = |d: &Direction| staged::is_told(&context, pod, *d);
+            !Direction::ALL.iter().filter(|d| is_told(d)).eq(&endpoint.told)
+        };
+        let others = self.endpoints.iter().filter(is_other);
+        others.map(|(key, _)| key.clone()).collect()
+    }
+
     /// Writes the chains of an endpoint, or removes those of what is none here. Collects the
     /// policies that govern other endpoints than before.
     fn write_endpoint(&mut self, world: &World, key: &PodKey, policies: &mut BTreeSet<PolicyId>) {
@@ -304,6 +366,7 @@ impl Compiler {
             let pod = world.pod(key).filter(|_| self.places.is_local(key));
             let judging = pod.map(|pod| endpoint::judging(&self.context(world), pod, direction));
             let judging = judging.unwrap_or_default();
+            now.told.extend(judging.is_told.then_some(direction));
             for (name, built) in judging.chains {
                 now.chains.insert(name.clone());
                 self.ledger.write(Table::Filter, name, built);

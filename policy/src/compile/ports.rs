@@ -35,6 +35,18 @@ impl Ranges {
         Self::union(pairs.map(|(a, b)| (a.0.max(b.0), a.1.min(b.1))))
     }
 
+    /// The ports that are not in it.
+    pub(super) fn complement(&self) -> Self {
+        let mut rest = Vec::new();
+        let mut next = Some(0);
+        for &(first, last) in &self.0 {
+            rest.extend(next.filter(|next| *next < first).map(|next| (next, first - 1)));
+            next = last.checked_add(1);
+        }
+        rest.extend(next.map(|next| (next, u16::MAX)));
+        Self(rest)
+    }
+
     /// Whether it is every port.
     pub(super) fn is_all(&self) -> bool {
         *self == Self::all()
@@ -96,6 +108,21 @@ mod tests {
             (Ranges::union([(21, 29)]), &[]),
         ] {
             assert_eq!(some.intersection(&other).0, want);
+        }
+    }
+
+    #[test]
+    fn a_complement_holds_the_rest() {
+        for (ranges, want) in [
+            (&[][..], &[(0, 65535)][..]),
+            (&[(0, 65535)], &[]),
+            (&[(80, 80)], &[(0, 79), (81, 65535)]),
+            (&[(0, 0), (65535, 65535)], &[(1, 65534)]),
+            (&[(1, 9), (20, 65534)], &[(0, 0), (10, 19), (65535, 65535)]),
+        ] {
+            let some = Ranges::union(ranges.iter().copied());
+            assert_eq!(some.complement().0, want, "{ranges:?}");
+            assert_eq!(some.complement().complement(), some);
         }
     }
 

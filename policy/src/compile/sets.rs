@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::address::{Cidr, Family};
-use crate::model::PortName;
+use crate::model::{Holders, NamedPort, PortName, ServiceName};
 use crate::names::SetName;
 use crate::ruleset::{Match, Member, Members, Rule};
 use crate::selector::Expr;
@@ -19,6 +19,13 @@ const LISTED: usize = 4;
 pub(super) enum Source {
     /// The addresses of the endpoints that an expression holds for.
     Peers(Arc<Expr>),
+    /// The addresses of the pods and host endpoints that an expression holds for, and the
+    /// blocks of such network sets.
+    Selected(Arc<Expr>),
+    /// The addresses of a Service's endpoints.
+    ServiceAddresses(ServiceName),
+    /// Those with their protocols and ports.
+    ServicePorts(ServiceName),
     /// Blocks that a rule lists; they never change, for they are the name.
     Blocks(BTreeSet<Cidr>),
     /// Addresses and numbers of a named port.
@@ -45,8 +52,19 @@ impl Source {
                 let blocks: Vec<&str> = blocks.iter().map(String::as_str).collect();
                 SetName::of('n', family, &blocks)
             }
-            Source::Port(port) => {
-                SetName::of('p', family, &[&port.name, &port.protocol.to_string()])
+            Source::Selected(expr) => SetName::of('t', family, &[&expr.to_string()]),
+            Source::ServiceAddresses(service) => {
+                SetName::of('w', family, &[&service.namespace, &service.name])
+            }
+            Source::ServicePorts(service) => {
+                SetName::of('v', family, &[&service.namespace, &service.name])
+            }
+            Source::Port(PortName { name, protocol, holders }) => {
+                let protocol = protocol.to_string();
+                match holders {
+                    Holders::Pods => SetName::of('p', family, &[name, &protocol]),
+                    Holders::Endpoints => SetName::of('p', family, &[name, &protocol, "hosts"]),
+                }
             }
             Source::Local => SetName::of('l', family, &["local"]),
             Source::Attached => SetName::of('a', family, &["attached"]),
@@ -66,7 +84,15 @@ impl Source {
                     more => format!("{} and {more} more", listed.join(", ")).into(),
                 }
             }
-            Source::Port(port) => format!("port {}/{}", port.name, port.protocol).into(),
+            Source::Selected(expr) => format!("{expr}; hosts and network sets too").into(),
+            Source::ServiceAddresses(service) => format!("endpoints of service {service}").into(),
+            Source::ServicePorts(service) => {
+                format!("endpoints of service {service} with their ports").into()
+            }
+            Source::Port(PortName { name, protocol, holders }) => match holders {
+                Holders::Pods => format!("port {name}/{protocol}").into(),
+                Holders::Endpoints => format!("port {name}/{protocol}, of hosts too").into(),
+            },
             Source::Local => "endpoints of this node".into(),
             Source::Attached => "pods of this node with their interfaces".into(),
             Source::Ranges => "ranges of pods of all nodes".into(),
@@ -120,10 +146,19 @@ pub(super) fn is_peer(world: &World, expr: &Expr, address: IpAddr) -> bool {
 
 /// Whether the endpoint at `address`, if there is one, has the named port with this number.
 pub(super) fn has_port(world: &World, port: &PortName, address: IpAddr, number: u16) -> bool {
-    world.endpoint_at(address).is_some_and(|pod| {
-        let mut ports = pod.ports.iter();
+    let is_among = |ports: &BTreeSet<NamedPort>| {
+        let mut ports = ports.iter();
         ports.any(|p| (&p.name, p.protocol, p.number) == (&port.name, port.protocol, number))
-    })
+    };
+    let is_of_pod = || world.endpoint_at(address).is_some_and(|pod| is_among(&pod.ports));
+    let is_of_host = || {
+        let mut hosts = world.host_endpoints().filter(|host| host.expected.contains(&address));
+        hosts.any(|host| is_among(&host.ports))
+    };
+    match port.holders {
+        Holders::Pods => is_of_pod(),
+        Holders::Endpoints => is_of_pod() || is_of_host(),
+    }
 }
 
 /// Takes members out and puts some in; those that were not there or were there already do not

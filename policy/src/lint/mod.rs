@@ -4,6 +4,7 @@
 //! A warning is no error: the policy does what it says. Every [`Check`] has a name that stays,
 //! to be searched for and to be switched off by.
 
+mod hosts;
 mod place;
 mod reach;
 mod rules;
@@ -14,13 +15,14 @@ use std::sync::Arc;
 
 use crate::ingest::ignored_rules;
 use crate::model::{Direction, Pod, Policy, PolicyId};
+use crate::selector::quoted;
 use crate::world::World;
 
 /// Something that is worth a look.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Warning {
-    /// The policy.
-    pub policy: PolicyId,
+    /// What it is about.
+    pub object: Object,
     /// Path of the field, for instance `spec.ingress[0].from[1]`.
     pub field: String,
     /// What was looked for.
@@ -29,6 +31,25 @@ pub struct Warning {
     pub message: String,
     /// What to do about it.
     pub fix: String,
+}
+
+/// What was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Object {
+    /// A policy.
+    Policy(PolicyId),
+    /// A host endpoint, by name.
+    HostEndpoint(Arc<str>),
+}
+
+impl fmt::Display for Object {
+    /// `NetworkPolicy shop/db-clients`, `HostEndpoint n1-eth0`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Object::Policy(id) => id.fmt(f),
+            Object::HostEndpoint(name) => write!(f, "HostEndpoint {name}"),
+        }
+    }
 }
 
 /// What is looked for.
@@ -42,7 +63,7 @@ pub enum Check {
     UnknownNamespace,
     /// A selector that contradicts itself.
     Contradiction,
-    /// `podSelector` selects no pod.
+    /// The policy selects nothing that there is.
     GovernsNothing,
     /// A selector selects only pods with the network of their host, which policies do not see.
     HostNetworkOnly,
@@ -64,11 +85,31 @@ pub enum Check {
     DenyWithoutAllow,
     /// Pods that may send something, but ask no DNS server.
     NoDns,
+    /// A tier that does not exist, so that the policy is not enforced.
+    UnknownTier,
+    /// Rules that only record.
+    OnlyLogs,
+    /// A rule or a policy that no packet comes to, as another before it decides about all.
+    NeverReached,
+    /// A condition on namespaces that holds for host endpoints too, which are in none.
+    AlsoHosts,
+    /// Host endpoints of which only failsafe ports stay open.
+    OnlyFailsafes,
+    /// A Service without its namespace, where the policy has none either.
+    ServiceWithoutNamespace,
+    /// A Service without endpoints.
+    ServiceWithoutEndpoints,
+    /// A host endpoint of a node that does not exist.
+    UnknownNode,
+    /// A host endpoint with a profile that does not exist, which counts as one that denies.
+    UnknownProfile,
+    /// A host endpoint for an interface that another one has.
+    SameInterface,
 }
 
 impl Check {
     /// All of them.
-    pub const ALL: [Check; 15] = [
+    pub const ALL: [Check; 25] = [
         Check::NotUnderstood,
         Check::RulesIgnored,
         Check::UnknownNamespace,
@@ -84,6 +125,16 @@ impl Check {
         Check::SeparateSelectors,
         Check::DenyWithoutAllow,
         Check::NoDns,
+        Check::UnknownTier,
+        Check::OnlyLogs,
+        Check::NeverReached,
+        Check::AlsoHosts,
+        Check::OnlyFailsafes,
+        Check::ServiceWithoutNamespace,
+        Check::ServiceWithoutEndpoints,
+        Check::UnknownNode,
+        Check::UnknownProfile,
+        Check::SameInterface,
     ];
 
     /// Its name, for good.
@@ -104,6 +155,16 @@ impl Check {
             Check::SeparateSelectors => "separate-selectors",
             Check::DenyWithoutAllow => "deny-without-allow",
             Check::NoDns => "no-dns",
+            Check::UnknownTier => "unknown-tier",
+            Check::OnlyLogs => "only-logs",
+            Check::NeverReached => "never-reached",
+            Check::AlsoHosts => "also-hosts",
+            Check::OnlyFailsafes => "only-failsafes",
+            Check::ServiceWithoutNamespace => "service-without-namespace",
+            Check::ServiceWithoutEndpoints => "service-without-endpoints",
+            Check::UnknownNode => "unknown-node",
+            Check::UnknownProfile => "unknown-profile",
+            Check::SameInterface => "same-interface",
         }
     }
 }
@@ -122,13 +183,19 @@ pub fn lint(world: &World) -> Vec<Warning> {
     for policy in world.policies() {
         let mut lint = Lint { world, policy, dns_servers: &dns_servers, found: Vec::new() };
         lint.problems();
+        lint.tier();
         lint.subject();
         for direction in Direction::ALL {
             lint.rules(direction);
-            lint.reach(direction);
+            // Staged policies leave nobody anything, or nothing.
+            if policy.staged.is_none() {
+                lint.reach(direction);
+                lint.hosts_reach(direction);
+            }
         }
         found.extend(lint.found);
     }
+    found.extend(hosts::host_endpoints(world));
     found.sort();
     found
 }
@@ -150,12 +217,27 @@ impl Lint<'_> {
         fix: impl Into<String>,
     ) {
         self.found.push(Warning {
-            policy: self.policy.id.clone(),
+            object: Object::Policy(self.policy.id.clone()),
             field: field.into(),
             check,
             message: message.into(),
             fix: fix.into(),
         });
+    }
+
+    /// Whether its tier exists (policy-semantics C40).
+    fn tier(&mut self) {
+        let tier = &self.policy.tier;
+        if self.world.tier(tier).is_some() {
+            return;
+        }
+        let tiers: Vec<&str> = self.world.tiers().iter().map(|tier| &*tier.name).collect();
+        self.warn(
+            Check::UnknownTier,
+            "spec.tier",
+            format!("there is no tier {}: the policy is not enforced", quoted(tier)),
+            format!("create the tier, or name one of {}", tiers.join(", ")),
+        );
     }
 
     /// What was wrong with the object itself.
@@ -164,12 +246,12 @@ impl Lint<'_> {
         for problem in &policy.problems {
             let (check, fix) = match ignored_rules(problem) {
                 Some(Direction::Ingress) => {
-                    (Check::RulesIgnored, "add Ingress to spec.policyTypes, or delete the rules")
+                    (Check::RulesIgnored, place::add_type(policy.id.kind, Direction::Ingress))
                 }
                 Some(Direction::Egress) => {
-                    (Check::RulesIgnored, "add Egress to spec.policyTypes, or delete the rules")
+                    (Check::RulesIgnored, place::add_type(policy.id.kind, Direction::Egress))
                 }
-                None => (Check::NotUnderstood, "write what would be accepted"),
+                None => (Check::NotUnderstood, "write what would be accepted".to_owned()),
             };
             self.warn(check, &problem.field, &problem.message, fix);
         }

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Check, Lint, place};
+use super::place::{self, Layout};
+use super::{Check, Lint};
 use crate::compile::blocks::union;
 use crate::model::{
-    Action, Criterion, Direction, IpBlock, PeerTerm, Pod, PortMatch, PortTerm, Protocol, Rule, Side,
+    Action, Criterion, Direction, Holders, IpBlock, PeerTerm, Pod, PortMatch, PortTerm, Protocol,
+    Rule, ServiceName, Side, TierAction,
 };
 use crate::selector::{Expr, Scope, quoted};
 
@@ -18,17 +20,19 @@ impl Lint<'_> {
             let mut is_dead = false;
             for criterion in &rule.criteria {
                 is_dead |= match criterion {
-                    Criterion::Peer { any_of, negated: false, .. } => {
-                        self.peers(any_of, direction, &field)
+                    Criterion::Peer { side, any_of, negated: false } => {
+                        self.peers(any_of, direction, *side, &field)
                     }
                     Criterion::Ports { side: Side::Destination, any_of, negated: false } => {
                         self.ports(any_of, rule, direction, &field)
+                    }
+                    Criterion::Service { side, service, .. } => {
+                        self.service(service, &format!("{field}.{}", place::side(*side)))
                     }
                     Criterion::Peer { .. }
                     | Criterion::Ports { .. }
                     | Criterion::Family(_)
                     | Criterion::Icmp { .. }
-                    | Criterion::Service { .. }
                     | Criterion::Protocol { .. } => false,
                 };
             }
@@ -38,15 +42,73 @@ impl Lint<'_> {
             }
             self.without_effect(rules, index, &field);
         }
+        self.only_logs(rules, direction);
+    }
+
+    /// Rules that record and decide nothing (policy-semantics C10).
+    fn only_logs(&mut self, rules: &[Rule], direction: Direction) {
+        if rules.is_empty() || rules.iter().any(|rule| rule.action != Action::Log) {
+            return;
+        }
+        let tier = self.world.tier(&self.policy.tier);
+        let follows = match tier.map(|tier| tier.default_action) {
+            Some(TierAction::Pass) => "the next tier decides",
+            Some(TierAction::Deny) | None => "what no other policy of the tier allows is denied",
+        };
+        self.warn(
+            Check::OnlyLogs,
+            place::rules(direction),
+            format!("its rules only record: {follows}"),
+            "if that is not meant, add a rule of action Allow or Pass",
+        );
+    }
+
+    /// A Service that is named as a peer. Says whether it can never have endpoints.
+    fn service(&mut self, service: &ServiceName, field: &str) -> bool {
+        let field = format!("{field}.services");
+        if service.namespace.is_empty() {
+            self.warn(
+                Check::ServiceWithoutNamespace,
+                format!("{field}.namespace"),
+                format!(
+                    "Service {} needs a namespace here, as the policy is in none: nothing matches",
+                    quoted(&service.name)
+                ),
+                "write the namespace of the Service",
+            );
+            return true;
+        }
+        if self.world.service_endpoints(service).addresses.is_empty() {
+            self.warn(
+                Check::ServiceWithoutEndpoints,
+                field,
+                format!("Service {service} has no endpoints: nothing matches"),
+                "create the Service, or compare its selector with the labels of pods",
+            );
+        }
+        false
     }
 
     /// Says whether none can ever match.
-    fn peers(&mut self, any_of: &[PeerTerm], direction: Direction, rule: &str) -> bool {
+    fn peers(&mut self, any_of: &[PeerTerm], direction: Direction, side: Side, rule: &str) -> bool {
+        let layout = place::layout(self.policy.id.kind);
         let mut dead = 0;
         for (nth, term) in any_of.iter().enumerate() {
-            let field = place::element(self.policy, rule, place::peers(direction), nth);
+            let side = place::side(side);
+            let field = match (layout, term) {
+                (Layout::Kubernetes | Layout::Cluster, _) => {
+                    place::element(self.policy, rule, place::peers(direction), nth)
+                }
+                (Layout::Calico, PeerTerm::Block(_)) => {
+                    place::element(self.policy, rule, &format!("{side}.nets"), nth)
+                }
+                (Layout::Calico, PeerTerm::Endpoints(_) | PeerTerm::Selected(_)) => {
+                    format!("{rule}.{side}")
+                }
+            };
             let is_dead = match term {
-                PeerTerm::Endpoints(expr) | PeerTerm::Selected(expr) => self.selector(expr, &field),
+                PeerTerm::Endpoints(expr) => self.selector(expr, &field),
+                PeerTerm::Selected(expr) => self.selected(expr, &field),
                 PeerTerm::Block(block) => {
                     let others = any_of.iter().enumerate().filter(|(other, _)| *other != nth);
                     let others = others.filter_map(|(_, term)| match term {
@@ -58,7 +120,13 @@ impl Lint<'_> {
             };
             dead += usize::from(is_dead);
         }
-        self.separate_selectors(any_of, rule, place::peers(direction));
+        match layout {
+            Layout::Kubernetes => {
+                self.separate_selectors(any_of, rule, place::peers(direction));
+            }
+            // A peer of these has all its selectors by itself.
+            Layout::Calico | Layout::Cluster => {}
+        }
         dead == any_of.len()
     }
 
@@ -132,10 +200,38 @@ impl Lint<'_> {
         direction: Direction,
         path: &str,
     ) -> bool {
+        let layout = place::layout(self.policy.id.kind);
         for (nth, term) in any_of.iter().enumerate() {
-            let PortMatch::Named(name, _) = &term.port else { continue };
-            let field = place::element(self.policy, path, "ports", nth);
-            self.named_port(name, term.protocol, rule, direction, &field);
+            let PortMatch::Named(name, holders) = &term.port else { continue };
+            let same_name = |other: &&PortTerm| matches!(&other.port, PortMatch::Named(other, _) if other == name);
+            let (field, protocols) = match layout {
+                Layout::Kubernetes => {
+                    let field = place::element(self.policy, path, "ports", nth);
+                    (format!("{field}.port"), vec![term.protocol])
+                }
+                // One name may stand for a port of any protocol.
+                Layout::Calico | Layout::Cluster => {
+                    if any_of.iter().take(nth).any(|term| same_name(&term)) {
+                        continue;
+                    }
+                    let field = match layout {
+                        Layout::Kubernetes | Layout::Cluster => format!("{path}.protocols"),
+                        Layout::Calico => format!("{path}.destination.ports"),
+                    };
+                    let terms = any_of.iter().filter(same_name);
+                    (field, terms.map(|term| term.protocol).collect())
+                }
+            };
+            let of_hosts = || {
+                let ports = self.world.host_endpoints().flat_map(|host| &host.ports);
+                ports.into_iter().any(|port| port.name == *name)
+            };
+            match holders {
+                Holders::Endpoints if of_hosts() => {}
+                Holders::Pods | Holders::Endpoints => {
+                    self.named_port(name, &protocols, rule, direction, &field);
+                }
+            }
         }
         any_of.is_empty()
     }
@@ -145,7 +241,7 @@ impl Lint<'_> {
     fn named_port(
         &mut self,
         name: &str,
-        protocol: Protocol,
+        protocols: &[Protocol],
         rule: &Rule,
         direction: Direction,
         field: &str,
@@ -154,14 +250,18 @@ impl Lint<'_> {
             Direction::Ingress => self.world.members(&self.policy.subject).collect(),
             Direction::Egress => self.destinations(rule),
         };
-        let has = |pod: &Pod, wanted: Option<Protocol>| {
-            pod.ports
-                .iter()
-                .any(|port| *port.name == *name && wanted.is_none_or(|p| port.protocol == p))
+        let has = |pod: &Pod, wanted: Option<&[Protocol]>| {
+            pod.ports.iter().any(|port| {
+                *port.name == *name && wanted.is_none_or(|some| some.contains(&port.protocol))
+            })
         };
-        if pods.is_empty() || pods.iter().any(|pod| has(pod, Some(protocol))) {
+        if pods.is_empty() || pods.iter().any(|pod| has(pod, Some(protocols))) {
             return;
         }
+        let protocol = match protocols {
+            [one] => format!("{one} port"),
+            _ => "port".to_owned(),
+        };
         let whose = match direction {
             Direction::Ingress => "that the policy governs",
             Direction::Egress => "that the rule is about",
@@ -170,18 +270,18 @@ impl Lint<'_> {
         let (message, fix) = match pods.iter().find(|pod| has(pod, None)) {
             Some(pod) => (
                 format!(
-                    "no pod {whose} has a {protocol} port named {port}, but {} has one of another \
+                    "no pod {whose} has a {protocol} named {port}, but {} has one of another \
                      protocol",
                     pod.key
                 ),
                 "write the protocol of the port into the rule".to_owned(),
             ),
             None => (
-                format!("no pod {whose} has a {protocol} port named {port}: nothing matches"),
+                format!("no pod {whose} has a {protocol} named {port}: nothing matches"),
                 "give the container's port this name, or write the number".to_owned(),
             ),
         };
-        self.warn(Check::NamedPortNobodyHas, format!("{field}.port"), message, fix);
+        self.warn(Check::NamedPortNobodyHas, field, message, fix);
     }
 
     /// The endpoints that an egress rule's peers stand for.
@@ -208,12 +308,25 @@ impl Lint<'_> {
         world.members(&Expr::All).filter(|pod| holds(pod)).collect()
     }
 
-    /// Rules of NetworkPolicies only allow: what one allows another need not.
+    /// What one rule allows another need not; and after a rule that decides about everything
+    /// no other is asked.
     fn without_effect(&mut self, rules: &[Rule], index: usize, field: &str) {
-        if rules.iter().any(|rule| rule.action != Action::Allow) {
+        let rule = &rules[index];
+        let decides_all = |rule: &Rule| rule.criteria.is_empty() && rule.action != Action::Log;
+        let all_allow = rules.iter().all(|rule| rule.action == Action::Allow);
+        let is_ordered = !all_allow || place::layout(self.policy.id.kind) != Layout::Kubernetes;
+        if is_ordered && let Some(earlier) = rules[..index].iter().position(decides_all) {
+            self.warn(
+                Check::NeverReached,
+                field,
+                format!("rule {earlier} of the same list decides about everything before"),
+                "put this rule before it, or delete it",
+            );
             return;
         }
-        let rule = &rules[index];
+        if !all_allow {
+            return;
+        }
         let open = rules.iter().position(|rule| rule.criteria.is_empty());
         let same = rules[..index].iter().position(|other| other == rule);
         let (message, fix) = match (same, open) {

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::place::{self, Layout};
 use super::{Check, Lint};
-use crate::model::{Labels, NAMESPACE_NAME_LABEL};
+use crate::address::Family;
+use crate::model::{Labels, NAMESPACE_NAME_LABEL, PeerTerm, Policy, PolicyKind};
 use crate::selector::{Expr, Key, Scope, Subject, quoted};
 use crate::verdict::describe;
 
@@ -23,17 +25,75 @@ impl Lint<'_> {
                 "create the namespace, or put the policy where its pods are",
             );
         }
-        let field = "spec.podSelector";
+        let field = place::subject(self.policy.id.kind);
         if self.contradicts(&subject, field) {
             return;
         }
-        if self.selects_nobody(&subject, field) {
-            let whom = describe::endpoints(&subject, None);
+        let governs_hosts =
+            self.world.host_endpoints().any(|host| self.world.matches_host(&subject, host));
+        if !governs_hosts && self.selects_nobody(&subject, field) {
+            let whom = describe::subject(self.policy, None);
+            let message = if may_be_host(self.policy) {
+                format!("nothing that there is fits {whom}: the policy does nothing")
+            } else {
+                format!("there is no pod that is {whom}: the policy does nothing")
+            };
+            let fix = "compare the selector with the labels of the pods";
+            self.warn(Check::GovernsNothing, field, message, fix);
+        }
+        self.also_hosts(&subject);
+    }
+
+    /// A condition on namespaces that what is in none meets too (policy-semantics 3.3, C08).
+    fn also_hosts(&mut self, subject: &Expr) {
+        let asks = parts(subject).iter().any(|part| {
+            let of_namespace = part.looks_at(Scope::Namespace) || part.names_namespace();
+            of_namespace && !says_in_none(part)
+        });
+        if !may_be_host(self.policy) || !asks || subject.needs(Scope::Namespace) {
+            return;
+        }
+        let hosts = self.world.host_endpoints();
+        let mut governed = hosts.filter(|host| self.world.matches_host(subject, host));
+        let those = match governed.next() {
+            Some(first) => format!(", {} first of {}", first.name, 1 + governed.count()),
+            None => String::new(),
+        };
+        self.warn(
+            Check::AlsoHosts,
+            "spec",
+            format!(
+                "what it says of namespaces holds for host endpoints too, which are in none{those}"
+            ),
+            "to mean pods alone, add has(projectcalico.org/namespace) to the selector",
+        );
+    }
+
+    /// A selector of Calico's language, which stands for hosts and network sets too. Says
+    /// whether it can never select anybody.
+    pub(super) fn selected(&mut self, expr: &Expr, field: &str) -> bool {
+        if self.contradicts(expr, field) {
+            return true;
+        }
+        self.namespaces_exist(expr, field);
+        let selects = |family: &Family| !self.world.selected(expr, *family).is_empty();
+        if !Family::ALL.iter().any(selects) && self.selects_nobody(expr, field) {
+            let namespace = self.policy.id.namespace.as_deref();
+            let whom = describe::peer(&PeerTerm::Selected(Arc::new(expr.clone())), namespace);
+            let message = format!("nothing that there is fits {whom}: this peer matches nothing");
+            let fix = "compare the selectors with the labels of pods, hosts and network sets";
+            self.warn(Check::SelectsNothing, field, message, fix);
+        }
+        false
+    }
+
+    fn namespaces_exist(&mut self, expr: &Expr, field: &str) {
+        for name in self.unknown_namespaces(expr) {
             self.warn(
-                Check::GovernsNothing,
-                field,
-                format!("there is no pod that is {whom}: the policy does nothing"),
-                "compare the selector with the labels of the pods",
+                Check::UnknownNamespace,
+                format!("{field}.namespaceSelector"),
+                format!("there is no namespace {}", quoted(&name)),
+                "create the namespace, or correct its name",
             );
         }
     }
@@ -43,14 +103,7 @@ impl Lint<'_> {
         if self.contradicts(expr, field) {
             return true;
         }
-        for name in self.unknown_namespaces(expr) {
-            self.warn(
-                Check::UnknownNamespace,
-                format!("{field}.namespaceSelector"),
-                format!("there is no namespace {}", quoted(&name)),
-                "create the namespace, or correct its name",
-            );
-        }
+        self.namespaces_exist(expr, field);
         if self.selects_nobody(expr, field) {
             let namespace = self.policy.id.namespace.as_deref();
             let whom = describe::endpoints(expr, namespace);
@@ -92,7 +145,11 @@ impl Lint<'_> {
              apply to them and selectors do not stand for them",
             first.key
         );
-        let fix = "for peers use ipBlock with the addresses of the nodes";
+        let fix = match place::layout(self.policy.id.kind) {
+            Layout::Kubernetes => "for peers use ipBlock with the addresses of the nodes",
+            Layout::Calico => "for peers use nets with the addresses of the nodes",
+            Layout::Cluster => "for peers use networks with the addresses of the nodes",
+        };
         self.warn(Check::HostNetworkOnly, field, message, fix);
         false
     }
@@ -106,6 +163,13 @@ impl Lint<'_> {
             {
                 let known = |name: &&Arc<str>| self.world.namespace(name).is_none();
                 unknown.extend(names.iter().filter(known).cloned());
+            }
+            // The policy's own is another check's.
+            if let Expr::InNamespace(name) = part
+                && self.policy.id.namespace.as_ref() != Some(name)
+                && self.world.namespace(name).is_none()
+            {
+                unknown.push(name.clone());
             }
         }
         unknown
@@ -131,6 +195,24 @@ impl Lint<'_> {
                 asked.iter().all(|part| part.matches(&subject))
             })
     }
+}
+
+/// Whether a policy may govern host endpoints.
+pub(super) fn may_be_host(policy: &Policy) -> bool {
+    match policy.id.kind {
+        PolicyKind::GlobalNetworkPolicy | PolicyKind::StagedGlobalNetworkPolicy => true,
+        PolicyKind::NetworkPolicy
+        | PolicyKind::CalicoNetworkPolicy
+        | PolicyKind::ClusterNetworkPolicy
+        | PolicyKind::StagedKubernetesNetworkPolicy
+        | PolicyKind::StagedNetworkPolicy => false,
+    }
+}
+
+/// Whether it says that something is in no namespace, as `global()` does.
+fn says_in_none(expr: &Expr) -> bool {
+    matches!(expr, Expr::Not(inner)
+        if matches!(&**inner, Expr::Has(key) if is_name_of_namespace(key)))
 }
 
 fn parts(expr: &Expr) -> &[Expr] {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Labels, NamedPort, Problem, Protocol, Rule};
+use super::{Labels, NamedPort, Node, Problem, Protocol, Rule};
 use crate::address::Cidr;
 use crate::names::Device;
 
@@ -39,7 +39,31 @@ pub enum HostInterface {
     Named(Device),
 }
 
+/// The label of host endpoints that nobody wrote, and its value, as Calico has them.
+const CREATED_BY: (&str, &str) = ("projectcalico.org/created-by", "projectcalico-kube-controllers");
+
 impl HostEndpoint {
+    /// The name of the host endpoint that a node has by itself.
+    pub fn automatic_name(node: &str) -> Arc<str> {
+        format!("{node}-auto-hep").into()
+    }
+
+    /// The host endpoint that a node has by itself (policy-semantics 5.5): all its interfaces,
+    /// with its labels, open until a policy selects it.
+    pub fn automatic(node: &Node) -> Self {
+        let mut labels = node.labels.clone();
+        labels.insert(CREATED_BY.0.into(), CREATED_BY.1.into());
+        Self {
+            name: Self::automatic_name(&node.name),
+            labels,
+            node: Arc::clone(&node.name),
+            interface: Some(HostInterface::Any),
+            expected: node.addresses.clone(),
+            ports: BTreeSet::new(),
+            profiles: vec![DEFAULT_ALLOW_PROFILE.into()],
+        }
+    }
+
     /// Whether it fits an interface with these addresses, other than by `*`
     /// (policy-semantics 5.1): by the name alone if it has one, else by address.
     pub fn fits(&self, device: Device, addresses: &BTreeSet<IpAddr>) -> bool {

@@ -221,6 +221,29 @@ impl Expr {
         }
     }
 
+    /// Whether it holds only for what has labels of a scope: what is in a namespace, or what
+    /// has a service account. May say no of what follows only from several parts together.
+    pub fn needs(&self, scope: Scope) -> bool {
+        match self {
+            Expr::Nothing => true,
+            Expr::All | Expr::Not(_) => false,
+            Expr::InNamespace(_) => scope == Scope::Namespace,
+            Expr::Has(key) | Expr::In(key, _) | Expr::Text(key, ..) => key.scope == scope,
+            Expr::And(parts) => parts.iter().any(|part| part.needs(scope)),
+            Expr::Or(parts) => parts.iter().all(|part| part.needs(scope)),
+        }
+    }
+
+    /// Whether it names some namespace that somebody is, or is not, in.
+    pub fn names_namespace(&self) -> bool {
+        match self {
+            Expr::InNamespace(_) => true,
+            Expr::All | Expr::Nothing | Expr::Has(_) | Expr::In(..) | Expr::Text(..) => false,
+            Expr::Not(inner) => inner.names_namespace(),
+            Expr::And(parts) | Expr::Or(parts) => parts.iter().any(Expr::names_namespace),
+        }
+    }
+
     /// The keys of the labels of one scope that it looks at.
     pub fn keys(&self, scope: Scope) -> BTreeSet<&Arc<str>> {
         match self {

@@ -106,8 +106,10 @@ pub fn parse_peer_namespaces(text: &str) -> Result<Expr, SelectorError> {
 }
 
 fn wrong(text: &str, offset: usize, message: String) -> SelectorError {
-    let before = text.char_indices().take_while(|(at, _)| *at < offset).count();
-    SelectorError { offset, column: before + 1, message }
+    let starts = text.char_indices().map(|(start, _)| start).chain([text.len()]);
+    let before = starts.take_while(|start| *start <= offset);
+    let (index, offset) = before.enumerate().last().unwrap_or_default();
+    SelectorError { offset, column: index + 1, message }
 }
 
 /// The rest of the text at which something is wrong, and what.
@@ -424,3 +426,6 @@ fn shown(name: &str) -> String {
         _ => format!("\"{name}\""),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,15 +9,21 @@ use super::view::View;
 use super::{Flow, Judgement, Reason};
 use crate::address::Family;
 use crate::model::{
-    Action, Criterion, Direction, PeerTerm, Pod, Policy, PortMatch, PortTerm, Protocol, Rule, Side,
-    Tier, TierAction,
+    Action, Criterion, Direction, Holders, PeerTerm, Pod, Policy, PortMatch, PortTerm, Protocol,
+    Rule, ServiceName, Side, Tier, TierAction,
 };
 use crate::world::World;
+
+/// The protocol number of ICMP.
+pub(super) const ICMP: u8 = 1;
+/// The protocol number of ICMPv6.
+pub(super) const ICMPV6: u8 = 58;
 
 /// A flow, and whose its addresses are.
 #[derive(Clone)]
 pub(super) struct Packet<'w> {
     pub(super) protocol: u8,
+    pub(super) icmp: Option<(u8, u8)>,
     pub(super) source: End<'w>,
     pub(super) destination: End<'w>,
 }
@@ -35,6 +41,7 @@ impl<'w> Packet<'w> {
         let end = |address, port| End { address, port, endpoint: world.endpoint_at(address) };
         Self {
             protocol: flow.protocol,
+            icmp: flow.icmp,
             source: end(flow.source, flow.source_port),
             destination: end(flow.destination, flow.destination_port),
         }
@@ -96,6 +103,9 @@ pub(super) fn judge(
     {
         return Judgement::allowed(Reason::OwnNode(node));
     }
+    if direction == Direction::Egress && is_tunnel(packet) {
+        return Judgement::denied(Reason::Tunnel);
+    }
     let stages = view.governing(pod, direction);
     if stages.is_empty() {
         return Judgement::allowed(Reason::NotGoverned);
@@ -118,13 +128,24 @@ pub(super) fn judge(
     Judgement::allowed(Reason::Profile)
 }
 
-enum Decided {
+/// Whether it is IP in IP (RFC 2003) or VXLAN (RFC 7348 §8.1), which only nodes may make
+/// (policy-semantics 5.4).
+pub(super) fn is_tunnel(packet: &Packet<'_>) -> bool {
+    let is_vxlan = Protocol::of_number(packet.protocol) == Some(Protocol::Udp)
+        && packet.destination.port == Some(4789);
+    packet.protocol == 4 || is_vxlan
+}
+
+/// What the rules of a tier said.
+pub(super) enum Decided {
+    /// This.
     Judgement(Judgement),
+    /// That the next tier decides.
     Pass,
 }
 
 /// What the rules of a tier's policies say; `None` if none that decides matches.
-fn decide(
+pub(super) fn decide(
     view: &View<'_>,
     packet: &Packet<'_>,
     direction: Direction,
@@ -183,11 +204,14 @@ pub(super) fn holds(view: &View<'_>, packet: &Packet<'_>, criterion: &Criterion)
                 && any_of.iter().any(|term| peer_holds(view, end, term)) != *negated
         }
         Criterion::Ports { side, any_of, negated } => {
-            any_of.iter().any(|term| port_holds(packet.protocol, packet.end(*side), term))
-                != *negated
+            let end = packet.end(*side);
+            any_of.iter().any(|term| port_holds(view, packet.protocol, end, term)) != *negated
         }
         Criterion::Family(family) => Family::of(packet.source.address) == *family,
-        Criterion::Icmp { .. } | Criterion::Service { .. } => false,
+        Criterion::Icmp { kind, code, negated } => is_icmp(packet, *kind, *code) != *negated,
+        Criterion::Service { side, service, with_ports } => {
+            service_holds(view, packet, packet.end(*side), service, *with_ports)
+        }
         Criterion::Protocol { number, negated } => (packet.protocol == *number) != *negated,
     }
 }
@@ -195,15 +219,14 @@ pub(super) fn holds(view: &View<'_>, packet: &Packet<'_>, criterion: &Criterion)
 /// Whether an end's address is one that `term` stands for.
 pub(super) fn peer_holds(view: &View<'_>, end: &End<'_>, term: &PeerTerm) -> bool {
     match term {
-        PeerTerm::Endpoints(expr) | PeerTerm::Selected(expr) => {
-            end.endpoint.is_some_and(|pod| view.matches(expr, pod))
-        }
+        PeerTerm::Endpoints(expr) => end.endpoint.is_some_and(|pod| view.matches(expr, pod)),
+        PeerTerm::Selected(expr) => view.selects(expr, end.address, end.endpoint),
         PeerTerm::Block(block) => block.contains(end.address),
     }
 }
 
 /// Whether protocol and port of an end are those of `term`.
-pub(super) fn port_holds(protocol: u8, end: &End<'_>, term: &PortTerm) -> bool {
+pub(super) fn port_holds(view: &View<'_>, protocol: u8, end: &End<'_>, term: &PortTerm) -> bool {
     if term.protocol.number() != protocol {
         return false;
     }
@@ -212,20 +235,57 @@ pub(super) fn port_holds(protocol: u8, end: &End<'_>, term: &PortTerm) -> bool {
         PortMatch::Range(first, last) => {
             end.port.is_some_and(|port| (*first..=*last).contains(&port))
         }
-        PortMatch::Named(name, _) => {
-            end.port.is_some_and(|port| named(end, name, term.protocol).any(|found| found == port))
-        }
+        PortMatch::Named(name, holders) => end
+            .port
+            .is_some_and(|port| named(view, end, name, term.protocol, *holders).contains(&port)),
     }
 }
 
 /// The numbers of an end's ports of this name.
-pub(super) fn named<'a>(
-    end: &'a End<'_>,
-    name: &'a str,
+pub(super) fn named(
+    view: &View<'_>,
+    end: &End<'_>,
+    name: &str,
     protocol: Protocol,
-) -> impl Iterator<Item = u16> + 'a {
-    let ports = end.endpoint.into_iter().flat_map(|pod| &pod.ports);
-    ports
-        .filter(move |port| port.protocol == protocol && *port.name == *name)
+    holders: Holders,
+) -> BTreeSet<u16> {
+    let of_pod = end.endpoint.into_iter().flat_map(|pod| &pod.ports);
+    let of_hosts = match holders {
+        Holders::Pods => None,
+        Holders::Endpoints => Some(view.world.host_endpoints()),
+    };
+    let hosts = of_hosts.into_iter().flatten().filter(|host| host.expected.contains(&end.address));
+    of_pod
+        .chain(hosts.flat_map(|host| &host.ports))
+        .filter(|port| port.protocol == protocol && *port.name == *name)
         .map(|port| port.number)
+        .collect()
+}
+
+/// Whether a packet is an ICMP message of its family of this type and, if one is asked for,
+/// code. Of a message whose type is not known it is not.
+fn is_icmp(packet: &Packet<'_>, kind: u8, code: Option<u8>) -> bool {
+    let number = match Family::of(packet.source.address) {
+        Family::V4 => ICMP,
+        Family::V6 => ICMPV6,
+    };
+    packet.protocol == number
+        && packet.icmp.is_some_and(|(k, c)| k == kind && code.is_none_or(|code| code == c))
+}
+
+fn service_holds(
+    view: &View<'_>,
+    packet: &Packet<'_>,
+    end: &End<'_>,
+    service: &ServiceName,
+    with_ports: bool,
+) -> bool {
+    let endpoints = view.world.service_endpoints(service);
+    if !with_ports {
+        return endpoints.addresses.contains(&end.address);
+    }
+    let (Some(protocol), Some(port)) = (Protocol::of_number(packet.protocol), end.port) else {
+        return false;
+    };
+    endpoints.ports.contains(&(end.address, protocol, port))
 }

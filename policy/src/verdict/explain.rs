@@ -8,9 +8,10 @@ use super::trace::{
     StageEnd, StageTrace, TermTrace,
 };
 use super::view::View;
-use super::{Flow, Judgement, Reason, Verdict, describe, nearest, openings, reasons};
+use super::{Flow, Reason, Verdict, describe, nearest, openings, reasons, staged};
+use crate::address::{Cidr, Family};
 use crate::model::{
-    Action, Criterion, Direction, Node, PodKey, Policy, PolicyId, Rule, Side, Tier,
+    Action, Criterion, Direction, Node, PodKey, Policy, PolicyId, PolicyKind, Rule, Side, Tier,
 };
 use crate::world::World;
 
@@ -31,6 +32,7 @@ pub fn explain(world: &World, flow: &Flow) -> Explanation {
         flow: *flow,
         nearest: if allowed { None } else { nearest::nearest(&view, &packet, &verdict) },
         openings: if allowed { openings::openings(&view, &packet, &verdict) } else { Vec::new() },
+        staged: staged(world, flow),
         notes: notes(world, &parties),
         source: parties.source,
         destination: parties.destination,
@@ -68,7 +70,16 @@ fn party(end: &End<'_>, world: &World) -> Party {
         .pods()
         .filter(|pod| pod.addresses.contains(&end.address) && !is_owner(&pod.key))
         .map(|pod| pod.key.clone());
-    Party { address: end.address, kind, others: others.collect() }
+    let hosts = world.host_endpoints().filter(|host| host.expected.contains(&end.address));
+    let has = |net: &Cidr| net.length() > 0 && net.contains(end.address);
+    let sets = world.network_sets().filter(|set| set.nets.iter().any(has));
+    Party {
+        address: end.address,
+        kind,
+        others: others.collect(),
+        hosts: hosts.map(|host| host.name.clone()).collect(),
+        sets: sets.map(|set| set.id.clone()).collect(),
+    }
 }
 
 fn notes(world: &World, parties: &Parties) -> Vec<String> {
@@ -115,15 +126,17 @@ fn trace(
         last.end = StageEnd::Decided;
     }
     let (own, _) = sides(direction);
-    let summary = summary(&judgement, parties.of(own), direction);
-    DirectionTrace { direction, judgement, summary, stages }
+    let mut trace = DirectionTrace { direction, judgement, summary: String::new(), stages };
+    trace.summary = summary(&trace, parties.of(own));
+    trace
 }
 
-fn summary(judgement: &Judgement, own: &Party, direction: Direction) -> String {
+fn summary(trace: &DirectionTrace, own: &Party) -> String {
     let names = |policies: &[PolicyId]| {
         policies.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     };
-    match &judgement.reason {
+    let direction = trace.direction;
+    match &trace.judgement.reason {
         Reason::NoEndpoint => match &own.kind {
             PartyKind::Node { node } => {
                 format!("{} is an address of node {node}: no policy is about it", own.address)
@@ -137,14 +150,36 @@ fn summary(judgement: &Judgement, own: &Party, direction: Direction) -> String {
             own.address
         ),
         Reason::OwnNode(node) => format!("comes from node {node} itself, where {own} is"),
+        Reason::Tunnel => {
+            format!("{own} makes a tunnel's packet, as only nodes may: denied before any policy")
+        }
         Reason::NotGoverned => format!("no policy selects {own} for {direction}"),
         Reason::Rule { policy, index, .. } => {
-            format!("{policy} rule {index} matches: {}", judgement.outcome)
+            let outcome = trace.judgement.outcome;
+            match trace.deciding_tier() {
+                Some(tier) if trace.has_tiers() => {
+                    format!("tier {tier}: {policy} rule {index} matches: {outcome}")
+                }
+                _ => format!("{policy} rule {index} matches: {outcome}"),
+            }
         }
-        Reason::NoRule { policies, .. } => {
-            format!("selected by {}; no rule matched -> isolated, denied", names(policies))
+        Reason::NoRule { tier, policies } => {
+            let isolates = policies.iter().all(|policy| policy.kind == PolicyKind::NetworkPolicy);
+            if isolates && !trace.has_tiers() {
+                format!("selected by {}; no rule matched -> isolated, denied", names(policies))
+            } else {
+                let names = names(policies);
+                format!("selected by {names}; no rule decided -> denied at the end of tier {tier}")
+            }
         }
-        Reason::Profile => format!("no tier decided about {own}: allowed"),
+        Reason::Profile => match &own.kind {
+            PartyKind::Endpoint { pod, .. } => {
+                format!("no tier decided about {own}: profile kns.{} allows", pod.namespace)
+            }
+            PartyKind::Node { .. } | PartyKind::Unknown { .. } | PartyKind::Outside => {
+                format!("no tier decided about {own}: allowed")
+            }
+        },
     }
 }
 
@@ -166,7 +201,7 @@ impl Watch for Tracer<'_, '_> {
         let Some(stage) = self.stages.last_mut() else { return };
         stage.policies.push(PolicyTrace {
             id: policy.id.clone(),
-            subject: describe::endpoints(&policy.subject, None),
+            subject: describe::subject(policy, None),
             rules: Vec::new(),
             problems: policy.problems.clone(),
         });
@@ -220,27 +255,44 @@ fn criterion(
                 let reason = (!holds && !negated).then(|| reasons::of_peer(view, end, party, term));
                 TermTrace { description: describe::peer(term, namespace), holds, reason }
             });
-            let blame = if *negated {
+            let family = Family::of(end.address);
+            let blame = if *negated && !criterion.is_of(family) {
+                Some(format!("{} is an {family} address", end.address))
+            } else if *negated {
                 Some(format!("{party} is one of them"))
             } else {
                 any_of.is_empty().then(|| "none of its peers can be understood".to_owned())
             };
             (terms.collect(), blame)
         }
-        Criterion::Ports { side, any_of, .. } => {
+        Criterion::Ports { side, any_of, negated } => {
             let (end, party) = (packet.end(*side), parties.of(*side));
             let terms = any_of.iter().map(|term| {
-                let holds = port_holds(packet.protocol, end, term);
-                let reason = (!holds).then(|| reasons::of_port(packet, end, party, term));
+                let holds = port_holds(view, packet.protocol, end, term);
+                let why_not = || reasons::of_port(view, packet, end, party, term);
+                let reason = (!holds && !negated).then(why_not);
                 TermTrace { description: describe::port(term), holds, reason }
             });
-            let blame = any_of.is_empty().then(|| "none of its ports can be understood".to_owned());
+            let blame = match (negated, end.port) {
+                (true, Some(port)) => Some(format!("port {port} is one of them")),
+                (true, None) => Some("all ports are".to_owned()),
+                (false, _) => {
+                    any_of.is_empty().then(|| "none of its ports can be understood".to_owned())
+                }
+            };
             (terms.collect(), blame)
         }
-        Criterion::Family(_)
-        | Criterion::Icmp { .. }
-        | Criterion::Service { .. }
-        | Criterion::Protocol { .. } => {
+        Criterion::Family(_) => {
+            let address = packet.source.address;
+            (Vec::new(), Some(format!("{address} is an {} address", Family::of(address))))
+        }
+        Criterion::Icmp { .. } => (Vec::new(), Some(reasons::of_icmp(packet))),
+        Criterion::Service { side, service, .. } => {
+            let (end, party) = (packet.end(*side), parties.of(*side));
+            let blame = reasons::of_service(view, packet, end, party, service);
+            (Vec::new(), Some(blame))
+        }
+        Criterion::Protocol { .. } => {
             let blame = format!("the protocol is {}", describe::protocol(packet.protocol));
             (Vec::new(), Some(blame))
         }

@@ -33,6 +33,8 @@ pub enum Reason {
     UnknownAddress(Arc<str>),
     /// Allowed: the packet comes from the node where its destination is, this one.
     OwnNode(Arc<str>),
+    /// Denied: a pod makes what only nodes may send to each other, IP in IP or VXLAN.
+    Tunnel,
     /// Allowed: no policy governs the endpoint in this direction.
     NotGoverned,
     /// Either: a rule matched.
@@ -80,6 +82,7 @@ impl Judgement {
             Reason::NoEndpoint
             | Reason::UnknownAddress(_)
             | Reason::OwnNode(_)
+            | Reason::Tunnel
             | Reason::NotGoverned
             | Reason::Profile => &[],
         }
@@ -113,6 +116,7 @@ impl fmt::Display for Reason {
                 write!(f, "in the pod range of node {node}, but no pod is known to have it")
             }
             Reason::OwnNode(node) => write!(f, "comes from the pod's own node {node}"),
+            Reason::Tunnel => f.write_str("IP in IP or VXLAN made by a pod"),
             Reason::NotGoverned => f.write_str("no policy selects it"),
             Reason::Rule { policy, index, .. } => write!(f, "{policy} rule {index}"),
             Reason::NoRule { policies, .. } => {

@@ -13,6 +13,8 @@
 //!   no policy: the direction of that end is allowed.
 //! - An address in a node's pod ranges that no endpoint is known to have, and that is not the
 //!   node's own, is closed there in both directions, except for packets from that node.
+//! - IP in IP and VXLAN packets that pods make are denied before any policy: a node that took
+//!   them for another node's would let go what is inside (policy-semantics 5.4).
 //! - A pod that reaches its own address directly does so without leaving its network, and
 //!   always can (K36). A [`Flow`] from a pod to itself is the other case: a packet that went
 //!   out and was turned round by a Service; both directions are judged (K37).
@@ -22,11 +24,13 @@
 pub(crate) mod describe;
 mod evaluate;
 mod explain;
+mod host;
 mod judgement;
 mod nearest;
 mod openings;
 mod reasons;
 mod satisfy;
+mod staged;
 mod trace;
 mod view;
 
@@ -34,16 +38,17 @@ use std::fmt;
 use std::net::IpAddr;
 
 pub use explain::explain;
+pub use host::{HostReason, HostStep, HostVerdict, Passage, Way, host_verdict};
 pub use judgement::{Judgement, Outcome, Reason};
 pub use nearest::{Nearest, Step};
 pub use openings::Opening;
+pub use staged::{Staged, staged, staged_for};
 pub use trace::{
     CriterionTrace, DirectionTrace, Explanation, Party, PartyKind, PolicyTrace, RuleTrace,
     StageEnd, StageTrace, TermTrace,
 };
 
-use crate::model::{Direction, Protocol, Rule};
-use crate::selector::Expr;
+use crate::model::{Direction, Policy, Protocol, Rule};
 use crate::world::World;
 use evaluate::{Packet, Quick, judge};
 use view::View;
@@ -148,10 +153,10 @@ pub fn rule_in_words(rule: &Rule, direction: Direction, namespace: Option<&str>)
     format!("{}, {}", text.peer, text.ports)
 }
 
-/// Whom an expression means, in words: `app=db`, `all pods in namespaces team=dba`. A
-/// `namespace` that is given goes without saying.
-pub fn endpoints_in_words(expr: &Expr, namespace: Option<&str>) -> String {
-    describe::endpoints(expr, namespace)
+/// Whom a policy governs, in words: `app=db`, `pods and hosts with role=db`; its namespace
+/// goes without saying.
+pub fn subject_in_words(policy: &Policy) -> String {
+    describe::subject(policy, policy.namespace())
 }
 
 #[cfg(test)]

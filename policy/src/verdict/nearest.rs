@@ -8,7 +8,7 @@ use super::evaluate::{Packet, Quick, judge, sides};
 use super::satisfy::{self, Steps, cost, together};
 use super::view::View;
 use super::{Outcome, Reason, Verdict};
-use crate::model::{Action, Direction, Labels, Namespace, PodKey, PolicyId, Protocol};
+use crate::model::{Action, Direction, Labels, Namespace, PodKey, PolicyId, PolicyKind, Protocol};
 use crate::world::World;
 
 /// The smallest change found that would allow a flow.
@@ -48,7 +48,7 @@ pub enum Step {
         /// The port.
         number: u16,
     },
-    /// An address added to an `ipBlock` of a rule (or taken out of its `except`).
+    /// An address added to an `ipBlock` or the `nets` of a rule (or taken out of its `except`).
     Block {
         /// The policy.
         policy: PolicyId,
@@ -86,9 +86,22 @@ impl fmt::Display for Step {
             }
             Step::Port { protocol, number } => write!(f, "it went to port {protocol} {number}"),
             Step::Block { policy, index, address, .. } => {
-                write!(f, "{address} were in an ipBlock of {policy} rule {index}")
+                let list = blocks(policy.kind);
+                write!(f, "{address} were in {list} of {policy} rule {index}")
             }
         }
+    }
+}
+
+/// Where rules of a kind have blocks.
+fn blocks(kind: PolicyKind) -> &'static str {
+    match kind {
+        PolicyKind::NetworkPolicy | PolicyKind::StagedKubernetesNetworkPolicy => "an ipBlock",
+        PolicyKind::ClusterNetworkPolicy => "the networks",
+        PolicyKind::CalicoNetworkPolicy
+        | PolicyKind::GlobalNetworkPolicy
+        | PolicyKind::StagedNetworkPolicy
+        | PolicyKind::StagedGlobalNetworkPolicy => "the nets",
     }
 }
 
@@ -114,15 +127,22 @@ pub(super) fn nearest(view: &View<'_>, packet: &Packet<'_>, verdict: &Verdict) -
     })
 }
 
-/// Ways to make some rule match that allows; the cheapest first.
+/// Ways to make some rule match that allows, or one not to match that denies; the cheapest
+/// first.
 fn ways(view: &View<'_>, packet: &Packet<'_>, direction: Direction) -> Vec<Steps> {
     let (own, _) = sides(direction);
     let Some(pod) = packet.end(own).endpoint else { return Vec::new() };
     let mut found = Vec::new();
     for policy in view.governing(pod, direction).iter().flat_map(|(_, policies)| policies) {
         let rules = policy.rules(direction).unwrap_or_default();
-        for (index, rule) in rules.iter().enumerate().filter(|(_, r)| r.action == Action::Allow) {
-            found.extend(satisfy::rule(view, packet, rule, (&policy.id, direction, index)));
+        for (index, rule) in rules.iter().enumerate() {
+            match rule.action {
+                Action::Allow => {
+                    found.extend(satisfy::rule(view, packet, rule, (&policy.id, direction, index)));
+                }
+                Action::Deny => found.extend(satisfy::not_rule(view, packet, rule)),
+                Action::Pass | Action::Log => {}
+            }
         }
     }
     found.sort_by(|a, b| cost(a).cmp(&cost(b)).then_with(|| a.cmp(b)));
@@ -164,7 +184,8 @@ fn try_out(
                 packet.destination.port = Some(*number);
             }
             Step::Block { policy, direction, index, address } => {
-                view.blocks.insert((policy.clone(), *direction, *index), *address);
+                let place = (policy.clone(), *direction, *index);
+                view.blocks.entry(place).or_default().insert(*address);
             }
         }
     }

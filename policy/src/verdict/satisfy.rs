@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::evaluate::{Packet, holds, named};
+use super::evaluate::{Packet, holds, named, rule_matches};
 use super::nearest::Step;
 use super::view::View;
 use crate::address::Family;
@@ -28,6 +28,39 @@ pub(super) fn rule(
     place: (&PolicyId, Direction, usize),
 ) -> Vec<Steps> {
     all_of(rule.criteria.iter().map(|one| criterion(view, packet, one, place)))
+}
+
+/// Ways to make a rule not match that does: none if it does not, since then it is not what is
+/// in the way.
+pub(super) fn not_rule(view: &View<'_>, packet: &Packet<'_>, rule: &Rule) -> Vec<Steps> {
+    if !rule_matches(view, packet, rule) {
+        return Vec::new();
+    }
+    let ways = rule.criteria.iter().flat_map(|criterion| match criterion {
+        Criterion::Peer { side, any_of, negated: false } => match packet.end(*side).endpoint {
+            Some(pod) => all_of(any_of.iter().map(|term| not_term(view, term, pod))),
+            None => Vec::new(),
+        },
+        // Other ends, ports and protocols are other flows.
+        Criterion::Peer { .. }
+        | Criterion::Ports { .. }
+        | Criterion::Family(_)
+        | Criterion::Icmp { .. }
+        | Criterion::Service { .. }
+        | Criterion::Protocol { .. } => Vec::new(),
+    });
+    cheapest(ways.collect())
+}
+
+/// Ways to make a term not stand for a pod.
+fn not_term(view: &View<'_>, term: &PeerTerm, pod: &Pod) -> Vec<Steps> {
+    match term {
+        PeerTerm::Endpoints(expr) | PeerTerm::Selected(expr) => selector(view, expr, false, pod),
+        PeerTerm::Block(block) if pod.addresses.iter().any(|one| block.contains(*one)) => {
+            Vec::new()
+        }
+        PeerTerm::Block(_) => vec![Steps::new()],
+    }
 }
 
 /// Everything that goes into comparing two ways: how many steps, then what they ask of whom.
@@ -102,12 +135,16 @@ fn criterion(
             });
             ways.collect()
         }
+        Criterion::Peer { side, any_of, negated: true } => match packet.end(*side).endpoint {
+            Some(pod) => all_of(any_of.iter().map(|term| not_term(view, term, pod))),
+            None => Vec::new(),
+        },
         Criterion::Ports { side: Side::Destination, any_of, negated: false } => {
-            any_of.iter().filter_map(|term| port(packet, term)).map(|s| Steps::from([s])).collect()
+            let ports = any_of.iter().filter_map(|term| port(view, packet, term));
+            ports.map(|step| Steps::from([step])).collect()
         }
-        // No policy of Kubernetes has these.
-        Criterion::Peer { .. }
-        | Criterion::Ports { .. }
+        // These would be other flows, not a change of what there is.
+        Criterion::Ports { .. }
         | Criterion::Family(_)
         | Criterion::Icmp { .. }
         | Criterion::Service { .. }
@@ -117,13 +154,13 @@ fn criterion(
 }
 
 /// The nearest port that `term` stands for.
-fn port(packet: &Packet<'_>, term: &PortTerm) -> Option<Step> {
+fn port(view: &View<'_>, packet: &Packet<'_>, term: &PortTerm) -> Option<Step> {
     let protocol: Protocol = term.protocol;
     let end = &packet.destination;
     let number = match &term.port {
         PortMatch::Any => end.port?,
         PortMatch::Range(first, last) => end.port.unwrap_or(*first).clamp(*first, *last),
-        PortMatch::Named(name, _) => named(end, name, protocol).next()?,
+        PortMatch::Named(name, holders) => *named(view, end, name, protocol, *holders).first()?,
     };
     Some(Step::Port { protocol, number })
 }
@@ -152,25 +189,24 @@ fn selector(view: &View<'_>, expr: &Expr, wanted: bool, pod: &Pod) -> Vec<Steps>
     }
 }
 
-/// One way for each value that a label may get; `None` takes it away.
+/// One way for each value that a label may get; `None` takes it away. None for labels that
+/// nobody can change without making another pod.
 fn values<'v>(
     pod: &Pod,
     key: &Key,
     values: impl IntoIterator<Item = Option<&'v str>>,
 ) -> Vec<Steps> {
-    let fixed = key.scope == Scope::Namespace && *key.name == *NAMESPACE_NAME_LABEL;
-    let fixed = fixed || key.scope == Scope::ServiceAccount;
     let step = |value: Option<&str>| {
-        let (key_name, value) = (key.name.clone(), value.map(Into::into));
+        let (name, value) = (key.name.clone(), value.map(Into::into));
         match key.scope {
-            Scope::Own => Step::PodLabel { pod: pod.key.clone(), key: key_name, value },
+            Scope::Own => Some(Step::PodLabel { pod: pod.key.clone(), key: name, value }),
+            Scope::Namespace if *name == *NAMESPACE_NAME_LABEL => None,
             Scope::Namespace => {
                 let namespace = pod.key.namespace.clone();
-                Step::NamespaceLabel { namespace, key: key_name, value }
+                Some(Step::NamespaceLabel { namespace, key: name, value })
             }
-            Scope::ServiceAccount => unreachable!("no step is made for those"),
+            Scope::ServiceAccount => None,
         }
     };
-    let ways = values.into_iter().filter(|_| !fixed).map(|value| Steps::from([step(value)]));
-    ways.collect()
+    values.into_iter().filter_map(step).map(|step| Steps::from([step])).collect()
 }

@@ -4,8 +4,10 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Flow, Judgement, Nearest, Opening, Verdict};
-use crate::model::{Action, Direction, PodKey, PolicyId, Problem, TierAction};
+use super::{Flow, Judgement, Nearest, Opening, Reason, Staged, Verdict};
+use crate::model::{
+    Action, DEFAULT_TIER, Direction, NetworkSetId, PodKey, PolicyId, Problem, TierAction,
+};
 
 /// A verdict, and everything that was looked at to get it.
 ///
@@ -29,6 +31,8 @@ pub struct Explanation {
     /// What keeps the flow open, if it is allowed: all of it has to go for the flow to be
     /// denied in that direction. Egress first. Empty if it is denied.
     pub openings: Vec<Opening>,
+    /// What would be decided if staged policies were enforced; `None` if none is about it.
+    pub staged: Option<Staged>,
     /// What else is good to know, as sentences.
     pub notes: Vec<String>,
 }
@@ -53,6 +57,19 @@ pub struct Party {
     /// Pods that have this address too without being its endpoint: they have the network of
     /// their host, have finished, or another pod was given the address after them. By name.
     pub others: Vec<PodKey>,
+    /// Host endpoints that stand for it (`expectedIPs`), by name.
+    pub hosts: Vec<Arc<str>>,
+    /// Network sets that it is in, by name; those of everything (`0.0.0.0/0`) left out.
+    pub sets: Vec<NetworkSetId>,
+}
+
+impl Party {
+    /// The objects that give the address a name: `HostEndpoint n1-eth0`, `GlobalNetworkSet
+    /// offices`.
+    pub fn objects(&self) -> impl Iterator<Item = String> + '_ {
+        let hosts = self.hosts.iter().map(|name| format!("HostEndpoint {name}"));
+        hosts.chain(self.sets.iter().map(ToString::to_string))
+    }
 }
 
 /// What has an address.
@@ -80,12 +97,16 @@ pub enum PartyKind {
 }
 
 impl fmt::Display for Party {
-    /// `shop/db-0`, `node n1`, or the address.
+    /// `shop/db-0`, `node n1`, or the address; `192.0.2.7 (GlobalNetworkSet offices)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            PartyKind::Endpoint { pod, .. } => write!(f, "{pod}"),
-            PartyKind::Node { node } => write!(f, "node {node}"),
-            PartyKind::Unknown { .. } | PartyKind::Outside => write!(f, "{}", self.address),
+            PartyKind::Endpoint { pod, .. } => return write!(f, "{pod}"),
+            PartyKind::Node { node } => write!(f, "node {node}")?,
+            PartyKind::Unknown { .. } | PartyKind::Outside => write!(f, "{}", self.address)?,
+        }
+        match self.objects().next() {
+            Some(first) => write!(f, " ({first})"),
+            None => Ok(()),
         }
     }
 }
@@ -102,6 +123,29 @@ pub struct DirectionTrace {
     /// The tiers that were looked at: those with policies that govern the endpoint, up to the
     /// one that decided. Empty if no policy was looked at.
     pub stages: Vec<StageTrace>,
+}
+
+impl DirectionTrace {
+    /// Whether it is worth saying which tier is which: some other than `default` was looked at.
+    pub fn has_tiers(&self) -> bool {
+        self.stages.iter().any(|stage| *stage.tier != *DEFAULT_TIER)
+    }
+
+    /// The tier that decided; `None` if none did.
+    pub fn deciding_tier(&self) -> Option<&Arc<str>> {
+        match &self.judgement.reason {
+            Reason::Rule { .. } | Reason::NoRule { .. } => {
+                self.stages.last().map(|stage| &stage.tier)
+            }
+            Reason::NoEndpoint
+            | Reason::UnknownAddress(_)
+            | Reason::OwnNode(_)
+            | Reason::Tunnel
+            | Reason::NotGoverned
+            | Reason::Tunnel
+            | Reason::Profile => None,
+        }
+    }
 }
 
 /// A tier that was looked at.

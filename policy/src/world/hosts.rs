@@ -21,9 +21,10 @@ impl World {
     /// The host endpoints of a node, by name.
     pub fn host_endpoints_on<'w>(
         &'w self,
-        node: &'w str,
-    ) -> impl Iterator<Item = &'w Arc<HostEndpoint>> + Clone {
-        self.others.hosts().filter(move |host| &*host.node == node)
+        node: &str,
+    ) -> impl Iterator<Item = &'w Arc<HostEndpoint>> + Clone + use<'w> {
+        let node: Arc<str> = node.into();
+        self.others.hosts().filter(move |host| host.node == node)
     }
 
     /// The interfaces of the node that a ruleset is compiled for.

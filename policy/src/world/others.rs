@@ -2,6 +2,7 @@
 //! network set may have many nets, so that a change of one may not cost as much as all.
 
 use std::borrow::Cow;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -115,10 +116,9 @@ pub(super) struct Nets {
 
 impl Nets {
     fn add(&mut self, block: Cidr, number: OtherNumber) {
-        if self.first.contains_key(&block) {
-            self.more.entry(block).or_default().push(number);
-        } else {
-            self.first.insert(block, number);
+        match self.first.entry(block) {
+            Entry::Vacant(vacant) => drop(vacant.insert(number)),
+            Entry::Occupied(_) => self.more.entry(block).or_default().push(number),
         }
     }
 
@@ -228,7 +228,7 @@ impl Others {
         })
     }
 
-    /// The number and the expressions of a host endpoint, if it is as it is here.
+    /// The expressions that hold for a host endpoint, if it is as it is here.
     pub(super) fn exprs_of_host(&self, host: &HostEndpoint) -> Option<&[ExprNumber]> {
         let entry = &self.entries[*self.hosts.get(&host.name)?];
         match &entry.other {

@@ -26,6 +26,12 @@ pub(super) struct Uses {
     ports: BTreeSet<PortName>,
 }
 
+/// Whether it matters to the endpoints that are its subject: what is told of their packets
+/// depends on the staged policies too.
+pub(super) fn concerns_pods(policy: &Policy) -> bool {
+    (policy.judges_pods() || policy.staged.is_some()) && policy.governs_some()
+}
+
 impl World {
     /// A policy is `after` from now on.
     pub(super) fn replace_policy(&mut self, id: &PolicyId, after: Option<Arc<Policy>>) {
@@ -107,14 +113,13 @@ impl World {
         after: Option<&PolicyEntry>,
     ) -> FxHashSet<PodNumber> {
         let governed = |entry: Option<&PolicyEntry>| {
-            let entry = entry
-                .filter(|PolicyEntry { policy, .. }| policy.judges_pods() && policy.governs_some());
+            let entry = entry.filter(|entry| concerns_pods(&entry.policy));
             entry.map(|entry| &self.expressions.get(entry.subject).members)
         };
         let standing = |entry: Option<&PolicyEntry>| {
             entry.map(|PolicyEntry { policy, .. }| {
                 let directions = (policy.ingress.is_some(), policy.egress.is_some());
-                (policy.tier.clone(), policy.order, directions)
+                (policy.tier.clone(), policy.order, policy.staged, directions)
             })
         };
         let nobody = FxHashSet::default();

@@ -10,6 +10,9 @@ use super::pods::PodNumber;
 use super::touched::{Delta, Watch};
 use crate::model::{Holders, HostEndpoint, NamedPort, Pod, PortName};
 
+/// Address and number of a port.
+type Member = (IpAddr, u16);
+
 /// A named port in use.
 #[derive(Debug, Default)]
 struct PortEntry {
@@ -17,9 +20,9 @@ struct PortEntry {
     holders: FxHashSet<PodNumber>,
     /// Address and number of each host endpoint that has it, and how many there are with that;
     /// none if the name stands for ports of pods only.
-    of_hosts: FxHashMap<(IpAddr, u16), usize>,
+    of_hosts: FxHashMap<Member, usize>,
     /// Its use by policies, and address and number of each that has it.
-    members: Watch<(IpAddr, u16)>,
+    members: Watch<Member>,
 }
 
 /// All named ports in use. One that goes out of use is kept until changes are taken.
@@ -96,12 +99,7 @@ impl Ports {
         self.each(address, pod, Watch::add);
     }
 
-    fn each(
-        &mut self,
-        address: IpAddr,
-        pod: &Pod,
-        tell: fn(&mut Watch<(IpAddr, u16)>, (IpAddr, u16)) -> bool,
-    ) {
+    fn each(&mut self, address: IpAddr, pod: &Pod, tell: fn(&mut Watch<Member>, Member) -> bool) {
         if self.entries.is_empty() {
             return;
         }
@@ -126,7 +124,7 @@ impl Ports {
         if self.entries.is_empty() {
             return;
         }
-        let has = |(address, number): (IpAddr, u16), name: &PortName| {
+        let has = |(address, number): Member, name: &PortName| {
             let mut ports = owner(address).into_iter().flat_map(|pod| &pod.ports);
             ports.any(|port| port.number == number && is_of(port, name))
         };
@@ -155,7 +153,7 @@ impl Ports {
         }
     }
     /// What changed. What is out of use is forgotten.
-    pub(super) fn take(&mut self) -> BTreeMap<PortName, Delta<(IpAddr, u16)>> {
+    pub(super) fn take(&mut self) -> BTreeMap<PortName, Delta<Member>> {
         let mut deltas = BTreeMap::new();
         for name in std::mem::take(&mut self.changed) {
             let Some(entry) = self.entries.get_mut(&name) else { continue };
@@ -178,7 +176,7 @@ pub(super) fn is_of(port: &NamedPort, name: &PortName) -> bool {
 pub(super) fn of_host<'h>(
     host: &'h HostEndpoint,
     name: &'h PortName,
-) -> impl Iterator<Item = (IpAddr, u16)> + 'h {
+) -> impl Iterator<Item = Member> + 'h {
     let numbers = host.ports.iter().filter(|port| is_of(port, name)).map(|port| port.number);
     numbers.flat_map(|number| host.expected.iter().map(move |address| (*address, number)))
 }

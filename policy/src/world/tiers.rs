@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::World;
+use super::policies::concerns_pods;
 use crate::model::Tier;
 
 impl World {
@@ -35,7 +36,7 @@ impl World {
         self.touched.hosts = true;
         for entry in self.policies.values().filter(|entry| entry.policy.tier == *name) {
             self.touched.policies.insert(entry.policy.id.clone());
-            if entry.policy.judges_pods() && entry.policy.governs_some() {
+            if concerns_pods(&entry.policy) {
                 let members = self.expressions.get(entry.subject).members.iter();
                 let keys = members.map(|member| self.pods[*member].pod.key.clone());
                 self.touched.endpoints.extend(keys);

@@ -14,9 +14,11 @@ use crate::selector::Expr;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Touched {
     /// Endpoints that came, went, moved to another node, changed an address or whether they
-    /// own it, or are governed by other policies now, or by the same in another order.
+    /// own it, or are governed by other policies now, or by the same in another order, or are
+    /// the subject of other staged ones.
     pub endpoints: BTreeSet<PodKey>,
-    /// Policies that came, went, changed their rules, or govern other endpoints now.
+    /// Policies that came, went, changed their rules, or govern other endpoints now, or would
+    /// if they were not staged; and those of a tier that came, went, or changed.
     pub policies: BTreeSet<PolicyId>,
     /// Addresses that came to and went from peer sets, of those sets that policies used when
     /// this was last taken and still use: what is used since then has to be read whole.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::World;
 use super::expressions::ExprNumber;
 use super::pods::{NamespaceEntry, PodEntry, PodNumber, distinct};
+use super::policies::concerns_pods;
 use crate::model::{Labels, Namespace, Node, Pod, PodKey};
 use crate::selector::Scope;
 
@@ -233,7 +234,7 @@ impl World {
     fn touch_governed(&mut self, member: PodNumber, expr: ExprNumber) {
         let policies = self.expressions.get(expr).governs.iter();
         let ids: BTreeSet<_> = policies
-            .filter(|policy| policy.judges_pods() && policy.governs_some())
+            .filter(|policy| concerns_pods(policy))
             .map(|policy| policy.id.clone())
             .collect();
         if !ids.is_empty() {

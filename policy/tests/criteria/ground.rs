@@ -1,15 +1,14 @@
 //! A small cluster to try policies on, through both the verdict and the chains of its nodes.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use brindle_policy::verdict::{Flow, verdict};
 use brindle_policy::walk::State;
-use brindle_policy::{Change, Protocol, World, ingest};
+use brindle_policy::{Change, Protocol, World};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_yaml::Value;
 
+use crate::objects;
 use crate::walk::Cluster;
 
 /// Two nodes of both families, and pods of namespaces `shop` (team=web) and `lab` (team=dba).
@@ -145,27 +144,9 @@ pub(crate) fn new_pod(name: &str, labels: &str, phase: &str, more: &str) -> Stri
 pub(crate) fn changes(objects: &str) -> Vec<Change> {
     let documents = serde_yaml::Deserializer::from_str(objects);
     let values = documents.map(|document| Value::deserialize(document).expect("YAML"));
-    values.filter(|value| !value.is_null()).map(change).collect()
-}
-
-fn change(value: Value) -> Change {
-    fn read<T: DeserializeOwned>(value: Value) -> T {
-        serde_yaml::from_value(value).expect("an object of this kind")
-    }
-    let kind = value["kind"].as_str().expect("objects have kinds").to_owned();
-    match &kind[..] {
-        "Node" => Change::NodeApplied(Arc::new(ingest::node(&read(value)).expect("a name").0)),
-        "Namespace" => {
-            let namespace = ingest::namespace(&read(value)).expect("a name").0;
-            Change::NamespaceApplied(Arc::new(namespace))
-        }
-        "Pod" => Change::PodApplied(Arc::new(ingest::pod(&read(value)).expect("a name").0)),
-        "NetworkPolicy" => {
-            let policy = ingest::network_policy(&read(value)).expect("a name");
-            Change::PolicyApplied(Arc::new(policy))
-        }
-        other => panic!("{other} is no kind of this test"),
-    }
+    let values = values.filter(|value| !value.is_null());
+    let change = |value| objects::change(&value).unwrap_or_else(|| panic!("{value:?}"));
+    values.map(change).collect()
 }
 
 fn address(text: &str) -> IpAddr {
@@ -178,13 +159,14 @@ fn address(text: &str) -> IpAddr {
     written.parse().unwrap_or_else(|_| panic!("{text} is no place"))
 }
 
-/// `cart -> db tcp/5432`, `api -> db icmp`, `cart6 -> db6 udp/53`.
-fn flow(text: &str) -> Flow {
+/// `cart -> db tcp/5432`, `cart6 -> db6 udp/53`, `api -> db icmp/3.4`: type and code, an echo
+/// request if they are left out.
+pub(crate) fn flow(text: &str) -> Flow {
     let words: Vec<_> = text.split(' ').collect();
     let [source, "->", destination, port] = words[..] else { panic!("{text}") };
-    let (protocol, port) = port.split_once('/').unwrap_or((port, ""));
+    let (name, port) = port.split_once('/').unwrap_or((port, ""));
     let source = address(source);
-    let protocol = match protocol {
+    let protocol = match name {
         "icmp" if source.is_ipv4() => 1,
         "icmp" => 58,
         "gre" => 47,
@@ -193,13 +175,24 @@ fn flow(text: &str) -> Flow {
         "sctp" => Protocol::Sctp.number(),
         other => panic!("{other} is no protocol of this test"),
     };
-    let destination_port = (!port.is_empty()).then(|| port.parse().expect("a port"));
+    let number = |text: &str| text.parse().expect("a type or code");
+    let icmp = match (protocol, port) {
+        (1, "") => Some((8, 0)),
+        (58, "") => Some((128, 0)),
+        (1 | 58, _) => {
+            let (kind, code) = port.split_once('.').unwrap_or((port, "0"));
+            Some((number(kind), number(code)))
+        }
+        (_, _) => None,
+    };
+    let has_port = icmp.is_none() && !port.is_empty();
+    let destination_port = has_port.then(|| port.parse().expect("a port"));
     Flow {
         source,
         destination: address(destination),
         protocol,
         source_port: destination_port.map(|_| 40_000),
         destination_port,
-        icmp: None,
+        icmp,
     }
 }

@@ -1,11 +1,14 @@
 //! Reads the objects of a folder.
 
+#[path = "../support/objects.rs"]
+mod objects;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use brindle_policy::compile::{DenyLog, Settings};
 use brindle_policy::model::HostSettings;
-use brindle_policy::{Attachment, Change, Family, PodKey, ingest};
+use brindle_policy::{Attachment, Change, Family, PodKey};
 use serde::Deserialize;
 use serde_yaml::Value;
 
@@ -92,22 +95,6 @@ fn read<T: serde::de::DeserializeOwned>(value: &Value) -> T {
 
 fn change(value: &Value) -> Change {
     match kind(value) {
-        "Namespace" => {
-            let (namespace, _) = ingest::namespace(&read(value)).expect("a name");
-            Change::NamespaceApplied(Arc::new(namespace))
-        }
-        "Pod" => {
-            let (pod, _) = ingest::pod(&read(value)).expect("a name");
-            Change::PodApplied(Arc::new(pod))
-        }
-        "Node" => {
-            let (node, _) = ingest::node(&read(value)).expect("a name");
-            Change::NodeApplied(Arc::new(node))
-        }
-        "NetworkPolicy" => {
-            let policy = ingest::network_policy(&read(value)).expect("a name");
-            Change::PolicyApplied(Arc::new(policy))
-        }
         "Attachment" => {
             let RawAttachment { node, interface, pod, addresses, .. } = read(value);
             let key = |RawKey { namespace, name }| PodKey {
@@ -121,6 +108,6 @@ fn change(value: &Value) -> Change {
                 addresses,
             }))
         }
-        other => panic!("no object of kind {other:?} takes part"),
+        kind => objects::change(value).unwrap_or_else(|| panic!("{kind} does not take part")),
     }
 }

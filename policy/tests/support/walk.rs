@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use brindle_policy::compile::{Settings, compile};
+use brindle_policy::compile::{DenyLog, Settings, compile};
 use brindle_policy::model::HostSettings;
 use brindle_policy::names::{ChainName, Comment, Fixed};
 use brindle_policy::ruleset::{Table, Target};
@@ -37,7 +37,8 @@ impl<'w> Cluster<'w> {
                 node: node.name.clone(),
                 pod_cidrs: Default::default(),
                 masquerade: true,
-                deny_log: None,
+                // Rules that tell are there too; the next ones decide.
+                deny_log: Some(DenyLog { group: 98, per_second: 10 }),
                 hosts: HostSettings::default(),
             };
             for family in Family::ALL {

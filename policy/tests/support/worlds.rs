@@ -6,14 +6,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use brindle_policy::model::{
-    Action, Criterion, DEFAULT_TIER, Holders, HostStage, IpBlock, Labels, NamedPort, Namespace,
-    Node, PeerTerm, Pod, Policy, PolicyKind, PolicyOrder, PortMatch, PortTerm, Protocol, Rule,
-    Side,
+    ACCOUNT_NAME_LABEL, AccountKey, Action, Criterion, DEFAULT_TIER, EndpointSlice, Holders,
+    HostEndpoint, HostStage, IpBlock, Labels, NAMESPACE_NAME_LABEL, NamedPort, Namespace,
+    NetworkSet, NetworkSetId, Node, PeerTerm, Pod, Policy, PolicyKind, PolicyOrder, PortMatch,
+    PortTerm, Protocol, Rule, ServiceAccount, ServiceName, Side, SliceKey, StagedAction, Tier,
+    TierAction,
 };
-use brindle_policy::selector::{Expr, Key, Scope};
+use brindle_policy::selector::{Expr, Key, Scope, TextMatch};
 use brindle_policy::verdict::Flow;
-use brindle_policy::{Attachment, Change, Cidr, Direction, PodKey, PolicyId, World};
+use brindle_policy::{Attachment, Change, Cidr, Direction, Family, PodKey, PolicyId, World};
 use proptest::collection::{btree_set, vec};
+use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
@@ -45,6 +48,38 @@ const PLACES: [&str; 16] = [
     "2001:db8::7",
     "2001:db8::8007",
 ];
+
+/// Hosts that nothing but host endpoints knows, as peers: their names, and which of [`PLACES`]
+/// they have.
+const HOSTS: [(&str, [&str; 2]); 2] =
+    [("beyond", ["203.0.113.7", "2001:db8::7"]), ("afar", ["10.3.0.1", "fd00:3::1"])];
+
+/// Tiers of users: where each stands, the built-in ones being at 1 000, 1 000 000 and
+/// 10 000 000.
+const TIERS: [(&str, Option<f64>); 3] =
+    [("early", Some(10.0)), ("between", Some(500_000.0)), ("last", None)];
+
+/// Addresses that services lead to: of pods, mostly.
+const BACKENDS: [&str; 10] = [
+    "10.1.0.1",
+    "10.1.0.2",
+    "10.1.0.3",
+    "10.2.0.1",
+    "10.2.0.2",
+    "203.0.113.7",
+    "fd00:1::1",
+    "fd00:1::2",
+    "fd00:2::1",
+    "2001:db8::7",
+];
+
+const SERVICES: [(&str, &str); 3] = [("a", "web"), ("b", "web"), ("b", "gone")];
+
+/// Types of ICMP and of ICMPv6 that are judged.
+const MESSAGES: [[u8; 3]; 2] = [[0, 3, 8], [1, 128, 129]];
+
+const STAGED: [StagedAction; 4] =
+    [StagedAction::Set, StagedAction::Delete, StagedAction::Learn, StagedAction::Ignore];
 
 const BLOCKS: [&str; 16] = [
     "0.0.0.0/0",
@@ -111,10 +146,10 @@ pub(crate) fn case(flows: usize) -> impl Strategy<Value = Case> {
         };
         pods.into_iter().enumerate().map(with_name).collect::<Vec<_>>()
     });
-    let policies = vec(prop_oneof![3 => kubernetes_policy(), 1 => any_policy()], 0..9);
+    let policies = vec(prop_oneof![3 => kubernetes_policy(), 2 => any_policy()], 0..9);
     let cables = vec(cable(), 14);
     (
-        labels_of_namespaces(),
+        (labels_of_namespaces(), others()),
         nodes(),
         pods,
         policies,
@@ -122,7 +157,7 @@ pub(crate) fn case(flows: usize) -> impl Strategy<Value = Case> {
         vec(raw_flow(), flows),
         any::<Index>(),
     )
-        .prop_map(|(namespaces, nodes, mut pods, policies, cables, flows, turn)| {
+        .prop_map(|((namespaces, others), nodes, mut pods, policies, cables, flows, turn)| {
             let flows = flows.into_iter().map(|raw| raw.flow(&pods)).collect();
             let attachments = attach(&mut pods, &cables);
             let policies = policies.into_iter().enumerate().map(|(index, mut policy)| {
@@ -134,6 +169,7 @@ pub(crate) fn case(flows: usize) -> impl Strategy<Value = Case> {
                 .map(|namespace| Change::NamespaceApplied(namespace.into()))
                 .chain(nodes.into_iter().map(|node| Change::NodeApplied(node.into())))
                 .chain(pods.into_iter().map(|pod| Change::PodApplied(pod.into())))
+                .chain(others)
                 .chain(attachments.into_iter().map(|one| Change::Attached(one.into())))
                 .chain(policies)
                 .collect();
@@ -142,6 +178,78 @@ pub(crate) fn case(flows: usize) -> impl Strategy<Value = Case> {
             changes.rotate_left(first);
             Case { changes, flows }
         })
+}
+
+/// What there is besides pods and their like: tiers, accounts, hosts and sets that are peers
+/// only, services.
+fn others() -> impl Strategy<Value = Vec<Change>> {
+    let of_default = (DEFAULT_TIER, Some(1_000_000.0));
+    let tiers = TIERS.into_iter().chain([of_default]).map(|(name, order)| {
+        let action = option::of(select(&[TierAction::Deny, TierAction::Pass][..]));
+        action.prop_map(move |default_action| {
+            let order = PolicyOrder::new(order);
+            let tier = |default_action| Tier { name: name.into(), order, default_action };
+            default_action.map(|action| Change::TierApplied(tier(action).into()))
+        })
+    });
+    let accounts = [("a", "default"), ("a", "robot"), ("b", "robot")].map(|(namespace, name)| {
+        let key = AccountKey { namespace: namespace.into(), name: name.into() };
+        option::weighted(0.7, labels(&["team", "role"])).prop_map(move |labels| {
+            let account = ServiceAccount::new(key.clone(), labels?);
+            Some(Change::ServiceAccountApplied(account.into()))
+        })
+    });
+    let hosts = HOSTS.map(|(name, expected)| {
+        let ports = btree_set(named_port(), 0..3);
+        option::of((labels(&["app", "role"]), ports)).prop_map(move |host| {
+            let (labels, ports) = host?;
+            Some(Change::HostEndpointApplied(Arc::new(HostEndpoint {
+                name: name.into(),
+                labels,
+                node: name.into(),
+                interface: None,
+                expected: expected.iter().map(|ip| ip.parse().expect("an address")).collect(),
+                ports,
+                profiles: Vec::new(),
+            })))
+        })
+    });
+    let namespace = || option::of(select(&NAMESPACES[..]));
+    let nets = || btree_set(select(&BLOCKS[..]), 0..4);
+    let sets = (0..3).map(|number| {
+        (namespace(), labels(&["app", "role"]), nets()).prop_map(
+            move |(namespace, labels, nets)| {
+                let id = NetworkSetId {
+                    namespace: namespace.map(Arc::from),
+                    name: format!("set{number}").into(),
+                };
+                let nets = nets.into_iter().map(|text| text.parse().expect("a block")).collect();
+                Some(Change::NetworkSetApplied(NetworkSet { id, labels, nets }.into()))
+            },
+        )
+    });
+    let slices = (0..3).map(|number| {
+        let addresses = btree_set(select(&BACKENDS[..]), 0..4);
+        let ports = btree_set((select(&Protocol::ALL[..]), select(&NUMBERS[..])), 0..3);
+        (select(&SERVICES[..2]), addresses, ports).prop_map(move |(service, addresses, ports)| {
+            let (namespace, name) = service;
+            let slice = EndpointSlice {
+                key: SliceKey { namespace: namespace.into(), name: format!("s{number}").into() },
+                service: Some(service_name((namespace, name))),
+                addresses: addresses.iter().map(|ip| ip.parse().expect("an address")).collect(),
+                ports,
+            };
+            Some(Change::SliceApplied(slice.into()))
+        })
+    });
+    let all = tiers.map(Strategy::boxed);
+    let all = all.chain(accounts.map(Strategy::boxed)).chain(hosts.map(Strategy::boxed));
+    let all = all.chain(sets.map(Strategy::boxed)).chain(slices.map(Strategy::boxed));
+    all.collect::<Vec<_>>().prop_map(|changes| changes.into_iter().flatten().collect())
+}
+
+fn service_name((namespace, name): (&str, &str)) -> ServiceName {
+    ServiceName { namespace: namespace.into(), name: name.into() }
 }
 
 /// How a pod is connected to its node.
@@ -187,7 +295,7 @@ fn attach(pods: &mut [Pod], cables: &[Cable]) -> Vec<Attachment> {
     attachments
 }
 
-fn labels(keys: &'static [&'static str]) -> impl Strategy<Value = Labels> {
+pub(crate) fn labels(keys: &'static [&'static str]) -> impl Strategy<Value = Labels> {
     let label = (select(keys), select(&["x", "y"][..]));
     vec(label, 0..3).prop_map(|labels| {
         labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect()
@@ -236,9 +344,10 @@ fn pod() -> impl Strategy<Value = Pod> {
     let odd =
         prop_oneof![12 => Just((false, false)), 1 => Just((true, false)), 1 => Just((false, true))];
     let created = select(&["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"][..]);
-    let namespace = select(&NAMESPACES[..]);
+    let namespace = (select(&NAMESPACES[..]), select(&["default", "robot"][..]));
     (namespace, labels(&["app", "role"]), place, families, ports, odd, created).prop_map(
         |(namespace, labels, (node, elsewhere, last), families, ports, odd, created)| {
+            let (namespace, account) = namespace;
             let (host_network, finished) = odd;
             // Mostly of its node's range; some CNI plug-ins take addresses from elsewhere.
             let network = elsewhere.unwrap_or(node + 1);
@@ -255,7 +364,7 @@ fn pod() -> impl Strategy<Value = Pod> {
                 addresses: addresses.map(|(text, _)| parse(text)).collect(),
                 ports,
                 created: created.into(),
-                service_account: "default".into(),
+                service_account: account.into(),
             }
         },
     )
@@ -329,14 +438,47 @@ fn peer_term(home: Arc<str>) -> impl Strategy<Value = PeerTerm> {
     ]
 }
 
+/// A selector as Calico's language has them, with all that it may look at.
+fn selected_expr() -> impl Strategy<Value = Expr> {
+    let key = prop_oneof![
+        4 => select(&["app", "role"][..]).prop_map(|name| (Scope::Own, name)),
+        2 => select(&["team", "stage", NAMESPACE_NAME_LABEL][..])
+            .prop_map(|name| (Scope::Namespace, name)),
+        2 => select(&["team", "role", ACCOUNT_NAME_LABEL][..])
+            .prop_map(|name| (Scope::ServiceAccount, name)),
+    ];
+    let key = key.prop_map(|(scope, name)| Key { scope, name: name.into() }).boxed();
+    let values = select(&["x", "y", "a", "b", "robot"][..]);
+    let how = select(&[TextMatch::Contains, TextMatch::StartsWith, TextMatch::EndsWith][..]);
+    let leaf = prop_oneof![
+        1 => Just(Expr::All),
+        2 => select(&NAMESPACES[..]).prop_map(|name| Expr::InNamespace(name.into())),
+        3 => key.clone().prop_map(Expr::Has),
+        4 => (key.clone(), btree_set(values, 1..3)).prop_map(|(key, values)| {
+            Expr::is_in(key, values.into_iter().map(Arc::from).collect())
+        }),
+        1 => (key, how, select(&["x", "o", "ro", ""][..]))
+            .prop_map(|(key, how, text)| Expr::Text(key, how, text.into())),
+    ];
+    leaf.prop_recursive(2, 6, 3, |inner| {
+        prop_oneof![
+            2 => inner.clone().prop_map(Expr::not),
+            3 => vec(inner.clone(), 0..3).prop_map(Expr::and),
+            2 => vec(inner, 0..3).prop_map(Expr::or),
+        ]
+    })
+}
+
 fn port_term() -> impl Strategy<Value = PortTerm> {
+    let holders = select(&[Holders::Pods, Holders::Endpoints][..]);
     let number = || select(&NUMBERS[..]);
     let port = prop_oneof![
         1 => Just(PortMatch::Any),
         4 => number().prop_map(|port| PortMatch::Range(port, port)),
         2 => (number(), number()).prop_map(|(a, b)| PortMatch::Range(a.min(b), a.max(b))),
         1 => Just(PortMatch::Range(0, 65535)),
-        3 => select(&PORT_NAMES[..]).prop_map(|name| PortMatch::Named(name.into(), Holders::Pods)),
+        3 => (select(&PORT_NAMES[..]), holders)
+            .prop_map(|(name, holders)| PortMatch::Named(name.into(), holders)),
     ];
     (select(&Protocol::ALL[..]), port).prop_map(|(protocol, port)| PortTerm { protocol, port })
 }
@@ -359,8 +501,8 @@ fn kubernetes_rule(home: Arc<str>, direction: Direction) -> impl Strategy<Value 
         Direction::Egress => Side::Destination,
     };
     let peer = prop_oneof![1 => Just(Vec::new()), 9 => vec(peer_term(home), 1..5)];
-    let peer = proptest::option::weighted(0.7, peer);
-    let ports = proptest::option::weighted(0.4, port_terms());
+    let peer = option::weighted(0.7, peer);
+    let ports = option::weighted(0.4, port_terms());
     (peer, ports).prop_map(move |(peer, ports)| {
         let peer = peer.map(|any_of| Criterion::Peer { side, any_of, negated: false });
         let ports = ports.map(|any_of| Criterion::Ports {
@@ -373,29 +515,60 @@ fn kubernetes_rule(home: Arc<str>, direction: Direction) -> impl Strategy<Value 
 }
 
 /// A rule with all that the model has.
-fn any_rule(home: Arc<str>) -> impl Strategy<Value = Rule> {
+pub(crate) fn any_rule(home: Arc<str>) -> impl Strategy<Value = Rule> {
     let actions = [Action::Allow, Action::Allow, Action::Deny, Action::Pass, Action::Log];
-    let peer = (side(), vec(peer_term(home), 0..3), any::<bool>());
+    let term = prop_oneof![
+        1 => peer_term(home),
+        2 => selected_expr().prop_map(|expr| PeerTerm::Selected(expr.into())),
+    ];
+    let negated = || prop::bool::weighted(0.3);
+    let peer = (side(), vec(term, 0..3), negated());
     let numbers = [(1, 1), (6, 3), (17, 1), (47, 1), (58, 1)];
     let number =
         select(numbers.iter().flat_map(|(n, often)| vec![*n; *often]).collect::<Vec<u8>>());
+    let service = (side(), select(&SERVICES[..]), any::<bool>());
     let criterion = prop_oneof![
-        3 => peer.prop_map(|(side, any_of, negated)| Criterion::Peer { side, any_of, negated }),
-        2 => (side(), port_terms()).prop_map(|(side, any_of)| Criterion::Ports { side, any_of, negated: false }),
-        1 => (number, any::<bool>())
-            .prop_map(|(number, negated)| Criterion::Protocol { number, negated }),
+        6 => peer.prop_map(|(side, any_of, negated)| {
+            vec![Criterion::Peer { side, any_of, negated }]
+        }),
+        4 => (side(), port_terms(), negated())
+            .prop_map(|(side, any_of, negated)| vec![Criterion::Ports { side, any_of, negated }]),
+        2 => (number, negated())
+            .prop_map(|(number, negated)| vec![Criterion::Protocol { number, negated }]),
+        1 => select(&Family::ALL[..]).prop_map(|family| vec![Criterion::Family(family)]),
+        2 => messages(),
+        2 => service.prop_map(|(side, service, with_ports)| {
+            vec![Criterion::Service { side, service: service_name(service), with_ports }]
+        }),
     ];
-    (select(actions.to_vec()), vec(criterion, 0..4))
-        .prop_map(|(action, criteria)| Rule { action, criteria })
+    (select(actions.to_vec()), vec(criterion, 0..3))
+        .prop_map(|(action, criteria)| Rule { action, criteria: criteria.concat() })
+}
+
+/// Types of messages, as rules have them: with a family and its protocol.
+fn messages() -> impl Strategy<Value = Vec<Criterion>> {
+    let one = |types: &'static [u8], negated| {
+        let code = option::of(select(&[0, 4][..]));
+        (select(types), code).prop_map(move |(kind, code)| Criterion::Icmp { kind, code, negated })
+    };
+    let of = move |family, number, types| {
+        (option::of(one(types, false)), option::of(one(types, true))).prop_map(
+            move |(is, is_not)| {
+                let protocol = Criterion::Protocol { number, negated: false };
+                let all = [protocol, Criterion::Family(family)].into_iter();
+                all.chain(is).chain(is_not).collect()
+            },
+        )
+    };
+    prop_oneof![of(Family::V4, 1, &MESSAGES[0][..]), of(Family::V6, 58, &MESSAGES[1][..])]
 }
 
 /// A NetworkPolicy without a name.
 fn kubernetes_policy() -> impl Strategy<Value = Policy> {
     select(&NAMESPACES[..]).prop_flat_map(|home| {
         let home: Arc<str> = home.into();
-        let rules = |direction| {
-            proptest::option::weighted(0.6, vec(kubernetes_rule(home.clone(), direction), 0..4))
-        };
+        let rules =
+            |direction| option::weighted(0.6, vec(kubernetes_rule(home.clone(), direction), 0..4));
         let (ingress, egress) = (rules(Direction::Ingress), rules(Direction::Egress));
         (own(), ingress, egress).prop_map(move |(subject, ingress, egress)| Policy {
             id: PolicyId {
@@ -416,25 +589,33 @@ fn kubernetes_policy() -> impl Strategy<Value = Policy> {
 }
 
 /// A policy of any language, without a name.
-fn any_policy() -> impl Strategy<Value = Policy> {
-    let tier = select(&["kube-admin", "default", "kube-baseline", "no-such-tier"][..]);
-    let order = proptest::option::of(select(&[-1.0, 0.0, 1000.0, 1001.0][..]));
+pub(crate) fn any_policy() -> impl Strategy<Value = Policy> {
+    let tier = prop_oneof![
+        3 => select(&["kube-admin", "default", "kube-baseline", "no-such-tier"][..]),
+        3 => select(&["early", "between", "last"][..]),
+    ];
+    let kind = prop_oneof![
+        7 => select(&PolicyKind::ALL[..4]).prop_map(|kind| (kind, None)),
+        1 => (select(&PolicyKind::ALL[4..]), select(&STAGED[..]))
+            .prop_map(|(kind, action)| (kind, Some(action))),
+    ];
+    let order = option::of(select(&[-1.0, 0.0, 1000.0, 1001.0][..]));
     let home: Arc<str> = "a".into();
-    let rules = || proptest::option::weighted(0.6, vec(any_rule("a".into()), 0..4));
-    let subject = peer_expr(home);
-    (tier, order, subject, rules(), rules()).prop_map(|(tier, order, subject, ingress, egress)| {
-        Policy {
-            id: PolicyId { kind: PolicyKind::NetworkPolicy, namespace: None, name: "".into() },
+    let rules = || option::weighted(0.6, vec(any_rule("a".into()), 0..4));
+    let subject = prop_oneof![peer_expr(home), selected_expr()];
+    (tier, order, subject, rules(), rules(), kind).prop_map(
+        |(tier, order, subject, ingress, egress, (kind, staged))| Policy {
+            id: PolicyId { kind, namespace: None, name: "".into() },
             tier: tier.into(),
             order: PolicyOrder::new(order),
             subject: subject.into(),
             stage: HostStage::Normal,
-            staged: None,
+            staged,
             ingress,
             egress,
             problems: Vec::new(),
-        }
-    })
+        },
+    )
 }
 
 /// A flow between ends that are chosen when the pods are known.
@@ -444,14 +625,17 @@ struct RawFlow {
     is_v6: bool,
     protocol: u8,
     ports: [u16; 2],
+    message: (Index, u8),
 }
 
 fn raw_flow() -> impl Strategy<Value = RawFlow> {
     let end = || (any::<Index>(), prop::bool::weighted(0.85));
     let protocol = select(vec![6u8, 6, 6, 6, 17, 17, 17, 132, 1, 47]);
     let port = || prop_oneof![6 => select(&NUMBERS[..]), 1 => any::<u16>()];
-    ([end(), end()], any::<bool>(), protocol, [port(), port()])
-        .prop_map(|(ends, is_v6, protocol, ports)| RawFlow { ends, is_v6, protocol, ports })
+    let message = (any::<Index>(), select(&[0, 4][..]));
+    ([end(), end()], any::<bool>(), protocol, [port(), port()], message).prop_map(
+        |(ends, is_v6, protocol, ports, message)| RawFlow { ends, is_v6, protocol, ports, message },
+    )
 }
 
 impl RawFlow {
@@ -469,6 +653,9 @@ impl RawFlow {
         let protocol = if self.protocol == 1 && self.is_v6 { 58 } else { self.protocol };
         let has_ports = Protocol::of_number(protocol).is_some();
         let [source_port, destination_port] = self.ports.map(|port| has_ports.then_some(port));
-        Flow { source, destination, protocol, source_port, destination_port, icmp: None }
+        let (index, code) = self.message;
+        let kind = *index.get(&MESSAGES[usize::from(self.is_v6)]);
+        let icmp = matches!(protocol, 1 | 58).then_some((kind, code));
+        Flow { source, destination, protocol, source_port, destination_port, icmp }
     }
 }

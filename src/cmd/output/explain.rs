@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::table::{Column, Row, Shown, number, text};
 use super::text::{Tone, or_dash, paint};
 use crate::control::view::{
-    DeniedFlow, Direction, Explanation, FlowEnd, Judgement, KernelVerdict, Outcome,
+    DeniedFlow, Direction, Explanation, FlowEnd, Judgement, KernelVerdict, Outcome, RuleAsked,
 };
 use crate::visible::visible;
 
@@ -28,6 +28,9 @@ pub(super) fn screen(explained: &Explanation, color: bool) -> String {
     }
     judgement(&mut out, "egress", &explained.egress);
     judgement(&mut out, "ingress", &explained.ingress);
+    if let Some(staged) = &explained.staged {
+        line(&mut out, "staged", &staged.text, None);
+    }
     if let Some(nearest) = &explained.nearest {
         line(&mut out, "nearest", nearest, None);
     }
@@ -59,9 +62,12 @@ fn judgement(out: &mut String, title: &str, judged: &Judgement) {
     let node = judged.node.as_ref().map(|node| format!("{node}: ")).unwrap_or_default();
     line(out, title, &format!("{node}{}", judged.reason), Some(&judged.verdict.to_string()));
     for asked in &judged.policies {
-        let name = visible(&asked.policy);
-        writeln!(out, "{INDENT}{name}").expect("a String takes everything");
-        let width = asked.rules.iter().map(|rule| visible(&rule.text).chars().count()).max();
+        let name = match &asked.tier {
+            Some(tier) => format!("{} (tier {tier})", asked.policy),
+            None => asked.policy.clone(),
+        };
+        writeln!(out, "{INDENT}{}", visible(&name)).expect("a String takes everything");
+        let width = asked.rules.iter().map(|rule| visible(&rule_text(rule)).chars().count()).max();
         let width = width.unwrap_or(0).min(WIDTH);
         if asked.rules.is_empty() {
             writeln!(out, "{INDENT}  it has no rules for {title}")
@@ -73,14 +79,26 @@ fn judgement(out: &mut String, title: &str, judged: &Judgement) {
                 (Some(why), false) => format!("no: {why}"),
                 (None, false) => "no".to_owned(),
             };
-            let (index, text, answer) = (rule.rule, visible(&rule.text), visible(&answer));
+            let text = rule_text(rule);
+            let (index, text, answer) = (rule.rule, visible(&text), visible(&answer));
             writeln!(out, "{INDENT}  rule {index}  {text:<width$}  {answer}")
                 .expect("a String takes everything");
+        }
+        if let Some(end) = &asked.tier_end {
+            writeln!(out, "{INDENT}  {}", visible(end)).expect("a String takes everything");
         }
     }
     if let Some(kernel) = &judged.kernel {
         writeln!(out, "{INDENT}{}", visible(&kernel_text(kernel)))
             .expect("a String takes everything");
+    }
+}
+
+/// What a rule matches, after what it does unless it allows.
+fn rule_text(rule: &RuleAsked) -> String {
+    match &rule.action {
+        Some(action) => format!("{action} {}", rule.text),
+        None => rule.text.clone(),
     }
 }
 
@@ -112,8 +130,8 @@ fn end(end: &FlowEnd) -> String {
 impl Shown for DeniedFlow {
     fn columns(is_wide: bool) -> Vec<Column> {
         let mut columns =
-            vec![text("TIME"), text("SIDE"), text("FROM"), text("TO"), text("PROTOCOL")];
-        columns.push(text("DENIED BY"));
+            vec![text("TIME"), text("VERDICT"), text("SIDE"), text("FROM"), text("TO")];
+        columns.extend([text("PROTOCOL"), text("BY")]);
         if is_wide {
             columns.push(text("REASON"));
         }
@@ -133,6 +151,7 @@ impl Shown for DeniedFlow {
         };
         let mut cells = vec![
             self.at.to_string(),
+            self.outcome.to_string(),
             side.to_owned(),
             end_with_port(&self.source, self.source_port),
             end_with_port(&self.destination, self.destination_port),
@@ -154,7 +173,8 @@ impl Shown for DeniedFlow {
 fn end_with_port(end: &FlowEnd, port: Option<u16>) -> String {
     let port = or_dash(port);
     let port = if port == "-" { String::new() } else { format!(":{port}") };
-    match &end.name {
+    let node = end.node.as_ref().map(|node| format!("node/{node}"));
+    match end.name.as_ref().or(node.as_ref()) {
         Some(name) => format!("{name}{port}"),
         None if end.address.is_ipv6() && !port.is_empty() => format!("[{}]{port}", end.address),
         None => format!("{}{port}", end.address),

@@ -2,44 +2,41 @@
 
 use std::fmt::Write;
 
+use brindle_policy::model::DEFAULT_TIER;
+
 use super::table::{Column, Row, Shown, number, text};
 use super::text::{Tone, amount, list, or_dash, paint};
 use crate::control::view::{
-    Direction, Endpoint, EndpointState, Finding, Level, PodPolicies, Policy, RuleHits,
+    Direction, Endpoint, EndpointState, Finding, Level, PodPolicies, Policy, PolicyState, RuleHits,
 };
 use crate::visible::visible;
 
 impl Shown for Policy {
     fn columns(is_wide: bool) -> Vec<Column> {
         let mut columns = vec![text("NAMESPACE"), text("NAME"), text("KIND")];
+        columns.extend([text("TIER"), text("ORDER"), text("FOR")]);
         if is_wide {
-            columns.extend([text("TIER"), text("ORDER")]);
+            columns.push(text("DIRECTIONS"));
         }
-        columns.extend([
-            text("FOR"),
-            text("DIRECTIONS"),
-            number("GOVERNS"),
-            number("RULES"),
-            text("PROBLEM"),
-        ]);
+        columns.extend([number("GOVERNS"), number("RULES"), text("STATE"), text("PROBLEM")]);
         columns
     }
 
     fn rows(&self, is_wide: bool) -> Vec<Row> {
         let mut cells =
             vec![or_dash(self.namespace.as_ref()), self.name.clone(), self.kind.clone()];
+        cells.extend([self.tier.clone(), or_dash(self.order), self.subject.clone()]);
         if is_wide {
-            cells.extend([self.tier.clone(), or_dash(self.order)]);
+            cells.push(list(&self.directions));
         }
-        cells.extend([
-            self.subject.clone(),
-            list(&self.directions),
-            self.governs.to_string(),
-            self.rules.len().to_string(),
-            problem(self),
-        ]);
-        let column = cells.len() - 1;
-        let tone = if problem(self) == "-" { Tone::Good } else { Tone::Bad };
+        cells.extend([self.governs.to_string(), self.rules.len().to_string()]);
+        let column = cells.len();
+        cells.extend([self.state.to_string(), problem(self)]);
+        let tone = match self.state {
+            PolicyState::Active => Tone::Good,
+            PolicyState::Unused | PolicyState::Staged => Tone::Middling,
+            PolicyState::Invalid | PolicyState::UnknownTier => Tone::Bad,
+        };
         vec![Row::new(cells).tone(column, tone)]
     }
 
@@ -75,6 +72,13 @@ pub(super) fn screen(policy: &Policy, color: bool) -> String {
     line("for", &policy.subject);
     let order = policy.order.map(|order| format!(", order {order}")).unwrap_or_default();
     line("tier", &format!("{}{order}", policy.tier));
+    match policy.state {
+        PolicyState::Active => {}
+        PolicyState::Unused => line("state", "unused: nothing that there is fits it"),
+        PolicyState::Invalid => line("state", "invalid: allows no more than what is understood"),
+        PolicyState::Staged => line("state", "staged: reported, not enforced"),
+        PolicyState::UnknownTier => line("state", "not enforced: there is no such tier"),
+    }
     line("governs", &format!("{}: {}", policy.governs, list(&policy.endpoints)));
     for direction in [Direction::Ingress, Direction::Egress] {
         let title = direction.to_string();
@@ -118,17 +122,30 @@ pub(super) fn pod_screen(pod: &PodPolicies, color: bool) -> String {
                 .expect("a String takes everything");
             continue;
         }
-        let closed = paint("closed", Tone::Middling, color);
-        writeln!(out, "  {title:<8} {closed} but for what these allow:")
-            .expect("a String takes everything");
+        if policies.iter().all(|policy| policy.kind == "NetworkPolicy") {
+            let closed = paint("closed", Tone::Middling, color);
+            writeln!(out, "  {title:<8} {closed} but for what these allow:")
+                .expect("a String takes everything");
+        } else {
+            writeln!(out, "  {title:<8} the first of these rules that matches decides:")
+                .expect("a String takes everything");
+        }
+        let has_tiers = policies.iter().any(|policy| policy.tier != DEFAULT_TIER);
         for policy in policies {
-            let name = format!("{} {}", policy.kind, policy.full_name());
+            let mut name = format!("{} {}", policy.kind, policy.full_name());
+            if has_tiers {
+                write!(name, " (tier {})", policy.tier).expect("a String takes everything");
+            }
             writeln!(out, "    {}", visible(&name)).expect("a String takes everything");
             for rule in policy.rules.iter().filter(|rule| rule.direction == direction) {
                 let text = format!("rule {}  {}  {}", rule.rule, rule.action, rule.text);
                 writeln!(out, "      {}", visible(&text)).expect("a String takes everything");
             }
         }
+    }
+    for name in &pod.staged {
+        writeln!(out, "  staged   {}: reported, not enforced", visible(name))
+            .expect("a String takes everything");
     }
     out
 }

@@ -33,12 +33,32 @@ pub struct Explanation {
     /// The nearest change that would turn the verdict round.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nearest: Option<String>,
+    /// What staged policies would change, if there are some for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staged: Option<Staged>,
     /// What else is good to know, a sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// Where the kernel would do something else than the policies say, which must not be.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub disagreements: Vec<String>,
+}
+
+/// What would become of a flow if the policies that are staged were enforced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Staged {
+    /// What would become of it.
+    pub verdict: Outcome,
+    /// Whether that is another verdict than now.
+    pub is_change: bool,
+    /// In a sentence: `would be DENIED by StagedGlobalNetworkPolicy x rule 2 (ingress)`.
+    pub text: String,
+    /// The policies that would decide in either direction.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decided_by: Vec<String>,
+    /// The staged policies that are about one of the ends.
+    pub policies: Vec<String>,
 }
 
 /// What becomes of a packet.
@@ -71,8 +91,9 @@ impl fmt::Display for Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FlowEnd {
-    /// The pod (`shop/cart-7d9`) or node (`node/n2`) that has the address; absent if nobody
-    /// known has.
+    /// The pod (`shop/cart-7d9`) or node (`node/n2`) that has the address, else the host endpoint
+    /// (`HostEndpoint gw-eth0`) or network set (`GlobalNetworkSet offices`) that has it first;
+    /// absent if nobody known has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The address.
@@ -105,6 +126,9 @@ pub struct Judgement {
     pub node: Option<String>,
     /// Why, in a sentence.
     pub reason: String,
+    /// The tier that decided, where others than `default` were asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<String>,
     /// The policies that decided: the one whose rule matched, or all that govern the endpoint
     /// where none did. `NetworkPolicy shop/db-clients`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -125,8 +149,15 @@ pub struct Judgement {
 pub struct PolicyAsked {
     /// `NetworkPolicy shop/db-clients`.
     pub policy: String,
+    /// Its tier, where others than `default` were asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<String>,
     /// The rules that were looked at, in order.
     pub rules: Vec<RuleAsked>,
+    /// How its tier ended, where this is the last of it that was asked and the next tier was
+    /// asked then: `no rule decides: leaves tier kube-admin`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier_end: Option<String>,
 }
 
 /// A rule that was looked at.
@@ -135,6 +166,9 @@ pub struct PolicyAsked {
 pub struct RuleAsked {
     /// Its place among the policy's rules of that direction, from zero.
     pub rule: usize,
+    /// What it does with what it matches: `deny`, `pass`, `log`; absent if it allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
     /// What it matches.
     pub text: String,
     /// Whether it matched.
@@ -167,15 +201,45 @@ pub struct KernelVerdict {
     pub bytes: Option<u64>,
 }
 
-/// A flow that this node denied.
+/// Why a flow is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum FlowOutcome {
+    /// It was denied.
+    #[default]
+    Denied,
+    /// A rule with the action Log matched it.
+    Logged,
+    /// It was denied, and staged policies would allow it.
+    WouldAllow,
+    /// It was allowed, and staged policies would deny it.
+    WouldDeny,
+}
+
+impl fmt::Display for FlowOutcome {
+    /// `denied`, `logged`, `WOULD ALLOW`, `WOULD DENY`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            FlowOutcome::Denied => "denied",
+            FlowOutcome::Logged => "logged",
+            FlowOutcome::WouldAllow => "WOULD ALLOW",
+            FlowOutcome::WouldDeny => "WOULD DENY",
+        })
+    }
+}
+
+/// A flow that this node denied, or tells of for another reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeniedFlow {
     /// Which it is; each later one has a greater number.
     pub sequence: u64,
-    /// When it was last denied.
+    /// Why it is told.
+    #[serde(default)]
+    pub outcome: FlowOutcome,
+    /// When that last was.
     pub at: Time,
-    /// Which side's policies denied it.
+    /// Which side's policies decided.
     pub direction: Direction,
     /// Where it came from.
     pub source: FlowEnd,
@@ -187,9 +251,12 @@ pub struct DeniedFlow {
     /// To which port, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination_port: Option<u16>,
-    /// `tcp`, `udp`, `sctp`, `icmp`, or a number.
+    /// `tcp`, `udp`, `sctp`, `icmp` with type and code, or a number.
     pub protocol: String,
-    /// The policy that denied it: `NetworkPolicy shop/db-clients`; absent if it was none.
+    /// The host endpoint that judged it; absent if it was a pod's policies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_endpoint: Option<String>,
+    /// The policy that decided: `NetworkPolicy shop/db-clients`; absent if it was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
     /// The rule of it, from zero; absent if none matched.

@@ -20,8 +20,8 @@ mod status;
 
 pub use expect::{PolicyTestReport, RuleName, TestFailure};
 pub use explain::{
-    DeniedFlow, Explanation, FlowEnd, Judgement, KernelVerdict, Outcome, PolicyAsked, RouteTaken,
-    RuleAsked,
+    DeniedFlow, Explanation, FlowEnd, FlowOutcome, Judgement, KernelVerdict, Outcome, PolicyAsked,
+    RouteTaken, RuleAsked, Staged,
 };
 pub use from_bgp::refusal_words;
 pub use matrix::{Cell, CellVerdict, Group, Matrix};
@@ -31,7 +31,7 @@ pub use peers::{
 };
 pub use policy::{
     Direction, Endpoint, EndpointState, FieldProblem, Finding, Level, PodPolicies, Policy,
-    PolicyRule, RuleHits,
+    PolicyRule, PolicyState, RuleHits,
 };
 pub use routes::{
     Attributes, Hop, KernelRoute, KernelState, Path, PathStatus, Rejected, Route, Target,

@@ -50,6 +50,8 @@ pub struct Policy {
     /// Where it stands in its tier; absent is last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<f64>,
+    /// Whether it takes effect.
+    pub state: PolicyState,
     /// The endpoints that it governs, in words: `app=db`.
     pub subject: String,
     /// The directions that it governs.
@@ -64,9 +66,38 @@ pub struct Policy {
     /// Why this node could not install it whole, if so; it allows nothing meanwhile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broken: Option<String>,
-    /// The endpoints that it governs; only where one policy was asked for.
+    /// The endpoints that it governs, host endpoints as `HostEndpoint n1-eth0`; only where one
+    /// policy was asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<String>,
+}
+
+/// Whether a policy takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PolicyState {
+    /// It governs something.
+    Active,
+    /// It governs nothing that there is.
+    Unused,
+    /// Part of it was not understood, or could not be installed, and allows nothing.
+    Invalid,
+    /// It is only reported, not enforced.
+    Staged,
+    /// Its tier does not exist, so that it is not enforced.
+    UnknownTier,
+}
+
+impl fmt::Display for PolicyState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PolicyState::Active => "active",
+            PolicyState::Unused => "unused",
+            PolicyState::Invalid => "invalid",
+            PolicyState::Staged => "staged",
+            PolicyState::UnknownTier => "unknown tier",
+        })
+    }
 }
 
 impl Policy {
@@ -123,6 +154,10 @@ pub struct PodPolicies {
     pub ingress: Vec<Policy>,
     /// Likewise what it sends.
     pub egress: Vec<Policy>,
+    /// Policies that would change what governs it if they were enforced:
+    /// `StagedNetworkPolicy shop/db-clients`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub staged: Vec<String>,
 }
 
 /// A local pod that policies apply to.

@@ -201,17 +201,24 @@ fn denied(flow: &enforce::Flow) -> DeniedFlow {
     let end = |end: &enforce::FlowEnd| FlowEnd {
         name: end.pod.as_ref().map(ToString::to_string),
         address: end.address,
-        node: None,
+        node: end.node.as_ref().map(ToString::to_string),
     };
     DeniedFlow {
         sequence: flow.number,
+        outcome: match flow.outcome {
+            enforce::FlowOutcome::Denied => view::FlowOutcome::Denied,
+            enforce::FlowOutcome::Logged => view::FlowOutcome::Logged,
+            enforce::FlowOutcome::WouldAllow => view::FlowOutcome::WouldAllow,
+            enforce::FlowOutcome::WouldDeny => view::FlowOutcome::WouldDeny,
+        },
         at: flow.last.into(),
         direction: flow.direction.into(),
         source: end(&flow.source),
         source_port: flow.source.port,
         destination: end(&flow.destination),
         destination_port: flow.destination.port,
-        protocol: protocol(flow.protocol, flow.tcp_flags),
+        protocol: protocol(flow.protocol, flow.tcp_flags, flow.icmp),
+        host_endpoint: flow.host.as_ref().map(ToString::to_string),
         policy: flow.policy.as_ref().map(PolicyId::to_string),
         rule: flow.rule,
         reason: flow.why.to_string(),
@@ -219,11 +226,14 @@ fn denied(flow: &enforce::Flow) -> DeniedFlow {
     }
 }
 
-/// `tcp SYN`, `udp`, `icmp`, or the number.
-fn protocol(number: u8, tcp_flags: Option<u8>) -> String {
+/// `tcp SYN`, `udp`, `icmp 8/0`, or the number.
+fn protocol(number: u8, tcp_flags: Option<u8>, icmp: Option<(u8, u8)>) -> String {
     const SYN: u8 = 0x02;
     match number {
-        1 | 58 => "icmp".to_owned(),
+        1 | 58 => match icmp {
+            Some((kind, code)) => format!("icmp {kind}/{code}"),
+            None => "icmp".to_owned(),
+        },
         number => match brindle_policy::Protocol::of_number(number) {
             Some(known) => {
                 let syn = if tcp_flags.is_some_and(|flags| flags & SYN != 0) { " SYN" } else { "" };

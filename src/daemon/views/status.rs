@@ -239,6 +239,13 @@ fn policy_problems(enforce: &EnforceStatus, problems: &mut Vec<Problem>) {
         let what = format!("the kernel does not take the policies: {why}");
         problems.push(problem("policy", what, "see the log; it is tried again by itself"));
     }
+    for refused in &enforce.refused {
+        problems.push(problem(
+            "policy",
+            refused.clone(),
+            "see the log; it is tried again by itself",
+        ));
+    }
     for (policy, why) in &enforce.broken {
         let what = format!("{policy} is not installed whole and allows nothing: {why}");
         problems.push(problem("policy", what, "mend the policy"));

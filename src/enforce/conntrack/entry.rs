@@ -21,6 +21,9 @@ const DESTINATIONS: [u16; 2] = [2, 4];
 const NUMBER: u16 = 1;
 const SOURCE_PORT: u16 = 2;
 const DESTINATION_PORT: u16 = 3;
+/// Likewise of ICMP and of ICMPv6.
+const ICMP_TYPES: [u16; 2] = [5, 8];
+const ICMP_CODES: [u16; 2] = [6, 9];
 
 /// What a packet of one direction looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,6 +38,8 @@ pub struct Tuple {
     pub source_port: Option<u16>,
     /// Its destination port.
     pub destination_port: Option<u16>,
+    /// Type and code of its message, of ICMP and ICMPv6.
+    pub icmp: Option<(u8, u8)>,
 }
 
 /// A tracked connection.
@@ -62,7 +67,7 @@ impl Entry {
             protocol: self.original.protocol,
             source_port: self.original.source_port,
             destination_port: self.reply.source_port,
-            icmp: None,
+            icmp: self.original.icmp,
         }
     }
 
@@ -101,6 +106,7 @@ impl Tuple {
     fn read(attributes: &[u8]) -> Option<Self> {
         let (mut source, mut destination, mut protocol) = (None, None, None);
         let (mut source_port, mut destination_port) = (None, None);
+        let (mut kind_of, mut code) = (None, None);
         for outer in NlasIterator::new(attributes) {
             let outer = outer.ok()?;
             let group = outer.kind();
@@ -118,13 +124,19 @@ impl Tuple {
                     (TUPLE_PROTOCOL, NUMBER) => protocol = value.first().copied(),
                     (TUPLE_PROTOCOL, SOURCE_PORT) => source_port = port(value),
                     (TUPLE_PROTOCOL, DESTINATION_PORT) => destination_port = port(value),
-                    // ICMP's, which policies do not look at.
+                    (TUPLE_PROTOCOL, kind) if ICMP_TYPES.contains(&kind) => {
+                        kind_of = value.first().copied();
+                    }
+                    (TUPLE_PROTOCOL, kind) if ICMP_CODES.contains(&kind) => {
+                        code = value.first().copied();
+                    }
                     _ => {}
                 }
             }
         }
         let (source, destination) = (source?, destination?);
-        Some(Self { source, destination, protocol: protocol?, source_port, destination_port })
+        let icmp = kind_of.zip(code);
+        Some(Self { source, destination, protocol: protocol?, source_port, destination_port, icmp })
     }
 }
 
@@ -164,6 +176,22 @@ mod tests {
             [attribute(1, &[6]), attribute(2, &source), attribute(3, &destination)].concat();
         let nested = |kind, value: &[u8]| attribute(kind | NLA_F_NESTED, value);
         nested(kind, &[nested(1, &addresses), nested(2, &protocol)].concat())
+    }
+
+    #[test]
+    fn a_message_is_read_with_its_type_and_code() {
+        for (number, kinds, want) in
+            [(1, [5, 6], Some((8, 0))), (58, [8, 9], Some((8, 0))), (1, [5, 7], None)]
+        {
+            let addresses = [attribute(1, &[10, 1, 0, 1]), attribute(2, &[10, 1, 0, 2])].concat();
+            let [kind, code] = kinds;
+            let protocol =
+                [attribute(1, &[number]), attribute(kind, &[8]), attribute(code, &[0])].concat();
+            let nested = |kind, value: &[u8]| attribute(kind | NLA_F_NESTED, value);
+            let octets = [nested(1, &addresses), nested(2, &protocol)].concat();
+            let tuple = Tuple::read(&octets).expect("it is whole");
+            assert_eq!((tuple.icmp, tuple.source_port), (want, None), "{number} {kinds:?}");
+        }
     }
 
     #[test]

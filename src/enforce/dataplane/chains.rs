@@ -10,19 +10,20 @@ use brindle_policy::ruleset::{Chain, ChainOp, Plan, Purpose, Table};
 use super::BrokenChain;
 use super::command::CommandError;
 use super::iptables::{Iptables, Refused};
-use super::trial;
+use super::trial::{self, Instead};
 
 /// What was written otherwise than planned.
 #[derive(Debug, Default)]
 pub(super) struct Written {
-    /// Chains that the kernel refused; what closes stands in their place.
+    /// Chains that the kernel refused; what closes stands in their place, or what was there.
     pub broken: Vec<BrokenChain>,
     /// Chains that were to go and are still used by rules of others; they are empty.
     pub kept: Vec<ChainName>,
 }
 
 /// Writes the chains of one table in one transaction. If the kernel refuses some of them, the
-/// transaction is done once more with what closes in their place.
+/// transaction is done once more with what closes in their place. Those that judge packets of
+/// a host stay as they are then; where there are none yet, the host stays open.
 pub(super) async fn write(
     iptables: &Iptables,
     table: Table,
@@ -45,16 +46,31 @@ pub(super) async fn write(
     if written.broken.is_empty() && removals.is_empty() {
         return Err(refused.error);
     }
-    for bad in &written.broken {
-        let Some(chain) = writes.get_mut(&bad.chain) else { continue };
-        let Some(closed) = trial::closed(chain) else { return Err(refused.error) };
-        *chain = Arc::new(closed);
-    }
     // Empty first: then only rules of others can be in the way of their removal.
     let empty = Arc::new(Chain { purpose: Purpose::Fixed, rules: Vec::new() });
+    let mut before = Vec::new();
+    for bad in &written.broken {
+        let Some(chain) = writes.get_mut(&bad.chain) else { continue };
+        match trial::instead(chain) {
+            Instead::Closed(closed) => *chain = Arc::new(closed),
+            Instead::Before => {
+                writes.remove(&bad.chain);
+                before.push(bad.chain.clone());
+            }
+            Instead::Nothing => return Err(refused.error),
+        }
+    }
     writes.extend(removals.iter().map(|name| (name.clone(), empty.clone())));
-    let ops = writes.into_iter().map(|(name, chain)| (name, ChainOp::Write(chain))).collect();
-    transact(iptables, table, &ops).await.map_err(|(refused, _)| refused.error)?;
+    let mut ops: BTreeMap<_, _> =
+        writes.into_iter().map(|(name, chain)| (name, ChainOp::Write(chain))).collect();
+    if let Err((refused, _)) = transact(iptables, table, &ops).await {
+        if before.is_empty() || !refused.error.is_about_content() {
+            return Err(refused.error);
+        }
+        // Others jump there, and nothing is there to stay.
+        ops.extend(before.into_iter().map(|name| (name, ChainOp::Write(empty.clone()))));
+        transact(iptables, table, &ops).await.map_err(|(refused, _)| refused.error)?;
+    }
     written.kept = remove(iptables, table, removals).await?;
     Ok(written)
 }

@@ -9,11 +9,17 @@
 //!
 //! Each step needs the one before; what a step could not do is told, and the steps after it
 //! are done only if nothing is open then that should be closed.
+//!
+//! Chains and jumps of the tables raw and mangle, which only policies on hosts have, come after
+//! those of filter and nat and go before them: what they exempt from connection tracking, the
+//! filter table has to know of already, or it would drop it. A kernel that lacks these tables
+//! enforces the rest.
 
 mod backend;
 mod chains;
 mod command;
 mod figures;
+mod hooked;
 mod hooks;
 mod ipset;
 mod iptables;
@@ -31,7 +37,7 @@ use std::time::Duration;
 
 use brindle_policy::names::{ChainName, SetName};
 use brindle_policy::readback::{self, Installed};
-use brindle_policy::ruleset::{Plan, Purpose, SetOp, Table};
+use brindle_policy::ruleset::{Hook, Plan, Purpose, SetOp, Table};
 use brindle_policy::{Family, Ruleset};
 
 use super::{Backend, BackendChoice};
@@ -44,6 +50,7 @@ use iptables::Iptables;
 pub use backend::Unavailable;
 pub use command::CommandError;
 pub use figures::{Figures, Op, Tally};
+pub use hooked::Hooked;
 pub use own::OwnWrites;
 
 /// What can be set otherwise than usual, for tests.
@@ -76,6 +83,7 @@ pub struct Dataplane {
     hooks: Hooks,
     /// Sets that go as soon as no rule uses them.
     doomed: BTreeMap<Family, BTreeSet<SetName>>,
+    hooked: Hooked,
     own: OwnWrites,
     figures: Figures,
 }
@@ -87,6 +95,8 @@ pub struct Applied {
     pub broken_chains: Vec<BrokenChain>,
     /// Sets that the kernel refused; they hold less than they should.
     pub broken_sets: Vec<BrokenSet>,
+    /// Tables for policies on hosts that could not be written, and why; the others are.
+    pub lost_tables: BTreeMap<Table, String>,
     /// What may open what we close, and is left alone.
     pub warnings: Vec<String>,
     /// The kernel held something else than the plan took for granted: it is to be read, and
@@ -203,6 +213,7 @@ impl Dataplane {
             elsewhere,
             ipset: Ipset { program, runner },
             doomed: BTreeMap::new(),
+            hooked: Hooked::default(),
             own,
             figures,
         };
@@ -232,6 +243,7 @@ impl Dataplane {
             backend: self.backend,
             tables: self.tables.clone(),
             ipset: self.ipset.clone(),
+            hooked: self.hooked.clone(),
             own: self.own.clone(),
         }
     }
@@ -255,6 +267,7 @@ impl Dataplane {
             readback::read_tables(&mut installed, table, iptables::table(&saved, table));
         }
         readback::read_sets(&mut installed, &sets);
+        self.hooked.found(family, installed.hooks.iter().map(|there| &there.hook));
         Ok(installed)
     }
 
@@ -264,35 +277,87 @@ impl Dataplane {
     /// If a step fails as a whole. The steps after it are not done.
     pub async fn apply(&mut self, plan: &Plan) -> Result<Applied, ApplyError> {
         let family = plan.family;
-        let iptables = self.tables.get(&family).ok_or(ApplyError::NoFamily(family))?;
+        let iptables = self.tables.get(&family).ok_or(ApplyError::NoFamily(family))?.clone();
         let mut applied = Applied::default();
-        for hook in &plan.unhook {
+        let (only_hosts, all) = (|hook: &&Hook| is_only_for_hosts(hook.table), plan.unhook.iter());
+        for hook in all.clone().filter(only_hosts).chain(all.filter(|hook| !only_hosts(hook))) {
             self.hooks.remove(family, hook).await.map_err(ApplyError::Hook)?;
+            self.hooked.remove(family, hook);
         }
         let filled = sets::fill(&self.ipset, family, &plan.sets).await.map_err(ApplyError::Sets)?;
         applied.broken_sets = filled.broken;
         applied.is_astray = filled.is_astray;
-        for (table, ops) in &plan.chains {
-            let written = chains::write(iptables, *table, ops).await;
-            let failed = |error| ApplyError::Chains { family, table: *table, error };
-            let written = written.map_err(failed)?;
-            applied.broken_chains.extend(written.broken);
-            applied.warnings.extend(written.kept.iter().map(|chain| {
-                format!("a rule of another program uses {chain} in the {family} {table} table; it is left there, empty")
-            }));
+        for table in Table::ALL.into_iter().filter(|table| !is_only_for_hosts(*table)) {
+            let written = self.write_chains(&iptables, plan, table, &mut applied).await;
+            written.map_err(|error| ApplyError::Chains { family, table, error })?;
         }
         let opened = sets::fill(&self.ipset, family, &plan.admit).await;
         let opened = opened.map_err(ApplyError::Sets)?;
         applied.broken_sets.extend(opened.broken);
         applied.is_astray |= opened.is_astray;
-        for hook in &plan.hook {
-            match self.hooks.place(family, hook).await.map_err(ApplyError::Hook)? {
-                Placed::First => {}
-                Placed::Behind(rule) => applied.warnings.push(behind(plan.family, hook, &rule)),
+        for hook in plan.hook.iter().filter(|hook| !only_hosts(hook)) {
+            self.place(family, hook, &mut applied).await.map_err(ApplyError::Hook)?;
+        }
+        for table in Table::ALL.into_iter().filter(|table| is_only_for_hosts(*table)) {
+            if let Err(lost) = self.write_for_hosts(&iptables, plan, table, &mut applied).await {
+                applied.lost_tables.insert(table, lost);
             }
         }
         self.destroy(plan).await?;
         Ok(applied)
+    }
+
+    /// Writes the chains of one table.
+    async fn write_chains(
+        &self,
+        iptables: &Iptables,
+        plan: &Plan,
+        table: Table,
+        applied: &mut Applied,
+    ) -> Result<(), CommandError> {
+        let Some(ops) = plan.chains.get(&table).filter(|ops| !ops.is_empty()) else {
+            return Ok(());
+        };
+        let written = chains::write(iptables, table, ops).await?;
+        applied.broken_chains.extend(written.broken);
+        applied.warnings.extend(written.kept.iter().map(|chain| {
+            format!("a rule of another program uses {chain} in the {} {table} table; it is left there, empty", plan.family)
+        }));
+        Ok(())
+    }
+
+    /// Writes the chains of a table that only policies on hosts need, and the jumps to them.
+    ///
+    /// # Errors
+    /// Why it could not be done. That keeps nothing else from being done.
+    async fn write_for_hosts(
+        &mut self,
+        iptables: &Iptables,
+        plan: &Plan,
+        table: Table,
+        applied: &mut Applied,
+    ) -> Result<(), String> {
+        let written = self.write_chains(iptables, plan, table, applied).await;
+        written.map_err(|error| error.to_string())?;
+        for hook in plan.hook.iter().filter(|hook| hook.table == table) {
+            self.place(plan.family, hook, applied).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts a jump in its place.
+    async fn place(
+        &mut self,
+        family: Family,
+        hook: &Hook,
+        applied: &mut Applied,
+    ) -> Result<(), String> {
+        self.hooked.add(family, hook);
+        match self.hooks.place(family, hook).await? {
+            Placed::First => {}
+            Placed::Behind(rule) => applied.warnings.push(behind(family, hook, &rule)),
+        }
+        Ok(())
     }
 
     /// Removes the sets that a plan does not want any more, and those of earlier plans that
@@ -350,6 +415,7 @@ pub struct Watched {
     backend: Backend,
     tables: BTreeMap<Family, Iptables>,
     ipset: Ipset,
+    hooked: Hooked,
     own: OwnWrites,
 }
 
@@ -367,6 +433,11 @@ impl Watched {
     /// Which changes are our own.
     pub fn own_writes(&self) -> OwnWrites {
         self.own.clone()
+    }
+
+    /// Which of the kernel's chains may hold jumps of ours.
+    pub fn hooked(&self) -> Hooked {
+        self.hooked.clone()
     }
 
     /// All tables of a family that are in use, as `iptables-save` prints them.
@@ -398,6 +469,14 @@ fn tables(programs: &Programs, backend: Backend, runner: &Runner) -> BTreeMap<Fa
     found.iter().map(iptables).collect()
 }
 
+/// Whether a table has chains of ours only where there are policies on hosts.
+fn is_only_for_hosts(table: Table) -> bool {
+    match table {
+        Table::Raw | Table::Mangle => true,
+        Table::Filter | Table::Nat => false,
+    }
+}
+
 fn set_of(op: &SetOp) -> &SetName {
     match op {
         SetOp::Create(set, _)
@@ -407,7 +486,7 @@ fn set_of(op: &SetOp) -> &SetName {
     }
 }
 
-fn behind(family: Family, hook: &brindle_policy::ruleset::Hook, rule: &str) -> String {
+fn behind(family: Family, hook: &Hook, rule: &str) -> String {
     let rule = crate::visible::visible(rule);
     format!(
         "in {family} {} {}, another program keeps this rule before our jump: {rule}",

@@ -110,6 +110,43 @@ fn rules(family: Family, sets: [&SetName; 4]) -> Vec<(&'static str, Rule)> {
     rules
 }
 
+/// The module that brings what only rules of policies on hosts have: it is not tried before
+/// such a rule is wanted.
+pub(super) fn module_of(rule: &Rule) -> Option<&'static str> {
+    let of_match = rule.matches.iter().find_map(|one| match one {
+        Match::Marked => Some("xt_mark"),
+        Match::Untracked => Some("xt_conntrack"),
+        Match::FromLoopback
+        | Match::FromPod
+        | Match::NotAttached(_)
+        | Match::In(..)
+        | Match::InSet { .. }
+        | Match::PortIn { .. }
+        | Match::Arrives(_)
+        | Match::Leaves(_)
+        | Match::ToLoopback
+        | Match::Protocol { .. }
+        | Match::Ports(..)
+        | Match::Icmp { .. }
+        | Match::Established
+        | Match::Invalid
+        | Match::SourceIsLocal
+        | Match::DestinationIsLocal
+        | Match::Limit { .. } => None,
+    });
+    match rule.target {
+        Target::NoTrack => Some("xt_CT"),
+        Target::Mark | Target::Unmark => Some("xt_mark"),
+        Target::Accept
+        | Target::Drop
+        | Target::Return
+        | Target::Jump(_)
+        | Target::Goto(_)
+        | Target::Log { .. }
+        | Target::Masquerade => of_match,
+    }
+}
+
 fn kernel(module: &'static str, error: CommandError) -> Unavailable {
     let mut lines = error.complaint().lines().map(str::trim);
     match lines.find(|line| !line.is_empty()) {

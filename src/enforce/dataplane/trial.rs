@@ -10,6 +10,7 @@ use brindle_policy::ruleset::{Chain, ChainOp, Plan, Purpose, Rule, Table, Target
 use super::BrokenChain;
 use super::command::CommandError;
 use super::iptables::{Iptables, Refused, chain_of_line};
+use super::probe;
 
 /// The chain that rules are tried in.
 const TRIED: &str = "BRN-TRY";
@@ -89,9 +90,20 @@ pub(super) async fn broken(
     Ok(found)
 }
 
-/// What stands for a chain that the kernel refuses, so that nothing is open which the chain
-/// would have closed; `None` if that cannot be said.
-pub(super) fn closed(chain: &Chain) -> Option<Chain> {
+/// What stands for a chain that the kernel refuses.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Instead {
+    /// This one: nothing is open then which the refused one would have closed.
+    Closed(Chain),
+    /// The one that is there, if there is one: a host that is closed cannot be mended from
+    /// outside.
+    Before,
+    /// That cannot be said.
+    Nothing,
+}
+
+/// What stands for a chain that the kernel refuses.
+pub(super) fn instead(chain: &Chain) -> Instead {
     let drop = Rule {
         matches: Vec::new(),
         target: Target::Drop,
@@ -102,10 +114,10 @@ pub(super) fn closed(chain: &Chain) -> Option<Chain> {
         // Whom it governs is denied unless another policy allows.
         Purpose::Policy(..) if !denies => Vec::new(),
         Purpose::Policy(..) | Purpose::Endpoint(..) | Purpose::Dispatch => vec![drop],
-        // A host that is closed cannot be mended from outside.
-        Purpose::Fixed | Purpose::Host(..) => return None,
+        Purpose::Host(..) => return Instead::Before,
+        Purpose::Fixed => return Instead::Nothing,
     };
-    Some(Chain { purpose: chain.purpose.clone(), rules })
+    Instead::Closed(Chain { purpose: chain.purpose.clone(), rules })
 }
 
 async fn why(iptables: &Iptables, table: Table, chain: &Chain, refused: Refused) -> String {
@@ -116,7 +128,9 @@ async fn why(iptables: &Iptables, table: Table, chain: &Chain, refused: Refused)
     for (index, rule) in chain.rules.iter().enumerate() {
         if let Err(refused) = accepts(iptables, table, [rule]).await {
             let comment = rule.comment.as_ref().map_or(String::new(), |text| format!(" ({text})"));
-            return format!("rule {}{comment}: {}", index + 1, said(&refused.error));
+            let module = probe::module_of(rule);
+            let module = module.map_or(String::new(), |name| format!("; {name} brings it"));
+            return format!("rule {}{comment}: {}{module}", index + 1, said(&refused.error));
         }
     }
     complaint

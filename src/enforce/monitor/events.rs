@@ -6,11 +6,14 @@ use std::io;
 
 use brindle_policy::Family;
 use brindle_policy::names::CHAIN_MARK;
-use brindle_policy::ruleset::{BuiltIn, Table};
+use brindle_policy::ruleset::Table;
+
 use netlink_packet_core::{NetlinkBuffer, NlaBuffer, NlasIterator};
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{AsyncSocket as _, AsyncSocketExt as _, SocketAddr, TokioSocket};
 use nix::sys::socket::{setsockopt, sockopt};
+
+use super::super::dataplane::Hooked;
 
 /// Room for events, in octets; when it is not enough, the kernel says so.
 const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
@@ -62,14 +65,14 @@ impl Events {
     ///
     /// # Errors
     /// If the kernel refuses the socket.
-    pub(super) fn open() -> io::Result<Self> {
+    pub(super) fn open(hooked: Hooked) -> io::Result<Self> {
         let mut socket = TokioSocket::new(NETLINK_NETFILTER)?;
         let inner = socket.socket_mut();
         setsockopt(inner, sockopt::RcvBufForce, &RECEIVE_BUFFER)
             .or_else(|_| setsockopt(inner, sockopt::RcvBuf, &RECEIVE_BUFFER))?;
         inner.bind(&SocketAddr::new(0, 0))?;
         inner.add_membership(GROUP)?;
-        Ok(Self { socket, reader: Reader::default() })
+        Ok(Self { socket, reader: Reader::new(hooked) })
     }
 
     /// The next thing of interest. Nothing is lost if it is not waited for to the end.
@@ -85,7 +88,7 @@ impl Events {
             match self.socket.recv(&mut datagram).await {
                 Ok(()) => self.reader.read(&datagram),
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                    self.reader = Reader::default();
+                    self.reader = Reader::new(self.reader.hooked.clone());
                     return Ok(Heard::Lost);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -97,13 +100,18 @@ impl Events {
 
 /// Makes sense of messages: those of one transaction come together, and the last of them says
 /// who did it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Reader {
+    hooked: Hooked,
     touched: BTreeSet<Family>,
     heard: VecDeque<Heard>,
 }
 
 impl Reader {
+    fn new(hooked: Hooked) -> Self {
+        Self { hooked, touched: BTreeSet::new(), heard: VecDeque::new() }
+    }
+
     fn read(&mut self, datagram: &[u8]) {
         /// Octets of a message's own header.
         const HEADER: usize = 16;
@@ -135,20 +143,29 @@ impl Reader {
             Some(libc::NFPROTO_IPV6) => Family::V6,
             _ => return,
         };
+        let table = text(attributes, TABLE).unwrap_or_default();
         let is_ours = match kind {
-            libc::NFT_MSG_NEWTABLE | libc::NFT_MSG_DELTABLE => true,
+            libc::NFT_MSG_NEWTABLE | libc::NFT_MSG_DELTABLE => {
+                self.hooked.is_in_table(family, &table)
+            }
             libc::NFT_MSG_NEWCHAIN | libc::NFT_MSG_DELCHAIN => {
-                is_of_interest(text(attributes, CHAIN_NAME))
+                self.is_of_interest(family, &table, text(attributes, CHAIN_NAME))
             }
             libc::NFT_MSG_NEWRULE | libc::NFT_MSG_DELRULE => {
-                is_of_interest(text(attributes, RULE_CHAIN))
+                self.is_of_interest(family, &table, text(attributes, RULE_CHAIN))
             }
             _ => false,
         };
-        let table = text(attributes, TABLE).unwrap_or_default();
         if is_ours && Table::ALL.iter().any(|ours| ours.as_str() == table) {
             self.touched.insert(family);
         }
+    }
+
+    /// Whether a change of this chain may be one of what we want.
+    fn is_of_interest(&self, family: Family, table: &str, chain: Option<String>) -> bool {
+        chain.is_none_or(|chain| {
+            chain.starts_with(CHAIN_MARK) || self.hooked.is_in(family, table, &chain)
+        })
     }
 
     fn end_of_transaction(&mut self, attributes: &[u8]) {
@@ -164,12 +181,6 @@ impl Reader {
         };
         self.heard.push_back(Heard::Change(process, touched));
     }
-}
-
-/// Whether a change of this chain may be one of what we want.
-fn is_of_interest(chain: Option<String>) -> bool {
-    let hooked = [BuiltIn::Forward, BuiltIn::Input, BuiltIn::Postrouting].map(BuiltIn::as_str);
-    chain.is_none_or(|chain| chain.starts_with(CHAIN_MARK) || hooked.contains(&chain.as_str()))
 }
 
 fn attribute(attributes: &[u8], kind: u16) -> Option<Vec<u8>> {
@@ -222,7 +233,8 @@ mod tests {
             (rule(libc::NFPROTO_IPV4, b"filter\0", b"BRN-TO\0"), Some(Family::V4)),
             (rule(libc::NFPROTO_IPV6, b"nat\0", b"POSTROUTING\0"), Some(Family::V6)),
             (rule(libc::NFPROTO_IPV4, b"nat\0", b"KUBE-SVC-X\0"), None),
-            (rule(libc::NFPROTO_IPV4, b"raw\0", b"FORWARD\0"), None),
+            (rule(libc::NFPROTO_IPV4, b"raw\0", b"PREROUTING\0"), None),
+            (rule(libc::NFPROTO_IPV4, b"raw\0", b"BRN-RI\0"), Some(Family::V4)),
             (rule(libc::NFPROTO_BRIDGE, b"filter\0", b"FORWARD\0"), None),
             (
                 message(libc::NFT_MSG_DELTABLE, libc::NFPROTO_IPV4, &[(TABLE, b"filter\0")]),
@@ -237,7 +249,7 @@ mod tests {
                 Some(Family::V4),
             ),
         ] {
-            let mut reader = Reader::default();
+            let mut reader = Reader::new(Hooked::default());
             reader.read(&messages);
             assert_eq!(reader.heard.len(), 0, "the transaction is not over: {messages:?}");
             reader.read(&end);
@@ -254,10 +266,10 @@ mod tests {
         ]
         .concat();
         for length in 0..whole.len() {
-            Reader::default().read(&whole[..length]);
+            Reader::new(Hooked::default()).read(&whole[..length]);
             let mut bad = whole.clone();
             bad[length] = 0xff;
-            Reader::default().read(&bad);
+            Reader::new(Hooked::default()).read(&bad);
         }
     }
 }

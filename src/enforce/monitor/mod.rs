@@ -19,13 +19,13 @@ use std::time::{Duration, Instant};
 
 use brindle_policy::Family;
 use brindle_policy::names::CHAIN_MARK;
-use brindle_policy::ruleset::{BuiltIn, Table};
+use brindle_policy::ruleset::Table;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Backend;
-use super::dataplane::{OwnWrites, Watched};
+use super::dataplane::{Hooked, OwnWrites, Watched};
 use events::{Events, Heard};
 
 /// How long nothing must be heard until it is looked what became of it all.
@@ -66,9 +66,9 @@ impl Monitor {
         let mut tasks = Vec::new();
         match watched.backend() {
             Backend::Nft => {
-                let events = Events::open()?;
+                let events = Events::open(watched.hooked())?;
                 watched.own_writes().listen();
-                let listen = listen(events, watched.own_writes(), sender.clone());
+                let listen = listen(events, watched.hooked(), watched.own_writes(), sender.clone());
                 tasks.push(AbortOnDropHandle::new(tokio::spawn(listen)));
             }
             // Nothing tells of changes there.
@@ -94,7 +94,7 @@ impl Monitor {
 }
 
 /// Turns events into notices.
-async fn listen(mut events: Events, own: OwnWrites, sender: mpsc::Sender<Notice>) {
+async fn listen(mut events: Events, hooked: Hooked, own: OwnWrites, sender: mpsc::Sender<Notice>) {
     loop {
         let mut notice = Notice::default();
         let mut until: Option<(Instant, Instant)> = None;
@@ -119,7 +119,7 @@ async fn listen(mut events: Events, own: OwnWrites, sender: mpsc::Sender<Notice>
                 Ok(Heard::Lost) => notice.families.extend(Family::ALL),
                 Err(error) => {
                     tracing::warn!(%error, "cannot hear of changes of the ruleset");
-                    events = reopen().await;
+                    events = reopen(&hooked).await;
                     notice.families.extend(Family::ALL);
                 }
             }
@@ -132,10 +132,10 @@ async fn listen(mut events: Events, own: OwnWrites, sender: mpsc::Sender<Notice>
     }
 }
 
-async fn reopen() -> Events {
+async fn reopen(hooked: &Hooked) -> Events {
     loop {
         tokio::time::sleep(REOPEN_AFTER).await;
-        match Events::open() {
+        match Events::open(hooked.clone()) {
             Ok(events) => return events,
             Err(error) => tracing::warn!(%error, "cannot listen for changes of the ruleset"),
         }
@@ -155,7 +155,7 @@ async fn look(watched: Watched, sender: mpsc::Sender<Notice>) {
             for family in watched.families() {
                 match watched.chains(family).await {
                     Ok(saved) => {
-                        let digest = digest(&saved);
+                        let digest = digest(family, &saved, &watched.hooked());
                         if chains.insert(family, digest) != Some(digest) {
                             families.insert(family);
                         }
@@ -184,8 +184,7 @@ async fn look(watched: Watched, sender: mpsc::Sender<Notice>) {
 
 /// Stands for what is ours in all tables: our chains, and where the kernel's chains begin, as
 /// far as our jump.
-fn digest(saved: &BTreeMap<String, String>) -> u64 {
-    let hooked = [BuiltIn::Forward, BuiltIn::Input, BuiltIn::Postrouting].map(BuiltIn::as_str);
+fn digest(family: Family, saved: &BTreeMap<String, String>, hooked: &Hooked) -> u64 {
     let mut hasher = DefaultHasher::new();
     for table in Table::ALL {
         let mut past = BTreeSet::new();
@@ -203,7 +202,7 @@ fn digest(saved: &BTreeMap<String, String>) -> u64 {
             };
             if chain.starts_with(CHAIN_MARK) {
                 rule.hash(&mut hasher);
-            } else if hooked.contains(&chain) && !past.contains(chain) {
+            } else if hooked.is_in(family, table.as_str(), chain) && !past.contains(chain) {
                 rule.hash(&mut hasher);
                 if rule.contains(CHAIN_MARK) {
                     past.insert(chain);
@@ -222,7 +221,10 @@ mod tests {
     fn the_digest_tells_what_is_ours_from_the_rest() {
         let base = "*filter\n:FORWARD ACCEPT [1:2]\n:BRN-A - [0:0]\n\
             [5:6] -A FORWARD -j BRN-A\n[5:6] -A FORWARD -j X\n[7:8] -A BRN-A -j DROP\nCOMMIT\n";
-        let digest_of = |text: &str| digest(&[("filter".to_owned(), text.to_owned())].into());
+        let digest_of = |text: &str| {
+            let saved = [("filter".to_owned(), text.to_owned())].into();
+            digest(Family::V4, &saved, &Hooked::default())
+        };
         for (what, from, to, is_same) in [
             ("counters", "[5:6]", "[9:9]", true),
             ("a rule behind our jump", "-j X", "-j Y", true),

@@ -6,8 +6,9 @@ use std::io;
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use super::super::attribution;
-use super::super::denied::{Heard, Listener};
+use super::super::attribution::{self, Sight};
+use super::super::denied::{Heard, Listener, ToldPacket};
+use super::super::flows::FlowOutcome;
 use super::super::recheck::{Affected, Trial};
 use super::super::status::Trigger;
 use super::super::tracker::Tracked;
@@ -84,14 +85,14 @@ impl Enforcer {
         }
     }
 
-    /// Takes in denied packets.
+    /// Takes in packets that were told.
     pub(super) fn hear(&mut self, heard: io::Result<Heard>) {
         match heard {
             Ok(Heard::Packets(packets)) => {
                 let now = SystemTime::now();
                 self.status.denied[0] += packets.len() as u64;
                 for packet in &packets {
-                    self.flows.add(attribution::flow(&self.world, packet, now));
+                    self.tell(packet, now);
                 }
             }
             Ok(Heard::Lost) => self.status.denied[1] += 1,
@@ -100,5 +101,18 @@ impl Enforcer {
                 self.warn_once(format!("denied packets are not heard of any more: {error}"));
             }
         }
+    }
+
+    fn tell(&mut self, packet: &ToldPacket, now: SystemTime) {
+        let sight = Sight { world: &self.world, rulesets: self.rulesets() };
+        let Some(flow) = attribution::flow(sight, packet, now) else { return };
+        match flow.outcome {
+            FlowOutcome::Denied | FlowOutcome::Logged => {}
+            FlowOutcome::WouldAllow | FlowOutcome::WouldDeny => {
+                let would_allow = flow.outcome == FlowOutcome::WouldAllow;
+                *self.status.staged.entry((flow.direction, would_allow)).or_default() += 1;
+            }
+        }
+        self.flows.add(flow);
     }
 }

@@ -213,8 +213,10 @@ impl Enforcer {
         }
         let plan = diff(compiler.ruleset(), have);
         if is_known {
-            self.repairs.extend(tampering(&plan, have, culprits));
+            let wanted = self.refused.less(plan.clone());
+            self.repairs.extend(tampering(&wanted, have, culprits));
         }
+        self.refused.forget(have.family);
         *waiting = vec![plan];
     }
 
@@ -241,7 +243,10 @@ impl Enforcer {
             self.status.applying.entry(family).or_default().add(took);
             self.status.applied[usize::from(result.is_err())] += 1;
             match result {
-                Ok(applied) => {
+                Ok(mut applied) => {
+                    for refused in self.refused.take(family, &mut applied) {
+                        warn!("{refused}");
+                    }
                     if applied.is_astray {
                         self.unknown.insert(family);
                     }

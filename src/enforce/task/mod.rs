@@ -7,7 +7,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use brindle_policy::compile::{self, Compiler, DenyLog};
-use brindle_policy::model::HostSettings;
 use brindle_policy::readback::Installed;
 use brindle_policy::ruleset::Plan;
 use brindle_policy::{Change, Family, PodKey, Ruleset, World};
@@ -15,13 +14,16 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
 use super::audit::Tampering;
+use super::automatic::Automatic;
 use super::conntrack::Entry;
 use super::dataplane::{Figures, Tuning};
 use super::denied::{Heard, Listener};
+use super::devices::Devices;
 use super::hands::{Done, Hands};
 use super::monitor::{Monitor, Notice};
 use super::quarantine::Quarantine;
 use super::recheck::{Affected, Trial};
+use super::refused::Refused;
 use super::roster::{Roster, Round};
 use super::schedule::Schedule;
 use super::status::Trigger;
@@ -48,6 +50,8 @@ pub(super) struct Enforcer {
     world: World,
     tenants: Tenants,
     interfaces: Interfaces,
+    automatic: Automatic,
+    devices: Option<Devices>,
     /// Nothing before the sources are in sync and the kernel was read.
     compilers: BTreeMap<Family, Compiler>,
     /// Stand in for what is not compiled.
@@ -59,6 +63,7 @@ pub(super) struct Enforcer {
     flows: Arc<Flows>,
     roster: Roster,
     quarantine: Quarantine,
+    refused: Refused,
     schedule: Schedule,
     /// What the kernel holds is not known: it is to be read before it is written.
     unknown: BTreeSet<Family>,
@@ -107,6 +112,8 @@ impl Enforcer {
             world: World::default(),
             tenants: Tenants::default(),
             interfaces: Interfaces::default(),
+            automatic: Automatic::default(),
+            devices: None,
             compilers: BTreeMap::new(),
             nothing: Family::ALL.map(Ruleset::new),
             hands: Hands::new(tuning),
@@ -116,6 +123,7 @@ impl Enforcer {
             flows,
             roster: Roster::default(),
             quarantine: Quarantine::default(),
+            refused: Refused::default(),
             schedule: Schedule::new(Instant::now()),
             unknown: BTreeSet::new(),
             suspected: Notice::default(),
@@ -140,6 +148,8 @@ impl Enforcer {
     /// written then is written to its end.
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         self.listen();
+        self.watch_devices().await;
+        self.automatic.switch(self.settings.automatic_hosts);
         loop {
             self.turn();
             self.publish();
@@ -160,6 +170,7 @@ impl Enforcer {
                     self.suspected.culprits.extend(notice.culprits);
                 }
                 heard = next_denied(&mut self.listener) => self.hear(heard),
+                () = next_devices(&mut self.devices) => self.take_devices(Instant::now()),
                 () = tokio::time::sleep_until(next.into()) => {}
                 () = std::future::ready(()), if has_work => {}
             }
@@ -198,38 +209,60 @@ impl Enforcer {
         match command {
             Command::Apply(changes, arrived) => {
                 for change in changes {
-                    let trigger = Trigger::of(&change);
-                    let was_in_sync = self.world.is_in_sync();
-                    self.note_interface(&change, arrived);
-                    let pod = match &change {
-                        Change::PodApplied(pod) => Some(pod.key.clone()),
-                        Change::Attached(attachment) => attachment.pod.clone(),
-                        _ => None,
-                    };
-                    let is_whole = self.tenants.apply(&mut self.world, change, arrived);
-                    if is_whole && (was_in_sync || trigger == Trigger::InSync) {
-                        self.roster.arrived(trigger, arrived);
-                    }
-                    if let Some(pod) = pod {
-                        self.look_at_report(&pod);
+                    for change in self.automatic.follow(change) {
+                        self.apply(change, arrived);
                     }
                 }
             }
             Command::Open(interface, answer) => self.await_open(interface, answer),
             Command::Missing(interface, answer) => _ = answer.send(self.missing(interface)),
             Command::Read(question) => {
-                let Self { world, status, .. } = self;
-                let rulesets = [Family::V4, Family::V6].map(|family| {
-                    let compiled = self.compilers.get(&family).map(Compiler::ruleset);
-                    compiled.unwrap_or(&self.nothing[usize::from(family == Family::V6)])
-                });
-                (question.0)(&EnforceView { world, rulesets, status });
+                let Self { world, status, .. } = &*self;
+                (question.0)(&EnforceView { world, rulesets: self.rulesets(), status });
             }
             Command::Counters(family, answer) => {
                 self.asked.entry(family).or_default().push(answer);
             }
             Command::Configure(settings) => self.configure(*settings),
             Command::Stop => {}
+        }
+    }
+
+    fn apply(&mut self, change: Change, arrived: Instant) {
+        let trigger = Trigger::of(&change);
+        let was_in_sync = self.world.is_in_sync();
+        self.note_interface(&change, arrived);
+        let pod = match &change {
+            Change::PodApplied(pod) => Some(pod.key.clone()),
+            Change::Attached(attachment) => attachment.pod.clone(),
+            _ => None,
+        };
+        let is_whole = self.tenants.apply(&mut self.world, change, arrived);
+        if is_whole && (was_in_sync || trigger == Trigger::InSync) {
+            self.roster.arrived(trigger, arrived);
+        }
+        if let Some(pod) = pod {
+            self.look_at_report(&pod);
+        }
+    }
+
+    /// Begins to watch this host's interfaces.
+    async fn watch_devices(&mut self) {
+        match Devices::start().await {
+            Ok(devices) => {
+                self.devices = Some(devices);
+                self.take_devices(Instant::now());
+            }
+            Err(error) => self.warn_once(format!(
+                "cannot watch the host's interfaces; host endpoints without an interface name are \
+                 not found: {error}"
+            )),
+        }
+    }
+
+    fn take_devices(&mut self, now: Instant) {
+        if let Some(devices) = self.devices.as_mut().and_then(Devices::take) {
+            self.apply(Change::Devices(devices), now);
         }
     }
 
@@ -249,12 +282,23 @@ impl Enforcer {
         if before.audit != self.settings.audit && self.status.ready {
             self.schedule.audited(now, self.settings.audit);
         }
+        for change in self.automatic.switch(self.settings.automatic_hosts) {
+            self.apply(change, now);
+        }
         self.follow(now);
         let wanted = self.compile_settings();
         for (family, compiler) in &mut self.compilers {
             let plan = compiler.set_settings(&self.world, wanted.clone());
             self.waiting.entry(*family).or_default().push(plan);
         }
+    }
+
+    /// What the kernel is to hold, as far as it is known.
+    fn rulesets(&self) -> [&Ruleset; 2] {
+        [Family::V4, Family::V6].map(|family| {
+            let compiled = self.compilers.get(&family).map(Compiler::ruleset);
+            compiled.unwrap_or(&self.nothing[usize::from(family == Family::V6)])
+        })
     }
 
     fn compile_settings(&self) -> compile::Settings {
@@ -266,7 +310,7 @@ impl Enforcer {
                 .settings
                 .flow_log
                 .map(|log| DenyLog { group: log.group, per_second: log.per_second }),
-            hosts: HostSettings::default(),
+            hosts: self.settings.hosts.clone(),
         }
     }
 
@@ -355,6 +399,7 @@ impl Enforcer {
         let held = self.tenants.held().filter(is_here);
         self.roster.tell(&mut self.status, writing, held);
         self.status.programs = self.figures.read();
+        self.status.refused = self.refused.cases();
         self.status.sizes = self.compilers.values().map(|c| sizes(c.ruleset())).collect();
         if **self.published.load() != self.status {
             self.published.store(Arc::new(self.status.clone()));
@@ -372,6 +417,13 @@ fn sizes(ruleset: &Ruleset) -> (Family, [usize; 4]) {
 async fn next_notice(monitor: &mut Option<Monitor>) -> Notice {
     match monitor {
         Some(monitor) => monitor.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_devices(devices: &mut Option<Devices>) {
+    match devices {
+        Some(devices) => devices.changed().await,
         None => std::future::pending().await,
     }
 }

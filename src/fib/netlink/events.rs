@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::{FutureExt as _, StreamExt as _};
-use rtnetlink::MulticastGroup::{Ipv4Ifaddr, Ipv4Route, Ipv6Ifaddr, Ipv6Route, Link};
+use rtnetlink::MulticastGroup::{self, Ipv4Ifaddr, Ipv4Route, Ipv6Ifaddr, Ipv6Route, Link};
 use rtnetlink::packet_core::NetlinkPayload;
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::proto::Connection;
@@ -34,9 +34,16 @@ pub struct Monitor {
     /// What [`Monitor::ready`] took from there.
     first: Option<Message>,
     is_broken: bool,
+    groups: &'static [MulticastGroup],
     buffer: usize,
+    /// The port of who writes what we need not hear of; nobody has zero.
     writer: u32,
 }
+
+/// What [`Monitor::open`] hears of.
+const ALL: [MulticastGroup; 5] = [Link, Ipv4Ifaddr, Ipv6Ifaddr, Ipv4Route, Ipv6Route];
+/// What [`Monitor::open_addresses`] hears of.
+const ADDRESSES: [MulticastGroup; 3] = [Link, Ipv4Ifaddr, Ipv6Ifaddr];
 
 /// How far [`Monitor::drain`] came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,17 +62,26 @@ impl Monitor {
     /// # Errors
     /// If the kernel refuses the socket.
     pub fn open(buffer: usize, writer: &Writer) -> io::Result<Self> {
-        Self::connect(buffer, writer.port())
+        Self::connect(&ALL, buffer, writer.port())
     }
 
-    fn connect(buffer: usize, writer: u32) -> io::Result<Self> {
-        let groups = [Link, Ipv4Ifaddr, Ipv6Ifaddr, Ipv4Route, Ipv6Route];
-        let (mut connection, _, messages) = rtnetlink::new_multicast_connection(&groups)?;
+    /// Hears of links and addresses only.
+    ///
+    /// # Errors
+    /// As [`Monitor::open`].
+    pub fn open_addresses(buffer: usize) -> io::Result<Self> {
+        Self::connect(&ADDRESSES, buffer, 0)
+    }
+
+    fn connect(groups: &'static [MulticastGroup], buffer: usize, writer: u32) -> io::Result<Self> {
+        let (mut connection, _, messages) = rtnetlink::new_multicast_connection(groups)?;
         let socket = connection.socket_mut().socket_ref();
         reserve(socket, buffer)?;
-        // It saves time, no more: our own writes are also known when they are heard of.
-        let _ = SockRef::from(socket).attach_filter(&not_from(writer));
-        Ok(Self { connection, messages, first: None, is_broken: false, buffer, writer })
+        if writer != 0 {
+            // It saves time, no more: our own writes are also known when they are heard of.
+            let _ = SockRef::from(socket).attach_filter(&not_from(writer));
+        }
+        Ok(Self { connection, messages, first: None, is_broken: false, groups, buffer, writer })
     }
 
     /// Waits until there is something to hear. Nothing is lost if it is not waited for to
@@ -116,7 +132,7 @@ impl Monitor {
             next = self.read();
         }
         if self.is_broken {
-            *self = Self::connect(self.buffer, self.writer)?;
+            *self = Self::connect(self.groups, self.buffer, self.writer)?;
             return Err(io::Error::other("the socket for events failed and is opened anew"));
         }
         Ok(drained)

@@ -109,7 +109,7 @@ fn verdict(rule: &InstalledRule) -> Option<(&'static str, bool)> {
     }
 }
 
-fn direction_name(direction: Direction) -> &'static str {
+pub(super) fn direction_name(direction: Direction) -> &'static str {
     match direction {
         Direction::Ingress => "ingress",
         Direction::Egress => "egress",

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use brindle_policy::Family;
 use brindle_policy::ruleset::Table;
 
+use super::packets::direction_name;
 use super::{Metric, PacketTotals, Value};
 use crate::enforce::dataplane::Op;
 use crate::enforce::{Backend, EnforceStatus};
@@ -125,8 +126,18 @@ fn kernel(status: &EnforceStatus, log_group: Option<u16>) -> Vec<Metric> {
     ];
     if let Some(group) = log_group {
         let (group, [told, lost]) = (group.to_string(), status.denied);
+        let mut staged = Metric::counter(
+            "brindle_policy_staged_flows",
+            "Told packets that staged policies would decide otherwise",
+        );
+        for ((direction, would_allow), count) in &status.staged {
+            let would = if *would_allow { "allow" } else { "deny" };
+            let labels = [("direction", direction_name(*direction)), ("would", would)];
+            staged = staged.with(labels, *count);
+        }
         metrics.extend([
-            Metric::counter("brindle_nflog_messages", "Denied packets that the kernel told")
+            staged,
+            Metric::counter("brindle_nflog_messages", "Packets that the kernel told")
                 .with([("group", &group)], told),
             Metric::counter("brindle_nflog_lost", "Times that it had more to tell than room")
                 .with([("group", &group)], lost),
