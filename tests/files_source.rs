@@ -307,8 +307,71 @@ async fn one_look_at_the_folder_is_one_batch() {
         "+NetworkPolicy shop/closed 0 problems",
     ];
     assert_eq!(source.next_batch().await, renamed, "no moment without a policy");
-    let counts = Counts { nodes: 0, namespaces: 1, pods: 1, policies: 1 };
+    let counts = Counts { namespaces: 1, pods: 1, policies: 1, ..Counts::default() };
     source.until("counted", |s| s.objects == counts).await;
+}
+
+/// A tier, a host endpoint, a set, and policies of three languages about them.
+const CALICO: &str = "apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: security.hosts}
+spec: {tier: security, selector: role == 'edge', types: [Ingress]}
+---
+apiVersion: projectcalico.org/v3
+kind: Tier
+metadata: {name: security}
+spec: {order: 10}
+---
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: n1, labels: {role: edge}}
+spec: {node: n1, interfaceName: '*'}
+---
+{apiVersion: projectcalico.org/v3, kind: NetworkPolicy, metadata: {name: deny}, spec: {}}
+---
+apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: {name: deny}
+spec: {tier: Baseline, priority: 1, subject: {namespaces: {}}}
+";
+
+#[tokio::test]
+async fn policies_of_every_language_come_after_what_they_are_about_and_go() {
+    let (folder, file) = folder();
+    write(&file("a.yaml"), CALICO);
+    write(&file("b.yaml"), policy("deny"));
+    let mut source = Watched::new(folder.path());
+    let words: Vec<String> = source.next_batch().await;
+    let firsts: Vec<String> = words
+        .iter()
+        .map(|word| word.chars().take_while(|c| *c != '(').collect::<String>())
+        .collect();
+    assert_eq!(
+        firsts,
+        [
+            "TierApplied",
+            "HostEndpointApplied",
+            "+NetworkPolicy shop/deny 0 problems",
+            "+CalicoNetworkPolicy default/deny 0 problems",
+            "+GlobalNetworkPolicy security.hosts 0 problems",
+            "+ClusterNetworkPolicy deny 0 problems",
+            "in sync",
+        ]
+    );
+    let counts = Counts { tiers: 1, host_endpoints: 1, policies: 4, ..Counts::default() };
+    source.until("counted", |s| s.objects == counts && s.problems.is_empty()).await;
+    // Mistyped, a policy closes, and says where.
+    write(&file("a.yaml"), CALICO.replace("selector:", "selectr:"));
+    assert_eq!(source.next(1).await, ["+GlobalNetworkPolicy security.hosts 1 problems"]);
+    source
+        .until("reported", |s| {
+            let fields: Vec<_> = s.problems.iter().map(|p| p.field.as_deref()).collect();
+            fields == [Some("spec.selectr")]
+        })
+        .await;
+    fs::remove_file(file("a.yaml")).expect("it is there");
+    assert_eq!(source.next_batch().await.len(), 5);
+    source.until("gone", |s| s.objects.policies == 1 && s.objects.tiers == 0).await;
 }
 
 #[test]

@@ -232,6 +232,8 @@ fn the_role_grants_what_is_needed_and_nothing_else() {
         ("nodes", &["get", "list", "watch"][..]),
         ("pods", &["list", "watch"]),
         ("namespaces", &["list", "watch"]),
+        ("serviceaccounts", &["list", "watch"]),
+        ("endpointslices.discovery.k8s.io", &["list", "watch"]),
         ("networkpolicies.networking.k8s.io", &["list", "watch"]),
         ("events", &[]),
         ("events.events.k8s.io", &["create", "patch"]),

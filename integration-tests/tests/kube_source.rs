@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use brindle::cluster::Change;
 use brindle::cluster::files::Batch;
 use brindle::cluster::kubernetes::client::ClientSettings;
-use brindle::cluster::kubernetes::{KubernetesStatus, Settings, watch};
+use brindle::cluster::kubernetes::{CurrentTrouble, KubernetesStatus, Settings, watch};
 use brindle::cluster::report::Reporter;
 use brindle_policy::Change as PolicyChange;
 use integration_tests::wait::{SOON, met, throughout, until};
@@ -84,6 +84,7 @@ fn shown(batch: Batch) -> Vec<String> {
         Change::Policy(PolicyChange::NamespaceApplied(one)) if !is_given(&one.name) => {
             Some(format!("+Namespace/{}", one.name))
         }
+        Change::Policy(PolicyChange::TierApplied(tier)) => Some(format!("+Tier {}", tier.name)),
         Change::Policy(_) => None,
     };
     batch.into_iter().filter_map(shown).collect()
@@ -138,7 +139,9 @@ fn objects_come_change_and_go_and_a_lost_server_changes_nothing() {
     api.kubectl(&["annotate", "node", "n2", "other.example.org/x=1"]);
 
     api.stop();
-    source.is("not watching", |status| status.resources.iter().all(|one| one.trouble.is_some()));
+    source.is("not watching", |status| {
+        status.resources.iter().all(|one| one.absent || one.trouble.is_some())
+    });
     throughout("nothing changes without the API server", Duration::from_secs(3), || {
         source.nothing_told()?;
         met(source.status.load().in_sync, || "not in sync".to_owned())
@@ -153,6 +156,97 @@ fn objects_come_change_and_go_and_a_lost_server_changes_nothing() {
     api.kubectl(&["delete", "pod", "web", "-n", "shop", "--force", "--grace-period=0"]);
     source.tells(&["-Node/n2", "-Pod/shop/web"]);
     source.nothing_told().expect("nothing else");
+}
+
+/// Why a resource is not watched, if it is not.
+fn trouble_of(status: &KubernetesStatus, resource: &str) -> Option<CurrentTrouble> {
+    let found = status.resources.iter().find(|one| one.resource == resource);
+    found.expect("it is known").trouble.clone()
+}
+
+/// A CustomResourceDefinition that takes anything.
+fn definition(group: &str, version: &str, kind: &str, plural: &str, scope: &str) -> String {
+    let singular = kind.to_lowercase();
+    format!(
+        "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {{name: \
+         {plural}.{group}, annotations: {{api-approved.kubernetes.io: 'unapproved, for a test'}}}}\n\
+         spec:\n  group: {group}\n  scope: {scope}\n  names: {{kind: {kind}, plural: {plural}, \
+         singular: {singular}}}\n  versions:\n  - name: {version}\n    served: true\n    storage: \
+         true\n    schema: {{openAPIV3Schema: {{type: object, \
+         x-kubernetes-preserve-unknown-fields: true}}}}\n---\n"
+    )
+}
+
+/// Applies them and waits until the server has them.
+fn define(api: &ApiServer, definitions: &[(&str, &str, &str, &str, &str)]) {
+    for (group, version, kind, plural, scope) in definitions {
+        api.apply(&definition(group, version, kind, plural, scope));
+        let name = format!("crd/{plural}.{group}");
+        api.kubectl(&["wait", "--for=condition=Established", "--timeout=20s", &name]);
+    }
+}
+
+const CALICO: &str = "projectcalico.org";
+
+#[test]
+fn kinds_come_and_go_while_the_source_runs() {
+    let Some(api) = ApiServer::start("kinds_come_and_go_while_the_source_runs") else { return };
+    let mut source = Source::start(&api.kubeconfig());
+    source.tells(&["in sync"]);
+    let absent = |status: &KubernetesStatus| {
+        let absent = status.resources.iter().filter(|one| one.absent);
+        absent.map(|one| one.plural).collect::<Vec<_>>()
+    };
+    source.is("watching", |status| status.is_connected() && absent(status).len() == 11);
+
+    define(
+        &api,
+        &[
+            (CALICO, "v3", "GlobalNetworkPolicy", "globalnetworkpolicies", "Cluster"),
+            (CALICO, "v3", "NetworkPolicy", "networkpolicies", "Namespaced"),
+            (CALICO, "v3", "Tier", "tiers", "Cluster"),
+            (
+                "policy.networking.k8s.io",
+                "v1alpha2",
+                "ClusterNetworkPolicy",
+                "clusternetworkpolicies",
+                "Cluster",
+            ),
+        ],
+    );
+    api.apply(
+        "{apiVersion: projectcalico.org/v3, kind: GlobalNetworkPolicy, metadata: {name: deny}, \
+         spec: {tier: security}}\n---\n{apiVersion: projectcalico.org/v3, kind: NetworkPolicy, \
+         metadata: {name: deny, namespace: default}, spec: {}}\n---\n{apiVersion: \
+         projectcalico.org/v3, kind: Tier, metadata: {name: security}, spec: {order: 10}}\n---\n\
+         {apiVersion: policy.networking.k8s.io/v1alpha2, kind: ClusterNetworkPolicy, metadata: \
+         {name: deny}, spec: {tier: Admin, priority: 1, subject: {namespaces: {}}}}\n",
+    );
+    source.tells(&[
+        "+CalicoNetworkPolicy default/deny",
+        "+ClusterNetworkPolicy deny",
+        "+GlobalNetworkPolicy deny",
+        "+Tier security",
+    ]);
+    source.is("four more", |status| status.is_connected() && absent(status).len() == 7);
+    // Changed live, and wrong: closed, and said so.
+    let patch = r#"{"spec":{"selectr":"app == 'x'"}}"#;
+    let words = ["patch", "globalnetworkpolicies.projectcalico.org", "deny", "--type=merge", "-p"];
+    api.kubectl(&[&words[..], &[patch]].concat());
+    source.tells(&["+GlobalNetworkPolicy deny"]);
+    source.is("in doubt", |status| {
+        let problems: Vec<_> = status.problems.iter().map(|one| one.field.as_str()).collect();
+        problems == ["spec.selectr"]
+    });
+
+    // A kind that is taken away takes its objects along, and no others.
+    api.kubectl(&["delete", "crd", "globalnetworkpolicies.projectcalico.org"]);
+    source.tells(&["-GlobalNetworkPolicy deny"]);
+    source.is("not served", |status| {
+        status.is_connected() && absent(status).contains(&"globalnetworkpolicies")
+    });
+    assert!(source.status.load().in_sync && source.status.load().held.is_empty());
+    assert_eq!(source.status.load().objects.policies, 2);
 }
 
 /// Sets a pod's status, which is a kubelet's work.
@@ -194,21 +288,28 @@ fn whoever_may_not_is_told_what_to_grant() {
                    ClusterRoleBinding\nmetadata: {name: watcher}\nroleRef: {apiGroup: \
                    rbac.authorization.k8s.io, kind: ClusterRole, name: watcher}\nsubjects: \
                    [{kind: ServiceAccount, name: watcher, namespace: kube-system}]\n---\n";
-    api.apply(&format!("{account}{}{}", role("nodes, namespaces, networkpolicies"), node("n1", 1)));
+    api.apply(&format!(
+        "{account}{}{}",
+        role("nodes, namespaces, serviceaccounts, networkpolicies"),
+        node("n1", 1)
+    ));
     let token = api.create_token("kube-system", "watcher");
     let mut source = Source::start(&api.kubeconfig_with_token("watcher", &token));
-    source.is("refused", |status| status.resources[2].trouble.is_some());
+    let pods = |status: &KubernetesStatus| trouble_of(status, "pods");
+    source.is("refused", |status| pods(status).is_some());
     source.is("watching the others", |status| {
-        status.resources.iter().all(|one| one.watching == (one.resource != "pods"))
+        // Nor may it read EndpointSlices, which it could do without.
+        let others = status.resources.iter().filter(|one| !one.absent && one.trouble.is_none());
+        others.into_iter().all(|one| one.watching) && status.troubles().count() == 2
     });
-    let trouble = source.status.load().resources[2].trouble.clone().expect("it may not");
+    let trouble = pods(&source.status.load()).expect("it may not");
     assert!(trouble.message.starts_with("list pods is forbidden (403 "), "{trouble:?}");
     assert_eq!(
         trouble.next,
         "grant the verbs \"list\" and \"watch\" on pods (apiGroups: [\"\"]) to \
          system:serviceaccount:kube-system:watcher, in a ClusterRole with a ClusterRoleBinding"
     );
-    api.apply(&role("nodes, namespaces, pods, networkpolicies"));
+    api.apply(&role("nodes, namespaces, serviceaccounts, pods, networkpolicies"));
     source.tells(&["+Node/n1 10.244.1.0/24", "in sync"]);
 }
 

@@ -198,7 +198,7 @@ fn each_missing_verb_is_named_and_what_is_granted_again_is_not() {
     let Some(cluster) = Cluster::start("missing verbs") else { return };
     let line = cluster.line();
     let missing = Missing::default();
-    cluster.runtime.spawn(access::watch(line.clone(), true, missing.clone()));
+    cluster.runtime.spawn(access::watch(line.clone(), true, missing.clone(), |_| false));
     let names = |needs: &[Need]| needs.iter().map(ToString::to_string).collect::<Vec<_>>();
     // All at once first, then each alone.
     cluster.server.kubectl(&["delete", "clusterrolebinding", "brindle"]);

@@ -63,7 +63,7 @@ pub(crate) fn culprit<T: DeserializeOwned>(object: &Value) -> String {
 }
 
 /// The value that `steps` lead to: keys of mappings and indices of sequences.
-fn at<'v>(value: &'v Value, steps: &[Value]) -> Option<&'v Value> {
+pub(super) fn at<'v>(value: &'v Value, steps: &[Value]) -> Option<&'v Value> {
     steps.iter().try_fold(value, |value, step| match value {
         Value::Sequence(list) => list.get(usize::try_from(step.as_u64()?).ok()?),
         _ => value.get(step),
@@ -71,7 +71,7 @@ fn at<'v>(value: &'v Value, steps: &[Value]) -> Option<&'v Value> {
 }
 
 /// Takes `last` out of the value that `steps` lead to.
-fn remove(value: &mut Value, steps: &[Value], last: &Value) {
+pub(super) fn remove(value: &mut Value, steps: &[Value], last: &Value) {
     let index = |step: &Value| step.as_u64().and_then(|index| usize::try_from(index).ok());
     let inner = steps.iter().try_fold(value, |value, step| match value {
         Value::Sequence(list) => list.get_mut(index(step)?),

@@ -64,8 +64,8 @@ pub struct FilesStatus {
     pub last_change: Option<SystemTime>,
 }
 
-/// The changes that one look at the folder found, at least one: deletions, then nodes,
-/// namespaces, pods and policies. They belong together: a policy that is only given another
+/// The changes that one look at the folder found, at least one: deletions, then objects, a
+/// policy after its tier and whom it is about. They belong together: a policy that is only given another
 /// name must not be missing in between.
 pub type Batch = Vec<Change>;
 
@@ -213,7 +213,7 @@ fn log(before: &FilesStatus, now: &FilesStatus) {
         tracing::warn!(%folder, %problem, "manifest refused");
     }
     if now.in_sync && !before.in_sync {
-        let Counts { nodes, namespaces, pods, policies } = now.objects;
+        let Counts { nodes, namespaces, pods, policies, .. } = now.objects;
         tracing::info!(
             %folder, files = now.files, nodes, namespaces, pods, policies, "manifests read"
         );

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use brindle_config::printable;
 
 use super::Change;
+use super::kind::Kind;
 use super::manifest::{self, Chunk, Document, Spot};
 use super::node::unreachable_families;
 use super::object::{Key, Object};
@@ -68,10 +69,46 @@ pub struct Counts {
     pub nodes: usize,
     /// Namespaces.
     pub namespaces: usize,
+    /// Service accounts.
+    pub accounts: usize,
     /// Pods, endpoints or not.
     pub pods: usize,
-    /// Policies of all kinds.
+    /// Slices of services' endpoints.
+    pub slices: usize,
+    /// Tiers that there are objects of.
+    pub tiers: usize,
+    /// Profiles.
+    pub profiles: usize,
+    /// Network sets, global or not.
+    pub network_sets: usize,
+    /// Host endpoints.
+    pub host_endpoints: usize,
+    /// Policies of all kinds, staged ones included.
     pub policies: usize,
+}
+
+impl Counts {
+    /// Where those of a kind are counted.
+    pub(super) fn of(&mut self, kind: Kind) -> &mut usize {
+        match kind {
+            Kind::Node => &mut self.nodes,
+            Kind::Namespace => &mut self.namespaces,
+            Kind::ServiceAccount => &mut self.accounts,
+            Kind::Pod => &mut self.pods,
+            Kind::EndpointSlice => &mut self.slices,
+            Kind::Tier => &mut self.tiers,
+            Kind::Profile => &mut self.profiles,
+            Kind::GlobalNetworkSet | Kind::NetworkSet => &mut self.network_sets,
+            Kind::HostEndpoint => &mut self.host_endpoints,
+            Kind::NetworkPolicy
+            | Kind::CalicoNetworkPolicy
+            | Kind::GlobalNetworkPolicy
+            | Kind::ClusterNetworkPolicy
+            | Kind::StagedKubernetesNetworkPolicy
+            | Kind::StagedNetworkPolicy
+            | Kind::StagedGlobalNetworkPolicy => &mut self.policies,
+        }
+    }
 }
 
 /// Length and hash of a text: tells whether it is one that was read before.
@@ -95,7 +132,7 @@ struct File {
 impl Folder {
     /// Takes a reading of all files by name; answers what changed since the last one:
     /// deletions first, so that a range moves from one node to another in that order; then
-    /// nodes, namespaces, pods, policies.
+    /// objects in the order of their keys.
     pub(super) fn update(&mut self, reading: BTreeMap<String, FileText>) -> Vec<Change> {
         let files = self.files.len();
         self.files.retain(|name, _| reading.contains_key(name));
@@ -131,12 +168,7 @@ impl Folder {
     pub(super) fn counts(&self) -> Counts {
         let mut counts = Counts::default();
         for key in self.told.keys() {
-            *match key {
-                Key::Node(_) => &mut counts.nodes,
-                Key::Namespace(_) => &mut counts.namespaces,
-                Key::Pod(_) => &mut counts.pods,
-                Key::Policy(_) => &mut counts.policies,
-            } += 1;
+            *counts.of(key.kind()) += 1;
         }
         counts
     }

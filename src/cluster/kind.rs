@@ -19,10 +19,10 @@ pub enum Kind {
     Tier,
     /// `projectcalico.org/v3` Profile.
     Profile,
-    /// `projectcalico.org/v3` NetworkSet.
-    NetworkSet,
     /// `projectcalico.org/v3` GlobalNetworkSet.
     GlobalNetworkSet,
+    /// `projectcalico.org/v3` NetworkSet.
+    NetworkSet,
     /// `projectcalico.org/v3` HostEndpoint.
     HostEndpoint,
     /// `networking.k8s.io/v1` NetworkPolicy.
@@ -43,10 +43,71 @@ pub enum Kind {
 
 /// The API of Calico's kinds.
 pub const CALICO: &str = "projectcalico.org/v3";
+/// The API in which Calico keeps them where its API server is not there. It has the same kinds
+/// with the same meaning, but for profiles.
+pub(super) const CALICO_STORE: &str = "crd.projectcalico.org/v1";
 
 impl Kind {
-    /// All of them.
-    pub(super) const ALL: [Kind; 4] = [Kind::Node, Kind::Namespace, Kind::Pod, Kind::NetworkPolicy];
+    /// All of them, in their order.
+    pub(super) const ALL: [Kind; 17] = [
+        Kind::Node,
+        Kind::Namespace,
+        Kind::ServiceAccount,
+        Kind::Pod,
+        Kind::EndpointSlice,
+        Kind::Tier,
+        Kind::Profile,
+        Kind::GlobalNetworkSet,
+        Kind::NetworkSet,
+        Kind::HostEndpoint,
+        Kind::NetworkPolicy,
+        Kind::CalicoNetworkPolicy,
+        Kind::GlobalNetworkPolicy,
+        Kind::ClusterNetworkPolicy,
+        Kind::StagedKubernetesNetworkPolicy,
+        Kind::StagedNetworkPolicy,
+        Kind::StagedGlobalNetworkPolicy,
+    ];
+
+    /// The APIs that may have it: of those that an API server has, the first counts, alone.
+    /// None for a kind that every server has.
+    pub(super) fn optional_apis(self) -> &'static [&'static str] {
+        match self {
+            Kind::Node
+            | Kind::Namespace
+            | Kind::ServiceAccount
+            | Kind::Pod
+            | Kind::NetworkPolicy => &[],
+            // Servers before 1.21 have the older one only; what we use of it is the same.
+            Kind::EndpointSlice => &["discovery.k8s.io/v1", "discovery.k8s.io/v1beta1"],
+            Kind::ClusterNetworkPolicy => &["policy.networking.k8s.io/v1alpha2"],
+            Kind::Profile => &[CALICO],
+            Kind::Tier
+            | Kind::NetworkSet
+            | Kind::GlobalNetworkSet
+            | Kind::HostEndpoint
+            | Kind::CalicoNetworkPolicy
+            | Kind::GlobalNetworkPolicy
+            | Kind::StagedKubernetesNetworkPolicy
+            | Kind::StagedNetworkPolicy
+            | Kind::StagedGlobalNetworkPolicy => &[CALICO, CALICO_STORE],
+        }
+    }
+
+    /// Whether there are API servers that do not have it.
+    pub(super) fn is_optional(self) -> bool {
+        !self.optional_apis().is_empty()
+    }
+
+    /// Whether objects of this `apiVersion` are of this kind, if they are called so.
+    fn is_of(self, api_version: &str) -> bool {
+        self.api_version() == api_version || self.optional_apis().contains(&api_version)
+    }
+
+    /// In the API that it is best known by.
+    pub(super) fn place(self) -> Place {
+        Place { kind: self, api: self.api_version() }
+    }
 
     /// That of a policy's kind.
     pub(super) fn of_policy(kind: PolicyKind) -> Self {
@@ -130,13 +191,33 @@ impl Kind {
 
     /// As `apiGroups` of a role has it: empty for the core.
     pub fn group(self) -> &'static str {
-        self.api_version().split_once('/').map_or("", |(group, _)| group)
+        group(self.api_version())
     }
 
-    /// Where the API has all of them.
-    pub(super) fn path(self) -> String {
-        let root = if self.group().is_empty() { "/api" } else { "/apis" };
-        format!("{root}/{}/{}", self.api_version(), self.plural())
+    /// A name that no other kind has: the plural, with the group for kinds that Kubernetes does
+    /// not bring along. `kubectl get` takes it.
+    pub fn resource(self) -> &'static str {
+        match self {
+            Kind::Node
+            | Kind::Namespace
+            | Kind::ServiceAccount
+            | Kind::Pod
+            | Kind::EndpointSlice
+            | Kind::NetworkPolicy => self.plural(),
+            Kind::Tier => "tiers.projectcalico.org",
+            Kind::Profile => "profiles.projectcalico.org",
+            Kind::GlobalNetworkSet => "globalnetworksets.projectcalico.org",
+            Kind::NetworkSet => "networksets.projectcalico.org",
+            Kind::HostEndpoint => "hostendpoints.projectcalico.org",
+            Kind::CalicoNetworkPolicy => "networkpolicies.projectcalico.org",
+            Kind::GlobalNetworkPolicy => "globalnetworkpolicies.projectcalico.org",
+            Kind::ClusterNetworkPolicy => "clusternetworkpolicies.policy.networking.k8s.io",
+            Kind::StagedKubernetesNetworkPolicy => {
+                "stagedkubernetesnetworkpolicies.projectcalico.org"
+            }
+            Kind::StagedNetworkPolicy => "stagednetworkpolicies.projectcalico.org",
+            Kind::StagedGlobalNetworkPolicy => "stagedglobalnetworkpolicies.projectcalico.org",
+        }
     }
 
     /// As `apiVersion` has it.
@@ -160,6 +241,33 @@ impl Kind {
     }
 }
 
+/// The group of an `apiVersion`: empty for the core.
+fn group(api_version: &'static str) -> &'static str {
+    api_version.split_once('/').map_or("", |(group, _)| group)
+}
+
+/// A kind as one API has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The kind.
+    pub(super) kind: Kind,
+    /// The API, as `apiVersion` has it.
+    pub(super) api: &'static str,
+}
+
+impl Place {
+    /// As `apiGroups` of a role has it: empty for the core.
+    pub(super) fn group(self) -> &'static str {
+        group(self.api)
+    }
+
+    /// Where the API has all objects of the kind.
+    pub(super) fn path(self) -> String {
+        let root = if self.group().is_empty() { "/api" } else { "/apis" };
+        format!("{root}/{}/{}", self.api, self.kind.plural())
+    }
+}
+
 /// What `apiVersion` and `kind` say that an object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
@@ -176,7 +284,7 @@ pub(super) enum Role {
 impl Role {
     /// The role of an object.
     pub(super) fn of(api_version: &str, kind: &str) -> Self {
-        let of_version = || Kind::ALL.into_iter().filter(|k| k.api_version() == api_version);
+        let of_version = || Kind::ALL.into_iter().filter(|k| k.is_of(api_version));
         if let Some(kind) = of_version().find(|k| k.name() == kind) {
             return Role::Object(kind);
         }
@@ -192,13 +300,12 @@ impl Role {
 }
 
 /// Kinds that are known and not used; a group that ends in a slash stands for all of its kinds.
-const OTHERS: [(&str, &[&str]); 8] = [
+const OTHERS: [(&str, &[&str]); 9] = [
     (
         "v1",
         &[
             "Service",
             "Endpoints",
-            "ServiceAccount",
             "ConfigMap",
             "Secret",
             "PersistentVolume",
@@ -217,6 +324,7 @@ const OTHERS: [(&str, &[&str]); 8] = [
     ("policy.networking.k8s.io/", &[]),
     ("rbac.authorization.k8s.io/", &[]),
     ("projectcalico.org/", &[]),
+    ("crd.projectcalico.org/", &[]),
 ];
 
 fn is_other(api_version: &str, kind: &str) -> bool {
@@ -227,4 +335,69 @@ fn is_other(api_version: &str, kind: &str) -> bool {
             api_version == *group && kinds.contains(&kind)
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn kinds_sort_as_they_are_told_and_no_two_share_a_resource() {
+        assert!(Kind::ALL.is_sorted());
+        assert_eq!(Kind::ALL.map(Kind::resource).into_iter().collect::<BTreeSet<_>>().len(), 17);
+        for kind in Kind::ALL.into_iter().filter(|kind| kind.is_optional()) {
+            assert_eq!(kind.optional_apis()[0], kind.api_version(), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn an_object_is_what_its_api_and_its_kind_say() {
+        use Role::{Ignored, List, Object, Unknown};
+        for (api_version, kind, want) in [
+            ("networking.k8s.io/v1", "NetworkPolicy", Object(Kind::NetworkPolicy)),
+            (CALICO, "NetworkPolicy", Object(Kind::CalicoNetworkPolicy)),
+            (CALICO_STORE, "NetworkPolicy", Object(Kind::CalicoNetworkPolicy)),
+            (CALICO_STORE, "Tier", Object(Kind::Tier)),
+            (CALICO, "Profile", Object(Kind::Profile)),
+            (CALICO_STORE, "Profile", Ignored),
+            (CALICO, "GlobalNetworkPolicyList", List(Some(Kind::GlobalNetworkPolicy))),
+            ("v1", "ServiceAccount", Object(Kind::ServiceAccount)),
+            ("v1", "ServiceAccountList", List(Some(Kind::ServiceAccount))),
+            ("discovery.k8s.io/v1beta1", "EndpointSlice", Object(Kind::EndpointSlice)),
+            (
+                "policy.networking.k8s.io/v1alpha2",
+                "ClusterNetworkPolicy",
+                Object(Kind::ClusterNetworkPolicy),
+            ),
+            ("policy.networking.k8s.io/v1alpha1", "AdminNetworkPolicy", Ignored),
+            (CALICO, "BGPPeer", Ignored),
+            (CALICO_STORE, "IPPool", Ignored),
+            ("projectcalico.org/v4", "NetworkPolicy", Ignored),
+            ("v1", "NetworkPolicy", Unknown),
+            ("example.org/v1", "Tier", Unknown),
+        ] {
+            assert_eq!(Role::of(api_version, kind), want, "{api_version} {kind}");
+        }
+    }
+
+    #[test]
+    fn a_place_is_a_path_and_a_group() {
+        for (place, group, path) in [
+            (Kind::Pod.place(), "", "/api/v1/pods"),
+            (
+                Kind::NetworkPolicy.place(),
+                "networking.k8s.io",
+                "/apis/networking.k8s.io/v1/networkpolicies",
+            ),
+            (
+                Place { kind: Kind::Tier, api: CALICO_STORE },
+                "crd.projectcalico.org",
+                "/apis/crd.projectcalico.org/v1/tiers",
+            ),
+        ] {
+            assert_eq!((place.group(), place.path().as_str()), (group, path));
+        }
+    }
 }

@@ -142,25 +142,27 @@ impl Document {
         let (api_version, kind) = match (text("apiVersion"), text("kind")) {
             (Some(api_version), Some(kind)) => (api_version, kind),
             (None, _) => {
-                let message = "is missing; accepted are for instance v1 and networking.k8s.io/v1";
+                let message = "is missing; accepted are for instance v1, networking.k8s.io/v1 and \
+                               projectcalico.org/v3";
                 return self.refuse(Some(format!("{within}apiVersion")), message);
             }
             (_, None) => {
-                let message = "is missing; accepted are Node, Namespace, Pod, NetworkPolicy, lists \
-                               of them, and other kinds of Kubernetes";
+                let message = "is missing; accepted are Node, Namespace, Pod, NetworkPolicy, \
+                               GlobalNetworkPolicy, lists of them, and other kinds of Kubernetes \
+                               and Calico";
                 return self.refuse(Some(format!("{within}kind")), message);
             }
         };
         let counts = match Role::of(&api_version, &kind) {
             Role::Object(kind) => return self.object(kind, object, within),
-            Role::List(items) => return self.list(items, object, within),
+            Role::List(items) => return self.list(&api_version, items, object, within),
             Role::Ignored => &mut self.ignored,
             Role::Unknown => &mut self.unknown,
         };
         *counts.entry(format!("{api_version}/{kind}")).or_default() += 1;
     }
 
-    fn list(&mut self, of: Option<Kind>, mut object: Mapping, within: &str) {
+    fn list(&mut self, api: &str, of: Option<Kind>, mut object: Mapping, within: &str) {
         let items = match object.remove("items") {
             Some(Value::Sequence(items)) => items,
             None | Some(Value::Null) => return,
@@ -174,7 +176,7 @@ impl Document {
             };
             // A typed list says once what its items are.
             if let Some(kind) = of {
-                for (key, value) in [("apiVersion", kind.api_version()), ("kind", kind.name())] {
+                for (key, value) in [("apiVersion", api), ("kind", kind.name())] {
                     item.entry(key.into()).or_insert_with(|| value.into());
                 }
             }

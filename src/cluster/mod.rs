@@ -1,6 +1,7 @@
 //! The cluster's state: what nodes, namespaces, pods and policies there are.
 
 pub mod claims;
+mod distrust;
 pub(crate) mod fields;
 pub mod files;
 mod folder;

@@ -4,18 +4,25 @@ use std::fmt;
 use std::sync::Arc;
 
 use brindle_policy::model;
+use brindle_policy::model::{AccountKey, NetworkSetId, SliceKey};
 use brindle_policy::{Change as PolicyChange, PodKey, PolicyId};
 
 use super::kind::Kind;
 use super::{Change, Node};
 
 /// Which object: a kind and a name. Sorts in the order in which objects are told: a policy
-/// after the pods that it governs, these after their namespace.
+/// after its tier and whom it governs or means, pods after their namespace and account.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Key {
     Node(Arc<str>),
     Namespace(Arc<str>),
+    ServiceAccount(AccountKey),
     Pod(PodKey),
+    Slice(SliceKey),
+    Tier(Arc<str>),
+    Profile(Arc<str>),
+    NetworkSet(NetworkSetId),
+    HostEndpoint(Arc<str>),
     Policy(PolicyId),
 }
 
@@ -25,7 +32,18 @@ impl fmt::Display for Key {
         match self {
             Key::Node(name) => write!(f, "Node/{name}"),
             Key::Namespace(name) => write!(f, "Namespace/{name}"),
+            Key::ServiceAccount(key) => write!(f, "ServiceAccount/{key}"),
             Key::Pod(key) => write!(f, "Pod/{key}"),
+            Key::Slice(key) => write!(f, "EndpointSlice/{}/{}", key.namespace, key.name),
+            Key::Tier(name) => write!(f, "Tier/{name}"),
+            Key::Profile(name) => write!(f, "Profile/{name}"),
+            Key::NetworkSet(NetworkSetId { namespace: Some(namespace), name }) => {
+                write!(f, "NetworkSet/{namespace}/{name}")
+            }
+            Key::NetworkSet(NetworkSetId { namespace: None, name }) => {
+                write!(f, "GlobalNetworkSet/{name}")
+            }
+            Key::HostEndpoint(name) => write!(f, "HostEndpoint/{name}"),
             Key::Policy(id) => match &id.namespace {
                 Some(namespace) => write!(f, "{}/{namespace}/{}", id.kind.as_str(), id.name),
                 None => write!(f, "{}/{}", id.kind.as_str(), id.name),
@@ -40,7 +58,14 @@ impl Key {
         match self {
             Key::Node(_) => Kind::Node,
             Key::Namespace(_) => Kind::Namespace,
+            Key::ServiceAccount(_) => Kind::ServiceAccount,
             Key::Pod(_) => Kind::Pod,
+            Key::Slice(_) => Kind::EndpointSlice,
+            Key::Tier(_) => Kind::Tier,
+            Key::Profile(_) => Kind::Profile,
+            Key::NetworkSet(NetworkSetId { namespace: None, .. }) => Kind::GlobalNetworkSet,
+            Key::NetworkSet(NetworkSetId { namespace: Some(_), .. }) => Kind::NetworkSet,
+            Key::HostEndpoint(_) => Kind::HostEndpoint,
             Key::Policy(id) => Kind::of_policy(id.kind),
         }
     }
@@ -50,12 +75,26 @@ impl Key {
         let policy = Change::Policy(match self {
             Key::Node(name) => PolicyChange::NodeDeleted(Arc::clone(name)),
             Key::Namespace(name) => PolicyChange::NamespaceDeleted(Arc::clone(name)),
+            Key::ServiceAccount(key) => PolicyChange::ServiceAccountDeleted(key.clone()),
             Key::Pod(key) => PolicyChange::PodDeleted(key.clone()),
+            Key::Slice(key) => PolicyChange::SliceDeleted(key.clone()),
+            Key::Tier(name) => PolicyChange::TierDeleted(Arc::clone(name)),
+            Key::Profile(name) => PolicyChange::ProfileDeleted(Arc::clone(name)),
+            Key::NetworkSet(id) => PolicyChange::NetworkSetDeleted(id.clone()),
+            Key::HostEndpoint(name) => PolicyChange::HostEndpointDeleted(Arc::clone(name)),
             Key::Policy(id) => PolicyChange::PolicyDeleted(id.clone()),
         });
         match self {
             Key::Node(name) => vec![Change::NodeDeleted(Arc::clone(name)), policy],
-            Key::Namespace(_) | Key::Pod(_) | Key::Policy(_) => vec![policy],
+            Key::Namespace(_)
+            | Key::ServiceAccount(_)
+            | Key::Pod(_)
+            | Key::Slice(_)
+            | Key::Tier(_)
+            | Key::Profile(_)
+            | Key::NetworkSet(_)
+            | Key::HostEndpoint(_)
+            | Key::Policy(_) => vec![policy],
         }
     }
 }
@@ -69,7 +108,13 @@ pub(super) enum Object {
         policy: Arc<model::Node>,
     },
     Namespace(Arc<model::Namespace>),
+    ServiceAccount(Arc<model::ServiceAccount>),
     Pod(Arc<model::Pod>),
+    Slice(Arc<model::EndpointSlice>),
+    Tier(Arc<model::Tier>),
+    Profile(Arc<model::Profile>),
+    NetworkSet(Arc<model::NetworkSet>),
+    HostEndpoint(Arc<model::HostEndpoint>),
     Policy(Arc<model::Policy>),
 }
 
@@ -79,7 +124,13 @@ impl Object {
         match self {
             Object::Node { routing, .. } => Key::Node(Arc::clone(&routing.name)),
             Object::Namespace(namespace) => Key::Namespace(Arc::clone(&namespace.name)),
+            Object::ServiceAccount(account) => Key::ServiceAccount(account.key.clone()),
             Object::Pod(pod) => Key::Pod(pod.key.clone()),
+            Object::Slice(slice) => Key::Slice(slice.key.clone()),
+            Object::Tier(tier) => Key::Tier(Arc::clone(&tier.name)),
+            Object::Profile(profile) => Key::Profile(Arc::clone(&profile.name)),
+            Object::NetworkSet(set) => Key::NetworkSet(set.id.clone()),
+            Object::HostEndpoint(host) => Key::HostEndpoint(Arc::clone(&host.name)),
             Object::Policy(policy) => Key::Policy(policy.id.clone()),
         }
     }
@@ -89,7 +140,7 @@ impl Object {
         match (self, before) {
             (Object::Node { routing, policy }, Some(Object::Node { routing: r, policy: p })) => {
                 let routing_change = Change::NodeApplied(Arc::clone(routing));
-                let policy_change = Change::Policy(PolicyChange::NodeApplied(Arc::clone(policy)));
+                let policy_change = Change::Policy(self.told_to_policy());
                 let changes = [(routing_change, routing != r), (policy_change, policy != p)];
                 changes
                     .into_iter()
@@ -97,19 +148,31 @@ impl Object {
                     .collect()
             }
             (object, Some(before)) if object == before => Vec::new(),
-            (Object::Node { routing, policy }, _) => vec![
-                Change::NodeApplied(Arc::clone(routing)),
-                Change::Policy(PolicyChange::NodeApplied(Arc::clone(policy))),
-            ],
-            (Object::Namespace(namespace), _) => {
-                vec![Change::Policy(PolicyChange::NamespaceApplied(Arc::clone(namespace)))]
+            (object, _) => {
+                let routing = match object {
+                    Object::Node { routing, .. } => Some(Change::NodeApplied(Arc::clone(routing))),
+                    _ => None,
+                };
+                routing.into_iter().chain([Change::Policy(object.told_to_policy())]).collect()
             }
-            (Object::Pod(pod), _) => {
-                vec![Change::Policy(PolicyChange::PodApplied(Arc::clone(pod)))]
+        }
+    }
+
+    /// What policy is told of it.
+    fn told_to_policy(&self) -> PolicyChange {
+        match self {
+            Object::Node { policy, .. } => PolicyChange::NodeApplied(Arc::clone(policy)),
+            Object::Namespace(namespace) => PolicyChange::NamespaceApplied(Arc::clone(namespace)),
+            Object::ServiceAccount(account) => {
+                PolicyChange::ServiceAccountApplied(Arc::clone(account))
             }
-            (Object::Policy(policy), _) => {
-                vec![Change::Policy(PolicyChange::PolicyApplied(Arc::clone(policy)))]
-            }
+            Object::Pod(pod) => PolicyChange::PodApplied(Arc::clone(pod)),
+            Object::Slice(slice) => PolicyChange::SliceApplied(Arc::clone(slice)),
+            Object::Tier(tier) => PolicyChange::TierApplied(Arc::clone(tier)),
+            Object::Profile(profile) => PolicyChange::ProfileApplied(Arc::clone(profile)),
+            Object::NetworkSet(set) => PolicyChange::NetworkSetApplied(Arc::clone(set)),
+            Object::HostEndpoint(host) => PolicyChange::HostEndpointApplied(Arc::clone(host)),
+            Object::Policy(policy) => PolicyChange::PolicyApplied(Arc::clone(policy)),
         }
     }
 }

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
+use brindle_policy::api::{calico, cluster};
 use brindle_policy::ingest;
-use brindle_policy::model::{self, PolicyKind};
+use brindle_policy::model::{self, AccountKey, NetworkSetId, PolicyKind, SliceKey};
 use brindle_policy::{PodKey, PolicyId};
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ServiceAccount};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_yaml::{Mapping, Value};
 
+use super::distrust;
 use super::fields::{culprit, unknown_fields};
-use super::kind::Kind;
+use super::kind::{CALICO_STORE, Kind};
 use super::node::{self, BadField};
 use super::object::{Key, Object};
 use super::policy;
@@ -31,9 +34,10 @@ pub(super) struct Reading {
 
 /// Reads an object of a kind.
 pub(super) fn read(kind: Kind, mut object: Mapping) -> Reading {
-    if matches!(kind, Kind::Pod | Kind::NetworkPolicy) {
+    if kind.is_namespaced() {
         default_namespace(&mut object);
     }
+    take_from_store(&mut object);
     let value = Value::Mapping(object);
     let key = key(kind, &value);
     let mut doubts = Vec::new();
@@ -42,12 +46,67 @@ pub(super) fn read(kind: Kind, mut object: Mapping) -> Reading {
         Kind::Namespace => {
             typed(kind, &value, &mut doubts).and_then(|o| namespace(&o, &mut doubts))
         }
+        Kind::ServiceAccount => {
+            typed(kind, &value, &mut doubts).and_then(|o| service_account(&o, &mut doubts))
+        }
         Kind::Pod => typed(kind, &value, &mut doubts).and_then(|o| pod(&o, &mut doubts)),
-        Kind::NetworkPolicy => policy::read(&value).map_err(refused).map(|policy| {
-            doubts.extend(policy.problems.iter().cloned().map(bad_field));
-            Object::Policy(Arc::new(policy))
-        }),
-        other => unreachable!("{other:?} is not delivered"),
+        Kind::EndpointSlice => {
+            typed(kind, &value, &mut doubts).and_then(|o| endpoint_slice(&o, &mut doubts))
+        }
+        Kind::Tier => typed(kind, &value, &mut doubts).and_then(|o| tier(&o, &mut doubts)),
+        Kind::Profile => typed(kind, &value, &mut doubts).and_then(|o| profile(&o, &mut doubts)),
+        Kind::GlobalNetworkSet => {
+            typed(kind, &value, &mut doubts).and_then(|o| global_network_set(&o, &mut doubts))
+        }
+        Kind::NetworkSet => {
+            typed(kind, &value, &mut doubts).and_then(|o| network_set(&o, &mut doubts))
+        }
+        Kind::HostEndpoint => {
+            typed(kind, &value, &mut doubts).and_then(|o| host_endpoint(&o, &mut doubts))
+        }
+        Kind::NetworkPolicy => policy_of(policy::read(&value), &mut doubts),
+        Kind::CalicoNetworkPolicy => policy_of(
+            distrusted::<calico::NetworkPolicy>(kind, &key, &value, ingest::network_policy_v3),
+            &mut doubts,
+        ),
+        Kind::GlobalNetworkPolicy => policy_of(
+            distrusted::<calico::GlobalNetworkPolicy>(
+                kind,
+                &key,
+                &value,
+                ingest::global_network_policy,
+            ),
+            &mut doubts,
+        ),
+        Kind::ClusterNetworkPolicy => policy_of(
+            distrusted::<cluster::ClusterNetworkPolicy>(
+                kind,
+                &key,
+                &value,
+                ingest::cluster_network_policy,
+            ),
+            &mut doubts,
+        ),
+        Kind::StagedKubernetesNetworkPolicy => typed(kind, &value, &mut doubts)
+            .and_then(|o| policy_of(ingest::staged_kubernetes_network_policy(&o), &mut doubts)),
+        Kind::StagedNetworkPolicy => policy_of(
+            distrusted::<calico::StagedNetworkPolicy>(
+                kind,
+                &key,
+                &value,
+                ingest::staged_network_policy,
+            ),
+            &mut doubts,
+        ),
+        Kind::StagedGlobalNetworkPolicy => policy_of(
+            distrusted::<calico::StagedGlobalNetworkPolicy>(
+                kind,
+                &key,
+                &value,
+                ingest::staged_global_network_policy,
+            ),
+            &mut doubts,
+        ),
     };
     Reading { key, object, doubts }
 }
@@ -60,8 +119,24 @@ pub(super) fn read_json(kind: Kind, text: &str) -> Reading {
     let object = match kind {
         Kind::Node => parsed(text).map(|object| node(&object, &mut doubts)),
         Kind::Namespace => parsed(text).map(|object| namespace(&object, &mut doubts)),
+        Kind::ServiceAccount => parsed(text).map(|object| service_account(&object, &mut doubts)),
         Kind::Pod => parsed(text).map(|object| pod(&object, &mut doubts)),
-        _ => None,
+        Kind::EndpointSlice => parsed(text).map(|object| endpoint_slice(&object, &mut doubts)),
+        _ if text.contains(STORED_METADATA) => None,
+        Kind::Tier => parsed(text).map(|object| tier(&object, &mut doubts)),
+        Kind::Profile => parsed(text).map(|object| profile(&object, &mut doubts)),
+        Kind::GlobalNetworkSet => {
+            parsed(text).map(|object| global_network_set(&object, &mut doubts))
+        }
+        Kind::NetworkSet => parsed(text).map(|object| network_set(&object, &mut doubts)),
+        Kind::HostEndpoint => parsed(text).map(|object| host_endpoint(&object, &mut doubts)),
+        Kind::NetworkPolicy
+        | Kind::CalicoNetworkPolicy
+        | Kind::GlobalNetworkPolicy
+        | Kind::ClusterNetworkPolicy
+        | Kind::StagedKubernetesNetworkPolicy
+        | Kind::StagedNetworkPolicy
+        | Kind::StagedGlobalNetworkPolicy => None,
     };
     if let Some(Ok(object)) = object {
         return Reading { key: Some(object.key()), object: Ok(object), doubts };
@@ -71,8 +146,8 @@ pub(super) fn read_json(kind: Kind, text: &str) -> Reading {
         Ok(_) => return Reading::nothing("is not an object".to_owned()),
         Err(error) => return Reading::nothing(format!("not valid JSON: {error}")),
     };
-    if kind == Kind::NetworkPolicy {
-        // Kubernetes 1.24 to 1.27 had one, which says nothing about traffic.
+    if kind.is_optional() || kind == Kind::NetworkPolicy {
+        // It says nothing about traffic. (Kubernetes 1.24 to 1.27 had one of NetworkPolicies.)
         object.remove("status");
     }
     let reading = read(kind, object);
@@ -103,16 +178,50 @@ fn node(object: &Node, doubts: &mut Vec<BadField>) -> Result<Object, Vec<BadFiel
     Ok(Object::Node { routing: Arc::new(routing), policy: Arc::new(policy) })
 }
 
-fn namespace(object: &Namespace, doubts: &mut Vec<BadField>) -> Result<Object, Vec<BadField>> {
-    let (namespace, problems) = ingest::namespace(object).map_err(refused)?;
-    doubts.extend(problems.into_iter().map(bad_field));
-    Ok(Object::Namespace(Arc::new(namespace)))
+/// A function from an object as it is written to one of [`Object`], which notes what is wrong
+/// with it.
+macro_rules! taken {
+    ($($name:ident: $from:ty => $to:ident;)*) => {$(
+        fn $name(object: &$from, doubts: &mut Vec<BadField>) -> Result<Object, Vec<BadField>> {
+            let (object, problems) = ingest::$name(object).map_err(refused)?;
+            doubts.extend(problems.into_iter().map(bad_field));
+            Ok(Object::$to(Arc::new(object)))
+        }
+    )*};
 }
 
-fn pod(object: &Pod, doubts: &mut Vec<BadField>) -> Result<Object, Vec<BadField>> {
-    let (pod, problems) = ingest::pod(object).map_err(refused)?;
-    doubts.extend(problems.into_iter().map(bad_field));
-    Ok(Object::Pod(Arc::new(pod)))
+taken! {
+    namespace: Namespace => Namespace;
+    service_account: ServiceAccount => ServiceAccount;
+    pod: Pod => Pod;
+    endpoint_slice: EndpointSlice => Slice;
+    tier: calico::Tier => Tier;
+    profile: calico::Profile => Profile;
+    global_network_set: calico::GlobalNetworkSet => NetworkSet;
+    network_set: calico::NetworkSet => NetworkSet;
+    host_endpoint: calico::HostEndpoint => HostEndpoint;
+}
+
+fn distrusted<T: DeserializeOwned + Serialize>(
+    kind: Kind,
+    key: &Option<Key>,
+    value: &Value,
+    ingest: fn(&T) -> Result<model::Policy, model::Problem>,
+) -> Result<model::Policy, model::Problem> {
+    let id = key.as_ref().and_then(|key| match key {
+        Key::Policy(id) => Some(id),
+        _ => None,
+    });
+    distrust::read(kind, id, value, ingest)
+}
+
+fn policy_of(
+    policy: Result<model::Policy, model::Problem>,
+    doubts: &mut Vec<BadField>,
+) -> Result<Object, Vec<BadField>> {
+    let policy = policy.map_err(refused)?;
+    doubts.extend(policy.problems.iter().cloned().map(bad_field));
+    Ok(Object::Policy(Arc::new(policy)))
 }
 
 /// The object as a `T`; fields that a `T` does not have are noted.
@@ -163,6 +272,35 @@ fn default_namespace(object: &mut Mapping) {
     }
 }
 
+/// The annotation in which Calico keeps the metadata of what it stores.
+const STORED_METADATA: &str = "projectcalico.org/metadata";
+
+/// As much of the metadata as is of use.
+#[derive(serde::Deserialize)]
+struct StoredMetadata {
+    labels: Option<Mapping>,
+    annotations: Option<Mapping>,
+}
+
+/// Gives an object of Calico's store the labels and annotations that it has to its users: as
+/// they are written in an annotation, if there is that. Its names stay as they are.
+fn take_from_store(object: &mut Mapping) {
+    if object.get("apiVersion").and_then(Value::as_str) != Some(CALICO_STORE) {
+        return;
+    }
+    let Some(Value::Mapping(metadata)) = object.get_mut("metadata") else { return };
+    let stored = metadata.get("annotations").and_then(|all| all.get(STORED_METADATA));
+    let stored = stored.and_then(Value::as_str).map(serde_json::from_str::<StoredMetadata>);
+    // One that is not understood says nothing; whoever writes it may write the labels too.
+    let Some(Ok(StoredMetadata { labels, annotations })) = stored else { return };
+    for (key, map) in [("labels", labels), ("annotations", annotations)] {
+        match map {
+            Some(map) => drop(metadata.insert(key.into(), Value::Mapping(map))),
+            None => drop(metadata.remove(key)),
+        }
+    }
+}
+
 fn key(kind: Kind, object: &Value) -> Option<Key> {
     let metadata = object.get("metadata")?;
     let text = |key: &str| metadata.get(key).and_then(Value::as_str);
@@ -173,15 +311,31 @@ fn key(kind: Kind, object: &Value) -> Option<Key> {
 pub(super) fn key_of(kind: Kind, namespace: Option<&str>, name: Option<&str>) -> Option<Key> {
     let part = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(Arc::<str>::from);
     let name = part(name)?;
-    Some(match kind {
-        Kind::Node => Key::Node(name),
-        Kind::Namespace => Key::Namespace(name),
-        Kind::Pod => Key::Pod(PodKey { namespace: part(namespace)?, name }),
-        Kind::NetworkPolicy => Key::Policy(PolicyId {
-            kind: PolicyKind::NetworkPolicy,
-            namespace: Some(part(namespace)?),
-            name,
-        }),
-        other => unreachable!("{other:?} is not delivered"),
-    })
+    let policy = |kind: PolicyKind| {
+        let namespace = if kind.is_namespaced() { Some(part(namespace)?) } else { None };
+        Some(Key::Policy(PolicyId { kind, namespace, name: Arc::clone(&name) }))
+    };
+    match kind {
+        Kind::NetworkPolicy => policy(PolicyKind::NetworkPolicy),
+        Kind::CalicoNetworkPolicy => policy(PolicyKind::CalicoNetworkPolicy),
+        Kind::GlobalNetworkPolicy => policy(PolicyKind::GlobalNetworkPolicy),
+        Kind::ClusterNetworkPolicy => policy(PolicyKind::ClusterNetworkPolicy),
+        Kind::StagedKubernetesNetworkPolicy => policy(PolicyKind::StagedKubernetesNetworkPolicy),
+        Kind::StagedNetworkPolicy => policy(PolicyKind::StagedNetworkPolicy),
+        Kind::StagedGlobalNetworkPolicy => policy(PolicyKind::StagedGlobalNetworkPolicy),
+        Kind::Node => Some(Key::Node(name)),
+        Kind::Namespace => Some(Key::Namespace(name)),
+        Kind::ServiceAccount => {
+            Some(Key::ServiceAccount(AccountKey { namespace: part(namespace)?, name }))
+        }
+        Kind::Pod => Some(Key::Pod(PodKey { namespace: part(namespace)?, name })),
+        Kind::EndpointSlice => Some(Key::Slice(SliceKey { namespace: part(namespace)?, name })),
+        Kind::Tier => Some(Key::Tier(name)),
+        Kind::Profile => Some(Key::Profile(name)),
+        Kind::GlobalNetworkSet => Some(Key::NetworkSet(NetworkSetId { namespace: None, name })),
+        Kind::NetworkSet => {
+            Some(Key::NetworkSet(NetworkSetId { namespace: Some(part(namespace)?), name }))
+        }
+        Kind::HostEndpoint => Some(Key::HostEndpoint(name)),
+    }
 }

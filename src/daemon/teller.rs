@@ -9,7 +9,8 @@ use tokio::task::JoinSet;
 
 use super::answer::Known;
 use super::reports;
-use crate::cluster::kubernetes::access::{self, Missing};
+use super::source::SourceState;
+use crate::cluster::kubernetes::access::{self, Missing, Need};
 use crate::cluster::kubernetes::client::ClientSettings;
 use crate::cluster::kubernetes::line::Line;
 use crate::cluster::kubernetes::{condition, events};
@@ -48,7 +49,12 @@ impl Teller {
         let line = &self.line;
         self.tasks.spawn(events::publish(line.clone(), Arc::clone(&known.name), reports));
         let missing = Missing::clone(&known.missing);
-        self.tasks.spawn(access::watch(line.clone(), self.routing, missing));
+        let its = Arc::clone(known);
+        let is_served = move |need: &Need| match &its.source {
+            Some(SourceState::Kubernetes(status)) => status.load().has(need.group, need.resource),
+            Some(SourceState::Files(_)) | None => false,
+        };
+        self.tasks.spawn(access::watch(line.clone(), self.routing, missing, is_served));
         self.tasks.spawn(reports::watch(Arc::clone(known), line.clone()));
     }
 

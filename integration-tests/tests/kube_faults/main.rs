@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use brindle::cluster::Change;
 use brindle::cluster::files::Batch;
 use brindle::cluster::kubernetes::client::ClientSettings;
-use brindle::cluster::kubernetes::{KubernetesStatus, Settings, watch};
+use brindle::cluster::kubernetes::{KubernetesStatus, ResourceStatus, Settings, watch};
 use brindle::cluster::report::{Reason, Reporter, Subject};
 use brindle_policy::Change as PolicyChange;
 use integration_tests::wait::SOON;
@@ -79,14 +79,14 @@ impl Source {
         assert!(told.is_err(), "{told:?}");
     }
 
-    fn count(
-        &self,
-        resource: &str,
-        of: impl Fn(&brindle::cluster::kubernetes::ResourceStatus) -> u64,
-    ) -> u64 {
+    fn count(&self, resource: &str, of: impl Fn(&ResourceStatus) -> u64) -> u64 {
         let status = self.status.load();
         status.resources.iter().find(|one| one.resource == resource).map(of).expect("it is watched")
     }
+}
+
+fn pods_of(status: &KubernetesStatus) -> &ResourceStatus {
+    status.resources.iter().find(|one| one.resource == "pods").expect("they are watched")
 }
 
 fn shown(batch: Batch) -> Vec<String> {
@@ -156,7 +156,8 @@ async fn a_watch_that_ends_goes_on_from_where_it_was() {
         "nodes",
         &json!({"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "456"}}}),
     );
-    let lists = asked(&server, |request| !request.is_watch());
+    let is_list = |request: &Request| !request.is_watch() && request.discovered().is_none();
+    let lists = asked(&server, is_list);
     server.cut("nodes");
     let resumed = |server: &Server| {
         asked(server, |r| r.resource == "nodes" && r.query.contains("resourceVersion=456")) > 0
@@ -166,7 +167,7 @@ async fn a_watch_that_ends_goes_on_from_where_it_was() {
         assert!(begin.elapsed() < SOON, "{:?}", server.requests());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert_eq!(asked(&server, |request| !request.is_watch()), lists, "nothing is listed again");
+    assert_eq!(asked(&server, is_list), lists, "nothing is listed again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -192,10 +193,10 @@ async fn half_a_list_deletes_nothing() {
     });
     server.say("pods", &gone());
     source
-        .is("failing", |status| status.resources[2].errors.get("server").is_some_and(|n| *n > 2))
+        .is("failing", |status| pods_of(status).errors.get("server").is_some_and(|n| *n > 2))
         .await;
     source.nothing_told();
-    let trouble = source.status.load().resources[2].trouble.clone().expect("it fails");
+    let trouble = pods_of(&source.status.load()).trouble.clone().expect("it fails");
     assert_eq!(trouble.message, "list pods: the server failed (500 etcdserver: leader changed)");
     whole.store(true, Ordering::Relaxed);
     source.tells(&["-Pod/a/p3", "-Pod/a/p4", "+Pod/a/p2"]).await;
@@ -212,7 +213,8 @@ async fn a_new_token_in_the_file_is_taken_after_401() {
     let user = format!("{{tokenFile: {}}}", token.display());
     let mut source = Source::start_as(&server, &user, Duration::ZERO);
     let refused = |status: &KubernetesStatus| {
-        status.resources.iter().all(|one| one.errors.contains_key("unauthorized"))
+        let needed = status.resources.iter().filter(|one| one.group.is_some());
+        needed.into_iter().all(|one| one.errors.contains_key("unauthorized"))
     };
     source.is("refused", refused).await;
     let trouble = source.status.load().resources[0].trouble.clone().expect("it fails");
@@ -238,10 +240,11 @@ async fn a_missing_verb_is_named_and_stops_nothing_else() {
         })
     });
     let mut source = Source::start(&server);
-    source.is("refused", |status| status.resources[2].trouble.is_some()).await;
+    source.is("refused", |status| pods_of(status).trouble.is_some()).await;
     source
         .is("watching the others", |status| {
-            status.resources.iter().all(|one| one.watching == (one.resource != "pods"))
+            let served = status.resources.iter().filter(|one| !one.absent);
+            served.into_iter().all(|one| one.watching == (one.resource != "pods"))
         })
         .await;
     let status = source.status.load_full();
@@ -258,6 +261,103 @@ async fn a_missing_verb_is_named_and_stops_nothing_else() {
     source.nothing_told();
     granted.store(true, Ordering::Relaxed);
     source.tells(&["+Node/n1", "in sync"]).await;
+}
+
+/// A GlobalNetworkPolicy.
+fn global(name: &str, spec: Value) -> Value {
+    json!({"apiVersion": "projectcalico.org/v3", "kind": "GlobalNetworkPolicy",
+        "metadata": {"name": name, "resourceVersion": "7"}, "spec": spec})
+}
+
+const V3: &str = "projectcalico.org/v3";
+const STORE: &str = "crd.projectcalico.org/v1";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calicos_kinds_are_read_in_one_place_and_from_its_store_where_it_shows_none() {
+    let server = Server::start();
+    server.serve_api(STORE, &["globalnetworkpolicies", "tiers"]);
+    server.set("globalnetworkpolicies", &[global("default.a", json!({}))]);
+    let mut source = Source::start(&server);
+    source.tells(&["+GlobalNetworkPolicy default.a", "in sync"]).await;
+    let of = |status: &KubernetesStatus| -> (bool, Option<&'static str>) {
+        let found = |one: &&ResourceStatus| one.plural == "globalnetworkpolicies";
+        status.resources.iter().find(found).map(|one| (one.absent, one.group)).expect("known")
+    };
+    assert_eq!(of(&source.status.load()), (false, Some("crd.projectcalico.org")));
+    // It shows them: there they are read, but not what only pictures others; and no more of the
+    // store, which has them all the same.
+    let all = ["default.a", "kcnp.kube-admin.x", "b"].map(|name| global(name, json!({})));
+    server.set("globalnetworkpolicies", &all);
+    server.serve_api(V3, &["globalnetworkpolicies"]);
+    source.tells(&["+GlobalNetworkPolicy b"]).await;
+    assert_eq!(of(&source.status.load()), (false, Some("projectcalico.org")));
+    // A server that only says so badly changes nothing.
+    server.script(|request| {
+        request.discovered().is_some().then(|| Reply::status(503, "service unavailable"))
+    });
+    let discovered = || asked(&server, |request| request.discovered().is_some());
+    let before = discovered();
+    let begin = Instant::now();
+    while discovered() < before + 8 {
+        assert!(begin.elapsed() < SOON, "it is not looked again");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    source.nothing_told();
+    assert_eq!(of(&source.status.load()), (false, Some("projectcalico.org")));
+    // Gone without a word of each: held as what a listing lacks.
+    server.script(|_| None);
+    server.serve_api(V3, &[]);
+    server.serve_api(STORE, &[]);
+    source.is("not served", |status| of(status) == (true, None)).await;
+    source.is("held", |status| status.held.len() == 1 && status.held[0].count == 2).await;
+    assert_eq!(source.status.load().held[0].resource, "globalnetworkpolicies.projectcalico.org");
+    source.nothing_told();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_optional_kind_that_may_not_be_read_or_found_out_keeps_nobody_out_of_sync() {
+    let server = Server::start();
+    server.set("nodes", &[node("n1", 1)]);
+    server.serve_api(V3, &["globalnetworkpolicies"]);
+    server.script(|request| {
+        let is_hidden = request.discovered().is_some_and(|api| api.starts_with("policy."));
+        let is_denied = request.resource == "globalnetworkpolicies" || is_hidden;
+        match request.resource.as_str() {
+            _ if is_denied => Some(Reply::status(403, "forbidden")),
+            "clusternetworkpolicies" => Some(Reply::status(404, "no such thing")),
+            _ => None,
+        }
+    });
+    let mut source = Source::start(&server);
+    source.tells(&["+Node/n1", "in sync"]).await;
+    let status = source.status.load_full();
+    let troubles: Vec<_> = status.troubles().collect();
+    let [(resource, trouble)] = troubles.as_slice() else { panic!("{troubles:?}") };
+    assert_eq!(resource.resource, "globalnetworkpolicies.projectcalico.org");
+    assert!(trouble.next.contains("apiGroups: [\"projectcalico.org\"]"), "{trouble:?}");
+    assert!(!status.is_connected());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kind_of_which_nobody_says_whether_it_is_there_is_waited_for() {
+    let server = Server::start();
+    server.serve_api(V3, &["globalnetworkpolicies"]);
+    server.set("globalnetworkpolicies", &[global("a", json!({}))]);
+    let broken = Arc::new(AtomicBool::new(true));
+    let is_broken = Arc::clone(&broken);
+    server.script(move |request| {
+        let is_it = request.discovered().is_some_and(|api| api == V3);
+        (is_it && is_broken.load(Ordering::Relaxed)).then(|| Reply::status(503, "unavailable"))
+    });
+    let mut source = Source::start(&server);
+    source.is("failing", |status| status.troubles().count() > 0).await;
+    let message = source.status.load().troubles().next().map(|(_, one)| one.message.clone());
+    let message = message.expect("it fails");
+    assert!(message.starts_with("discover ") && message.contains("503"), "{message}");
+    assert!(!source.status.load().in_sync);
+    source.nothing_told();
+    broken.store(false, Ordering::Relaxed);
+    source.tells(&["+GlobalNetworkPolicy a", "in sync"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -319,8 +419,9 @@ async fn lists_are_streamed_where_the_server_does_that() {
     source.tells(&["+Node/n1", "+Node/n2", "in sync"]).await;
     server.say("nodes", &event("DELETED", &node("n2", 2)));
     source.tells(&["-Node/n2"]).await;
-    assert_eq!(asked(&server, |r| !r.is_watch() && r.resource != "version"), 0);
-    assert_eq!(asked(&server, initial), 4, "one watch a kind does it all");
+    let is_list = |r: &Request| r.discovered().is_none() && r.resource != "version";
+    assert_eq!(asked(&server, |r| !r.is_watch() && is_list(r)), 0);
+    assert_eq!(asked(&server, initial), 5, "one watch a kind does it all");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -380,7 +481,9 @@ fn a_connection_into_nothing_is_noticed_within_a_minute() {
             source.is("watching", KubernetesStatus::is_connected).await;
             lan.plug(1, false);
             let begin = Instant::now();
-            source.is("broken", |s| s.resources.iter().all(|one| one.trouble.is_some())).await;
+            source
+                .is("broken", |s| s.resources.iter().all(|one| one.absent || one.trouble.is_some()))
+                .await;
             let noticed = begin.elapsed();
             assert!(noticed < Duration::from_secs(60), "{noticed:?}");
             source.nothing_told();

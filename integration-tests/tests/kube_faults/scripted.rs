@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 pub(crate) struct Request {
     /// `pods`; `version` for that.
     pub(crate) resource: String,
+    /// What it is in, `/api/v1`; of what an API has, `/apis`.
+    pub(crate) within: String,
     /// The query, not decoded.
     pub(crate) query: String,
     /// The bearer token; empty without one.
@@ -23,6 +25,12 @@ pub(crate) struct Request {
 impl Request {
     pub(crate) fn is_watch(&self) -> bool {
         self.query.contains("watch=true")
+    }
+
+    /// For `/apis/projectcalico.org/v3` that: what an API has.
+    pub(crate) fn discovered(&self) -> Option<String> {
+        let group = self.within.strip_prefix("/apis/")?;
+        (!group.contains('/')).then(|| format!("{group}/{}", self.resource))
     }
 }
 
@@ -47,6 +55,8 @@ type Script = Box<dyn FnMut(&Request) -> Option<Reply> + Send>;
 struct State {
     version: String,
     objects: BTreeMap<String, Vec<Value>>,
+    /// What the APIs have that not every server has.
+    apis: BTreeMap<String, Vec<String>>,
     script: Script,
     requests: Vec<Request>,
     watches: BTreeMap<String, Vec<Sender<Value>>>,
@@ -72,6 +82,7 @@ impl Server {
         let state = Arc::new(Mutex::new(State {
             version: "20".to_owned(),
             objects: BTreeMap::new(),
+            apis: BTreeMap::new(),
             script: Box::new(|_| None),
             requests: Vec::new(),
             watches: BTreeMap::new(),
@@ -112,6 +123,16 @@ impl Server {
     /// Lists these from now on, and says nothing of it.
     pub(crate) fn set(&self, resource: &str, objects: &[Value]) {
         self.state().objects.insert(resource.to_owned(), objects.to_vec());
+    }
+
+    /// Has these resources of an API from now on, or nothing of it.
+    pub(crate) fn serve_api(&self, api: &str, resources: &[&str]) {
+        let resources: Vec<String> = resources.iter().map(|name| (*name).to_owned()).collect();
+        let mut state = self.state();
+        match resources.is_empty() {
+            true => drop(state.apis.remove(api)),
+            false => drop(state.apis.insert(api.to_owned(), resources)),
+        }
     }
 
     /// Asks `script` before it answers from now on.
@@ -157,6 +178,7 @@ impl Server {
         };
         let request = Request {
             resource: path.rsplit('/').next().unwrap_or_default().to_owned(),
+            within: path.rsplit_once('/').map_or("", |(within, _)| within).to_owned(),
             query: query.to_owned(),
             token: lines.iter().find_map(bearer).unwrap_or_default(),
         };
@@ -174,6 +196,13 @@ impl Server {
                 let version = json!({"major": "1", "minor": minor, "gitVersion": "v", "gitCommit": "",
                     "gitTreeState": "", "buildDate": "", "goVersion": "", "compiler": "", "platform": ""});
                 Reply::Json(200, version)
+            }
+            None if request.discovered().is_some() => {
+                let api = request.discovered().unwrap_or_default();
+                state.apis.get(&api).map_or_else(
+                    || Reply::status(404, "the server could not find the requested resource"),
+                    |resources| Reply::Json(200, has(&api, resources)),
+                )
             }
             None if request.is_watch() => Reply::Watch(Vec::new()),
             None => {
@@ -219,6 +248,13 @@ impl Server {
             }
         }
     }
+}
+
+/// What an API has.
+fn has(api: &str, resources: &[String]) -> Value {
+    let resource = |name| json!({"name": name, "verbs": ["get", "list", "watch"]});
+    let resources: Vec<Value> = resources.iter().map(resource).collect();
+    json!({"kind": "APIResourceList", "groupVersion": api, "resources": resources})
 }
 
 /// A page of a list; `rest` asks for the next one.

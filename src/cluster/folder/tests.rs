@@ -196,8 +196,8 @@ fn policy_changes<const N: usize>(
             }
             Policy::PolicyDeleted(id) => format!("-{id}"),
             Policy::Attached(_) | Policy::Detached(_) => panic!("no manifest says so"),
-            other => format!("{other:?}"),
             Policy::InSync => "in sync".to_owned(),
+            other => format!("{other:?}"),
         })
     };
     folder.update(reading).into_iter().filter_map(show).collect()
@@ -240,9 +240,10 @@ fn deletions_come_first_then_what_others_need_before_what_needs_it() {
 fn each_half_hears_only_what_is_its_own_of_a_changed_node() {
     let folder = &mut Folder::default();
     update(folder, [("a", text(&[node("n1", 1)]))]);
-    let labelled = node("n1", 1).replace("{name: n1}", "{name: n1, labels: {a: b}}");
-    assert_eq!(policy_changes(folder, [("a", text(std::slice::from_ref(&labelled)))]), NONE);
-    let external = labelled.replace("[{type", "[{type: ExternalIP, address: 192.0.2.1}, {type");
+    let system = "{name: n1, annotations: {brindle.dev/as-number: \"64999\"}}";
+    let other = node("n1", 1).replace("{name: n1}", system);
+    assert_eq!(policy_changes(folder, [("a", text(std::slice::from_ref(&other)))]), NONE);
+    let external = other.replace("[{type", "[{type: ExternalIP, address: 192.0.2.1}, {type");
     let reading = [("a".to_owned(), text(&[external]))].into();
     let changes = folder.update(reading);
     assert!(

@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::line::Line;
+use crate::cluster::kind::{Kind, Place};
 
 /// After a look, the next refusal is not followed by another one for so long.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
@@ -50,11 +51,13 @@ const NODES: (&str, &str, &str) = ("", "nodes", "");
 const NODE_STATUS: (&str, &str, &str) = ("", "nodes", "status");
 const PODS: (&str, &str, &str) = ("", "pods", "");
 const NAMESPACES: (&str, &str, &str) = ("", "namespaces", "");
+const ACCOUNTS: (&str, &str, &str) = ("", "serviceaccounts", "");
 const POLICIES: (&str, &str, &str) = ("networking.k8s.io", "networkpolicies", "");
 const EVENTS: (&str, &str, &str) = ("events.k8s.io", "events", "");
 
-/// Everything that we need: what `deploy/kubernetes/base/rbac.yaml` grants, no more and no less.
-pub const NEEDS: [Need; 12] = [
+/// Everything that we need on every cluster: with [`optional_needs`] what
+/// `deploy/kubernetes/base/rbac.yaml` grants, no more and no less.
+pub const NEEDS: [Need; 14] = [
     need("list", NODES, "no peers, pod ranges or own addresses are learned"),
     need("watch", NODES, "changed nodes are not noticed"),
     need("get", NODES, "Events on nodes do not show up in `kubectl describe node`"),
@@ -66,11 +69,52 @@ pub const NEEDS: [Need; 12] = [
     need("watch", PODS, "new pods stay closed, and those that are gone stay known"),
     need("list", NAMESPACES, "no policy is applied to any pod"),
     need("watch", NAMESPACES, "changed labels of namespaces are not noticed"),
+    need("list", ACCOUNTS, "no policy is applied to any pod"),
+    need("watch", ACCOUNTS, "changed labels of service accounts are not noticed"),
     need("list", POLICIES, "no policy is applied to any pod"),
     need("watch", POLICIES, "new and changed policies are not applied"),
     need("create", EVENTS, "what goes wrong is told in the log only, not as Events"),
     need("patch", EVENTS, "Events do not count how often something happened"),
 ];
+
+/// What we need where there are kinds that an API server need not have.
+pub fn optional_needs() -> Vec<Need> {
+    let optional = Kind::ALL.into_iter().filter(|kind| kind.is_optional());
+    let mut needs: Vec<Need> = optional
+        .flat_map(|kind| kind.optional_apis().iter().map(move |api| Place { kind, api }))
+        .flat_map(|place| {
+            let what = (place.group(), place.kind.plural(), "");
+            [
+                need("list", what, without(place.kind)),
+                need("watch", what, "new, changed and deleted ones are not noticed"),
+            ]
+        })
+        .collect();
+    // Versions of one group are granted together.
+    needs.sort();
+    needs.dedup();
+    needs
+}
+
+/// What is so while the objects of a kind cannot be listed.
+fn without(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Node | Kind::Namespace | Kind::ServiceAccount | Kind::Pod | Kind::NetworkPolicy => {
+            "no policy is applied to any pod"
+        }
+        Kind::EndpointSlice => "rules that name a Service match nothing",
+        Kind::Tier => "policies of other tiers than the built-in ones are not enforced",
+        Kind::Profile => "host endpoints' profiles are not known, and allow nothing",
+        Kind::NetworkSet | Kind::GlobalNetworkSet => "rules do not match what is in network sets",
+        Kind::HostEndpoint => "no policy is applied to any host endpoint",
+        Kind::CalicoNetworkPolicy | Kind::GlobalNetworkPolicy | Kind::ClusterNetworkPolicy => {
+            "none of these policies is enforced"
+        }
+        Kind::StagedKubernetesNetworkPolicy
+        | Kind::StagedNetworkPolicy
+        | Kind::StagedGlobalNetworkPolicy => "what these policies would do is not reported",
+    }
+}
 
 impl Need {
     fn review(&self) -> SelfSubjectAccessReview {
@@ -115,10 +159,13 @@ impl fmt::Display for Need {
 pub type Missing = Arc<ArcSwap<Vec<Need>>>;
 
 /// Looks at our rights now, and whenever something was refused; for ever. `routing` says
-/// whether the agent routes.
-pub async fn watch(line: Line, routing: bool, missing: Missing) {
+/// whether the agent routes, `is_served` whether there is what one of [`optional_needs`] is
+/// about.
+pub async fn watch(line: Line, routing: bool, missing: Missing, is_served: impl Fn(&Need) -> bool) {
     loop {
-        let found = look(&line, routing).await;
+        let mut found = look(&line, routing).await;
+        let optional: Vec<Need> = optional_needs().into_iter().filter(&is_served).collect();
+        found.extend(denied(&line, &optional).await);
         let before = missing.load_full();
         for need in found.iter().filter(|need| !before.contains(need)) {
             warn!("{need}");
@@ -138,8 +185,15 @@ pub async fn watch(line: Line, routing: bool, missing: Missing) {
 
 /// What we may not do by now. What the server does not tell is not missing.
 pub async fn look(line: &Line, routing: bool) -> Vec<Need> {
+    let needs: Vec<Need> =
+        NEEDS.iter().filter(|need| routing || !need.for_routing).copied().collect();
+    denied(line, &needs).await
+}
+
+/// Those of the needs that we are denied.
+async fn denied(line: &Line, needs: &[Need]) -> Vec<Need> {
     let mut missing = Vec::new();
-    for need in NEEDS.iter().filter(|need| routing || !need.for_routing) {
+    for need in needs {
         if is_denied(line, need).await {
             missing.push(*need);
         }
@@ -224,7 +278,8 @@ mod tests {
                 }
             }
         }
-        let needed = NEEDS.iter().map(|need| {
+        let optional = optional_needs();
+        let needed = NEEDS.iter().chain(&optional).map(|need| {
             let slash = if need.subresource.is_empty() { "" } else { "/" };
             let resource = format!("{}{slash}{}", need.resource, need.subresource);
             (need.verb.to_owned(), need.group.to_owned(), resource)

@@ -2,7 +2,9 @@
 //!
 //! ```text
 //!  API server ─► Watcher, one a kind ─news─► View ─(listener ready)─► changes
-//!                list, watch, resume           └─► KubernetesStatus
+//!           │    list, watch, resume           └─► KubernetesStatus
+//!           │          ▲ where the kind is served
+//!           └──────► Discovery
 //! ```
 //!
 //! A watcher knows the wire and no objects' meaning; the view knows objects and no wire. What
@@ -12,6 +14,7 @@
 pub mod access;
 pub mod client;
 pub mod condition;
+mod discovery;
 pub mod events;
 pub mod line;
 mod names;
@@ -29,6 +32,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use self::client::ClientSettings;
+use self::discovery::Discovery;
 pub use self::status::{CurrentTrouble, HeldDeletions, KubernetesStatus, ResourceStatus};
 pub use self::trouble::{Cause, Trouble};
 pub use self::view::ObjectProblem;
@@ -50,8 +54,8 @@ const AT_ONCE: usize = 4_096;
 pub struct Settings {
     /// The way to it.
     pub client: ClientSettings,
-    /// How long the deletion of more than half of the nodes or policies that a listing finds
-    /// is held back; zero never.
+    /// How long the deletion of more than half of the nodes, the policies, or what these are
+    /// about that a listing finds is held back; zero never.
     pub hold_deletions: Duration,
     /// The node that reports are about.
     pub node: Arc<str>,
@@ -67,7 +71,7 @@ pub fn watch(
 ) -> (mpsc::Receiver<Batch>, Arc<ArcSwap<KubernetesStatus>>) {
     // One: whatever happens while the listener is busy is told in one piece.
     let (changes, receiver) = mpsc::channel(1);
-    let resources = Kind::ALL.map(|kind| ResourceStatus::of(kind.plural()));
+    let resources = Kind::ALL.map(ResourceStatus::of);
     let status = KubernetesStatus { resources: resources.into(), ..KubernetesStatus::default() };
     let shown = Arc::new(ArcSwap::from_pointee(status.clone()));
     let source = Source {
@@ -99,8 +103,11 @@ impl Source {
         let (news, mut told) = mpsc::channel(NEWS);
         // They end with this task.
         let mut watchers = JoinSet::new();
+        let (discovery, served) = Discovery::new(client.clone());
+        watchers.spawn(discovery.run());
         for kind in Kind::ALL {
-            watchers.spawn(Watcher::new(kind, client.clone(), news.clone()).run());
+            let watcher = Watcher::new(kind, served.clone(), client.clone(), news.clone());
+            watchers.spawn(watcher.run());
         }
         let changes = self.changes.clone();
         loop {
@@ -130,6 +137,15 @@ impl Source {
     fn take(&mut self, news: News) {
         let now = SystemTime::now();
         match news {
+            News::Found(place) => self.resource(place.kind).found(place),
+            News::Absent(kind) => {
+                // As a listing in which there is nothing: no more is believed of it.
+                let held = self.view.list(kind, Vec::new(), Instant::now());
+                self.resource(kind).lost();
+                if let Some(held) = held {
+                    self.hold(&held);
+                }
+            }
             News::Listed { kind, readings, why } => {
                 let held = self.view.list(kind, readings, Instant::now());
                 let status = self.resource(kind);
@@ -137,7 +153,7 @@ impl Source {
                 status.heard = Some(now);
                 if let Some(why) = why {
                     *status.relists.entry(why.as_str()).or_default() += 1;
-                    tracing::info!(resource = kind.plural(), why = why.as_str(), "listed again");
+                    tracing::info!(resource = kind.resource(), why = why.as_str(), "listed again");
                 }
                 if let Some(held) = held {
                     self.hold(&held);
@@ -159,7 +175,12 @@ impl Source {
                     && trouble.cause != Cause::Gone
                 {
                     let Trouble { message, next, .. } = &trouble;
-                    tracing::warn!(resource = kind.plural(), next, "{message}");
+                    tracing::warn!(resource = kind.resource(), next, "{message}");
+                }
+                // The cluster's own kinds are waited for: without them nothing is right. Others
+                // may be none of our business here.
+                if kind.is_optional() && trouble.cause == Cause::Forbidden {
+                    self.view.do_without(kind);
                 }
                 self.resource(kind).failed(trouble, now);
             }
@@ -171,13 +192,13 @@ impl Source {
         if let Some(trouble) = &status.trouble
             && trouble.cause != Cause::Gone
         {
-            tracing::info!(resource = kind.plural(), "watched again");
+            tracing::info!(resource = kind.resource(), "watched again");
         }
         status.heard(now);
     }
 
     fn resource(&mut self, kind: Kind) -> &mut ResourceStatus {
-        let place = self.status.resources.iter().position(|one| one.resource == kind.plural());
+        let place = self.status.resources.iter().position(|one| one.resource == kind.resource());
         let place = place.expect("there is a status for each kind from the start");
         &mut self.status.resources[place]
     }
@@ -189,7 +210,7 @@ impl Source {
         let message = format!(
             "{missing} of {known} {} are missing from a new listing of the API server, {first} \
              among them; they stay in force for {seconds} s more, or until they are back",
-            kind.plural()
+            kind.resource()
         );
         tracing::warn!("{message}");
         self.reporter.report(Subject::Node(self.node.clone()), Reason::DeletionsHeld, message);
@@ -198,7 +219,7 @@ impl Source {
     /// Believes deletions that have waited long enough.
     fn release(&mut self) {
         for (kind, count) in self.view.release(Instant::now()) {
-            tracing::warn!(resource = kind.plural(), count, "missing objects are deleted now");
+            tracing::warn!(resource = kind.resource(), count, "missing objects are deleted now");
         }
     }
 
@@ -227,7 +248,8 @@ impl Source {
             return;
         }
         if !was_in_sync {
-            let super::files::Counts { nodes, namespaces, pods, policies } = self.view.counts();
+            let counts = self.view.counts();
+            let super::files::Counts { nodes, namespaces, pods, policies, .. } = counts;
             tracing::info!(nodes, namespaces, pods, policies, "the API server's state is read");
         }
         self.status.last_change = Some(SystemTime::now());
@@ -248,7 +270,7 @@ impl Source {
         }
         let (now, clock) = (Instant::now(), SystemTime::now());
         let held = view.held().into_iter().map(|(kind, (count, until))| HeldDeletions {
-            resource: kind.plural(),
+            resource: kind.resource(),
             count,
             of: view.count(kind),
             until: clock + until.saturating_duration_since(now),

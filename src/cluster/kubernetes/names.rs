@@ -1,9 +1,13 @@
-//! Texts that many pods share, kept once: most labels of a pod are those of its siblings.
+//! Texts that many pods share, kept once: most labels of a pod are those of its siblings. So
+//! are namespaces of service accounts and of services' endpoints, of which there are as many.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use brindle_policy::model::{Labels, NamedPort, Pod, PodKey};
+use brindle_policy::model::{
+    AccountKey, EndpointSlice, Labels, NamedPort, Pod, PodKey, ServiceAccount, ServiceName,
+    SliceKey,
+};
 
 use crate::cluster::object::Object;
 
@@ -21,7 +25,40 @@ impl Names {
 
     /// The object with its texts shared, if it is of a kind that there are many of.
     pub(super) fn share(&mut self, object: Object) -> Object {
-        let Object::Pod(pod) = object else { return object };
+        let shared = match object {
+            Object::Pod(pod) => self.pod(pod),
+            Object::ServiceAccount(account) => self.account(account),
+            Object::Slice(slice) => self.slice(slice),
+            Object::Node { .. }
+            | Object::Namespace(_)
+            | Object::Tier(_)
+            | Object::Profile(_)
+            | Object::NetworkSet(_)
+            | Object::HostEndpoint(_)
+            | Object::Policy(_) => return object,
+        };
+        self.forget();
+        shared
+    }
+
+    fn account(&mut self, account: Arc<ServiceAccount>) -> Object {
+        let ServiceAccount { key, labels } = Arc::unwrap_or_clone(account);
+        // Pods name it, and it itself in its labels.
+        let key = AccountKey { namespace: self.one(key.namespace), name: self.one(key.name) };
+        Object::ServiceAccount(Arc::new(ServiceAccount { key, labels: self.labels(labels) }))
+    }
+
+    fn slice(&mut self, slice: Arc<EndpointSlice>) -> Object {
+        let EndpointSlice { key, service, addresses, ports } = Arc::unwrap_or_clone(slice);
+        let key = SliceKey { namespace: self.one(key.namespace), name: key.name };
+        let service = service.map(|service| ServiceName {
+            namespace: self.one(service.namespace),
+            name: self.one(service.name),
+        });
+        Object::Slice(Arc::new(EndpointSlice { key, service, addresses, ports }))
+    }
+
+    fn pod(&mut self, pod: Arc<Pod>) -> Object {
         let Pod {
             key,
             labels,
@@ -47,7 +84,6 @@ impl Names {
             created: self.one(created),
             service_account: self.one(service_account),
         };
-        self.forget();
         Object::Pod(Arc::new(pod))
     }
 

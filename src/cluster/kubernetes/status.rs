@@ -8,6 +8,7 @@ use super::trouble::{Cause, Trouble};
 use super::view::ObjectProblem;
 use super::watcher::Relist;
 use crate::cluster::files::Counts;
+use crate::cluster::kind::{Kind, Place};
 
 /// How a `kubernetes` source is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,15 +28,21 @@ pub struct KubernetesStatus {
 }
 
 impl KubernetesStatus {
-    /// Whether all kinds are watched now.
+    /// Whether all kinds that the server has are watched now.
     pub fn is_connected(&self) -> bool {
-        self.resources.iter().all(|resource| resource.watching)
+        self.resources.iter().all(|resource| resource.watching || resource.absent)
     }
 
     /// When the kind that has been silent for longest was last heard of; `None` if one never
     /// was.
     pub fn last_heard(&self) -> Option<SystemTime> {
-        self.resources.iter().map(|resource| resource.heard).min().flatten()
+        let served = self.resources.iter().filter(|resource| !resource.absent);
+        served.map(|resource| resource.heard).min().flatten()
+    }
+
+    /// Whether a kind is read from this group.
+    pub fn has(&self, group: &str, plural: &str) -> bool {
+        self.resources.iter().any(|one| one.group == Some(group) && one.plural == plural)
     }
 
     /// The kinds that are not watched, and why.
@@ -47,8 +54,15 @@ impl KubernetesStatus {
 /// A kind that is watched.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResourceStatus {
-    /// As the API's paths have it: `pods`.
+    /// The kind, as `kubectl get` takes it: `pods`, `tiers.projectcalico.org`.
     pub resource: &'static str,
+    /// As the API's paths have it: `pods`, `tiers`.
+    pub plural: &'static str,
+    /// The API group that it is read from: empty for the core; `None` before that is known, and
+    /// while it is not served.
+    pub group: Option<&'static str>,
+    /// Whether the server does not have the kind: there is nothing of it.
+    pub absent: bool,
     /// Whether it was listed to the end.
     pub listed: bool,
     /// Whether it is watched now.
@@ -66,10 +80,30 @@ pub struct ResourceStatus {
 }
 
 impl ResourceStatus {
-    pub(super) fn of(resource: &'static str) -> Self {
+    pub(super) fn of(kind: Kind) -> Self {
         // Told from the start, so that the first one is a rise.
         let relists = [Relist::Gone, Relist::Invalid].map(|why| (why.as_str(), 0));
-        Self { resource, relists: relists.into(), ..Self::default() }
+        let (resource, plural) = (kind.resource(), kind.plural());
+        Self { resource, plural, relists: relists.into(), ..Self::default() }
+    }
+
+    /// The API group that it is read from, if that is not the one of its name.
+    pub fn other_group(&self) -> Option<&'static str> {
+        let own = self.resource.split_once('.').map(|(_, group)| group);
+        self.group.filter(|group| own.is_some_and(|own| own != *group))
+    }
+
+    /// The server has the kind, here.
+    pub(super) fn found(&mut self, place: Place) {
+        self.absent = false;
+        self.group = Some(place.group());
+    }
+
+    /// The server does not have the kind.
+    pub(super) fn lost(&mut self) {
+        self.absent = true;
+        self.group = None;
+        (self.listed, self.watching, self.heard, self.trouble) = (false, false, None, None);
     }
 
     pub(super) fn heard(&mut self, now: SystemTime) {
@@ -104,7 +138,7 @@ pub struct CurrentTrouble {
 /// Deletions of a kind that are held back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldDeletions {
-    /// As the API's paths have it: `nodes`.
+    /// The kind, as `kubectl get` takes it: `nodes`, `tiers.projectcalico.org`.
     pub resource: &'static str,
     /// How many.
     pub count: usize,

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::client::ConnectError;
-use crate::cluster::kind::Kind;
+use crate::cluster::kind::Place;
 
 /// Why a request failed, as metrics name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +55,8 @@ impl Cause {
 pub(super) enum Verb {
     List,
     Watch,
+    /// See whether there is such a resource: no verb of roles, and always granted.
+    Discover,
 }
 
 impl fmt::Display for Verb {
@@ -63,6 +65,7 @@ impl fmt::Display for Verb {
         f.write_str(match self {
             Verb::List => "list",
             Verb::Watch => "watch",
+            Verb::Discover => "discover",
         })
     }
 }
@@ -82,7 +85,7 @@ pub struct Trouble {
 
 impl Trouble {
     /// Something that is none of the server's answers.
-    pub(super) fn new(cause: Cause, verb: Verb, kind: Kind, why: &str) -> Self {
+    pub(super) fn new(cause: Cause, verb: Verb, place: Place, why: &str) -> Self {
         let next = match cause {
             Cause::Connection | Cause::Timeout => {
                 "see whether the API server runs and can be reached; it is tried again by itself"
@@ -91,7 +94,7 @@ impl Trouble {
         };
         Self {
             cause,
-            message: format!("{verb} {}: {why}", kind.plural()),
+            message: format!("{verb} {}: {why}", place.kind.plural()),
             next: next.to_owned(),
             retry_after: None,
         }
@@ -108,36 +111,36 @@ impl Trouble {
     }
 
     /// What the client says of a request.
-    pub(super) fn of(error: &kube::Error, verb: Verb, kind: Kind) -> Self {
+    pub(super) fn of(error: &kube::Error, verb: Verb, place: Place) -> Self {
         match error {
             kube::Error::Api(status) => {
                 let after = status.details.as_ref().map(|details| details.retry_after_seconds);
                 let after = after.filter(|seconds| *seconds > 0);
-                let trouble = Self::of_status(status.code, &status.message, verb, kind);
+                let trouble = Self::of_status(status.code, &status.message, verb, place);
                 Self { retry_after: after.map(|s| Duration::from_secs(s.into())), ..trouble }
             }
             kube::Error::Auth(error) => {
                 let why = format!("no credentials: {}", chain(error));
                 let next =
                     "mend the kubeconfig's user or its token file; it is read again by itself";
-                Self { next: next.to_owned(), ..Self::new(Cause::Config, verb, kind, &why) }
+                Self { next: next.to_owned(), ..Self::new(Cause::Config, verb, place, &why) }
             }
             kube::Error::FromUtf8(_) | kube::Error::SerdeError(_) => {
-                Self::new(Cause::Invalid, verb, kind, &chain(error))
+                Self::new(Cause::Invalid, verb, place, &chain(error))
             }
             kube::Error::Service(error) => {
-                Self::new(Cause::Connection, verb, kind, &chain(error.as_ref()))
+                Self::new(Cause::Connection, verb, place, &chain(error.as_ref()))
             }
             error => {
                 let inner = error.source().map_or_else(|| error.to_string(), chain);
-                Self::new(Cause::Connection, verb, kind, &inner)
+                Self::new(Cause::Connection, verb, place, &inner)
             }
         }
     }
 
     /// What a status of the server means.
-    pub(super) fn of_status(code: u16, said: &str, verb: Verb, kind: Kind) -> Self {
-        let (plural, group) = (kind.plural(), kind.group());
+    pub(super) fn of_status(code: u16, said: &str, verb: Verb, place: Place) -> Self {
+        let (plural, group) = (place.kind.plural(), place.group());
         let said = if said.is_empty() { "no reason given" } else { said };
         let what = format!("{verb} {plural}");
         let (cause, message, next) = match code {
@@ -160,7 +163,11 @@ impl Trouble {
             404 => (
                 Cause::NotFound,
                 format!("{what}: the server has none (404 {said})"),
-                format!("see whether {} is served: kubectl get --raw {}", kind.name(), kind.path()),
+                format!(
+                    "see whether {} is served: kubectl get --raw {}",
+                    place.kind.name(),
+                    place.path()
+                ),
             ),
             410 => (
                 Cause::Gone,
@@ -240,13 +247,14 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::kind::Kind;
 
     #[test]
     fn a_refusal_says_what_to_grant_and_to_whom() {
         let said = "networkpolicies.networking.k8s.io is forbidden: User \
                     \"system:serviceaccount:kube-system:brindle\" cannot watch resource \
                     \"networkpolicies\" in API group \"networking.k8s.io\" at the cluster scope";
-        let trouble = Trouble::of_status(403, said, Verb::Watch, Kind::NetworkPolicy);
+        let trouble = Trouble::of_status(403, said, Verb::Watch, Kind::NetworkPolicy.place());
         assert_eq!(trouble.cause, Cause::Forbidden);
         assert!(
             trouble.message.starts_with("watch networkpolicies is forbidden (403 "),
@@ -258,7 +266,7 @@ mod tests {
              [\"networking.k8s.io\"]) to system:serviceaccount:kube-system:brindle, in a \
              ClusterRole with a ClusterRoleBinding"
         );
-        let trouble = Trouble::of_status(403, "", Verb::List, Kind::Pod);
+        let trouble = Trouble::of_status(403, "", Verb::List, Kind::Pod.place());
         assert!(
             trouble.next.contains("pods (apiGroups: [\"\"]) to the agent's user"),
             "{trouble:?}"
@@ -267,7 +275,7 @@ mod tests {
 
     #[test]
     fn waits_grow_to_a_limit_and_differ() {
-        let trouble = |cause| Trouble::new(cause, Verb::List, Kind::Pod, "no");
+        let trouble = |cause| Trouble::new(cause, Verb::List, Kind::Pod.place(), "no");
         let waits = |cause, random: u64| {
             let mut backoff = Backoff::default();
             let wait = |_| backoff.next(&trouble(cause), random).as_millis();

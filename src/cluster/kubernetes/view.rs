@@ -126,6 +126,11 @@ impl View {
         fresh.map(|first| Held { kind, missing, known, first })
     }
 
+    /// Takes that the objects of a kind cannot be known, and are not waited for.
+    pub(super) fn do_without(&mut self, kind: Kind) {
+        self.listed.insert(kind);
+    }
+
     /// Takes an object that is new or changed. One that is wrong leaves its last good version
     /// in force.
     pub(super) fn apply(&mut self, kind: Kind, reading: Reading) {
@@ -200,8 +205,8 @@ impl View {
     }
 
     /// What is to be told: nothing until all kinds are listed, then everything and
-    /// [`Change::InSync`], later what changed: deletions, then nodes, namespaces, pods and
-    /// policies.
+    /// [`Change::InSync`], later what changed: deletions, then objects in the order of
+    /// their keys.
     pub(super) fn take(&mut self) -> Batch {
         if !self.has_news() {
             return Batch::new();
@@ -239,12 +244,11 @@ impl View {
 
     /// The same for all kinds.
     pub(super) fn counts(&self) -> Counts {
-        Counts {
-            nodes: self.count(Kind::Node),
-            namespaces: self.count(Kind::Namespace),
-            pods: self.count(Kind::Pod),
-            policies: self.count(Kind::NetworkPolicy),
+        let mut counts = Counts::default();
+        for (kind, count) in &self.counts {
+            *counts.of(*kind) += count;
         }
+        counts
     }
 
     /// How many deletions of each kind are held, and when the last of them is believed.
@@ -307,9 +311,25 @@ impl View {
 /// Whether a listing that lacks so many of a kind is more likely wrong than right.
 fn is_suspicious(kind: Kind, missing: usize, known: usize) -> bool {
     match kind {
-        // Believed wrongly, these cut off nodes and open pods.
-        Kind::Node | Kind::NetworkPolicy => missing * 2 > known,
-        _ => false,
+        // Believed wrongly, these cut off nodes, and open pods and hosts.
+        Kind::Node
+        | Kind::Tier
+        | Kind::GlobalNetworkSet
+        | Kind::NetworkSet
+        | Kind::HostEndpoint
+        | Kind::NetworkPolicy
+        | Kind::CalicoNetworkPolicy
+        | Kind::GlobalNetworkPolicy
+        | Kind::ClusterNetworkPolicy => missing * 2 > known,
+        // A profile that is gone allows nothing; staged policies do nothing.
+        Kind::Namespace
+        | Kind::ServiceAccount
+        | Kind::Pod
+        | Kind::EndpointSlice
+        | Kind::Profile
+        | Kind::StagedKubernetesNetworkPolicy
+        | Kind::StagedNetworkPolicy
+        | Kind::StagedGlobalNetworkPolicy => false,
     }
 }
 

@@ -19,9 +19,10 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 use super::client::{ClientSettings, REQUEST, connect};
+use super::discovery::{Served, Serving, is_copy};
 use super::trouble::{Backoff, Cause, Trouble, Verb};
 use super::wire::{self, Event};
-use crate::cluster::kind::Kind;
+use crate::cluster::kind::{Kind, Place};
 use crate::cluster::object::Key;
 use crate::cluster::typed::Reading;
 
@@ -39,6 +40,10 @@ const HALF_LINE: Duration = Duration::from_secs(1);
 
 /// What a watcher tells.
 pub(super) enum News {
+    /// The kind is read from here.
+    Found(Place),
+    /// The server does not have the kind: there is nothing of it.
+    Absent(Kind),
     /// All that there is of the kind.
     Listed { kind: Kind, readings: Vec<Reading>, why: Option<Relist> },
     /// An object is there, new or changed.
@@ -96,6 +101,11 @@ impl From<Trouble> for End {
 /// A kind and how far it is.
 pub(super) struct Watcher {
     kind: Kind,
+    /// Where the server has it.
+    place: Place,
+    /// Objects of other kinds show up in it a second time.
+    has_copies: bool,
+    served: Served,
     settings: ClientSettings,
     news: mpsc::Sender<News>,
     /// `None` to read everything about the way to the server anew.
@@ -112,9 +122,17 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    pub(super) fn new(kind: Kind, settings: ClientSettings, news: mpsc::Sender<News>) -> Self {
+    pub(super) fn new(
+        kind: Kind,
+        served: Served,
+        settings: ClientSettings,
+        news: mpsc::Sender<News>,
+    ) -> Self {
         Self {
             kind,
+            place: kind.place(),
+            has_copies: false,
+            served,
             settings,
             news,
             client: None,
@@ -126,21 +144,69 @@ impl Watcher {
         }
     }
 
-    /// Watches until nobody listens any more.
+    /// Watches until nobody listens any more, wherever the kind is served by then.
     pub(super) async fn run(mut self) {
+        let (kind, mut served) = (self.kind, self.served.clone());
+        loop {
+            let now = served.of(kind);
+            tokio::select! {
+                Closed = self.stay(now.clone()) => return,
+                () = served.changed(kind, &now) => {}
+            }
+        }
+    }
+
+    /// Does what is to be done while the kind is served like this.
+    async fn stay(&mut self, served: Serving) -> Closed {
+        // What was read elsewhere, or before the kind was gone, is not gone on with.
+        self.version = None;
+        self.backoff.reset();
+        let news = match served {
+            Serving::Unknown(trouble) => trouble.map(|trouble| News::Failed(self.kind, trouble)),
+            Serving::Absent => Some(News::Absent(self.kind)),
+            Serving::At { place, is_guess, has_copies } => {
+                (self.place, self.has_copies) = (place, has_copies);
+                return match self.tell(News::Found(place)).await {
+                    Ok(()) => self.watch_on(is_guess).await,
+                    Err(closed) => closed,
+                };
+            }
+        };
+        if let Some(news) = news
+            && let Err(closed) = self.tell(news).await
+        {
+            return closed;
+        }
+        self.news.closed().await;
+        Closed
+    }
+
+    /// Watches. Where it is but a `guess` that there is anything to watch, the first 404 says
+    /// that there is not; otherwise it is only a reason to see whether the kind is gone.
+    async fn watch_on(&mut self, is_guess: bool) -> Closed {
         loop {
             match self.round().await {
                 Ok(()) => {}
-                Err(End::Closed) => return,
+                Err(End::Closed) => return Closed,
                 Err(End::Trouble(trouble)) => {
                     self.learn(&trouble);
                     let wait = self.backoff.next(&trouble, random());
-                    if self.tell(News::Failed(self.kind, trouble)).await.is_err() {
-                        return;
+                    let is_gone = self.kind.is_optional() && trouble.cause == Cause::NotFound;
+                    let news = if is_gone && is_guess {
+                        News::Absent(self.kind)
+                    } else {
+                        News::Failed(self.kind, trouble)
+                    };
+                    if is_gone {
+                        self.version = None;
+                        self.served.look();
+                    }
+                    if self.tell(news).await.is_err() {
+                        return Closed;
                     }
                     tokio::select! {
                         () = tokio::time::sleep(wait) => {}
-                        () = self.news.closed() => return,
+                        () = self.news.closed() => return Closed,
                     }
                 }
             }
@@ -183,7 +249,7 @@ impl Watcher {
 
     /// Watches from a version, or from nothing where the server streams lists.
     async fn watch(&mut self, client: &Client, version: Option<String>) -> Result<(), End> {
-        let kind = self.kind;
+        let (kind, place) = (self.kind, self.place);
         let mut staged = version.is_none().then(Vec::new);
         let jitter = u32::try_from(random() % WATCH_JITTER).unwrap_or_default();
         let parameters = WatchParams {
@@ -192,12 +258,12 @@ impl Watcher {
             ..WatchParams::default()
         };
         let version = version.unwrap_or_default();
-        let request = Request::new(kind.path()).watch(&parameters, &version);
+        let request = Request::new(place.path()).watch(&parameters, &version);
         let request = request.map_err(|error| self.invalid(Verb::Watch, &error.to_string()))?;
         let stream = match timeout(REQUEST, client.request_stream(request)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
-                let trouble = Trouble::of(&error, Verb::Watch, kind);
+                let trouble = Trouble::of(&error, Verb::Watch, place);
                 let refused = matches!(trouble.cause, Cause::Server | Cause::Invalid);
                 // Its version promised what it does not do.
                 if staged.is_some() && refused {
@@ -207,7 +273,7 @@ impl Watcher {
             }
             Err(_) => {
                 let why = format!("no answer for {} s", REQUEST.as_secs());
-                return Err(Trouble::new(Cause::Timeout, Verb::Watch, kind, &why).into());
+                return Err(Trouble::new(Cause::Timeout, Verb::Watch, place, &why).into());
             }
         };
         let begun = Instant::now();
@@ -222,7 +288,7 @@ impl Watcher {
                     self.streams = Some(false);
                 }
                 let why = format!("silent for {} s", SILENCE.as_secs());
-                return Err(Trouble::new(Cause::Timeout, Verb::Watch, kind, &why).into());
+                return Err(Trouble::new(Cause::Timeout, Verb::Watch, place, &why).into());
             };
             let event = match line {
                 Some(Ok(line)) => wire::event(kind, &line).map_err(|why| (line, why)),
@@ -230,14 +296,14 @@ impl Watcher {
                     return Err(Trouble::new(
                         Cause::Connection,
                         Verb::Watch,
-                        kind,
+                        place,
                         &error.to_string(),
                     )
                     .into());
                 }
                 None if staged.is_some() || (!heard_any && begun.elapsed() < SHORT) => {
                     let why = "the server ended it at once";
-                    return Err(Trouble::new(Cause::Connection, Verb::Watch, kind, why).into());
+                    return Err(Trouble::new(Cause::Connection, Verb::Watch, place, why).into());
                 }
                 None => return Ok(()),
             };
@@ -249,7 +315,7 @@ impl Watcher {
                     return Err(match timeout(HALF_LINE, lines.next()).await {
                         Ok(None | Some(Err(_))) => {
                             let why = "the connection broke";
-                            Trouble::new(Cause::Connection, Verb::Watch, kind, why).into()
+                            Trouble::new(Cause::Connection, Verb::Watch, place, why).into()
                         }
                         Ok(Some(Ok(_))) | Err(_) => self.invalid(Verb::Watch, &why).into(),
                     });
@@ -264,7 +330,7 @@ impl Watcher {
         let kind = self.kind;
         let (news, version) = match event {
             Event::Error { code, message } => {
-                return Err(Trouble::of_status(code, &message, Verb::Watch, kind).into());
+                return Err(Trouble::of_status(code, &message, Verb::Watch, self.place).into());
             }
             Event::Bookmark { version, ends_list } => {
                 self.backoff.reset();
@@ -275,11 +341,12 @@ impl Watcher {
                 (Some(News::Heard(kind)), version)
             }
             Event::Applied { reading, version } => {
+                let is_copy = self.is_copy(reading.key.as_ref());
                 if let Some(staged) = staged {
-                    staged.push(reading);
+                    staged.extend((!is_copy).then_some(reading));
                     return Ok(());
                 }
-                (Some(News::Applied { kind, reading }), version)
+                ((!is_copy).then_some(News::Applied { kind, reading }), version)
             }
             Event::Deleted { key, version } => {
                 (key.map(|key| News::Deleted { kind, key }), version)
@@ -308,12 +375,21 @@ impl Watcher {
         self.news.send(news).await.map_err(|_| Closed)
     }
 
+    /// Whether an object is only the picture of another.
+    fn is_copy(&self, key: Option<&Key>) -> bool {
+        let name = key.and_then(|key| match key {
+            Key::Policy(id) => Some(&id.name),
+            _ => None,
+        });
+        self.has_copies && name.is_some_and(|name| is_copy(self.kind, name))
+    }
+
     fn invalid(&self, verb: Verb, why: &str) -> Trouble {
         let why = format!("not an answer of the API: {why}");
-        Trouble::new(Cause::Invalid, verb, self.kind, &why)
+        Trouble::new(Cause::Invalid, verb, self.place, &why)
     }
 }
 
-fn random() -> u64 {
+pub(super) fn random() -> u64 {
     RandomState::new().hash_one(0)
 }

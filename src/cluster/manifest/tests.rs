@@ -64,13 +64,13 @@ fn documents_are_found_and_named_by_number_and_line() {
         (
             "a: 1\n",
             vec![
-                "refused 1:1 ? apiVersion: is missing; accepted are for instance v1 and networking.k8s.io/v1",
+                "refused 1:1 ? apiVersion: is missing; accepted are for instance v1, networking.k8s.io/v1 and projectcalico.org/v3",
             ],
         ),
         (
             "apiVersion: v1\n",
             vec![
-                "refused 1:1 ? kind: is missing; accepted are Node, Namespace, Pod, NetworkPolicy, lists of them, and other kinds of Kubernetes",
+                "refused 1:1 ? kind: is missing; accepted are Node, Namespace, Pod, NetworkPolicy, GlobalNetworkPolicy, lists of them, and other kinds of Kubernetes and Calico",
             ],
         ),
         (
@@ -368,4 +368,100 @@ proptest::proptest! {
         }
         let _ = outline(&text.into_iter().collect::<String>());
     }
+}
+
+/// An object without a namespace, where its kind needs none or is given one.
+fn of(api_version: &str, kind: &str, name: &str, rest: &str) -> String {
+    format!("---\napiVersion: {api_version}\nkind: {kind}\nmetadata: {{name: {name}}}\n{rest}\n")
+}
+
+#[test]
+fn objects_of_all_kinds_are_read() {
+    const V3: &str = "projectcalico.org/v3";
+    const STORE: &str = "crd.projectcalico.org/v1";
+    let text = [
+        of("v1", "ServiceAccount", "web", ""),
+        of("discovery.k8s.io/v1", "EndpointSlice", "web-1", "addressType: IPv4\nendpoints: []"),
+        of(V3, "Tier", "security", "spec: {order: 10}"),
+        of(V3, "Profile", "open", "spec: {labelsToApply: {a: b}}"),
+        of(V3, "GlobalNetworkSet", "evil", "spec: {nets: [192.0.2.0/24]}"),
+        of(V3, "NetworkSet", "offices", "spec: {nets: [192.0.2.0/24]}"),
+        of(V3, "HostEndpoint", "n1-eth0", "spec: {node: n1, interfaceName: eth0}"),
+        of(V3, "NetworkPolicy", "a", "spec: {selector: app == 'web'}"),
+        of(STORE, "NetworkPolicy", "default.a", "spec: {selector: app == 'web'}"),
+        of(V3, "GlobalNetworkPolicy", "a", "spec: {types: [Egress]}"),
+        of(
+            "policy.networking.k8s.io/v1alpha2",
+            "ClusterNetworkPolicy",
+            "a",
+            "spec: {tier: Admin, priority: 1, subject: {namespaces: {}}}",
+        ),
+        of(V3, "StagedKubernetesNetworkPolicy", "a", "spec: {podSelector: {}}"),
+        of(V3, "StagedNetworkPolicy", "a", "spec: {}"),
+        of(V3, "StagedGlobalNetworkPolicy", "a", "spec: {}"),
+        of(V3, "IPPool", "a", "spec: {}"),
+        of(STORE, "BGPPeer", "a", "spec: {}"),
+    ]
+    .concat();
+    let found = outline(&text);
+    let names: Vec<&str> =
+        found.iter().map(|line| line.rsplit(' ').next().unwrap_or_default()).collect();
+    assert_eq!(
+        names,
+        [
+            "ServiceAccount/default/web",
+            "EndpointSlice/default/web-1",
+            "Tier/security",
+            "Profile/open",
+            "GlobalNetworkSet/evil",
+            "NetworkSet/default/offices",
+            "HostEndpoint/n1-eth0",
+            "CalicoNetworkPolicy/default/a",
+            "CalicoNetworkPolicy/default/default.a",
+            "GlobalNetworkPolicy/a",
+            "ClusterNetworkPolicy/a",
+            "StagedKubernetesNetworkPolicy/default/a",
+            "StagedNetworkPolicy/default/a",
+            "StagedGlobalNetworkPolicy/a",
+            "crd.projectcalico.org/v1/BGPPeer",
+            "projectcalico.org/v3/IPPool",
+        ],
+        "{found:#?}"
+    );
+}
+
+#[test]
+fn a_typed_list_says_what_its_items_are() {
+    let text = "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkSetList\nitems: \
+                [{metadata: {name: a}, spec: {nets: [7]}}, {metadata: {name: b}, spec: {netz: []}}]";
+    assert_eq!(
+        outline(text),
+        [
+            "1:1 GlobalNetworkSet/b",
+            "refused 1:1 GlobalNetworkSet/a items[0].spec.nets[0]: invalid type: integer `7`, \
+             expected a string",
+            "doubt 1:1 GlobalNetworkSet/b items[1].spec.netz: a GlobalNetworkSet has no such \
+             field; it says nothing",
+        ]
+    );
+}
+
+#[test]
+fn what_calico_stores_has_the_labels_of_its_users() {
+    let stored = |annotation: &str| {
+        let text = format!(
+            "apiVersion: crd.projectcalico.org/v1\nkind: GlobalNetworkSet\nmetadata:\n  name: a\n  \
+             labels: {{own: x}}\n  annotations: {{projectcalico.org/metadata: '{annotation}'}}\n\
+             spec: {{nets: []}}\n"
+        );
+        let documents = read(&text).expect("YAML");
+        let [Object::NetworkSet(set)] = documents[0].objects.as_slice() else {
+            panic!("{documents:?}")
+        };
+        set.labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>()
+    };
+    let none: [&str; 0] = [];
+    assert_eq!(stored(r#"{"labels":{"role":"evil"},"uid":"u"}"#), ["role=evil"]);
+    assert_eq!(stored(r#"{"uid":"u"}"#), none, "it had none");
+    assert_eq!(stored("not JSON"), ["own=x"]);
 }

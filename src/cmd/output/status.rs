@@ -136,11 +136,8 @@ fn config(config: &ConfigStatus) -> String {
 fn source(source: &SourceStatus) -> String {
     let sync = if source.in_sync { "in sync" } else { "NOT in sync yet" };
     let mut text = format!("{} {}  {sync}, {} nodes", source.kind, source.path, source.nodes);
-    for (count, what) in [(source.pods, "pods"), (source.policies, "policies")] {
-        if count > 0 {
-            write!(text, ", {count} {what}").expect("a String takes everything");
-        }
-    }
+    let usual = [(source.pods, "pods"), (source.policies, "policies")];
+    text.push_str(&counted(usual.into_iter().chain(others(source))));
     if let Some(ago) = source.changed_seconds {
         write!(text, ", last change {} ago", age(ago)).expect("a String takes everything");
     }
@@ -153,6 +150,21 @@ fn source(source: &SourceStatus) -> String {
     text
 }
 
+/// What not every cluster has.
+fn others(source: &SourceStatus) -> [(usize, &'static str); 3] {
+    [
+        (source.tiers, "tiers"),
+        (source.network_sets, "network sets"),
+        (source.host_endpoints, "host endpoints"),
+    ]
+}
+
+/// `, 2 tiers, 1 host endpoints`: those that there are any of.
+fn counted(counts: impl IntoIterator<Item = (usize, &'static str)>) -> String {
+    let some = counts.into_iter().filter(|(count, _)| *count > 0);
+    some.map(|(count, what)| format!(", {count} {what}")).collect()
+}
+
 /// `connected, in sync 2s ago (12 nodes, 418 pods, 37 policies)`.
 fn kubernetes(source: &SourceStatus, way: &KubernetesSource) -> String {
     let connected = if way.connected { "connected" } else { "NOT connected" };
@@ -162,7 +174,9 @@ fn kubernetes(source: &SourceStatus, way: &KubernetesSource) -> String {
         (false, _) => "NOT in sync yet".to_owned(),
     };
     let SourceStatus { nodes, pods, policies, .. } = source;
-    let mut text = format!("{connected}, {sync} ({nodes} nodes, {pods} pods, {policies} policies)");
+    let more = counted(others(source));
+    let mut text =
+        format!("{connected}, {sync} ({nodes} nodes, {pods} pods, {policies} policies{more})");
     for held in &way.held {
         let (HeldDeletions { count, of, resource, .. }, left) = (held, age(held.until_seconds));
         write!(text, ", {count} of {of} {resource} missing and kept for {left} more")

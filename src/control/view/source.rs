@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Time;
 
-/// Where nodes, namespaces, pods and policies come from.
+/// Where nodes, namespaces, pods, policies and what these are about come from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SourceStatus {
@@ -23,9 +23,18 @@ pub struct SourceStatus {
     /// How many pods.
     #[serde(default)]
     pub pods: usize,
-    /// How many policies.
+    /// How many policies of all kinds, staged ones included.
     #[serde(default)]
     pub policies: usize,
+    /// How many tiers, but for those that are always there.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub tiers: usize,
+    /// How many network sets, global or not.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub network_sets: usize,
+    /// How many host endpoints.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub host_endpoints: usize,
     /// When it last changed something; absent before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed: Option<Time>,
@@ -38,6 +47,10 @@ pub struct SourceStatus {
     /// The way to the API server; absent for `files`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<KubernetesSource>,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// Something that the source could not read.
@@ -60,7 +73,7 @@ pub struct SourceError {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KubernetesSource {
-    /// Whether all resources are watched now.
+    /// Whether all resources that the server has are watched now.
     pub connected: bool,
     /// Until when all that happened is known, of the resource that has been silent for longest;
     /// absent if one was never listed.
@@ -84,8 +97,15 @@ pub struct KubernetesSource {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WatchedResource {
-    /// `pods`.
+    /// `pods`, `tiers.projectcalico.org`.
     pub resource: String,
+    /// Whether the API server has it, as far as is known: nobody need have the kinds that
+    /// Kubernetes does not bring along.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served: Option<bool>,
+    /// The API group that it is read from, where that is not the one of its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// Objects in force.
     pub objects: usize,
     /// Whether it was listed to the end.

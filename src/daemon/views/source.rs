@@ -49,6 +49,9 @@ fn files_status(files: &FilesStatus) -> SourceStatus {
         namespaces: files.objects.namespaces,
         pods: files.objects.pods,
         policies: files.objects.policies,
+        tiers: files.objects.tiers,
+        network_sets: files.objects.network_sets,
+        host_endpoints: files.objects.host_endpoints,
         changed: files.last_change.map(Into::into),
         changed_seconds: files.last_change.map(seconds_since),
         errors: folder.chain(problems).collect(),
@@ -84,6 +87,9 @@ fn kubernetes_status(status: &KubernetesStatus) -> SourceStatus {
         namespaces: status.objects.namespaces,
         pods: status.objects.pods,
         policies: status.objects.policies,
+        tiers: status.objects.tiers,
+        network_sets: status.objects.network_sets,
+        host_endpoints: status.objects.host_endpoints,
         changed: status.last_change.map(Into::into),
         changed_seconds: status.last_change.map(seconds_since),
         errors: errors.collect(),
@@ -102,6 +108,8 @@ fn resource(status: &kubernetes::ResourceStatus) -> WatchedResource {
     let trouble = status.trouble.as_ref();
     WatchedResource {
         resource: status.resource.to_owned(),
+        served: if status.absent { Some(false) } else { status.group.map(|_| true) },
+        group: status.other_group().map(str::to_owned),
         objects: status.objects,
         listed: status.listed,
         watching: status.watching,

@@ -15,7 +15,8 @@ pub(super) fn metrics(status: &KubernetesStatus) -> Vec<Metric> {
         Metric::counter("brindle_kube_relists", "Times that everything was listed again");
     let mut errors = Metric::counter("brindle_kube_errors", "Requests that failed");
     let mut objects = Metric::gauge("brindle_kube_objects", "Objects in force");
-    for resource in &status.resources {
+    // What the server does not have is not down.
+    for resource in status.resources.iter().filter(|resource| !resource.absent) {
         let name = resource.resource;
         up = up.with([("resource", name)], resource.watching);
         if let Some(heard) = resource.heard {

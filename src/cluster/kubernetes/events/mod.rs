@@ -11,13 +11,12 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use brindle_policy::PolicyId;
-use brindle_policy::model::PolicyKind;
 use k8s_openapi::api::core::v1::{Node, ObjectReference};
 use k8s_openapi::api::events::v1::Event;
-use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Client};
 use rustc_hash::FxHasher;
 use serde_json::json;
@@ -27,7 +26,7 @@ use tracing::{debug, warn};
 
 use self::limiter::{Limiter, Outcome, Write};
 use super::line::Line;
-use crate::cluster::kind::Kind;
+use crate::cluster::kind::{Kind, Place};
 use crate::cluster::report::{Report, Subject};
 
 pub use self::limiter::{BURST, REFILL};
@@ -80,8 +79,8 @@ async fn send(client: &Client, node: &str, write: &Write) -> Result<Outcome, kub
     if let Some(event) = &write.event {
         return count_up(client, event, write).await;
     }
-    let uid = uid(client, &write.report.subject).await;
-    let mut event = event(node, write, uid);
+    let found = find(client, &write.report.subject).await;
+    let mut event = event(node, write, found);
     match create(client, &event).await {
         Err(kube::Error::Api(status)) if status.code == 422 && is_of_no_namespace(&event) => {
             event.metadata.namespace = Some(OLD_NO_NAMESPACE.to_owned());
@@ -122,30 +121,52 @@ fn is_of_no_namespace(event: &Event) -> bool {
     event.regarding.as_ref().is_some_and(|regarding| regarding.namespace.is_none())
 }
 
-/// The uid that the object has now: `kubectl describe` finds Events by it. Without the object,
-/// or an answer, there is none.
-async fn uid(client: &Client, subject: &Subject) -> Option<String> {
-    let metadata = match subject {
+/// The object as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Found {
+    /// The API that has it.
+    api: &'static str,
+    /// Its uid: `kubectl describe` finds Events by it.
+    uid: Option<String>,
+}
+
+/// The object that something is said about; without it, or an answer, the API that it is best
+/// known by.
+async fn find(client: &Client, subject: &Subject) -> Found {
+    match subject {
         Subject::Node(name) => {
-            Api::<Node>::all(client.clone()).get_metadata(name).await.ok()?.metadata
+            let node = Api::<Node>::all(client.clone()).get_metadata(name).await;
+            Found { api: Kind::Node.api_version(), uid: node.ok().and_then(|o| o.metadata.uid) }
         }
-        // We may list, but not get.
-        Subject::Policy(id) => match id.kind {
-            PolicyKind::NetworkPolicy
-            | PolicyKind::CalicoNetworkPolicy
-            | PolicyKind::GlobalNetworkPolicy
-            | PolicyKind::ClusterNetworkPolicy
-            | PolicyKind::StagedKubernetesNetworkPolicy
-            | PolicyKind::StagedNetworkPolicy
-            | PolicyKind::StagedGlobalNetworkPolicy => {
-                let policies: Api<NetworkPolicy> =
-                    Api::namespaced(client.clone(), namespace(subject));
-                let named = ListParams::default().fields(&format!("metadata.name={}", id.name));
-                policies.list_metadata(&named).await.ok()?.items.pop()?.metadata
+        Subject::Policy(id) => {
+            let kind = Kind::of_policy(id.kind);
+            let apis = match kind.optional_apis() {
+                [] => &[kind.api_version()],
+                apis => apis,
+            };
+            for api in apis {
+                if let Some(uid) = uid(client, Place { kind, api }, id).await {
+                    return Found { api, uid: Some(uid) };
+                }
             }
-        },
+            Found { api: kind.api_version(), uid: None }
+        }
+    }
+}
+
+/// The uid of a policy, if it is there.
+async fn uid(client: &Client, place: Place, id: &PolicyId) -> Option<String> {
+    let (kind, version) = (place.kind, place.api.rsplit('/').next()?);
+    let group_version_kind = GroupVersionKind::gvk(place.group(), version, kind.name());
+    let resource = ApiResource::from_gvk_with_plural(&group_version_kind, kind.plural());
+    let client = client.clone();
+    let policies: Api<DynamicObject> = match &id.namespace {
+        Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+        None => Api::all_with(client, &resource),
     };
-    metadata.uid
+    // We may list, but not get.
+    let named = ListParams::default().fields(&format!("metadata.name={}", id.name));
+    policies.list_metadata(&named).await.ok()?.items.pop()?.metadata.uid
 }
 
 /// Where the Event of a subject belongs.
@@ -156,12 +177,12 @@ fn namespace(subject: &Subject) -> &str {
     }
 }
 
-fn event(node: &str, write: &Write, uid: Option<String>) -> Event {
+fn event(node: &str, write: &Write, found: Found) -> Event {
     let Report { subject, reason, message } = &write.report;
     Event {
         metadata: ObjectMeta {
             namespace: Some(namespace(subject).to_owned()),
-            name: Some(event_name(write, uid.as_deref())),
+            name: Some(event_name(write, found.uid.as_deref())),
             ..ObjectMeta::default()
         },
         action: Some(ACTION.to_owned()),
@@ -169,24 +190,24 @@ fn event(node: &str, write: &Write, uid: Option<String>) -> Event {
         note: Some(cut(message, MOST_NOTE).to_owned()),
         type_: Some(if reason.is_warning() { "Warning" } else { "Normal" }.to_owned()),
         event_time: Some(MicroTime(timestamp(write.first))),
-        regarding: Some(reference(subject, uid)),
+        regarding: Some(reference(subject, found)),
         reporting_controller: Some(CONTROLLER.to_owned()),
         reporting_instance: Some(cut(node, 128).to_owned()),
         ..Event::default()
     }
 }
 
-fn reference(subject: &Subject, uid: Option<String>) -> ObjectReference {
-    let (api_version, kind, name, namespace) = match subject {
-        Subject::Node(name) => ("v1", "Node", name, None),
+fn reference(subject: &Subject, found: Found) -> ObjectReference {
+    let Found { api, uid } = found;
+    let (kind, name, namespace) = match subject {
+        Subject::Node(name) => (Kind::Node, name, None),
         Subject::Policy(PolicyId { kind, namespace, name }) => {
-            let kind = Kind::of_policy(*kind);
-            (kind.api_version(), kind.name(), name, namespace.as_deref())
+            (Kind::of_policy(*kind), name, namespace.as_deref())
         }
     };
     ObjectReference {
-        api_version: Some(api_version.to_owned()),
-        kind: Some(kind.to_owned()),
+        api_version: Some(api.to_owned()),
+        kind: Some(kind.name().to_owned()),
         name: Some(name.to_string()),
         namespace: namespace.map(str::to_owned),
         uid,
@@ -224,13 +245,20 @@ fn timestamp(at: SystemTime) -> Timestamp {
 mod tests {
     use std::time::Duration;
 
+    use brindle_policy::model::PolicyKind;
+
     use super::*;
+    use crate::cluster::kind::CALICO_STORE;
     use crate::cluster::report::Reason;
 
     fn write(subject: Subject, message: &str, seconds: u64) -> Write {
         let first = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         let report = Report { subject, reason: Reason::PolicyInvalid, message: message.to_owned() };
         Write { report, event: None, count: 1, first, last: first }
+    }
+
+    fn found(api: &'static str, uid: Option<&str>) -> Found {
+        Found { api, uid: uid.map(str::to_owned) }
     }
 
     fn policy(name: &str) -> Subject {
@@ -256,19 +284,32 @@ mod tests {
 
     #[test]
     fn an_event_is_where_its_object_is_and_fits_the_api() {
-        let at_node = event("n1", &write(Subject::Node("n1".into()), "x", 1), Some("u".into()));
+        let at_node =
+            event("n1", &write(Subject::Node("n1".into()), "x", 1), found("v1", Some("u")));
         assert_eq!(at_node.metadata.namespace.as_deref(), Some("default"));
         let regarding = at_node.regarding.expect("it is about something");
         assert_eq!((regarding.kind.as_deref(), regarding.namespace), (Some("Node"), None));
         assert_eq!(regarding.uid.as_deref(), Some("u"));
 
         let long = "ä".repeat(2000);
-        let at_policy = event("n1", &write(policy("db"), &long, 1), None);
+        let at_policy =
+            event("n1", &write(policy("db"), &long, 1), found("networking.k8s.io/v1", None));
         assert_eq!(at_policy.metadata.namespace.as_deref(), Some("shop"));
         assert_eq!(at_policy.note.map(|note| note.len()), Some(1024));
         let regarding = at_policy.regarding.expect("it is about something");
         assert_eq!(regarding.api_version.as_deref(), Some("networking.k8s.io/v1"));
         assert_eq!(regarding.namespace.as_deref(), Some("shop"));
         assert_eq!(at_policy.type_.as_deref(), Some("Warning"));
+
+        // One without a namespace, as the API has it that it was found in.
+        let global = PolicyKind::GlobalNetworkPolicy;
+        let global = PolicyId { kind: global, namespace: None, name: "deny".into() };
+        let write = write(Subject::Policy(global), "x", 1);
+        let at_global = event("n1", &write, found(CALICO_STORE, Some("u")));
+        assert_eq!(at_global.metadata.namespace.as_deref(), Some("default"));
+        let regarding = at_global.regarding.expect("it is about something");
+        assert_eq!(regarding.api_version.as_deref(), Some("crd.projectcalico.org/v1"));
+        assert_eq!(regarding.kind.as_deref(), Some("GlobalNetworkPolicy"));
+        assert_eq!((regarding.namespace, regarding.uid.as_deref()), (None, Some("u")));
     }
 }

@@ -92,6 +92,10 @@ fn nothing_is_told_before_every_kind_is_listed_and_then_all_of_it_once() {
     view.apply(Kind::Pod, pod("new", 3));
     view.delete(&pod("db", 2).key.expect("a key"));
     view.list(Kind::Node, nodes(&["n1"]), start());
+    let rest = Kind::ALL.into_iter().filter(|kind| kind.is_optional());
+    for kind in rest.chain([Kind::ServiceAccount]) {
+        view.list(kind, Vec::new(), start());
+    }
     assert!(!view.has_news() && taken(view).is_empty() && !view.is_in_sync());
     view.list(Kind::Namespace, vec![namespace("a")], start());
     let want =
@@ -100,6 +104,54 @@ fn nothing_is_told_before_every_kind_is_listed_and_then_all_of_it_once() {
     assert!(view.is_in_sync() && !view.has_news());
     view.list(Kind::Pod, vec![pod("web", 1), pod("new", 3)], start());
     assert_eq!(taken(view), NONE, "nothing is another");
+}
+
+#[test]
+fn a_kind_that_may_not_be_read_is_not_waited_for_and_comes_when_it_may() {
+    let view = &mut View::new(HOLD);
+    for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::HostEndpoint) {
+        view.list(kind, Vec::new(), start());
+    }
+    assert!(!view.has_news());
+    view.do_without(Kind::HostEndpoint);
+    assert_eq!(taken(view), ["in sync"]);
+    view.list(Kind::HostEndpoint, vec![reading(Kind::HostEndpoint, 1, 1)], start());
+    assert_eq!(view.counts().host_endpoints, 1);
+    assert_eq!(taken(view).len(), 1);
+    // Refused again later, it keeps what it knew.
+    view.do_without(Kind::HostEndpoint);
+    assert_eq!((view.counts().host_endpoints, taken(view)), (1, Vec::new()));
+}
+
+#[test]
+fn policies_come_after_all_that_they_are_about() {
+    let view = &mut with_nodes(&[]);
+    for kind in Kind::ALL.into_iter().rev() {
+        view.apply(kind, reading(kind, 1, 1));
+    }
+    let keys: Vec<Kind> = view.objects.keys().map(Key::kind).collect();
+    assert_eq!(keys, Kind::ALL);
+    assert_eq!(taken(view).len(), Kind::ALL.len());
+    assert_eq!((view.counts().policies, view.counts().network_sets), (7, 2));
+}
+
+#[test]
+fn what_keeps_pods_and_hosts_closed_does_not_vanish_at_once() {
+    for kind in Kind::ALL {
+        let view = &mut with_nodes(&[]);
+        view.list(kind, vec![reading(kind, 1, 1)], start());
+        taken(view);
+        let held = view.list(kind, Vec::new(), start()).is_some();
+        let want = match kind {
+            Kind::Namespace
+            | Kind::ServiceAccount
+            | Kind::Pod
+            | Kind::EndpointSlice
+            | Kind::Profile => false,
+            kind => !kind.name().starts_with("Staged"),
+        };
+        assert_eq!(held, want, "{kind:?}");
+    }
 }
 
 #[test]
@@ -268,8 +320,52 @@ fn reading(kind: Kind, name: u8, version: u8) -> Reading {
         Kind::NetworkPolicy => {
             policy(&name, &format!(r#"{{"podSelector":{{"matchLabels":{{"v":"{version}"}}}}}}"#))
         }
-        other => panic!("{other:?} is not delivered"),
+        Kind::CalicoNetworkPolicy
+        | Kind::GlobalNetworkPolicy
+        | Kind::StagedNetworkPolicy
+        | Kind::StagedGlobalNetworkPolicy => {
+            object(kind, &name, &format!(r#"{{"selector":"v == \"{version}\""}}"#))
+        }
+        Kind::StagedKubernetesNetworkPolicy => object(
+            kind,
+            &name,
+            &format!(r#"{{"podSelector":{{"matchLabels":{{"v":"{version}"}}}}}}"#),
+        ),
+        Kind::ClusterNetworkPolicy => object(
+            kind,
+            &name,
+            &format!(r#"{{"tier":"Admin","priority":{version},"subject":{{"namespaces":{{}}}}}}"#),
+        ),
+        Kind::Tier => object(kind, &name, &format!(r#"{{"order":{version}}}"#)),
+        Kind::Profile => {
+            object(kind, &name, &format!(r#"{{"labelsToApply":{{"v":"{version}"}}}}"#))
+        }
+        Kind::NetworkSet | Kind::GlobalNetworkSet => {
+            object(kind, &name, &format!(r#"{{"nets":["10.0.0.{version}"]}}"#))
+        }
+        Kind::HostEndpoint => {
+            object(kind, &name, &format!(r#"{{"node":"n{version}","interfaceName":"*"}}"#))
+        }
+        Kind::ServiceAccount => read_json(
+            kind,
+            &format!(
+                r#"{{"metadata":{{"namespace":"a","name":"{name}","labels":{{"v":"{version}"}}}}}}"#
+            ),
+        ),
+        Kind::EndpointSlice => read_json(
+            kind,
+            &format!(
+                r#"{{"metadata":{{"namespace":"a","name":"{name}"}},"addressType":"IPv4",
+                "endpoints":[{{"addresses":["10.0.0.{version}"]}}]}}"#
+            ),
+        ),
     }
+}
+
+/// An object of a kind with a spec, in the namespace `a` if the kind has any.
+fn object(kind: Kind, name: &str, spec: &str) -> Reading {
+    let namespace = if kind.is_namespaced() { r#""namespace":"a","# } else { "" };
+    read_json(kind, &format!(r#"{{"metadata":{{{namespace}"name":"{name}"}},"spec":{spec}}}"#))
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -295,6 +391,10 @@ proptest! {
         let mut view = View::new(HOLD);
         let mut now = start();
         let mut listener = World::default();
+        // Few steps would list all kinds.
+        for kind in Kind::ALL.into_iter().filter(|kind| !matches!(kind, Kind::Pod | Kind::Tier)) {
+            view.list(kind, Vec::new(), now);
+        }
         for step in steps {
             match step {
                 Step::List(kind, all) => {
@@ -370,21 +470,41 @@ impl World {
             Policy::NamespaceApplied(namespace) => format!("Namespace/{}", namespace.name),
             Policy::PodApplied(pod) => format!("Pod/{}", pod.key),
             Policy::PolicyApplied(policy) => Key::Policy(policy.id.clone()).to_string(),
+            Policy::ServiceAccountApplied(account) => {
+                Key::ServiceAccount(account.key.clone()).to_string()
+            }
+            Policy::SliceApplied(slice) => Key::Slice(slice.key.clone()).to_string(),
+            Policy::TierApplied(tier) => format!("Tier/{}", tier.name),
+            Policy::ProfileApplied(profile) => format!("Profile/{}", profile.name),
+            Policy::NetworkSetApplied(set) => Key::NetworkSet(set.id.clone()).to_string(),
+            Policy::HostEndpointApplied(host) => format!("HostEndpoint/{}", host.name),
             Policy::NodeDeleted(_) | Policy::InSync => return Ok(()),
-            Policy::Attached(_) | Policy::Detached(_) => panic!("no source knows it"),
-            other => panic!("{other:?} is no change of these kinds"),
-            Policy::NamespaceDeleted(name) => return self.gone(&format!("Namespace/{name}")),
-            Policy::PodDeleted(key) => return self.gone(&format!("Pod/{key}")),
-            Policy::PolicyDeleted(id) => return self.gone(&Key::Policy(id.clone()).to_string()),
+            Policy::Attached(_) | Policy::Detached(_) | Policy::Devices(_) => {
+                panic!("no source knows it")
+            }
+            Policy::NamespaceDeleted(name) => return self.gone(&Key::Namespace(name.clone())),
+            Policy::ServiceAccountDeleted(key) => {
+                return self.gone(&Key::ServiceAccount(key.clone()));
+            }
+            Policy::PodDeleted(key) => return self.gone(&Key::Pod(key.clone())),
+            Policy::SliceDeleted(key) => return self.gone(&Key::Slice(key.clone())),
+            Policy::TierDeleted(name) => return self.gone(&Key::Tier(name.clone())),
+            Policy::ProfileDeleted(name) => return self.gone(&Key::Profile(name.clone())),
+            Policy::NetworkSetDeleted(id) => return self.gone(&Key::NetworkSet(id.clone())),
+            Policy::HostEndpointDeleted(name) => {
+                return self.gone(&Key::HostEndpoint(name.clone()));
+            }
+            Policy::PolicyDeleted(id) => return self.gone(&Key::Policy(id.clone())),
         };
         self.objects.insert(key.clone());
         prop_assert!(self.said.insert(key, text.clone()) != Some(text), "told twice");
         Ok(())
     }
 
-    fn gone(&mut self, key: &str) -> Result<(), proptest::test_runner::TestCaseError> {
-        self.said.remove(key);
-        prop_assert!(self.objects.remove(key), "{} was never told", key);
+    fn gone(&mut self, key: &Key) -> Result<(), proptest::test_runner::TestCaseError> {
+        let key = key.to_string();
+        self.said.remove(&key);
+        prop_assert!(self.objects.remove(&key), "{} was never told", key);
         Ok(())
     }
 }

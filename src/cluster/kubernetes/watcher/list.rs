@@ -48,7 +48,9 @@ impl Watcher {
                     return Err(trouble);
                 }
             };
-            readings.extend(page.readings);
+            readings.extend(
+                page.readings.into_iter().filter(|reading| !self.is_copy(reading.key.as_ref())),
+            );
             rest = page.rest;
             if rest.is_none() {
                 self.whole = false;
@@ -63,16 +65,16 @@ impl Watcher {
         limit: Option<u32>,
         rest: Option<String>,
     ) -> Result<Page, Trouble> {
-        let kind = self.kind;
+        let (kind, place) = (self.kind, self.place);
         let parameters = ListParams { limit, continue_token: rest, ..ListParams::default() };
-        let request = Request::new(kind.path()).list(&parameters);
+        let request = Request::new(place.path()).list(&parameters);
         let request = request.map_err(|error| self.invalid(Verb::List, &error.to_string()))?;
         let text = timeout(REQUEST, client.request_text(request));
         let text = text.await.map_err(|_| {
             let why = format!("no answer for {} s", REQUEST.as_secs());
-            Trouble::new(Cause::Timeout, Verb::List, kind, &why)
+            Trouble::new(Cause::Timeout, Verb::List, place, &why)
         })?;
-        let text = text.map_err(|error| Trouble::of(&error, Verb::List, kind))?;
+        let text = text.map_err(|error| Trouble::of(&error, Verb::List, place))?;
         // Parsing takes a while: not on a thread that others wait for.
         let page = tokio::task::spawn_blocking(move || wire::page(kind, &text)).await;
         let page = page.map_err(|error| self.invalid(Verb::List, &error.to_string()))?;
