@@ -49,9 +49,8 @@ fn criteria_of(world: &World, reason: &Reason, direction: Direction) -> Vec<Stri
             }
             Criterion::Protocol { negated, .. } => ("protocol", *negated),
             Criterion::Family(_) => ("family", false),
-            Criterion::Icmp { negated, .. } => ("message", *negated),
-            Criterion::Service { with_ports: true, .. } => ("service with ports", false),
-            Criterion::Service { with_ports: false, .. } => ("service", false),
+            Criterion::Icmp { .. } => ("message", false),
+            Criterion::Service { .. } => ("service", false),
         };
         said.push(format!("by {}{what}", if negated { "not " } else { "" }));
     }
@@ -184,10 +183,8 @@ fn compiled_chains_do_what_the_verdict_says() {
         ("by not ports of hosts", 3),
         ("by not protocol", 15),
         ("by family", 15),
-        ("by message", 1),
-        ("by not message", 1),
+        ("by message", 3),
         ("by service", 5),
-        ("by service with ports", 1),
         ("tier early", 30),
         ("tier between", 30),
         ("tier last", 20),
