@@ -8,8 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use brindle::enforce::{BackendChoice, EnforceSettings, FlowOutcome};
-use brindle_policy::{Change, ingest};
+use brindle::enforce::{BackendChoice, EnforceSettings, Flow, FlowOutcome};
+use brindle_policy::{Change, Direction, PolicyId, ingest};
 use integration_tests::Netns;
 use integration_tests::wait::SOON;
 use support_enforce::{
@@ -212,22 +212,24 @@ fn a_host_endpoint_closes_all_but_failsafe_ports_until_a_policy_opens_them() {
 /// Waits until a denied flow is told that a host endpoint is about, by this rule of a policy.
 #[track_caller]
 fn told(task: &Task<'_>, host: &str, rule: Option<usize>) {
+    told_of(task, &format!("HostEndpoint {host}, rule {rule:?}"), |flow| {
+        flow.outcome == FlowOutcome::Denied
+            && flow.host.as_deref() == Some(host)
+            && flow.rule == rule
+            && flow.destination.port == Some(OTHER)
+    });
+}
+
+/// Waits until such a flow is told.
+#[track_caller]
+fn told_of(task: &Task<'_>, what: &str, is_it: impl Fn(&Flow) -> bool) {
     let begin = Instant::now();
     loop {
         let flows = task.handle.flows.after(0, usize::MAX).flows;
-        let is_it = |flow: &&brindle::enforce::Flow| {
-            flow.outcome == FlowOutcome::Denied
-                && flow.host.as_deref() == Some(host)
-                && flow.rule == rule
-                && flow.destination.port == Some(OTHER)
-        };
-        if flows.iter().any(|flow| is_it(&flow)) {
+        if flows.iter().any(&is_it) {
             return;
         }
-        assert!(
-            begin.elapsed() < SOON,
-            "no flow of HostEndpoint {host}, rule {rule:?}: {flows:#?}"
-        );
+        assert!(begin.elapsed() < SOON, "no flow of {what}: {flows:#?}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -392,5 +394,42 @@ fn each_interface_has_one_host_endpoint() {
         task.apply(vec![host("by-address", r#""expectedIPs": ["198.51.100.8"]"#)]);
         see("it is for another address", Open);
         assert_eq!(task.status().repairs, 0, "{word}: {:?}", task.status().last_repair);
+    });
+}
+
+/// C39 and C10: staged policies and rules with the action Log drop nothing, and are told.
+#[test]
+fn what_is_staged_or_logged_is_told_and_passes() {
+    on_both("what_is_staged_or_logged_is_told_and_passes", |backend, word| {
+        let lab = Lab::new();
+        let task = lab.start(backend);
+        let id = |policy: &Option<PolicyId>| policy.as_ref().map(ToString::to_string);
+        let staged = r#"{"metadata": {"name": "soon"}, "spec": {"types": ["Ingress"],
+            "selector": "app == 'web'"}}"#;
+        let staged = serde_json::from_str(staged).expect("the test wrote JSON");
+        let staged = ingest::staged_global_network_policy(&staged).expect("it has a name");
+        let staged_id = staged.id.clone();
+        task.apply(vec![Change::PolicyApplied(Arc::new(staged))]);
+        task.settle();
+        lab.see(word, &[("outside", (v4(10), PORT), Open)]);
+        told_of(&task, "a staged policy", |flow| {
+            flow.outcome == FlowOutcome::WouldDeny
+                && id(&flow.policy).as_deref() == Some("StagedGlobalNetworkPolicy soon")
+                && flow.destination.port == Some(PORT)
+        });
+        task.until("it is counted", |s| s.staged.contains_key(&(Direction::Ingress, false)));
+
+        let logs = r#"{"metadata": {"name": "logs"}, "spec": {"selector": "app == 'web'",
+            "ingress": [{"action": "Log", "protocol": "TCP"}, {"action": "Allow"}]}}"#;
+        let logs = serde_json::from_str(logs).expect("the test wrote JSON");
+        let logs = ingest::global_network_policy(&logs).expect("it has a name");
+        task.apply(vec![Change::PolicyDeleted(staged_id), Change::PolicyApplied(Arc::new(logs))]);
+        task.settle();
+        lab.see(word, &[("outside", (v4(10), PORT), Open)]);
+        told_of(&task, "a rule that logs", |flow| {
+            flow.outcome == FlowOutcome::Logged
+                && id(&flow.policy).as_deref() == Some("GlobalNetworkPolicy logs")
+                && flow.rule == Some(0)
+        });
     });
 }

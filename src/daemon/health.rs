@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use brindle_bgp::fsm::State;
 use brindle_bgp::net::Family;
 use brindle_policy::Direction;
+use brindle_policy::model::{HostStage, PolicyKind};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -297,25 +298,45 @@ fn object_counts(view: &EnforceView<'_>, node: &str) -> ObjectCounts {
     let world = view.world;
     let broken: BTreeSet<_> = view.status.broken.iter().map(|(id, _)| id).collect();
     let mut governing = BTreeSet::new();
-    for pod in world.endpoints_on(node) {
-        for direction in Direction::ALL {
-            let stages = world.governing(pod, direction);
-            governing.extend(stages.into_iter().flat_map(|(_, policies)| policies).map(|p| &p.id));
-        }
+    for direction in Direction::ALL {
+        let pods = world.endpoints_on(node).flat_map(|pod| world.governing(pod, direction));
+        let hosts = world.host_endpoints_on(node).flat_map(|host| {
+            let stages = HostStage::ALL.into_iter();
+            stages.flat_map(move |stage| world.governing_host(host, stage, direction))
+        });
+        let all = pods.chain(hosts).flat_map(|(_, policies)| policies);
+        governing.extend(all.map(|policy| &policy.id));
     }
-    let mut counts = ObjectCounts {
-        namespaces: world.namespaces().count(),
-        pods: world.pods().count(),
-        ..ObjectCounts::default()
-    };
+    let mut counts = ObjectCounts::default();
+    counts.add("Namespace", "active", world.namespaces().count());
+    counts.add("Pod", "active", world.pods().count());
+    counts.add("ServiceAccount", "active", world.accounts().count());
+    counts.add("EndpointSlice", "active", world.slices().count());
+    counts.add("HostEndpoint", "active", world.host_endpoints().count());
+    counts.add("Tier", "active", world.tiers().len());
+    counts.add("Profile", "active", world.profiles().count());
+    for set in world.network_sets() {
+        let is_global = set.id.namespace.is_none();
+        counts.add(if is_global { "GlobalNetworkSet" } else { "NetworkSet" }, "active", 1);
+    }
+    // So that whoever watches them has something to watch before the first comes.
+    for state in ["active", "unused", "invalid"] {
+        counts.add(PolicyKind::NetworkPolicy.as_str(), state, 0);
+    }
     for policy in world.policies() {
-        *if !policy.problems.is_empty() || broken.contains(&policy.id) {
-            &mut counts.invalid
+        let is_lost = !policy.problems.is_empty()
+            || broken.contains(&policy.id)
+            || world.tier(&policy.tier).is_none();
+        let state = if is_lost {
+            "invalid"
+        } else if policy.staged.is_some() {
+            "staged"
         } else if governing.contains(&policy.id) {
-            &mut counts.active
+            "active"
         } else {
-            &mut counts.unused
-        } += 1;
+            "unused"
+        };
+        counts.add(policy.id.kind.as_str(), state, 1);
     }
     counts
 }

@@ -4,13 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use brindle_policy::model::PolicyKind;
 use brindle_policy::names::{CHAIN_MARK, COMMENT_MARK, ChainName, Comment};
 use brindle_policy::ruleset::{Purpose, Rule, Ruleset, Table, Target};
 use brindle_policy::verdict::{self, Judgement, Reason, verdict};
 use brindle_policy::walk::{self, walk_in};
-use brindle_policy::{Direction, Family, PolicyId, World};
+use brindle_policy::{Direction, Family, World};
 
+use super::by::By;
 use super::denied::{ToldPacket, Word};
 use super::flows::{Flow, FlowEnd, FlowOutcome};
 use super::packet::Packet;
@@ -40,7 +40,7 @@ pub(super) fn flow(sight: Sight<'_>, told: &ToldPacket, now: SystemTime) -> Opti
             _ => denied(sight, told, now),
         }),
         Word::Log => Some(logged(sight, told, found, now)),
-        Word::Staged => None,
+        Word::Staged => staged(sight, told, now),
     }
 }
 
@@ -71,7 +71,7 @@ fn denied_by_host(
     comment: Option<&Comment>,
     now: SystemTime,
 ) -> Flow {
-    let decided = comment.and_then(decided_by);
+    let decided = comment.and_then(By::read);
     let why = match &decided {
         Some(By::Rule(policy, rule)) => format!("{policy} rule {rule} (HostEndpoint {host})"),
         Some(By::Tier(tier)) => {
@@ -102,7 +102,7 @@ fn denied_by_host(
 fn logged(sight: Sight<'_>, told: &ToldPacket, found: Option<Found<'_>>, now: SystemTime) -> Flow {
     let (mut policy, mut rule, mut host) = (None, None, None);
     if let Some(Found { purpose, comment }) = found {
-        match comment.as_ref().and_then(decided_by) {
+        match comment.as_ref().and_then(By::read) {
             Some(By::Rule(id, index)) => (policy, rule) = (Some(id), Some(index)),
             Some(By::Tier(_) | By::Profile(_) | By::Host) | None => {}
         }
@@ -125,6 +125,27 @@ fn logged(sight: Sight<'_>, told: &ToldPacket, found: Option<Found<'_>>, now: Sy
         why: why.into(),
         ..blank(sight.world, told, now)
     }
+}
+
+/// What staged policies would decide otherwise about one direction; nothing if they would not.
+fn staged(sight: Sight<'_>, told: &ToldPacket, now: SystemTime) -> Option<Flow> {
+    let (world, flow) = (sight.world, as_judged(&told.packet));
+    let staged = verdict::staged(world, &flow)?.verdict;
+    let direction = told.direction?;
+    let (would, does) = (staged.of(direction), verdict(world, &flow));
+    let outcome = match (does.of(direction).is_allowed(), would.is_allowed()) {
+        (true, false) => FlowOutcome::WouldDeny,
+        (false, true) => FlowOutcome::WouldAllow,
+        (true, true) | (false, false) => return None,
+    };
+    Some(Flow {
+        outcome,
+        policy: would.policies().first().cloned(),
+        tier: tier(would),
+        rule: would.rule(),
+        why: would.reason.to_string().into(),
+        ..blank(world, told, now)
+    })
 }
 
 /// The record of one that came through a pod's interface with an address that is not the
@@ -271,41 +292,10 @@ fn as_met(told: &ToldPacket) -> walk::Packet {
     }
 }
 
-/// Whose rule it is, as its comment says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum By {
-    /// A policy's, by index.
-    Rule(PolicyId, usize),
-    /// The end of a tier.
-    Tier(Arc<str>),
-    /// A profile's.
-    Profile(Arc<str>),
-    /// The end of all of them.
-    Host,
-}
-
-fn decided_by(comment: &Comment) -> Option<By> {
-    let words: Vec<&str> = comment.as_str().strip_prefix(COMMENT_MARK)?.split('/').collect();
-    match words[..] {
-        ["tier", tier] => Some(By::Tier(tier.into())),
-        ["profile", name, ..] => Some(By::Profile(name.into())),
-        ["host", ..] => Some(By::Host),
-        ["rule", index, kind, ref names @ ..] => {
-            let kind = PolicyKind::ALL.into_iter().find(|one| one.as_str() == kind)?;
-            let (namespace, name) = match *names {
-                [namespace, name] => (Some(namespace.into()), name.into()),
-                [name] => (None, name.into()),
-                _ => return None,
-            };
-            Some(By::Rule(PolicyId { kind, namespace, name }, index.parse().ok()?))
-        }
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use brindle_policy::model::HostStage;
+    use brindle_policy::PolicyId;
+    use brindle_policy::model::{HostStage, PolicyKind};
     use brindle_policy::ruleset::{Chain, Match};
 
     use super::*;
@@ -392,31 +382,5 @@ mod tests {
         let gone = told(&Comment::new(&["log", "HI", "0123456789AB"]), Word::Log, 80);
         let flow = flow(sight, &gone, SystemTime::UNIX_EPOCH).expect("it is told");
         assert_eq!((flow.outcome, flow.policy), (FlowOutcome::Logged, None));
-    }
-
-    #[test]
-    fn comments_say_whose_a_rule_is() {
-        let id = |kind, namespace: Option<&str>| PolicyId {
-            kind,
-            namespace: namespace.map(Into::into),
-            name: "a.b".into(),
-        };
-        for policy in [
-            id(PolicyKind::CalicoNetworkPolicy, Some("shop")),
-            id(PolicyKind::GlobalNetworkPolicy, None),
-        ] {
-            let comment = Comment::policy_rule(&policy, 7);
-            assert_eq!(decided_by(&comment), Some(By::Rule(policy, 7)));
-        }
-        for (words, want) in [
-            (vec!["tier", "security"], Some(By::Tier("security".into()))),
-            (vec!["profile", "kns.a", "1"], Some(By::Profile("kns.a".into()))),
-            (vec!["host", "edge"], Some(By::Host)),
-            (vec!["rule", "x", "NetworkPolicy", "a", "b"], None),
-            (vec!["rule", "1", "Nothing", "a"], None),
-            (vec!["hook"], None),
-        ] {
-            assert_eq!(decided_by(&Comment::new(&words)), want, "{words:?}");
-        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use brindle_policy::ruleset::Table;
@@ -30,6 +31,10 @@ pub struct EnforceStatus {
     /// Policies that could not be installed whole; the pods that they govern are closed as far
     /// as these would have opened them.
     pub broken: Vec<(PolicyId, String)>,
+    /// Host endpoints of this node.
+    pub host_endpoints: usize,
+    /// Those that judge nothing, or more than is meant, and why.
+    pub host_problems: BTreeMap<Arc<str>, String>,
     /// What of the policies on this host is not in the kernel, and why; it is open as far as
     /// these would have closed it.
     pub refused: Vec<String>,

@@ -1,8 +1,10 @@
 //! Local endpoints, and what their policies' rules have met.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use brindle_policy::model::{Pod, Policy};
+use brindle_policy::compile::shadowed;
+use brindle_policy::model::{HostEndpoint, HostStage, Pod, Policy};
 use brindle_policy::names::{ChainName, Comment};
 use brindle_policy::ruleset::{Table, Target};
 use brindle_policy::{Attachment, Direction, PodKey, PolicyId};
@@ -11,6 +13,7 @@ use super::words::rules_of;
 use super::{Here, Known, find};
 use crate::control::Failure;
 use crate::control::view::{Endpoint, EndpointState, RuleHits};
+use crate::enforce::hosts;
 
 /// The endpoints on this node, or the one of a pod.
 pub(super) fn endpoints(
@@ -21,7 +24,8 @@ pub(super) fn endpoints(
     let Some(name) = pod else {
         let local = known.world.endpoints_on(here.node);
         let local = local.map(|pod| endpoint(known, here, pod));
-        return Ok(local.chain(closed(known, here)).collect());
+        let closed = closed(known, here).into_iter();
+        return Ok(local.chain(closed).chain(host_endpoints(known, here)).collect());
     };
     let pod = find::pod(known.world, name)?;
     if !pod.is_endpoint() || pod.node.as_deref() != Some(here.node) {
@@ -59,6 +63,45 @@ fn endpoint(known: &Known<'_>, here: &Here<'_>, pod: &Pod) -> Endpoint {
         egress_chain: chain(Direction::Egress).to_string(),
         problem,
     }
+}
+
+/// The host endpoints of this node.
+fn host_endpoints(known: &Known<'_>, here: &Here<'_>) -> Vec<Endpoint> {
+    let (world, status) = (known.world, here.status);
+    let problems = hosts::problems(world, here.node);
+    let endpoint = |host: &Arc<HostEndpoint>| {
+        let interfaces = hosts::interfaces(world, host);
+        let missing = status.unavailable.as_ref();
+        let missing = missing.map(|missing| format!("nothing is programmed: {missing}"));
+        let name = format!("HostEndpoint {}", host.name);
+        let refused = status.refused.iter().find(|what| what.starts_with(&format!("{name},")));
+        let problem = problems.get(&host.name);
+        let is_shadowed = shadowed(world, here.node).iter().any(|(one, _)| *one == host.name);
+        let state = if interfaces.is_empty() || is_shadowed {
+            EndpointState::Unused
+        } else if refused.is_some() || (missing.is_some() && status.failing.is_some()) {
+            EndpointState::Failed
+        } else if missing.is_some() || !status.ready {
+            EndpointState::Pending
+        } else {
+            EndpointState::Programmed
+        };
+        let waits = (!status.ready).then(|| "the policies are not in the kernel yet".to_owned());
+        let chain =
+            |direction| ChainName::host(&host.name, HostStage::Normal, direction, "").to_string();
+        Endpoint {
+            pod: name,
+            addresses: host.expected.iter().copied().collect(),
+            interface: Some(interfaces.join(", ")).filter(|text| !text.is_empty()),
+            state,
+            ingress_policies: hosts::count(world, host, Direction::Ingress),
+            egress_policies: hosts::count(world, host, Direction::Egress),
+            ingress_chain: chain(Direction::Ingress),
+            egress_chain: chain(Direction::Egress),
+            problem: problem.or(refused).cloned().or(missing).or(waits),
+        }
+    };
+    world.host_endpoints_on(here.node).map(endpoint).collect()
 }
 
 /// Interfaces of which nobody knows the pod, or of which that is no endpoint: they are closed.

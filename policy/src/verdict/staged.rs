@@ -43,7 +43,6 @@ impl fmt::Display for Staged {
                 | Reason::OwnNode(_)
                 | Reason::Tunnel
                 | Reason::NotGoverned
-                | Reason::Tunnel
                 | Reason::Profile => "since ",
             };
             let and = if index == 0 { "" } else { "and " };

@@ -142,7 +142,6 @@ impl DirectionTrace {
             | Reason::OwnNode(_)
             | Reason::Tunnel
             | Reason::NotGoverned
-            | Reason::Tunnel
             | Reason::Profile => None,
         }
     }

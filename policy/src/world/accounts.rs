@@ -40,6 +40,12 @@ impl World {
         )
     }
 
+    /// All service accounts that are known, by namespace, by name.
+    pub fn accounts(&self) -> impl Iterator<Item = &Arc<ServiceAccount>> {
+        let all = self.namespaces.values().flat_map(|entry| entry.accounts.values());
+        all.filter(|entry| entry.is_known).map(|entry| &entry.account)
+    }
+
     /// A service account is `after` from now on.
     pub(super) fn replace_account(&mut self, key: &AccountKey, after: Option<Arc<ServiceAccount>>) {
         let entry = self.account_entry(key);

@@ -37,6 +37,11 @@ impl World {
         self.profiles.get(name).map(|entry| &entry.profile)
     }
 
+    /// All profiles, by name; the one that is always there is among them.
+    pub fn profiles(&self) -> impl Iterator<Item = &Arc<Profile>> {
+        self.profiles.values().map(|entry| &entry.profile)
+    }
+
     /// All network sets: global ones first, then by namespace, by name.
     pub fn network_sets(&self) -> impl Iterator<Item = &Arc<NetworkSet>> {
         self.others.sets()

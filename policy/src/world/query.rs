@@ -11,11 +11,31 @@ use super::pods::PodNumber;
 use super::ports::{is_of, of_host};
 use crate::address::{Cidr, Family};
 use crate::model::{
-    Direction, Holders, Namespace, Node, Pod, PodKey, Policy, PolicyId, PortName, Tier,
+    Change, Direction, Holders, Namespace, Node, Pod, PodKey, Policy, PolicyId, PortName, Tier,
 };
 use crate::selector::{Expr, Scope, Subject};
 
 impl World {
+    /// Everything that it was told, less what is gone: another world that takes these changes
+    /// is equal to it. Objects are shared, not copied.
+    pub fn objects(&self) -> Vec<Change> {
+        let mut all: Vec<Change> = Vec::new();
+        all.extend(self.namespaces().cloned().map(Change::NamespaceApplied));
+        all.extend(self.nodes().cloned().map(Change::NodeApplied));
+        all.extend(self.accounts().cloned().map(Change::ServiceAccountApplied));
+        all.extend(self.pods().cloned().map(Change::PodApplied));
+        all.extend(self.slices().cloned().map(Change::SliceApplied));
+        all.extend(self.network_sets().cloned().map(Change::NetworkSetApplied));
+        all.extend(self.profiles().cloned().map(Change::ProfileApplied));
+        all.extend(self.host_endpoints().cloned().map(Change::HostEndpointApplied));
+        all.push(Change::Devices(Arc::clone(&self.devices)));
+        all.extend(self.tiers().iter().cloned().map(Arc::new).map(Change::TierApplied));
+        all.extend(self.policies().cloned().map(Change::PolicyApplied));
+        all.extend(self.attachments().cloned().map(Change::Attached));
+        all.extend(self.is_in_sync().then_some(Change::InSync));
+        all
+    }
+
     /// All pods, endpoints or not, by name.
     pub fn pods(&self) -> impl Iterator<Item = &Arc<Pod>> {
         let numbers = self.namespaces.values().flat_map(|entry| entry.pods.values());

@@ -39,6 +39,11 @@ impl World {
         endpoints
     }
 
+    /// All EndpointSlices.
+    pub fn slices(&self) -> impl Iterator<Item = &Arc<EndpointSlice>> {
+        self.services.slices.values()
+    }
+
     /// An EndpointSlice is `after` from now on.
     pub(super) fn replace_slice(&mut self, key: &SliceKey, after: Option<Arc<EndpointSlice>>) {
         let Services { slices, of_service } = &mut self.services;

@@ -182,7 +182,7 @@ impl Shown for Endpoint {
         cells.push(or_dash(self.problem.as_ref()));
         let tone = match self.state {
             EndpointState::Programmed => Tone::Good,
-            EndpointState::Pending | EndpointState::Failed => Tone::Bad,
+            EndpointState::Pending | EndpointState::Failed | EndpointState::Unused => Tone::Bad,
         };
         vec![Row::new(cells).tone(3, tone)]
     }

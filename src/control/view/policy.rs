@@ -160,11 +160,11 @@ pub struct PodPolicies {
     pub staged: Vec<String>,
 }
 
-/// A local pod that policies apply to.
+/// A local pod, or a host endpoint of this node, that policies apply to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Endpoint {
-    /// `namespace/name`.
+    /// `namespace/name`; of a host endpoint `HostEndpoint name`.
     pub pod: String,
     /// The addresses that are its own.
     pub addresses: Vec<IpAddr>,
@@ -197,6 +197,8 @@ pub enum EndpointState {
     Pending,
     /// Likewise, and writing them fails.
     Failed,
+    /// Of a host endpoint: it judges nothing, as another one counts or no interface is its.
+    Unused,
 }
 
 impl fmt::Display for EndpointState {
@@ -205,6 +207,7 @@ impl fmt::Display for EndpointState {
             EndpointState::Programmed => "programmed",
             EndpointState::Pending => "pending",
             EndpointState::Failed => "failed",
+            EndpointState::Unused => "unused",
         })
     }
 }

@@ -236,6 +236,9 @@ pub struct PolicyStatus {
     pub failing_seconds: Option<u64>,
     /// Policies that could not be installed whole: `NetworkPolicy shop/db-clients`.
     pub broken: Vec<String>,
+    /// Host endpoints of this node.
+    #[serde(default)]
+    pub host_endpoints: usize,
 }
 
 /// The configuration in force.

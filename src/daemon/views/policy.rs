@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::SystemTime;
 
 use brindle_policy::readback::Installed;
-use brindle_policy::{Change, Family, PolicyId, World};
+use brindle_policy::{Family, PolicyId, World};
 
 use crate::control::view::{self, DeniedFlow, Endpoint, Explanation, FlowEnd, RouteTaken};
 use crate::control::{Answer, Failure, FlowQuestion, Page, PageRequest, PolicyQuery};
@@ -79,7 +79,7 @@ impl Asker<'_> {
 
     /// Answers what takes longer from a copy, while the policy half goes on.
     async fn aside(&self, query: PolicyQuery) -> Result<Answer, Failure> {
-        let copy = |view: &EnforceView<'_>| (copy(view.world), view.status.clone());
+        let copy = |view: &EnforceView<'_>| (view.world.objects(), view.status.clone());
         let (objects, status) = self.enforce.read(copy).await.map_err(|_| stopping())?;
         let node = self.node.clone();
         let answered = tokio::task::spawn_blocking(move || {
@@ -134,18 +134,6 @@ fn families(flow: &FlowQuestion) -> Vec<Family> {
         Some(family) => vec![family],
         None => Family::ALL.to_vec(),
     }
-}
-
-/// All objects of a world; they are shared, not copied themselves.
-fn copy(world: &World) -> Vec<Change> {
-    let namespaces = world.namespaces().cloned().map(Change::NamespaceApplied);
-    let nodes = world.nodes().cloned().map(Change::NodeApplied);
-    let pods = world.pods().cloned().map(Change::PodApplied);
-    let policies = world.policies().cloned().map(Change::PolicyApplied);
-    let attachments = world.attachments().cloned().map(Change::Attached);
-    let in_sync = world.is_in_sync().then_some(Change::InSync);
-    let objects = namespaces.chain(nodes).chain(pods).chain(policies);
-    objects.chain(attachments).chain(in_sync).collect()
 }
 
 /// The interface through which the kernel reaches an endpoint.
@@ -268,5 +256,6 @@ pub(in crate::daemon) fn policy_status(enforce: &EnforceStatus) -> view::PolicyS
         failing: enforce.failing.as_ref().map(|(_, why)| why.clone()),
         failing_seconds: enforce.failing.as_ref().map(|(since, _)| ago(*since)),
         broken: enforce.broken.iter().map(|(id, _)| id.to_string()).collect(),
+        host_endpoints: enforce.host_endpoints,
     }
 }

@@ -239,6 +239,10 @@ fn policy_problems(enforce: &EnforceStatus, problems: &mut Vec<Problem>) {
         let what = format!("the kernel does not take the policies: {why}");
         problems.push(problem("policy", what, "see the log; it is tried again by itself"));
     }
+    for (host, why) in &enforce.host_problems {
+        let what = format!("HostEndpoint {host}: {why}");
+        problems.push(problem("policy", what, "brindle endpoints"));
+    }
     for refused in &enforce.refused {
         problems.push(problem(
             "policy",

@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use super::super::audit::tampering;
 use super::super::dataplane::{Applied, ApplyError, Unavailable};
 use super::super::hands::Written;
+use super::super::hosts;
 use super::super::monitor::Monitor;
 use super::super::recheck::Affected;
 use super::super::{CountersError, EstablishedFlows};
@@ -49,6 +50,9 @@ impl Enforcer {
         if self.compilers.is_empty() || touched.is_empty() {
             return;
         }
+        if touched.hosts {
+            self.look_at_hosts();
+        }
         if self.settings.established == EstablishedFlows::Recheck {
             self.unsettled.add(Affected::of(&self.world, &touched));
         }
@@ -63,6 +67,12 @@ impl Enforcer {
         if self.quarantine.release(&touched.policies, now) {
             self.requarantine();
         }
+    }
+
+    fn look_at_hosts(&mut self) {
+        let (world, node) = (&self.world, &self.settings.node);
+        self.status.host_endpoints = world.host_endpoints_on(node).count();
+        self.status.host_problems = hosts::problems(world, node);
     }
 
     fn requarantine(&mut self) {
@@ -228,6 +238,7 @@ impl Enforcer {
         let node = Arc::clone(&self.settings.node);
         let local: Vec<_> = self.world.endpoints_on(&node).map(|pod| pod.key.clone()).collect();
         self.roster.touch(&self.world, &node, &local);
+        self.look_at_hosts();
         let settings = self.compile_settings();
         for family in self.unknown.clone() {
             let compiler = Compiler::new(&self.world, settings.clone(), family);

@@ -1,14 +1,16 @@
 //! What chains have counted: packets judged, by direction, verdict and tier.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use brindle_policy::model::{DEFAULT_TIER, Direction};
 use brindle_policy::names::ChainName;
-use brindle_policy::readback::{Installed, InstalledRule};
-use brindle_policy::ruleset::{Match, Purpose, Table, Target};
-use brindle_policy::{Family, Ruleset, World};
+use brindle_policy::readback::Installed;
+use brindle_policy::ruleset::{Match, Purpose, Rule, Table, Target};
+use brindle_policy::{Family, PolicyId, Ruleset, World};
 
 use super::Metric;
+use crate::enforce::By;
 
 /// Packets that were judged since the agent looked first. The kernel counts anew whenever a
 /// chain is written; here only what came on top is added, so that nothing counts twice.
@@ -28,9 +30,20 @@ struct Count {
 /// Direction, verdict, tier; the tier is empty where none decided.
 type Label = (&'static str, &'static str, String);
 
-/// Which label the rules of each chain count for, where they decide.
+/// What the rules of each chain count for, where they decide.
 #[derive(Clone, Debug, Default)]
-pub struct ChainLabels(HashMap<ChainName, (&'static str, String)>);
+pub struct ChainLabels {
+    chains: HashMap<ChainName, ChainLabel>,
+    /// The tiers of policies that rules may name.
+    tiers: HashMap<PolicyId, String>,
+}
+
+#[derive(Clone, Debug)]
+struct ChainLabel {
+    direction: &'static str,
+    /// That of the chain's policy; empty where its rules say it.
+    tier: String,
+}
 
 impl ChainLabels {
     /// Those of the chains that judge.
@@ -41,12 +54,31 @@ impl ChainLabels {
                 Purpose::Policy(id, direction) => {
                     (direction, world.policy(id).map(|policy| policy.tier.to_string()))
                 }
-                Purpose::Host(..) | Purpose::Fixed | Purpose::Dispatch => return None,
+                // Tiers stand one behind the other in there: the rules say whose they are.
+                Purpose::Host(_, _, direction) => (direction, None),
+                Purpose::Fixed | Purpose::Dispatch => return None,
             };
             let tier = tier.unwrap_or_default();
-            (*table == Table::Filter).then(|| (name.clone(), (direction_name(*direction), tier)))
+            let is_host = matches!(chain.purpose, Purpose::Host(..));
+            let label = ChainLabel { direction: direction_name(*direction), tier };
+            (is_host || *table == Table::Filter).then(|| (name.clone(), label))
         });
-        Self(labels.collect())
+        let tiers = world.policies().map(|policy| (policy.id.clone(), policy.tier.to_string()));
+        Self { chains: labels.collect(), tiers: tiers.collect() }
+    }
+
+    /// The tier that a rule of a chain decides for; empty where none does.
+    fn tier<'a>(&'a self, label: &'a ChainLabel, rule: &'a Rule, ends_tier: bool) -> Cow<'a, str> {
+        if !label.tier.is_empty() {
+            return Cow::Borrowed(&label.tier);
+        }
+        match rule.comment.as_ref().and_then(By::read) {
+            Some(By::Tier(tier)) => Cow::Owned(tier.to_string()),
+            Some(By::Rule(id, _)) => self.tiers.get(&id).map_or("", String::as_str).into(),
+            Some(By::Profile(_) | By::Host) => "".into(),
+            None if ends_tier => DEFAULT_TIER.into(),
+            None => "".into(),
+        }
     }
 }
 
@@ -56,15 +88,16 @@ impl PacketTotals {
         let family = installed.family;
         let mut seen = HashMap::new();
         for ((_, name), rules) in &installed.chains {
-            let Some((direction, tier)) = labels.0.get(name) else { continue };
+            let Some(label) = labels.chains.get(name) else { continue };
             for (index, rule) in rules.iter().enumerate() {
-                let Some((verdict, ends_tier)) = verdict(rule) else { continue };
-                let tier = if ends_tier && tier.is_empty() { DEFAULT_TIER } else { tier };
+                let Some(known) = &rule.rule else { continue };
+                let Some((verdict, ends_tier)) = verdict(known) else { continue };
+                let tier = labels.tier(label, known, ends_tier).into_owned();
                 let now = Count { packets: rule.packets, bytes: rule.bytes };
                 let place = (family, name.clone(), index);
                 let before = self.seen.get(&place).copied().unwrap_or_default();
                 let before = if now.packets < before.packets { Count::default() } else { before };
-                let total = self.totals.entry((direction, verdict, tier.to_owned())).or_default();
+                let total = self.totals.entry((label.direction, verdict, tier)).or_default();
                 total.packets += now.packets - before.packets;
                 total.bytes += now.bytes.saturating_sub(before.bytes);
                 seen.insert(place, now);
@@ -90,13 +123,12 @@ impl PacketTotals {
 
 /// Whether a rule decides, how, and whether it is the end of a tier rather than of a pod that
 /// no policy governs.
-fn verdict(rule: &InstalledRule) -> Option<(&'static str, bool)> {
-    let known = rule.rule.as_ref()?;
-    match &known.target {
+fn verdict(rule: &Rule) -> Option<(&'static str, bool)> {
+    match &rule.target {
         // Out of a pod, what is allowed goes on to where it is sent.
         Target::Accept | Target::Goto(_) => Some(("allow", false)),
         Target::Drop => {
-            let is_invalid = known.matches.iter().any(|one| matches!(one, Match::Invalid));
+            let is_invalid = rule.matches.iter().any(|one| matches!(one, Match::Invalid));
             Some((if is_invalid { "invalid" } else { "deny" }, true))
         }
         Target::Return
@@ -121,7 +153,8 @@ mod tests {
     use std::sync::Arc;
 
     use brindle_policy::PodKey;
-    use brindle_policy::ruleset::{Chain, Rule};
+    use brindle_policy::readback::InstalledRule;
+    use brindle_policy::ruleset::Chain;
 
     use super::*;
 

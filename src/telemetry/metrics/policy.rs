@@ -1,5 +1,6 @@
 //! Metrics of the policy half.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use brindle_policy::Family;
@@ -23,25 +24,24 @@ pub struct PolicyFigures {
     pub log_group: Option<u16>,
 }
 
-/// How many objects the policy half knows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ObjectCounts {
-    /// Namespaces.
-    pub namespaces: usize,
-    /// Pods of all nodes.
-    pub pods: usize,
-    /// Policies that govern a pod of this node, without what is wrong with them.
-    pub active: usize,
-    /// Policies that govern no pod of this node.
-    pub unused: usize,
-    /// Policies of which something was not understood or could not be installed.
-    pub invalid: usize,
+/// How many objects the policy half knows, by kind and state. States of policies: `active`
+/// governs an endpoint of this node, and nothing is wrong with it; `unused` governs none;
+/// `invalid` was not understood, could not be installed, or is in no tier that there is;
+/// `staged` is not enforced. Other objects are `active`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObjectCounts(pub BTreeMap<(&'static str, &'static str), usize>);
+
+impl ObjectCounts {
+    /// So many more.
+    pub fn add(&mut self, kind: &'static str, state: &'static str, count: usize) {
+        *self.0.entry((kind, state)).or_default() += count;
+    }
 }
 
 pub(super) fn metrics(policy: &PolicyFigures) -> Vec<Metric> {
     let status = &*policy.status;
     let mut metrics = vec![
-        objects(policy.objects),
+        objects(policy.objects.as_ref()),
         Metric::gauge("brindle_policy_endpoints", "Pods of this node that policies apply to")
             .with([("state", "programmed")], status.programmed)
             .with([("state", "pending")], status.pending.len()),
@@ -54,17 +54,12 @@ pub(super) fn metrics(policy: &PolicyFigures) -> Vec<Metric> {
     metrics
 }
 
-fn objects(counts: Option<ObjectCounts>) -> Metric {
+fn objects(counts: Option<&ObjectCounts>) -> Metric {
     let metric = Metric::gauge("brindle_policy_objects", "Objects that the policy half knows");
-    let Some(counts) = counts else { return metric };
-    let with = |metric: Metric, kind, state, count: usize| {
-        metric.with([("kind", kind), ("state", state)], count)
+    let with = |metric: Metric, ((kind, state), count): (&(&str, &str), &usize)| {
+        metric.with([("kind", *kind), ("state", *state)], *count)
     };
-    let metric = with(metric, "Namespace", "active", counts.namespaces);
-    let metric = with(metric, "Pod", "active", counts.pods);
-    let metric = with(metric, "NetworkPolicy", "active", counts.active);
-    let metric = with(metric, "NetworkPolicy", "unused", counts.unused);
-    with(metric, "NetworkPolicy", "invalid", counts.invalid)
+    counts.into_iter().flat_map(|counts| &counts.0).fold(metric, with)
 }
 
 fn times(status: &EnforceStatus) -> [Metric; 3] {

@@ -77,13 +77,9 @@ fn figures() -> Figures {
         }),
         policy: Some(PolicyFigures {
             status: Arc::new(status),
-            objects: Some(ObjectCounts {
-                namespaces: 2,
-                pods: 40,
-                active: 5,
-                unused: 30,
-                invalid: 1,
-            }),
+            objects: Some(ObjectCounts(
+                [(("Pod", "active"), 40), (("NetworkPolicy", "invalid"), 1)].into(),
+            )),
             packets: PacketTotals::default(),
             log_group: Some(98),
         }),
