@@ -18,8 +18,10 @@
 //! only if its source is an address of the pod behind it, and that pod's chains are there. So
 //! an interface whose pod is not known yet is closed, also while nobody is there to open it.
 //!
-//! No packet carries a mark: what egress allows goes on to [`Fixed::Sent`](crate::names::Fixed)
-//! by a jump that does not come back.
+//! No packet needs a mark: what egress allows goes on to [`Fixed::Sent`](crate::names::Fixed)
+//! by a jump that does not come back. Only where pods' packets to their host are left to the
+//! host's own rules ([`ToHost::Return`](crate::model::ToHost)) they find the way back by one.
+//! What the chains of host endpoints do is told in `hosts`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
