@@ -53,6 +53,8 @@ enum Command {
     Crds(cmd::crds::Args),
     /// Check and show the configuration
     Config(cmd::config::Args),
+    /// Print a configuration and policies made from another network's objects
+    Import(cmd::import::Args),
     /// Take everything that carries our mark out of this host, and nothing else
     Cleanup(cmd::cleanup::Args),
     /// The CNI plug-in, which container runtimes call, and its installation
@@ -89,6 +91,7 @@ impl Cli {
             Command::Validate(args) => cmd::objects::validate(&args),
             Command::Crds(args) => cmd::crds::run(&args),
             Command::Config(args) => cmd::config::run(args),
+            Command::Import(args) => cmd::import::run(&args),
             Command::Cleanup(args) => cmd::cleanup::run(&args),
             Command::Cni(args) => cmd::cni::run(&args),
             Command::Lab(args) => cmd::lab::run(args),

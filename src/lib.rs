@@ -11,6 +11,7 @@ pub mod enforce;
 pub mod expect;
 pub mod fib;
 pub mod flow;
+pub mod import;
 pub mod lab;
 pub mod objects;
 pub mod policies;

@@ -20,9 +20,9 @@ fn brindle(words: &[&str]) -> Command {
 #[test]
 fn policies_are_listed_and_shown() {
     insta::assert_snapshot!(shown(&["policy", "list", "-o", "wide", "--manifests", "shop"]), @r#"
-    NAMESPACE  NAME        KIND           TIER     ORDER  FOR       DIRECTIONS  GOVERNS  RULES  PROBLEM
-    shop       cart-out    NetworkPolicy  default  1000   app=cart  egress            2      2  -
-    shop       db-clients  NetworkPolicy  default  1000   app=db    ingress           1      2  -
+    NAMESPACE  NAME        KIND           TIER     ORDER  FOR       DIRECTIONS  GOVERNS  RULES  STATE   PROBLEM
+    shop       cart-out    NetworkPolicy  default  1000   app=cart  egress            2      2  active  -
+    shop       db-clients  NetworkPolicy  default  1000   app=db    ingress           1      2  active  -
     -- exit 0
     "#);
     insta::assert_snapshot!(shown(&["policy", "show", "-n", "shop", "db-clients", "--manifests", "shop"]), @r#"

@@ -37,8 +37,10 @@ fn done(text: &str) -> (String, Option<i32>) {
     (format!("{text}\n"), Some(0))
 }
 
-/// Applies the definitions and waits until the last of them is served.
+/// Applies the definitions and waits until the last of them is served; makes the namespace of
+/// the tutorials.
 fn define(server: &ApiServer) {
+    server.kubectl(&["create", "namespace", "test1"]);
     server.kubectl(&["apply", "-f", &crds()]);
     server.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "-f", &crds()]);
 }
@@ -66,9 +68,9 @@ fn an_api_server_takes_our_definitions_and_calicos_files() {
     let admin = server.kubeconfig();
     let head = "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata: {name: x}\n";
     for (spec, is_taken, says) in [
-        ("{selecter: all()}", false, "unknown field \"spec.selecter\""),
-        ("{ingress: [{action: allow}]}", false, "Unsupported value: \"allow\""),
-        ("{ingress: [{protocol: TCP}]}", false, "spec.ingress[0].action: Required value"),
+        ("{selecter: all()}", false, "selecter"),
+        ("{ingress: [{action: allow}]}", false, "\"allow\""),
+        ("{ingress: [{protocol: TCP}]}", false, "action"),
         (
             "{ingress: [{action: Allow, protocol: 6, destination: {ports: [1, '2:3']}}], egress: }",
             true,
@@ -156,6 +158,7 @@ fn verbs_do_with_every_kind_what_calicoctls_do() {
         assert_eq!((said, code), deleted, "{kind}");
     }
     // What Calico fills in is there for whoever reads it.
+    server.kubectl(&["create", "namespace", "test1"]);
     assert_eq!(asked(&admin, &["apply", "-f", SEEDS]), done("Successfully applied 5 resource(s)"));
     let types = ["get", "gnp", "deny-pod2", "-o", "jsonpath={.spec.tier} {.spec.types}"];
     assert_eq!(server.kubectl(&types), "default [\"Ingress\"]");
@@ -163,6 +166,57 @@ fn verbs_do_with_every_kind_what_calicoctls_do() {
         asked(&admin, &["get", "np", "-A"]),
         done("NAMESPACE   NAME\ntest1       from-test2")
     );
+}
+
+/// A definition of Calico's, as far as it matters here.
+const STORED: &str = "
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: globalnetworkpolicies.crd.projectcalico.org}
+spec:
+  group: crd.projectcalico.org
+  names: {kind: GlobalNetworkPolicy, plural: globalnetworkpolicies}
+  scope: Cluster
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema:
+      openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}
+";
+
+#[test]
+fn where_calico_stores_objects_they_are_kept_as_it_keeps_them() {
+    let Some(server) = ApiServer::start("brindle apply beside Calico") else { return };
+    server.apply(STORED);
+    server.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"]);
+    let admin = server.kubeconfig();
+    let (said, code) = asked(&admin, &["crds", "--install"]);
+    assert!(code == Some(1) && said.contains("nothing is installed"), "{said}");
+    let text = "{apiVersion: projectcalico.org/v3, kind: GlobalNetworkPolicy, metadata: {name: a}, \
+                spec: {selector: all()}}";
+    let name = file(&server, "a.yaml", text);
+    let resource = "globalnetworkpolicies.crd.projectcalico.org";
+    let kept = || server.kubectl(&["get", resource, "-o", "name"]);
+    for (words, want, is_kept) in [
+        (
+            &["create", "-f", &name][..],
+            "Successfully created 1 'GlobalNetworkPolicy' resource(s)",
+            true,
+        ),
+        (&["apply", "-f", &name], "Successfully applied 1 'GlobalNetworkPolicy' resource(s)", true),
+        (&["label", "gnp", "a", "x=y"], "Successfully set label x on gnp a", true),
+        (&["get", "gnp"], "NAME\na", true),
+        (&["get", "gnp", "a", "-o", "name"], "globalnetworkpolicy.projectcalico.org/a", true),
+        (
+            &["delete", "gnp", "a"],
+            "Successfully deleted 1 'GlobalNetworkPolicy' resource(s)",
+            false,
+        ),
+    ] {
+        assert_eq!(asked(&admin, words), done(want), "{words:?}");
+        assert_eq!(kept().contains("/default.a\n"), is_kept, "{words:?}");
+    }
 }
 
 #[test]

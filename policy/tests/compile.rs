@@ -41,7 +41,7 @@ fn family() -> impl Strategy<Value = Family> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(280))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
     fn following_the_world_gives_what_compiling_gives(

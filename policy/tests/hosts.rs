@@ -31,12 +31,12 @@ use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
 /// Worlds that are tried.
-const WORLDS: u32 = 250;
+const WORLDS: u32 = 150;
 /// Packets that are tried in each.
-const PACKETS: usize = 60;
+const PACKETS: usize = 100;
 /// The node that is looked at.
 const NODE: &str = "left";
-const DEVICES: [&str; 4] = ["eth0", "eth1", "eth2", "cali1"];
+const DEVICES: [&str; 5] = ["eth0", "eth0", "eth1", "eth2", "cali1"];
 /// Those that interfaces have, and that host endpoints expect.
 const ADDRESSES: [&str; 4] = ["192.168.0.1", "fd09::1", "10.3.0.1", "2001:db8::7"];
 const PROFILES: [&str; 4] = [DEFAULT_ALLOW_PROFILE, "p0", "p1", "unknown"];
@@ -73,7 +73,7 @@ fn addresses() -> impl Strategy<Value = BTreeSet<IpAddr>> {
 
 fn endpoint() -> impl Strategy<Value = Change> {
     let interface = prop_oneof![
-        4 => select(&DEVICES[..3]).prop_map(|name| Some(HostInterface::Named(device(name)))),
+        4 => select(&["eth0", "eth1"][..]).prop_map(|name| Some(HostInterface::Named(device(name)))),
         2 => Just(Some(HostInterface::Any)),
         2 => Just(None),
         1 => Just(Some(HostInterface::Named(device("lo")))),
@@ -161,7 +161,7 @@ fn case() -> impl Strategy<Value = Case> {
     let change = || prop_oneof![3 => policy(), 3 => endpoint(), 1 => profile(), 1 => devices()];
     let gone = select(&["h0", "h1", "h2", "h3"][..])
         .prop_map(|name| Change::HostEndpointDeleted(name.into()));
-    let hosts = (vec(endpoint(), 1..5), vec(policy(), 0..7), vec(profile(), 0..3), devices());
+    let hosts = (vec(endpoint(), 1..5), vec(policy(), 2..9), vec(profile(), 0..3), devices());
     let hosts = hosts.prop_map(|(endpoints, policies, profiles, devices)| {
         endpoints.into_iter().chain(policies).chain(profiles).chain([devices]).collect()
     });
@@ -326,5 +326,49 @@ fn tables_of_a_node_do_what_the_verdict_on_hosts_says() {
     let result = runner.run(&case(), |case| agrees(&case, &mut seen.borrow_mut()));
     result.unwrap_or_else(|failure| panic!("{failure}"));
     let seen = seen.into_inner();
-    println!("{seen:#?}");
+    // Had one kind of case hardly come up, agreement on it would say nothing.
+    let normal = ["ingress", "egress"].into_iter().flat_map(|direction| {
+        let kinds = [
+            "allowed: failsafe",
+            "allowed: profile",
+            "allowed: rule",
+            "denied: no rule",
+            "denied: nothing",
+            "denied: rule",
+            "denied: unknown profile",
+        ];
+        kinds.map(|kind| format!("normal {direction} {kind}"))
+    });
+    let others = [
+        "forward egress allowed: rule",
+        "forward egress denied: no rule",
+        "forward egress denied: rule",
+        "forward ingress allowed: rule",
+        "forward ingress allowed: undecided",
+        "forward ingress denied: no rule",
+        "forward ingress denied: rule",
+        "in allowed",
+        "in denied",
+        "out allowed",
+        "out denied",
+        "pods' egress allowed",
+        "pods' egress denied",
+        "pods' ingress allowed",
+        "pods' ingress denied",
+        "pre-DNAT ingress allowed: rule",
+        "pre-DNAT ingress denied: rule",
+        "pre-DNAT ingress goes on: failsafe",
+        "pre-DNAT ingress goes on: undecided",
+        "through allowed",
+        "through denied",
+        "untracked egress allowed: rule",
+        "untracked egress goes on: undecided",
+        "untracked ingress allowed: rule",
+        "untracked ingress goes on: failsafe",
+        "untracked ingress goes on: undecided",
+    ];
+    for what in normal.chain(others.map(str::to_owned)) {
+        let often = seen.get(&what).copied().unwrap_or_default();
+        assert!(often >= 5, "{what} came up {often} times: {seen:#?}");
+    }
 }

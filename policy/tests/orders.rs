@@ -8,16 +8,20 @@ use brindle_policy::{Change, World};
 use cluster::Cluster;
 use proptest::prelude::*;
 
-const CLUSTERS: [&str; 5] = [
+const CLUSTERS: [&str; 9] = [
     include_str!("golden/two-policies-one-pod/cluster.yaml"),
     include_str!("golden/named-ports/cluster.yaml"),
     include_str!("golden/dual-stack/cluster.yaml"),
     include_str!("golden/many-pods/cluster.yaml"),
     include_str!("golden/attached-pods/cluster.yaml"),
+    include_str!("golden/calico-network-sets/cluster.yaml"),
+    include_str!("golden/calico-services/cluster.yaml"),
+    include_str!("golden/calico-staged/cluster.yaml"),
+    include_str!("golden/calico-tiers/cluster.yaml"),
 ];
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
     fn the_order_of_the_objects_does_not_matter(

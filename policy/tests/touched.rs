@@ -400,6 +400,9 @@ fn slice(name: &str, last: u8) -> Change {
     }))
 }
 
+/// A name, what is there before, what changes, what that touches.
+type Row = (&'static str, Vec<Change>, Vec<Change>, &'static [&'static str]);
+
 fn without_rules() -> Policy {
     Policy { ingress: Some(Vec::new()), ..policy() }
 }
@@ -419,8 +422,7 @@ fn what_is_no_pod_touches_what_it_changes_and_no_more() {
         change(&mut policy);
         Change::PolicyApplied(policy.into())
     };
-    // What is there before, what changes, what that touches.
-    let rows: Vec<(&str, Vec<Change>, Vec<Change>, &[&str])> = vec![
+    let rows: Vec<Row> = vec![
         (
             "a set that is let in, with what a pod has",
             vec![],

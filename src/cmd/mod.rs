@@ -17,6 +17,7 @@ pub mod crds;
 pub mod endpoints;
 pub mod explain;
 pub mod flows;
+pub mod import;
 pub mod lab;
 pub mod man;
 mod manifests;

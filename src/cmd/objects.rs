@@ -175,8 +175,7 @@ pub fn create(args: &CreateArgs) -> Exit {
 
 fn write(verb: Verb, args: &WriteArgs, skips: bool) -> Exit {
     ended(|| {
-        let mut objects = args.files.objects(args.namespace.as_deref())?;
-        are_right(&objects)?;
+        let mut objects = args.files.objects(args.namespace.as_deref(), are_right)?;
         for (object, _) in &mut objects {
             default_as_stored(object);
         }
@@ -190,7 +189,7 @@ pub fn delete(args: &DeleteArgs) -> Exit {
     ended(|| {
         let WriteArgs { files, namespace, kept } = &args.write;
         let objects: Vec<Object> = match &args.kind {
-            None => objects_of(files.objects(namespace.as_deref())?),
+            None => objects_of(files.objects(namespace.as_deref(), |_| true)?),
             Some(kind) => {
                 if args.names.is_empty() {
                     complain("no name: which one is to be deleted has to be said");
@@ -210,7 +209,7 @@ pub fn get(args: &GetArgs) -> Exit {
         let WriteArgs { files, namespace, kept } = &args.write;
         let asked: Vec<Id> = match &args.kind {
             None => {
-                let objects = objects_of(files.objects(namespace.as_deref())?);
+                let objects = objects_of(files.objects(namespace.as_deref(), |_| true)?);
                 objects.into_iter().map(|object| object.id).collect()
             }
             Some(kind) => ids(kind, &args.names, namespace.as_deref())?,
@@ -292,8 +291,7 @@ pub fn label(args: &LabelArgs) -> Exit {
 /// `brindle validate`.
 pub fn validate(args: &ValidateArgs) -> Exit {
     ended(|| {
-        let objects = args.files.objects(None)?;
-        are_right(&objects)?;
+        let objects = args.files.objects(None, are_right)?;
         let kinds: Vec<_> = objects.iter().map(|(object, _)| object.id.kind).collect();
         let kind = match kinds.first() {
             Some(first) if kinds.iter().all(|kind| kind == first) => format!("'{}' ", first.name()),
@@ -375,8 +373,9 @@ fn without_cluster(object: &mut Object) {
     }
 }
 
-/// Says all that is wrong with the objects, and what is only worth knowing.
-fn are_right(objects: &[(Object, Place)]) -> Result<(), Exit> {
+/// Says all that is wrong with the objects, and what is only worth knowing; whether nothing is
+/// wrong.
+fn are_right(objects: &[(Object, Place)]) -> bool {
     let mut is_refused = false;
     for (object, place) in objects {
         for found in check::check(object) {
@@ -393,7 +392,7 @@ fn are_right(objects: &[(Object, Place)]) -> Result<(), Exit> {
             is_refused |= found.is_refused;
         }
     }
-    if is_refused { Err(Exit::Usage) } else { Ok(()) }
+    !is_refused
 }
 
 impl Files {
@@ -413,8 +412,13 @@ impl Files {
         }
     }
 
-    /// The objects in the manifests, and where they are. Says everything that is wrong.
-    fn objects(&self, namespace: Option<&str>) -> Result<Vec<(Object, Place)>, Exit> {
+    /// The objects in the manifests, and where they are. Says everything that is wrong; `judge`
+    /// does so for objects that are some.
+    fn objects(
+        &self,
+        namespace: Option<&str>,
+        judge: impl Fn(&[(Object, Place)]) -> bool,
+    ) -> Result<Vec<(Object, Place)>, Exit> {
         let mut objects = Vec::new();
         let mut is_refused = false;
         for text in self.texts()? {
@@ -436,7 +440,7 @@ impl Files {
                 }
             }
         }
-        if is_refused {
+        if !judge(&objects) || is_refused {
             return Err(Exit::Usage);
         }
         if objects.is_empty() {

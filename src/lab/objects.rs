@@ -10,10 +10,14 @@ use serde_json::{Value, json};
 
 use super::plan::{Node, Pod};
 
+/// The group of Calico's kinds.
+const CALICO: &str = "projectcalico.org";
+
 /// Which object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
-    /// `kind`, as the API writes it.
+    /// `kind`, as the API writes it; `NetworkPolicy.projectcalico.org` for Calico's, as
+    /// Kubernetes has one of that name too.
     pub kind: String,
     /// `metadata.namespace`; `None` for kinds without.
     pub namespace: Option<String>,
@@ -50,8 +54,10 @@ impl Key {
                 format!("{kind} {name}: metadata.namespace is no name that a namespace can have")
             })?),
         };
+        let version = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
+        let is_calicos = kind == "NetworkPolicy" && version.contains("projectcalico.org/");
         Ok(Self {
-            kind: kind.to_owned(),
+            kind: if is_calicos { format!("{kind}.{CALICO}") } else { kind.to_owned() },
             namespace: namespace.map(str::to_owned),
             name: name.to_owned(),
         })
@@ -79,10 +85,17 @@ fn is_name(text: &str) -> bool {
 }
 
 fn is_cluster_wide(kind: &str) -> bool {
-    matches!(kind, "Namespace" | "Node" | "Tier" | "ClusterRole" | "ClusterRoleBinding")
-        || kind.starts_with("Global")
+    matches!(
+        kind,
+        "Namespace"
+            | "Node"
+            | "Tier"
+            | "Profile"
+            | "HostEndpoint"
+            | "CustomResourceDefinition"
+            | "StagedGlobalNetworkPolicy"
+    ) || kind.starts_with("Global")
         || kind.starts_with("Cluster")
-        || kind == "HostEndpoint"
 }
 
 /// Reads all objects of a file, or of all `.yaml`, `.yml` and `.json` files of a folder, in
@@ -211,6 +224,15 @@ mod tests {
                 json!({"kind": "NetworkPolicy", "metadata": {"name": "a", "namespace": "b"}}),
                 Ok("networkpolicy b/a"),
             ),
+            (
+                json!({
+                    "apiVersion": "projectcalico.org/v3",
+                    "kind": "NetworkPolicy",
+                    "metadata": {"name": "a", "namespace": "b"},
+                }),
+                Ok("networkpolicy.projectcalico.org b/a"),
+            ),
+            (json!({"kind": "HostEndpoint", "metadata": {"name": "a"}}), Ok("hostendpoint a")),
             (json!({"kind": "Namespace", "metadata": {"name": "a"}}), Ok("namespace a")),
             (json!({"metadata": {"name": "a"}}), Err("an object has no kind")),
             (

@@ -200,8 +200,9 @@ pub fn object(
 fn kind_of(object: &Map<String, Value>) -> Result<Kind, (&'static str, String)> {
     let text = |key: &str| object.get(key).and_then(Value::as_str);
     let names = || {
-        let names: Vec<&str> = KINDS.into_iter().map(Kind::name).collect();
-        names.join(", ")
+        // Two kinds share one.
+        let kinds = KINDS.into_iter().filter(|kind| *kind != Kind::NetworkPolicy);
+        kinds.map(Kind::name).collect::<Vec<&str>>().join(", ")
     };
     let Some(kind) = text("kind") else {
         return Err(("kind", format!("is missing; accepted are {}", names())));

@@ -12,7 +12,7 @@ use brindle::control::{
 use brindle::enforce::EnforceStatus;
 use brindle::flow::Destination;
 use brindle::policies::{self, Here, Known};
-use brindle_policy::{PodKey, World};
+use brindle_policy::{Change, PodKey, World, ingest};
 
 use crate::agent::Agent;
 use crate::views;
@@ -303,7 +303,7 @@ fn exit_codes_of_policy_commands() {
         (&["explain", "shop/cart-7d9", "fd00::7:80x"], 2, "[fd00::7]:80"),
         (&["explain", "10.0.0.300", "shop/db-0"], 2, "is no end of a flow"),
         (&["explain", "shop/cart-7d9"], 2, "DST"),
-        (&["policy", "show", "db-clients"], 1, "there is no policy default/db-clients"),
+        (&["policy", "show", "nobody"], 1, "there is no policy nobody"),
         (&["policy", "show", "db-clients", "-n", "shop"], 0, ""),
         (&["policy", "for", "shop/db-0"], 0, ""),
         (&["policy", "list", "-n", "nowhere"], 1, "there is no namespace nowhere"),
@@ -327,4 +327,150 @@ fn an_agent_without_policy_says_so() {
     let off = |_| Some(Err(Failure::Conflict("policies are not enforced".to_owned())));
     let output = Agent::start(off).brindle(&["policy", "list"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
+}
+
+/// The shop, with policies of several kinds and tiers besides.
+fn tiers() -> World {
+    let mut world = shop();
+    let calico = |yaml: &str| {
+        let object = serde_yaml::from_str(yaml).unwrap();
+        ingest::network_policy_v3(&object).unwrap()
+    };
+    let global = |yaml: &str| {
+        let object = serde_yaml::from_str(yaml).unwrap();
+        ingest::global_network_policy(&object).unwrap()
+    };
+    let staged = |yaml: &str| {
+        let object = serde_yaml::from_str(yaml).unwrap();
+        ingest::staged_global_network_policy(&object).unwrap()
+    };
+    let cluster = |yaml: &str| {
+        let object = serde_yaml::from_str(yaml).unwrap();
+        ingest::cluster_network_policy(&object).unwrap()
+    };
+    for policy in [
+        calico(
+            "{metadata: {name: db-clients, namespace: shop}, spec: {order: 2000, \
+             selector: app == 'db', ingress: [{action: Log}, {action: Allow, protocol: ICMP, icmp: {type: 8}}]}}",
+        ),
+        global("{metadata: {name: lost}, spec: {tier: nowhere, ingress: [{action: Deny}]}}"),
+        staged(
+            "{metadata: {name: offices}, spec: {order: 5, selector: app == 'db', \
+             ingress: [{action: Allow, source: {selector: app == 'cart'}}]}}",
+        ),
+        cluster(
+            "{metadata: {name: guard}, spec: {tier: Admin, priority: 1, subject: {namespaces: {}}, \
+             ingress: [{action: Deny, from: [{namespaces: {matchLabels: {team: none}}}]}, \
+             {action: Pass, from: [{namespaces: {}}]}]}}",
+        ),
+    ] {
+        world.apply(Change::PolicyApplied(policy.into()));
+    }
+    world
+}
+
+/// What the command prints of [`tiers`], and its exit code.
+fn shown_of_tiers(words: &[&str]) -> String {
+    let answer = |query: Query| match query {
+        Query::Policy(query) => {
+            Some(policies::answer(&Known { world: &tiers(), here: None }, &query))
+        }
+        other => views::answer(other),
+    };
+    let (text, code) = Agent::start(answer).run(words);
+    format!("{text}-- exit {code}")
+}
+
+#[test]
+fn policies_of_all_kinds_are_listed_with_their_state() {
+    insta::assert_snapshot!(shown_of_tiers(&["policy", "list"]), @r#"
+    NAMESPACE  NAME        KIND                       TIER        ORDER  FOR                         GOVERNS  RULES  STATE         PROBLEM
+    -          guard       ClusterNetworkPolicy       kube-admin  1      all pods in all namespaces        5      2  active        -
+    -          lost        GlobalNetworkPolicy        nowhere     -      all pods and hosts                5      1  unknown tier  -
+    -          offices     StagedGlobalNetworkPolicy  default     5      pods and hosts with app=db        1      1  staged        -
+    shop       cart-out    NetworkPolicy              default     1000   app=cart                          2      2  active        -
+    shop       db-clients  NetworkPolicy              default     1000   app=db                            1      2  active        -
+    shop       db-clients  CalicoNetworkPolicy        default     2000   app=db                            1      2  active        -
+    -- exit 0
+    "#);
+}
+
+#[test]
+fn a_policy_is_found_by_name_and_by_kind() {
+    let show = PolicyQuery::Show("shop/db-clients".to_owned());
+    let ambiguous = policies::answer(&Known { world: &tiers(), here: None }, &show).unwrap_err();
+    assert!(
+        ambiguous
+            .to_string()
+            .contains("NetworkPolicy shop/db-clients, CalicoNetworkPolicy shop/db-clients"),
+        "{ambiguous}"
+    );
+    for words in [
+        &["policy", "show", "CalicoNetworkPolicy", "shop/db-clients"][..],
+        &["policy", "show", "CalicoNetworkPolicy/shop/db-clients"],
+        &["policy", "show", "-n", "shop", "caliconetworkpolicies", "db-clients"],
+    ] {
+        let text = shown_of_tiers(words);
+        assert!(text.starts_with("CalicoNetworkPolicy shop/db-clients\n"), "{words:?}: {text}");
+    }
+    for words in
+        [&["policy", "show", "guard"][..], &["policy", "show", "clusternetworkpolicy/guard"]]
+    {
+        let text = shown_of_tiers(words);
+        assert!(text.starts_with("ClusterNetworkPolicy guard\n"), "{words:?}: {text}");
+    }
+}
+
+#[test]
+fn tiers_and_staged_policies_of_a_pod_are_shown_in_order() {
+    insta::assert_snapshot!(shown_of_tiers(&["policy", "for", "shop/db-0"]), @r#"
+    shop/db-0 (10.244.3.8, n3)
+      ingress  the first of these rules that matches decides:
+        ClusterNetworkPolicy guard (tier kube-admin)
+          rule 0  deny  from all pods in namespaces team=none, any port
+          rule 1  pass  from all pods in all namespaces, any port
+        NetworkPolicy shop/db-clients (tier default)
+          rule 0  allow  from app=api, port TCP named pg
+          rule 1  allow  from all pods in namespaces team=dba, any port
+        CalicoNetworkPolicy shop/db-clients (tier default)
+          rule 0  log  from anyone, any port
+          rule 1  allow  from anyone, ICMP type 8
+      egress   open: no policy governs it
+      staged   StagedGlobalNetworkPolicy offices: reported, not enforced
+    -- exit 0
+    "#);
+}
+
+#[test]
+fn explain_shows_tiers_and_what_staged_policies_would_change_c39() {
+    insta::assert_snapshot!(shown_of_tiers(&["explain", "shop/cart-7d9", "shop/db-0:5432"]), @r#"
+    DENIED  shop/cart-7d9 (10.244.1.14, n1)  ->  shop/db-0 (10.244.3.8, n3)  tcp/5432
+      egress   n1: NetworkPolicy shop/cart-out rule 0 matches: allowed           allowed
+               NetworkPolicy shop/cart-out
+                 rule 0  to 10.244.0.0/16, any port  yes
+      ingress  n3: selected by NetworkPolicy shop/db-clients, CalicoNetworkPolicy shop/db-clients; no rule decided -> denied at the end of tier default  denied
+               ClusterNetworkPolicy guard (tier kube-admin)
+                 rule 0  deny from all pods in namespaces team=none, any port  no: namespace shop has team=sales
+                 rule 1  pass from all pods in all namespaces, any port        yes
+                 passed on: leaves tier kube-admin
+               NetworkPolicy shop/db-clients (tier default)
+                 rule 0  from app=api, port TCP named pg                 no: cart-7d9 has app=cart
+                 rule 1  from all pods in namespaces team=dba, any port  no: namespace shop has team=sales
+               CalicoNetworkPolicy shop/db-clients (tier default)
+                 rule 0  log from anyone, any port  yes
+                 rule 1  from anyone, ICMP type 8   no: the protocol is TCP
+                 no rule decides: denied at the end of tier default
+      staged   would be ALLOWED by NetworkPolicy shop/cart-out rule 0 (egress) and by StagedGlobalNetworkPolicy offices rule 0 (ingress)
+      nearest  would be allowed if cart-7d9 had label app=api
+    -- exit 0
+    "#);
+    let json = shown_of_tiers(&["explain", "shop/cart-7d9", "shop/db-0:5432", "-o", "json"]);
+    let json = json.trim_end_matches("-- exit 0");
+    let explained: serde_json::Value = serde_json::from_str(json).unwrap();
+    let staged = &explained["staged"];
+    assert_eq!(staged["verdict"], "allowed", "{staged}");
+    assert_eq!(staged["isChange"], true, "{staged}");
+    assert_eq!(staged["policies"], serde_json::json!(["StagedGlobalNetworkPolicy offices"]));
+    assert_eq!(explained["ingress"]["tier"], "default");
+    assert_eq!(explained["ingress"]["policies"][0]["tier"], "kube-admin");
 }

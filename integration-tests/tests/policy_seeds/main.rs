@@ -1,14 +1,16 @@
 //! What tutorials on network policies walk their readers through, with real packets: every
-//! step of the scenarios that use Kubernetes NetworkPolicy, on both backends of iptables, over
+//! step of the scenarios, on both backends of iptables, over
 //! IPv4 and IPv6, between pods of one node and of two.
 //!
 //! The objects come from a folder of manifests or, in [`kubectl`], from an API server.
 //!
 //! The numbers S0.1 and so on are those of the scenarios.
 
+mod calico;
 mod connectivity;
 mod dns;
 mod frontend;
+mod hosts;
 mod kubectl;
 mod namespaces;
 mod tiers;

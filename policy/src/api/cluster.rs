@@ -16,23 +16,23 @@ pub type ClusterNetworkPolicy = Object<ClusterNetworkPolicySpec>;
 #[serde(rename_all = "camelCase")]
 pub struct ClusterNetworkPolicySpec {
     /// Admin comes before NetworkPolicies, Baseline after them, for pods that none governs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required, extend("enum" = ["Admin", "Baseline"]))]
     pub tier: Option<String>,
     /// Where the policy stands in its tier: lower comes first, and equal ones go by name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required, range(min = 0, max = 1000))]
     pub priority: Option<i64>,
     /// The pods that it is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required)]
     pub subject: Option<Subject>,
     /// Rules for packets towards the pods, in order: the first that matches decides.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 25))]
     pub ingress: Option<Vec<IngressRule>>,
     /// Rules for packets from the pods, in order: the first that matches decides.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 25))]
     pub egress: Option<Vec<EgressRule>>,
 }
@@ -43,11 +43,11 @@ pub struct ClusterNetworkPolicySpec {
 #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
 pub struct Subject {
     /// All pods of namespaces whose labels fit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::LabelSelector>")]
     pub namespaces: Option<LabelSelector>,
     /// Pods whose labels and whose namespaces' labels fit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub pods: Option<NamespacedPod>,
 }
 
@@ -56,11 +56,11 @@ pub struct Subject {
 #[serde(rename_all = "camelCase")]
 pub struct NamespacedPod {
     /// The namespaces; the empty selector is all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::LabelSelector>")]
     pub namespace_selector: Option<LabelSelector>,
     /// The pods in them; the empty selector is all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required, with = "Option<schema::LabelSelector>")]
     pub pod_selector: Option<LabelSelector>,
 }
@@ -70,19 +70,19 @@ pub struct NamespacedPod {
 #[serde(rename_all = "camelCase")]
 pub struct IngressRule {
     /// What people call the rule.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100))]
     pub name: Option<String>,
     /// Accept, Deny, or Pass to the next tier.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required, extend("enum" = ["Accept", "Deny", "Pass"]))]
     pub action: Option<String>,
     /// Where the packet comes from: one of these.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required, length(min = 1, max = 25))]
     pub from: Option<Vec<IngressPeer>>,
     /// The packet's protocol and port: one of these; all if left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 25))]
     pub protocols: Option<Vec<Protocol>>,
 }
@@ -92,19 +92,19 @@ pub struct IngressRule {
 #[serde(rename_all = "camelCase")]
 pub struct EgressRule {
     /// What people call the rule.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100))]
     pub name: Option<String>,
     /// Accept, Deny, or Pass to the next tier.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required, extend("enum" = ["Accept", "Deny", "Pass"]))]
     pub action: Option<String>,
     /// Where the packet goes: to one of these.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required, length(min = 1, max = 25))]
     pub to: Option<Vec<EgressPeer>>,
     /// The packet's protocol and port: one of these; all if left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 25))]
     pub protocols: Option<Vec<Protocol>>,
 }
@@ -115,11 +115,11 @@ pub struct EgressRule {
 #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
 pub struct IngressPeer {
     /// All pods of namespaces whose labels fit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::LabelSelector>")]
     pub namespaces: Option<LabelSelector>,
     /// Pods whose labels and whose namespaces' labels fit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub pods: Option<NamespacedPod>,
 }
 
@@ -129,24 +129,24 @@ pub struct IngressPeer {
 #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
 pub struct EgressPeer {
     /// All pods of namespaces whose labels fit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::LabelSelector>")]
     pub namespaces: Option<LabelSelector>,
     /// Pods whose labels and whose namespaces' labels fit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub pods: Option<NamespacedPod>,
     /// Addresses of nodes whose labels fit. Experimental, and not enforced: a rule that has it
     /// fails closed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::LabelSelector>")]
     pub nodes: Option<LabelSelector>,
     /// Blocks of addresses, for instance 192.0.2.0/24; pods in them match too.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 25), inner(length(max = 43)))]
     pub networks: Option<Vec<String>>,
     /// Addresses that names resolve to. Experimental, and not enforced: a rule that has it
     /// fails closed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 25))]
     pub domain_names: Option<Vec<String>>,
 }
@@ -157,16 +157,16 @@ pub struct EgressPeer {
 #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
 pub struct Protocol {
     /// TCP.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tcp: Option<ProtocolPorts>,
     /// UDP.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub udp: Option<ProtocolPorts>,
     /// SCTP.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub sctp: Option<ProtocolPorts>,
     /// The port of this name of the containers of the destination, whatever its protocol.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub destination_named_port: Option<String>,
 }
 
@@ -176,7 +176,7 @@ pub struct Protocol {
 #[schemars(extend("minProperties" = 1))]
 pub struct ProtocolPorts {
     /// The port that the packet goes to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub destination_port: Option<Port>,
 }
 
@@ -186,11 +186,11 @@ pub struct ProtocolPorts {
 #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
 pub struct Port {
     /// One port.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub number: Option<i64>,
     /// A range.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub range: Option<PortRange>,
 }
 
@@ -199,11 +199,11 @@ pub struct Port {
 #[serde(rename_all = "camelCase")]
 pub struct PortRange {
     /// The first.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required, range(min = 1, max = 65535))]
     pub start: Option<i64>,
     /// The last; above the first.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required, range(min = 1, max = 65535))]
     pub end: Option<i64>,
 }

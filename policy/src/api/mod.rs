@@ -19,18 +19,21 @@ use serde_json::Value;
 #[serde(rename_all = "camelCase")]
 pub struct Object<S> {
     /// `apiVersion`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub api_version: Option<String>,
     /// `kind`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// `metadata`.
     #[serde(default)]
     pub metadata: ObjectMeta,
     /// `spec`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub spec: Option<S>,
     /// `status`: what controllers tell of it. Nothing of it is read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<Value>,
 }
+
+#[cfg(test)]
+mod tests;

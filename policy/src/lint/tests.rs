@@ -193,6 +193,159 @@ fn pods_on_the_network_of_their_host_are_told_apart_from_none() {
     assert!(lint(&world).iter().any(|w| format!("{} {}", w.check, w.field) == field));
 }
 
+/// What is found among these documents, as `object: check field`.
+fn found_in(documents: &[&str]) -> Vec<String> {
+    let warnings = lint(&world(&documents.join("\n---\n")));
+    let lines = warnings.iter().map(|w| format!("{}: {} {}", w.object, w.check, w.field));
+    lines.map(|line| line.trim_end().to_owned()).collect()
+}
+
+#[test]
+fn checks_of_calicos_language_find_what_they_look_for_and_nothing_else() {
+    let global = |spec: &str| {
+        format!("{{kind: GlobalNetworkPolicy, apiVersion: v, metadata: {{name: g}}, spec: {spec}}}")
+    };
+    let pods = "namespaceSelector: all()";
+    for (spec, want) in [
+        (
+            format!("{{{pods}, ingress: [{{action: Deny, protocol: UDP}}, {{action: Allow}}]}}"),
+            &[][..],
+        ),
+        (
+            format!(
+                "{{{pods}, selector: app == 'db', ingress: [{{action: Allow, protocol: TCP, \
+                 destination: {{ports: [sql, 80]}}}}]}}"
+            ),
+            &[],
+        ),
+        (format!("{{{pods}, ingress: [{{action: Pass, protocol: TCP}}]}}"), &[]),
+        // S0.3: nothing is left.
+        (
+            "{selector: app == 'db', ingress: [{action: Deny, source: {selector: app == 'cart'}}]}"
+                .to_owned(),
+            &["deny-without-allow spec.ingress"],
+        ),
+        // C08: host endpoints are in no namespace.
+        (
+            "{selector: \"projectcalico.org/namespace != 'lab'\", ingress: [{action: Allow}]}"
+                .to_owned(),
+            &["also-hosts spec"],
+        ),
+        (
+            "{namespaceSelector: \"team != 'dba'\", ingress: [{action: Allow}]}".to_owned(),
+            &["also-hosts spec"],
+        ),
+        (
+            "{tier: nowhere, namespaceSelector: all(), ingress: [{action: Allow}]}".to_owned(),
+            &["unknown-tier spec.tier"],
+        ),
+        (
+            format!("{{{pods}, ingress: [{{action: Log}}]}}"),
+            &["deny-without-allow spec.ingress", "only-logs spec.ingress"],
+        ),
+        (
+            format!("{{{pods}, ingress: [{{action: Allow}}, {{action: Deny, protocol: UDP}}]}}"),
+            &["never-reached spec.ingress[1]"],
+        ),
+        (
+            "{selector: app == 'none', ingress: [{action: Allow}]}".to_owned(),
+            &["governs-nothing spec.selector"],
+        ),
+        (
+            format!(
+                "{{{pods}, ingress: [{{action: Allow, source: {{selector: role == 'none'}}}}]}}"
+            ),
+            &["selects-nothing spec.ingress[0].source"],
+        ),
+        (
+            format!(
+                "{{{pods}, ingress: [{{action: Allow, source: {{services: {{name: x, namespace: \
+                 shop}}}}}}]}}"
+            ),
+            &["service-without-endpoints spec.ingress[0].source.services"],
+        ),
+        (
+            format!("{{{pods}, ingress: [{{action: Allow, destination: {{ports: [none]}}}}]}}"),
+            &["named-port-nobody-has spec.ingress[0].destination.ports"],
+        ),
+    ] {
+        let want: Vec<_> =
+            want.iter().map(|line| format!("GlobalNetworkPolicy g: {line}")).collect();
+        assert_eq!(found_in(&[&global(&spec)]), want, "{spec}");
+    }
+}
+
+#[test]
+fn a_service_without_a_namespace_is_told_c31() {
+    let found =
+        found_in(&["{kind: GlobalNetworkPolicy, apiVersion: v, metadata: {name: g}, spec: \
+        {namespaceSelector: all(), ingress: [{action: Allow}, {action: Allow, source: {services: \
+        {name: x}}}]}}"]);
+    let is_about = |line: &&String| line.contains("ingress[1].source.services");
+    assert!(found.iter().any(|line| is_about(&line)), "{found:?}");
+}
+
+#[test]
+fn policies_that_no_packet_comes_to_are_told() {
+    let global = |name: &str, order: u32, rules: &str| {
+        format!(
+            "{{kind: GlobalNetworkPolicy, apiVersion: v, metadata: {{name: {name}}}, spec: \
+             {{order: {order}, namespaceSelector: all(), ingress: [{rules}]}}}}"
+        )
+    };
+    let all = global("a", 1, "{action: Allow}");
+    let some = global("b", 2, "{action: Deny, protocol: UDP}");
+    assert_eq!(found_in(&[&all, &some]), ["GlobalNetworkPolicy b: never-reached spec.ingress"]);
+    let narrow = global("a", 1, "{action: Allow, protocol: TCP}");
+    assert_eq!(found_in(&[&narrow, &some]), Vec::<String>::new());
+}
+
+#[test]
+fn host_endpoints_that_stand_for_nothing_are_told() {
+    let host = |name: &str, spec: &str| {
+        format!(
+            "{{kind: HostEndpoint, apiVersion: v, metadata: {{name: {name}, labels: {{role: \
+                 {name}}}}}, spec: {spec}}}"
+        )
+    };
+    let policy = |rules: &str| {
+        format!(
+            "{{kind: GlobalNetworkPolicy, apiVersion: v, metadata: {{name: g}}, spec: {{selector: \
+             role == 'a', ingress: [{rules}]}}}}"
+        )
+    };
+    let eth0 = "{node: n1, interfaceName: eth0}";
+    for (documents, want) in [
+        (vec![host("a", eth0)], &[][..]),
+        (
+            vec![host("a", "{node: n9, interfaceName: eth0}")],
+            &["HostEndpoint a: unknown-node spec.node"],
+        ),
+        (
+            vec![host(
+                "a",
+                "{node: n1, interfaceName: eth0, profiles: [projectcalico-default-allow, x]}",
+            )],
+            &["HostEndpoint a: unknown-profile spec.profiles[1]"],
+        ),
+        // C37.
+        (
+            vec![host("b", eth0), host("a", eth0)],
+            &["HostEndpoint b: same-interface spec.interfaceName"],
+        ),
+        (vec![host("b", "{node: n2, interfaceName: eth0}"), host("a", eth0)], &[]),
+        (vec![host("b", "{node: n1, interfaceName: '*'}"), host("a", eth0)], &[]),
+        (
+            vec![host("a", eth0), policy("{action: Deny, protocol: UDP}")],
+            &["GlobalNetworkPolicy g: only-failsafes spec.ingress"],
+        ),
+        (vec![host("a", eth0), policy("{action: Allow, protocol: UDP}")], &[]),
+    ] {
+        let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
+        assert_eq!(found_in(&documents), want, "{documents:?}");
+    }
+}
+
 #[test]
 fn names_of_checks_are_told_apart() {
     let names: BTreeSet<_> = Check::ALL.iter().map(|check| check.as_str()).collect();

@@ -51,7 +51,7 @@ pub enum Whose {
 
 /// Text that is no selector.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message} at column {column}")]
+#[error("column {column}: {message}")]
 pub struct SelectorError {
     /// Where, in octets from the start.
     pub offset: usize,

@@ -22,21 +22,27 @@ pub(super) struct RuleText {
 /// A rule of one direction; `namespace` is its policy's, which goes without saying.
 pub(super) fn rule(rule: &Rule, direction: Direction, namespace: Option<&str>) -> RuleText {
     let (_, peer_side) = sides(direction);
-    let (mut peers, mut ports) = (Vec::new(), Vec::<String>::new());
+    let (mut peers, mut protocols, mut messages, mut ports) =
+        (Vec::new(), Vec::<String>::new(), Vec::new(), Vec::new());
     for one in rule.criteria.iter().filter(|one| !goes_without_saying(one, rule)) {
         let text = criterion(one, direction, namespace);
         match one {
             Criterion::Peer { .. } | Criterion::Service { .. } => peers.push(text),
-            // `ICMP type 8`: of which protocol is said before.
-            Criterion::Icmp { .. } => match ports.last_mut() {
-                Some(protocol) => *protocol = format!("{protocol} {text}"),
-                None => ports.push(text),
-            },
-            Criterion::Ports { .. } | Criterion::Family(_) | Criterion::Protocol { .. } => {
-                ports.push(text);
-            }
+            Criterion::Family(_) | Criterion::Protocol { .. } => protocols.push(text),
+            Criterion::Icmp { .. } => messages.push(text),
+            Criterion::Ports { .. } => ports.push(text),
         }
     }
+    // `ICMP type 8`.
+    match protocols.last_mut() {
+        Some(protocol) => {
+            for message in messages {
+                protocol.push_str(&format!(" {message}"));
+            }
+        }
+        None => protocols = messages,
+    }
+    let mut ports = [protocols, ports].concat();
     let has_peer = |one: &Criterion| {
         matches!(one, Criterion::Peer { side, .. } | Criterion::Service { side, .. }
             if *side == peer_side)

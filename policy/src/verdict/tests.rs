@@ -1,5 +1,6 @@
 //! Verdicts and explanations of small worlds.
 
+mod calico;
 mod judged;
 mod nearest;
 pub(crate) mod random;
@@ -80,10 +81,42 @@ fn change(value: Value) -> Change {
             Change::NamespaceApplied(ingest::namespace(&read(value)).unwrap().0.into())
         }
         Some("Pod") => Change::PodApplied(ingest::pod(&read(value)).unwrap().0.into()),
-        kind => {
-            assert_eq!(kind, Some("NetworkPolicy"));
-            Change::PolicyApplied(ingest::network_policy(&read(value)).unwrap().into())
+        Some("ServiceAccount") => {
+            Change::ServiceAccountApplied(ingest::service_account(&read(value)).unwrap().0.into())
         }
+        Some("EndpointSlice") => {
+            Change::SliceApplied(ingest::endpoint_slice(&read(value)).unwrap().0.into())
+        }
+        Some("HostEndpoint") => {
+            Change::HostEndpointApplied(ingest::host_endpoint(&read(value)).unwrap().0.into())
+        }
+        Some("NetworkSet") => {
+            Change::NetworkSetApplied(ingest::network_set(&read(value)).unwrap().0.into())
+        }
+        Some("GlobalNetworkSet") => {
+            Change::NetworkSetApplied(ingest::global_network_set(&read(value)).unwrap().0.into())
+        }
+        Some("Tier") => Change::TierApplied(ingest::tier(&read(value)).unwrap().0.into()),
+        kind => Change::PolicyApplied(
+            match kind {
+                Some("NetworkPolicy") if value.get("apiVersion").is_some() => {
+                    ingest::network_policy_v3(&read(value))
+                }
+                Some("NetworkPolicy") => ingest::network_policy(&read(value)),
+                Some("GlobalNetworkPolicy") => ingest::global_network_policy(&read(value)),
+                Some("ClusterNetworkPolicy") => ingest::cluster_network_policy(&read(value)),
+                Some("StagedNetworkPolicy") => ingest::staged_network_policy(&read(value)),
+                Some("StagedGlobalNetworkPolicy") => {
+                    ingest::staged_global_network_policy(&read(value))
+                }
+                Some("StagedKubernetesNetworkPolicy") => {
+                    ingest::staged_kubernetes_network_policy(&read(value))
+                }
+                other => panic!("{other:?}"),
+            }
+            .unwrap()
+            .into(),
+        ),
     }
 }
 

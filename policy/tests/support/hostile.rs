@@ -114,8 +114,89 @@ fn world(texts: &[&str]) -> World {
                 world.apply(Change::PolicyApplied(Arc::new(policy)));
             }
         }
+        apply_calico(&mut world, &mut text, name);
     }
     world
+}
+
+/// Calico's objects, of which only the policies are always taken.
+fn apply_calico(world: &mut World, text: &mut impl FnMut() -> Value, namespace: &Value) {
+    let metadata = |text: &mut dyn FnMut() -> Value| json!({"name": text(), "namespace": namespace, "labels": {"app": text()}});
+    let set = json!({"metadata": metadata(text), "spec": {"nets": ["198.51.100.0/24", text()]}});
+    if let Ok((set, _)) = ingest::network_set(&read(set)) {
+        world.apply(Change::NetworkSetApplied(Arc::new(set)));
+    }
+    let host = json!({
+        "metadata": metadata(text),
+        "spec": {
+            "node": "n1",
+            "interfaceName": text(),
+            "expectedIPs": ["192.0.2.1", text()],
+            "profiles": [text()],
+            "ports": [{"name": text(), "protocol": "TCP", "port": 80}],
+        },
+    });
+    if let Ok((host, _)) = ingest::host_endpoint(&read(host)) {
+        world.apply(Change::HostEndpointApplied(Arc::new(host)));
+    }
+    let slice = json!({
+        "metadata": {"name": text(), "namespace": namespace,
+            "labels": {"kubernetes.io/service-name": text()}},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["10.1.0.1", text()]}],
+        "ports": [{"port": 80, "name": text(), "protocol": "TCP"}],
+    });
+    if let Ok((slice, _)) = ingest::endpoint_slice(&read(slice)) {
+        world.apply(Change::SliceApplied(Arc::new(slice)));
+    }
+    let rules = calico_rules(text);
+    let profile = json!({
+        "metadata": metadata(text),
+        "spec": {"labelsToApply": labels(text), "ingress": rules, "egress": rules},
+    });
+    if let Ok((profile, _)) = ingest::profile(&read(profile)) {
+        world.apply(Change::ProfileApplied(Arc::new(profile)));
+    }
+    let tier = json!({"metadata": metadata(text), "spec": {"defaultAction": text()}});
+    if let Ok((tier, _)) = ingest::tier(&read(tier)) {
+        world.apply(Change::TierApplied(Arc::new(tier)));
+    }
+    let spec = json!({
+        "tier": text(),
+        "selector": "all()",
+        "types": ["Ingress", "Egress"],
+        "ingress": rules,
+        "egress": rules,
+    });
+    let mut policy = json!({"metadata": metadata(text), "spec": spec});
+    if let Ok(policy) = ingest::network_policy_v3(&read(policy.clone())) {
+        world.apply(Change::PolicyApplied(Arc::new(policy)));
+    }
+    policy["spec"]["tier"] = json!("default");
+    if let Ok(policy) = ingest::global_network_policy(&read(policy)) {
+        world.apply(Change::PolicyApplied(Arc::new(policy)));
+    }
+}
+
+fn calico_rules(text: &mut impl FnMut() -> Value) -> Value {
+    let value =
+        |text: &mut dyn FnMut() -> Value| text().as_str().unwrap_or_default().replace('"', "'");
+    let end = json!({
+        "selector": format!("app == \"{}\" || {}", value(text), "has(app)"),
+        "notSelector": format!("app contains \"{}\"", value(text)),
+        "namespaceSelector": "all()",
+        "nets": ["10.0.0.0/8", text()],
+        "serviceAccounts": {"names": [text()]},
+    });
+    json!([
+        {"action": "Log", "source": end},
+        {"action": "Allow", "protocol": "TCP", "destination": {"ports": [80, text()]}},
+        {"action": "Allow", "protocol": text(), "source": {"selector": text()}},
+        {"action": "Allow", "source": {"services": {"name": text(), "namespace": text()}}},
+        {"action": "Allow", "destination": {"services": {"name": text(), "namespace": text()}}},
+        {"action": text(), "destination": end},
+        {"action": "Deny", "destination": {"ports": ["http"]}, "source": end},
+    ])
 }
 
 fn apply_pod(

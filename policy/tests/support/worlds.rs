@@ -146,7 +146,7 @@ pub(crate) fn case(flows: usize) -> impl Strategy<Value = Case> {
         };
         pods.into_iter().enumerate().map(with_name).collect::<Vec<_>>()
     });
-    let policies = vec(prop_oneof![3 => kubernetes_policy(), 2 => any_policy()], 0..9);
+    let policies = vec(prop_oneof![kubernetes_policy(), any_policy()], 0..11);
     let cables = vec(cable(), 14);
     (
         (labels_of_namespaces(), others()),
@@ -229,8 +229,8 @@ fn others() -> impl Strategy<Value = Vec<Change>> {
         )
     });
     let slices = (0..3).map(|number| {
-        let addresses = btree_set(select(&BACKENDS[..]), 0..4);
-        let ports = btree_set((select(&Protocol::ALL[..]), select(&NUMBERS[..])), 0..3);
+        let addresses = btree_set(select(&BACKENDS[..]), 2..10);
+        let ports = btree_set((select(&Protocol::ALL[..]), select(&NUMBERS[..])), 3..15);
         (select(&SERVICES[..2]), addresses, ports).prop_map(move |(service, addresses, ports)| {
             let (namespace, name) = service;
             let slice = EndpointSlice {
@@ -536,19 +536,23 @@ pub(crate) fn any_rule(home: Arc<str>) -> impl Strategy<Value = Rule> {
         2 => (number, negated())
             .prop_map(|(number, negated)| vec![Criterion::Protocol { number, negated }]),
         1 => select(&Family::ALL[..]).prop_map(|family| vec![Criterion::Family(family)]),
-        2 => messages(),
-        2 => service.prop_map(|(side, service, with_ports)| {
+        4 => messages(),
+        5 => service.prop_map(|(side, service, with_ports)| {
             vec![Criterion::Service { side, service: service_name(service), with_ports }]
         }),
-    ];
-    (select(actions.to_vec()), vec(criterion, 0..3))
+    ]
+    .boxed();
+    // Many together hold for hardly any packet.
+    let count = prop_oneof![1 => Just(0), 8 => Just(1), 3 => 2..4usize];
+    let criteria = count.prop_flat_map(move |count| vec(criterion.clone(), count));
+    (select(actions.to_vec()), criteria)
         .prop_map(|(action, criteria)| Rule { action, criteria: criteria.concat() })
 }
 
 /// Types of messages, as rules have them: with a family and its protocol.
 fn messages() -> impl Strategy<Value = Vec<Criterion>> {
     let one = |types: &'static [u8], negated| {
-        let code = option::of(select(&[0, 4][..]));
+        let code = option::weighted(0.3, select(&[0, 4][..]));
         (select(types), code).prop_map(move |(kind, code)| Criterion::Icmp { kind, code, negated })
     };
     let of = move |family, number, types| {
@@ -630,7 +634,7 @@ struct RawFlow {
 
 fn raw_flow() -> impl Strategy<Value = RawFlow> {
     let end = || (any::<Index>(), prop::bool::weighted(0.85));
-    let protocol = select(vec![6u8, 6, 6, 6, 17, 17, 17, 132, 1, 47]);
+    let protocol = select(vec![6u8, 6, 6, 6, 17, 17, 17, 132, 1, 1, 47]);
     let port = || prop_oneof![6 => select(&NUMBERS[..]), 1 => any::<u16>()];
     let message = (any::<Index>(), select(&[0, 4][..]));
     ([end(), end()], any::<bool>(), protocol, [port(), port()], message).prop_map(

@@ -386,6 +386,9 @@ fn matches_other(
     })
 }
 
+/// A policy, its tier, and the endpoints that it concerns.
+type PolicyFacts = (Arc<Policy>, Option<Tier>, Vec<PodKey>);
+
 /// A policy that concerns an endpoint.
 #[derive(Clone, Debug, PartialEq)]
 struct Governing {
@@ -419,7 +422,7 @@ pub(crate) struct HostFacts {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Facts {
     pub(crate) endpoints: BTreeMap<PodKey, EndpointFacts>,
-    pub(crate) policies: BTreeMap<PolicyId, (Arc<Policy>, Option<Tier>, Vec<PodKey>)>,
+    pub(crate) policies: BTreeMap<PolicyId, PolicyFacts>,
     pub(crate) peers: BTreeMap<Expr, BTreeSet<IpAddr>>,
     pub(crate) selected: BTreeMap<Expr, BTreeSet<Cidr>>,
     pub(crate) ports: BTreeMap<PortName, BTreeSet<(IpAddr, u16)>>,

@@ -15,7 +15,7 @@ use crate::cluster::kind::{CALICO, Kind};
 /// Where Calico keeps the metadata that people wrote, in the objects that it stores.
 const KEPT_METADATA: &str = "projectcalico.org/metadata";
 /// What Calico puts before the names of policies that it stores, in the tier `default`.
-const TIER_PREFIX: &str = "default.";
+pub(super) const TIER_PREFIX: &str = "default.";
 
 /// What is wrong with an object: field and message.
 pub(super) type Wrong = (String, String);
@@ -59,7 +59,16 @@ fn stored(value: &Value, kind: &str) -> Result<Value, Wrong> {
     };
     let mut value = value.clone();
     value["apiVersion"] = CALICO.into();
-    let is_policy = match known {
+    if let Some(Value::Object(metadata)) = value.get_mut("metadata") {
+        super::store::of_its_own(metadata);
+    }
+    restore(known, &mut value)?;
+    Ok(value)
+}
+
+/// Whether Calico stores objects of a kind under names that begin with their tier's.
+pub(super) fn has_tier_in_name(kind: Kind) -> bool {
+    match kind {
         Kind::CalicoNetworkPolicy
         | Kind::GlobalNetworkPolicy
         | Kind::StagedNetworkPolicy
@@ -77,10 +86,13 @@ fn stored(value: &Value, kind: &str) -> Result<Value, Wrong> {
         | Kind::NetworkPolicy
         | Kind::ClusterNetworkPolicy
         | Kind::StagedKubernetesNetworkPolicy => false,
-    };
+    }
+}
+
+/// Gives an object that Calico stored the name and the labels back that people gave it.
+pub(super) fn restore(kind: Kind, value: &mut Value) -> Result<(), Wrong> {
     let is_default = matches!(value["spec"]["tier"].as_str(), None | Some("default" | ""));
-    let Some(Value::Object(metadata)) = value.get_mut("metadata") else { return Ok(value) };
-    super::store::of_its_own(metadata);
+    let Some(Value::Object(metadata)) = value.get_mut("metadata") else { return Ok(()) };
     let annotations = metadata.get_mut("annotations").and_then(Value::as_object_mut);
     let kept = annotations.and_then(|annotations| annotations.remove(KEPT_METADATA));
     if metadata.get("annotations").and_then(Value::as_object).is_some_and(Map::is_empty) {
@@ -99,11 +111,12 @@ fn stored(value: &Value, kind: &str) -> Result<Value, Wrong> {
         }
     }
     let name = metadata.get("name").and_then(Value::as_str).unwrap_or_default();
-    if let Some(name) = name.strip_prefix(TIER_PREFIX).filter(|_| is_policy && is_default) {
+    let is_prefixed = has_tier_in_name(kind) && is_default;
+    if let Some(name) = name.strip_prefix(TIER_PREFIX).filter(|_| is_prefixed) {
         let name = name.to_owned();
         metadata.insert("name".to_owned(), name.into());
     }
-    Ok(value)
+    Ok(())
 }
 
 /// An object of `projectcalico.org/v3`.

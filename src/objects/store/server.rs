@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use super::{Store, Trouble, Why};
 use crate::cluster::kind::{CALICO, Kind};
 use crate::cluster::kubernetes::client::{self, ClientSettings};
+use crate::objects::convert::{TIER_PREFIX, has_tier_in_name, restore};
 use crate::objects::found::{Id, Object};
 use crate::objects::read::STORED;
 
@@ -133,22 +134,44 @@ impl Server {
         Ok(format!("/apis/{api}{within}/{}", kind.plural()))
     }
 
-    /// The object as the server wants it.
-    fn outgoing(&mut self, object: &Object) -> Result<Value, Trouble> {
+    /// The object, and the name under which it is kept. Calico puts the tier before the names of
+    /// policies that it stores itself; not every version of it does.
+    fn find(&mut self, id: &Id, verb: &str) -> Result<Option<(String, Value)>, Trouble> {
+        let path = self.path(id.kind, id.namespace.as_deref())?;
+        let mut names = vec![id.name.clone()];
+        if has_tier_in_name(id.kind) && self.api(id.kind)? == STORED {
+            names.insert(0, format!("{TIER_PREFIX}{}", id.name));
+        }
+        for name in names {
+            match self.ask("GET", &format!("{path}/{name}"), None) {
+                Ok(value) => return Ok(Some((name, value))),
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(error) => return Err(trouble(&error, verb, id.kind, Some(id))),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The name under which an object is kept that is there.
+    fn kept_name(&mut self, id: &Id) -> Result<String, Trouble> {
+        if !has_tier_in_name(id.kind) || self.api(id.kind)? != STORED {
+            return Ok(id.name.clone());
+        }
+        self.find(id, "get")?.map(|(name, _)| name).ok_or_else(|| Trouble::missing(id))
+    }
+
+    /// The object as the server wants it, under this name.
+    fn outgoing(&mut self, object: &Object, name: String) -> Result<Value, Trouble> {
         let mut value = object.value.clone();
         value["apiVersion"] = self.api(object.id.kind)?.into();
+        value["metadata"]["name"] = name.into();
         Ok(value)
     }
 }
 
 impl Store for Server {
     fn get(&mut self, id: &Id) -> Result<Option<Value>, Trouble> {
-        let path = self.path(id.kind, id.namespace.as_deref())?;
-        match self.ask("GET", &format!("{path}/{}", id.name), None) {
-            Ok(value) => Ok(Some(incoming(id.kind, value))),
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-            Err(error) => Err(trouble(&error, "get", id.kind, Some(id))),
-        }
+        Ok(self.find(id, "get")?.map(|(_, value)| incoming(id.kind, value)))
     }
 
     fn list(&mut self, kind: Kind, namespace: Option<&str>) -> Result<Vec<Value>, Trouble> {
@@ -171,7 +194,14 @@ impl Store for Server {
 
     fn create(&mut self, object: &Object) -> Result<(), Trouble> {
         let id = &object.id;
-        let mut value = self.outgoing(object)?;
+        let tier = object.value["spec"]["tier"].as_str();
+        let is_default = has_tier_in_name(id.kind) && matches!(tier, None | Some("" | "default"));
+        let name = match is_default && self.api(id.kind)? == STORED {
+            true if self.find(id, "get")?.is_some() => return Err(Trouble::exists(id)),
+            true => format!("{TIER_PREFIX}{}", id.name),
+            false => id.name.clone(),
+        };
+        let mut value = self.outgoing(object, name)?;
         if let Some(Value::Object(metadata)) = value.get_mut("metadata") {
             of_its_own(metadata);
         }
@@ -187,9 +217,10 @@ impl Store for Server {
 
     fn replace(&mut self, object: &Object, before: &Value) -> Result<(), Trouble> {
         let id = &object.id;
-        let mut value = self.outgoing(object)?;
+        let name = self.kept_name(id)?;
+        let path = format!("{}/{name}", self.path(id.kind, id.namespace.as_deref())?);
+        let mut value = self.outgoing(object, name)?;
         take_over(&mut value, before);
-        let path = format!("{}/{}", self.path(id.kind, id.namespace.as_deref())?, id.name);
         match self.ask("PUT", &path, Some(&value)) {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.code == 409 => Err(Trouble::new(
@@ -206,7 +237,8 @@ impl Store for Server {
     }
 
     fn delete(&mut self, id: &Id) -> Result<(), Trouble> {
-        let path = format!("{}/{}", self.path(id.kind, id.namespace.as_deref())?, id.name);
+        let path =
+            format!("{}/{}", self.path(id.kind, id.namespace.as_deref())?, self.kept_name(id)?);
         match self.ask("DELETE", &path, None) {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.code == 404 => Err(Trouble::missing(id)),
@@ -218,6 +250,8 @@ impl Store for Server {
 /// What the server sends, as the manifest of it would be: items of lists do not say what they
 /// are, and nobody reads who wrote which field.
 fn incoming(kind: Kind, mut value: Value) -> Value {
+    // What Calico noted there and cannot be read is shown as it is.
+    let _ = restore(kind, &mut value);
     value["apiVersion"] = kind.api_version().into();
     value["kind"] = kind.name().into();
     if let Some(Value::Object(metadata)) = value.get_mut("metadata") {

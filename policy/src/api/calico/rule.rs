@@ -13,38 +13,38 @@ use crate::api::schema;
 #[serde(rename_all = "camelCase")]
 pub struct Rule {
     /// Allow, Deny, Log (and go on with the next rule) or Pass (to the next tier).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required, extend("enum" = ["Allow", "Deny", "Log", "Pass"]))]
     pub action: Option<String>,
     /// The packet's IP version.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = [4, 6]))]
     pub ip_version: Option<i64>,
     /// The packet's protocol: TCP, UDP, ICMP, ICMPv6, SCTP, UDPLite, or its number from 1 to 255.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::IntOrString>")]
     pub protocol: Option<IntOrString>,
     /// The packet's ICMP message; needs protocol ICMP or ICMPv6.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub icmp: Option<IcmpFields>,
     /// Any other protocol than this.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::IntOrString>")]
     pub not_protocol: Option<IntOrString>,
     /// Any other ICMP message than this; needs protocol ICMP or ICMPv6.
-    #[serde(default, rename = "notICMP", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "notICMP", skip_serializing_if = "Option::is_none")]
     pub not_icmp: Option<IcmpFields>,
     /// Where the packet comes from.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<EntityRule>,
     /// Where the packet goes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub destination: Option<EntityRule>,
     /// The HTTP request. Nothing here evaluates it: an Allow rule that has it matches nothing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpMatch>,
     /// What people note about the rule.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<RuleMetadata>,
 }
 
@@ -53,11 +53,11 @@ pub struct Rule {
 #[serde(rename_all = "camelCase")]
 pub struct IcmpFields {
     /// Its type, for instance 8 for an echo request.
-    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 254))]
     pub kind: Option<i64>,
     /// Its code; needs type.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 255))]
     pub code: Option<i64>,
 }
@@ -67,40 +67,40 @@ pub struct IcmpFields {
 #[serde(rename_all = "camelCase")]
 pub struct EntityRule {
     /// Its address is in one of these blocks, or is one of these addresses.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub nets: Option<Vec<String>>,
     /// Its address is one of an endpoint or a network set whose labels fit, for instance
     /// app == "web".
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub selector: Option<String>,
     /// Together with selector: in a namespace whose labels fit. Left out in a policy of a
     /// namespace, it is that one. global() is whatever is in no namespace.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub namespace_selector: Option<String>,
     /// It is an endpoint of a Service. In an ingress rule only as source; in an egress rule only
     /// as destination, where the ports are those of the endpoints too.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub services: Option<ServiceMatch>,
     /// Its port is one of these: numbers, ranges such as "8000:8080", and names. Numbers need
     /// protocol TCP, UDP or SCTP.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<schema::IntOrString>>")]
     pub ports: Option<Vec<IntOrString>>,
     /// Its address is in none of these blocks.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub not_nets: Option<Vec<String>>,
     /// Its address is not one of an endpoint or a network set whose labels fit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub not_selector: Option<String>,
     /// Its port is none of these.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<schema::IntOrString>>")]
     pub not_ports: Option<Vec<IntOrString>>,
     /// It is a pod of one of these service accounts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub service_accounts: Option<ServiceAccountMatch>,
 }
 
@@ -109,10 +109,10 @@ pub struct EntityRule {
 #[serde(rename_all = "camelCase")]
 pub struct ServiceMatch {
     /// Its name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Its namespace; left out, it is the policy's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
 }
 
@@ -121,10 +121,10 @@ pub struct ServiceMatch {
 #[serde(rename_all = "camelCase")]
 pub struct ServiceAccountMatch {
     /// Those of these names.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub names: Option<Vec<String>>,
     /// Those whose labels fit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub selector: Option<String>,
 }
@@ -134,10 +134,10 @@ pub struct ServiceAccountMatch {
 #[serde(rename_all = "camelCase")]
 pub struct HttpMatch {
     /// One of these methods.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub methods: Option<Vec<String>>,
     /// One of these paths.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub paths: Option<Vec<HttpPath>>,
 }
 
@@ -146,10 +146,10 @@ pub struct HttpMatch {
 #[serde(rename_all = "camelCase")]
 pub struct HttpPath {
     /// This path.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub exact: Option<String>,
     /// Paths that start so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
 }
 
@@ -158,6 +158,6 @@ pub struct HttpPath {
 #[serde(rename_all = "camelCase")]
 pub struct RuleMetadata {
     /// Keys and values of any meaning.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub annotations: Option<BTreeMap<String, String>>,
 }

@@ -1,5 +1,6 @@
 //! Rules (policy-semantics 3.5, 3.7).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -164,16 +165,19 @@ fn icmp(typed: &IcmpFields, carried: Carried, negated: bool, field: &str, draft:
         draft.bad(field, message);
         return;
     }
-    let octet = |typed: Option<i64>, most: u8| match typed.map(u8::try_from) {
-        None => Ok(None),
-        Some(Ok(number)) if number <= most => Ok(Some(number)),
-        Some(_) => Err(format!("accepted are 0 to {most}")),
+    let mut octet = |name: &str, typed: Option<i64>, most: u8| match typed {
+        None => Some(None),
+        Some(typed) => {
+            let number = u8::try_from(typed).ok().filter(|number| *number <= most);
+            if number.is_none() {
+                let message = format!("{typed} is not a {name}; accepted are 0 to {most}");
+                draft.bad(format!("{field}.{name}"), message);
+            }
+            number.map(Some)
+        }
     };
-    let kind = octet(typed.kind, 254)
-        .map_err(|accepted| draft.bad(format!("{field}.type"), format!("not a type; {accepted}")));
-    let code = octet(typed.code, 255)
-        .map_err(|accepted| draft.bad(format!("{field}.code"), format!("not a code; {accepted}")));
-    let (Ok(kind), Ok(code)) = (kind, code) else { return };
+    let (kind, code) = (octet("type", typed.kind, 254), octet("code", typed.code, 255));
+    let (Some(kind), Some(code)) = (kind, code) else { return };
     match (kind, code) {
         (Some(kind), code) => draft.add(Criterion::Icmp { kind, code, negated }),
         (None, Some(code)) => {
@@ -187,7 +191,7 @@ fn icmp(typed: &IcmpFields, carried: Carried, negated: bool, field: &str, draft:
 /// A rule with nets of both families is one rule for each (policy-semantics 3.5), which its
 /// author may not think of.
 fn nets_of_one_family(field: &str, draft: &mut Draft<'_>) {
-    let families: std::collections::BTreeSet<Family> = draft
+    let families: BTreeSet<Family> = draft
         .criteria()
         .iter()
         .flat_map(|criterion| match criterion {

@@ -272,7 +272,7 @@ fn text_that_is_no_selector_is_refused_with_place_and_hint() {
             Ok(expr) => panic!("{id} {text} is taken for {expr}"),
             Err(error) => {
                 assert_eq!((error.column, &error.message), (column, &want), "{id} {text}");
-                assert_eq!(error.to_string(), format!("{want} at column {column}"));
+                assert_eq!(error.to_string(), format!("column {column}: {want}"));
             }
         }
     }

@@ -7,14 +7,16 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::calico::OBJECTS;
 use super::world as base;
-use crate::address::Cidr;
+use crate::address::{Cidr, Family};
 use crate::model::{
-    Action, Change, Criterion, DEFAULT_TIER, Direction, Holders, HostStage, IpBlock, Labels,
-    PeerTerm, Policy, PolicyId, PolicyKind, PolicyOrder, PortMatch, PortTerm, Protocol, Rule, Side,
+    ADMIN_TIER, Action, BASELINE_TIER, Change, Criterion, DEFAULT_TIER, Direction, Holders,
+    HostStage, IpBlock, Labels, PeerTerm, Policy, PolicyId, PolicyKind, PolicyOrder, PortMatch,
+    PortTerm, Protocol, Rule, ServiceName, Side, StagedAction,
 };
 use crate::selector::{Expr, Key, Scope};
-use crate::verdict::{Explanation, Flow, Step, explain, verdict};
+use crate::verdict::{Explanation, Flow, Step, explain, staged, verdict};
 use crate::world::World;
 
 pub(crate) const KEYS: [&str; 3] = ["app", "tier", "team"];
@@ -111,6 +113,86 @@ fn world() -> impl Strategy<Value = World> {
     })
 }
 
+/// A condition of any language.
+fn criterion() -> impl Strategy<Value = Criterion> {
+    let side = || prop_oneof![Just(Side::Source), Just(Side::Destination)];
+    let selected = expr().prop_map(|expr| PeerTerm::Selected(expr.into()));
+    let peers = prop::collection::vec(prop_oneof![selected, peer()], 0..3);
+    let ports = prop::collection::vec(port(), 0..3);
+    let protocol = || prop::sample::select(&[1u8, 6, 17, 47]);
+    prop_oneof![
+        6 => (side(), peers, any::<bool>())
+            .prop_map(|(side, any_of, negated)| Criterion::Peer { side, any_of, negated }),
+        4 => (side(), ports, any::<bool>())
+            .prop_map(|(side, any_of, negated)| Criterion::Ports { side, any_of, negated }),
+        2 => (protocol(), any::<bool>())
+            .prop_map(|(number, negated)| Criterion::Protocol { number, negated }),
+        1 => prop::sample::select(&Family::ALL).prop_map(Criterion::Family),
+        1 => (0u8..2, prop::option::of(0u8..2), any::<bool>())
+            .prop_map(|(kind, code, negated)| Criterion::Icmp { kind, code, negated }),
+        2 => (side(), any::<bool>()).prop_map(|(side, with_ports)| Criterion::Service {
+            side,
+            service: ServiceName { namespace: "shop".into(), name: "db".into() },
+            with_ports,
+        }),
+    ]
+}
+
+/// A rule of any language.
+fn any_rule() -> impl Strategy<Value = Rule> {
+    let action = prop_oneof![
+        3 => Just(Action::Allow),
+        2 => Just(Action::Deny),
+        1 => Just(Action::Pass),
+        1 => Just(Action::Log),
+    ];
+    (action, prop::collection::vec(criterion(), 0..4))
+        .prop_map(|(action, criteria)| Rule { action, criteria })
+}
+
+/// A world with policies of several tiers, some of them staged, and whom they may be about.
+fn any_world() -> impl Strategy<Value = World> {
+    let rules = || prop::option::of(prop::collection::vec(any_rule(), 0..4));
+    let tier = prop::sample::select(&[ADMIN_TIER, DEFAULT_TIER, BASELINE_TIER]);
+    let policy = (expr(), tier, 0u8..3, rules(), rules(), prop::bool::weighted(0.2));
+    prop::collection::vec(policy, 1..6).prop_map(|policies| {
+        let mut world = base(OBJECTS);
+        for (index, policy) in policies.into_iter().enumerate() {
+            let (subject, tier, order, ingress, egress, is_staged) = policy;
+            let kind = match is_staged {
+                true => PolicyKind::StagedGlobalNetworkPolicy,
+                false => PolicyKind::GlobalNetworkPolicy,
+            };
+            world.apply(Change::PolicyApplied(Arc::new(Policy {
+                id: PolicyId { kind, namespace: None, name: format!("p{}", index / 2).into() },
+                tier: tier.into(),
+                order: PolicyOrder::new(Some(order.into())),
+                subject: subject.into(),
+                stage: HostStage::Normal,
+                staged: is_staged.then_some(StagedAction::Set),
+                ingress,
+                egress,
+                problems: Vec::new(),
+            })));
+        }
+        world
+    })
+}
+
+/// A world in which what is staged is enforced.
+fn carried_into_effect(world: &World) -> World {
+    let mut after = base(OBJECTS);
+    let (staged, enforced): (Vec<_>, Vec<_>) =
+        world.policies().cloned().partition(|policy| policy.staged.is_some());
+    for policy in enforced.into_iter().chain(staged) {
+        let kind = policy.id.kind.enforced().unwrap_or(policy.id.kind);
+        let id = PolicyId { kind, ..policy.id.clone() };
+        let policy = Policy { id, staged: None, ..(*policy).clone() };
+        after.apply(Change::PolicyApplied(policy.into()));
+    }
+    after
+}
+
 fn flow() -> impl Strategy<Value = Flow> {
     let address = || {
         prop::sample::select(&[
@@ -120,6 +202,7 @@ fn flow() -> impl Strategy<Value = Flow> {
             "10.2.0.3",
             "10.0.0.1",
             "192.0.2.1",
+            "198.51.100.7",
             "10.1.0.77",
         ])
         .prop_map(|text| text.parse::<IpAddr>().unwrap())
@@ -165,7 +248,9 @@ fn carry_out(world: &mut World, flow: &mut Flow, step: &Step) {
                 Direction::Egress => policy.egress.as_mut(),
             };
             for criterion in &mut rules.unwrap()[*index].criteria {
-                if let Criterion::Peer { any_of, .. } = criterion {
+                if let Criterion::Peer { any_of, negated: false, .. } = criterion
+                    && any_of.iter().any(|term| matches!(term, PeerTerm::Block(_)))
+                {
                     let cidr = Cidr::host(*address);
                     any_of.push(PeerTerm::Block(IpBlock { cidr, except: Vec::new() }));
                 }
@@ -244,6 +329,46 @@ proptest! {
             let judgement = after.of(*direction);
             prop_assert_eq!(judgement.policies(), std::slice::from_ref(policy));
             prop_assert_eq!(judgement.rule(), Some(*index));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 250, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_language_is_explained_as_it_is_decided_and_staged_as_it_would_be(
+        mut world in any_world(),
+        mut flow in flow(),
+        icmp in prop::option::of((0u8..2, 0u8..2)),
+    ) {
+        flow.icmp = icmp.filter(|_| flow.protocol == 1);
+        let said = explain(&world, &flow);
+        prop_assert_eq!(&said.verdict, &verdict(&world, &flow));
+        for trace in [&said.egress, &said.ingress] {
+            let rules = trace.stages.iter().flat_map(|s| &s.policies).flat_map(|p| &p.rules);
+            for rule in rules {
+                prop_assert_eq!(rule.is_match, rule.reasons().is_empty(), "{:?}", rule);
+            }
+        }
+        let proposed = staged(&world, &flow);
+        let after = verdict(&carried_into_effect(&world), &flow);
+        match &proposed {
+            Some(proposed) => {
+                prop_assert_eq!(proposed.verdict.is_allowed(), after.is_allowed());
+                for direction in Direction::ALL {
+                    let (is, want) = (proposed.verdict.of(direction), after.of(direction));
+                    prop_assert_eq!((is.outcome, is.rule()), (want.outcome, want.rule()));
+                }
+            }
+            None => prop_assert_eq!(&after, &said.verdict),
+        }
+        if let Some(nearest) = said.nearest {
+            for step in &nearest.steps {
+                carry_out(&mut world, &mut flow, step);
+            }
+            let after = verdict(&world, &flow);
+            prop_assert!(after.is_allowed(), "{}: {:?}", nearest, after);
         }
     }
 }
