@@ -146,7 +146,8 @@ fn status_in_json_has_all_that_the_screen_has() {
         "repairs": 1,
         "lastRepair": "2025-12-31T03:04:05.000Z",
         "lastRepairSeconds": 172800,
-        "broken": []
+        "broken": [],
+        "hostEndpoints": 0
       }
     }
     -- exit 0
