@@ -213,8 +213,11 @@ async fn a_new_token_in_the_file_is_taken_after_401() {
     let user = format!("{{tokenFile: {}}}", token.display());
     let mut source = Source::start_as(&server, &user, Duration::ZERO);
     let refused = |status: &KubernetesStatus| {
-        let needed = status.resources.iter().filter(|one| one.group.is_some());
-        needed.into_iter().all(|one| one.errors.contains_key("unauthorized"))
+        let needed = ["nodes", "namespaces", "serviceaccounts", "pods", "networkpolicies"];
+        let of = |name| status.resources.iter().find(|one| one.resource == name);
+        needed
+            .iter()
+            .all(|name| of(*name).is_some_and(|one| one.errors.contains_key("unauthorized")))
     };
     source.is("refused", refused).await;
     let trouble = source.status.load().resources[0].trouble.clone().expect("it fails");
