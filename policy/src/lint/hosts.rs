@@ -39,6 +39,31 @@ impl Lint<'_> {
             format!("if that is not meant, allow some {direction} by a rule"),
         );
     }
+
+    /// Host endpoints of all interfaces that an untracked policy selects: it is not applied
+    /// there (policy-semantics 5.2).
+    pub(super) fn untracked_hosts(&mut self) {
+        let (world, policy) = (self.world, self.policy);
+        match policy.stage {
+            HostStage::Untracked => {}
+            HostStage::PreDnat | HostStage::Forward | HostStage::Normal => return,
+        }
+        let is_any = |host: &&Arc<HostEndpoint>| host.interface == Some(HostInterface::Any);
+        let selected = world.host_endpoints().filter(is_any);
+        let mut selected = selected.filter(|host| world.matches_host(&policy.subject, host));
+        let Some(first) = selected.next() else { return };
+        let whom = match selected.count() {
+            0 => format!("HostEndpoint {}", first.name),
+            more => format!("{} host endpoints, {} first", more + 1, first.name),
+        };
+        self.warn(
+            Check::UntrackedAny,
+            "spec.doNotTrack",
+            format!("the policy is not applied to {whom}: untracked policies are not for \"*\""),
+            "give the interface a host endpoint of its own, by spec.interfaceName, or leave out \
+             doNotTrack",
+        );
+    }
 }
 
 /// Whether no rule of its policies and profiles allows a host endpoint anything.

@@ -105,11 +105,14 @@ pub enum Check {
     UnknownProfile,
     /// A host endpoint for an interface that another one has.
     SameInterface,
+    /// An untracked policy that selects a host endpoint of all interfaces, where it is not
+    /// applied.
+    UntrackedAny,
 }
 
 impl Check {
     /// All of them.
-    pub const ALL: [Check; 25] = [
+    pub const ALL: [Check; 26] = [
         Check::NotUnderstood,
         Check::RulesIgnored,
         Check::UnknownNamespace,
@@ -135,6 +138,7 @@ impl Check {
         Check::UnknownNode,
         Check::UnknownProfile,
         Check::SameInterface,
+        Check::UntrackedAny,
     ];
 
     /// Its name, for good.
@@ -165,6 +169,7 @@ impl Check {
             Check::UnknownNode => "unknown-node",
             Check::UnknownProfile => "unknown-profile",
             Check::SameInterface => "same-interface",
+            Check::UntrackedAny => "untracked-any",
         }
     }
 }
@@ -185,6 +190,7 @@ pub fn lint(world: &World) -> Vec<Warning> {
         lint.problems();
         lint.tier();
         lint.subject();
+        lint.untracked_hosts();
         for direction in Direction::ALL {
             lint.rules(direction);
             // Staged policies leave nobody anything, or nothing.

@@ -347,6 +347,34 @@ fn host_endpoints_that_stand_for_nothing_are_told() {
 }
 
 #[test]
+fn an_untracked_policy_is_not_applied_to_all_interfaces() {
+    let host = |interface: &str| {
+        format!(
+            "{{kind: HostEndpoint, apiVersion: v, metadata: {{name: a, labels: {{role: a}}}}, \
+             spec: {{node: n1, interfaceName: '{interface}'}}}}"
+        )
+    };
+    let policy = |role: &str, stage: &str| {
+        format!(
+            "{{kind: GlobalNetworkPolicy, apiVersion: v, metadata: {{name: g}}, spec: {{selector: \
+             role == '{role}', applyOnForward: true, {stage}: true, \
+             ingress: [{{action: Allow, protocol: UDP}}]}}}}"
+        )
+    };
+    let told = "GlobalNetworkPolicy g: untracked-any spec.doNotTrack";
+    for (interface, role, stage, want) in [
+        ("*", "a", "doNotTrack", true),
+        ("eth0", "a", "doNotTrack", false),
+        ("*", "b", "doNotTrack", false),
+        ("*", "a", "preDNAT", false),
+    ] {
+        let found = found_in(&[&host(interface), &policy(role, stage)]);
+        let is_told = found.iter().any(|one| one == told);
+        assert_eq!(is_told, want, "{interface} {role} {stage}: {found:?}");
+    }
+}
+
+#[test]
 fn names_of_checks_are_told_apart() {
     let names: BTreeSet<_> = Check::ALL.iter().map(|check| check.as_str()).collect();
     assert_eq!(names.len(), Check::ALL.len());
