@@ -3,11 +3,15 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
-use brindle_policy::World;
+use brindle_policy::model::{Criterion, Policy};
 use brindle_policy::verdict::verdict;
 use brindle_policy::world::Touched;
+use brindle_policy::{Cidr, Direction, World};
 
 use super::conntrack::{Entry, Tuple};
+
+/// Of more blocks than these no entry is compared with each: all are judged.
+const MOST_BLOCKS: usize = 64;
 
 /// The addresses whose connections may be judged otherwise now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,13 +19,50 @@ pub(super) enum Affected {
     /// All.
     All,
     /// These.
-    Some(BTreeSet<IpAddr>),
+    Some(Addresses),
+}
+
+/// Addresses, one by one and by blocks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Addresses {
+    single: BTreeSet<IpAddr>,
+    /// Of more than one address; few, as network sets are what has them.
+    blocks: BTreeSet<Cidr>,
+}
+
+impl From<BTreeSet<IpAddr>> for Addresses {
+    fn from(single: BTreeSet<IpAddr>) -> Self {
+        Self { single, blocks: BTreeSet::new() }
+    }
+}
+
+impl Addresses {
+    fn add(&mut self, block: Cidr) {
+        if block.length() == block.family().bits() {
+            self.single.insert(block.address());
+        } else {
+            self.blocks.insert(block);
+        }
+    }
+
+    fn add_all(&mut self, more: Addresses) {
+        self.single.extend(more.single);
+        self.blocks.extend(more.blocks);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.single.is_empty() && self.blocks.is_empty()
+    }
+
+    fn contains(&self, address: IpAddr) -> bool {
+        self.single.contains(&address) || self.blocks.iter().any(|block| block.contains(address))
+    }
 }
 
 impl Affected {
     /// None.
     pub(super) fn none() -> Self {
-        Affected::Some(BTreeSet::new())
+        Affected::Some(Addresses::default())
     }
 
     /// Those that `touched` is about.
@@ -29,20 +70,34 @@ impl Affected {
         if touched.nodes {
             return Affected::All;
         }
-        let mut addresses = BTreeSet::new();
+        let mut addresses = Addresses::default();
         for pod in touched.endpoints.iter().filter_map(|key| world.pod(key)) {
-            addresses.extend(pod.addresses.iter().copied());
+            addresses.single.extend(pod.addresses.iter().copied());
         }
-        // The endpoints of a policy that is gone are touched themselves.
-        for policy in touched.policies.iter().filter_map(|id| world.policy(id)) {
-            let members = world.members(&policy.subject);
-            addresses.extend(members.flat_map(|pod| pod.addresses.iter().copied()));
+        // The endpoints of a policy that is gone are touched themselves. Of a Service only the
+        // name is told, not which endpoints it lost: whoever names it is judged again.
+        let names_one = |policy: &Policy| uses(policy, touched);
+        for policy in world.policies() {
+            if touched.policies.contains(&policy.id) || names_one(policy) {
+                let members = world.members(&policy.subject);
+                addresses.single.extend(members.flat_map(|pod| pod.addresses.iter().copied()));
+            }
         }
         for delta in touched.peers.values() {
-            addresses.extend(delta.added.iter().chain(&delta.removed));
+            addresses.single.extend(delta.added.iter().chain(&delta.removed));
+        }
+        for delta in touched.selected.values() {
+            delta.added.iter().chain(&delta.removed).for_each(|block| addresses.add(*block));
         }
         for delta in touched.named_ports.values() {
-            addresses.extend(delta.added.iter().chain(&delta.removed).map(|(address, _)| *address));
+            let ports = delta.added.iter().chain(&delta.removed);
+            addresses.single.extend(ports.map(|(address, _)| *address));
+        }
+        // Nothing follows from `hosts`: connections of pods are judged, and what host endpoints
+        // are to them as peers stands in `selected` and `named_ports`, the policies of a tier
+        // that changed in `policies`.
+        if addresses.blocks.len() > MOST_BLOCKS {
+            return Affected::All;
         }
         Affected::Some(addresses)
     }
@@ -52,7 +107,7 @@ impl Affected {
         match (self, other) {
             (Affected::All, _) => {}
             (all, Affected::All) => *all = Affected::All,
-            (Affected::Some(addresses), Affected::Some(more)) => addresses.extend(more),
+            (Affected::Some(addresses), Affected::Some(more)) => addresses.add_all(more),
         }
     }
 
@@ -66,10 +121,18 @@ impl Affected {
         match self {
             Affected::All => true,
             Affected::Some(addresses) => {
-                entry.addresses().iter().any(|address| addresses.contains(address))
+                entry.addresses().iter().any(|address| addresses.contains(*address))
             }
         }
     }
+}
+
+/// Whether a rule of a policy names a Service whose endpoints changed.
+fn uses(policy: &Policy, touched: &Touched) -> bool {
+    let rules = Direction::ALL.into_iter().filter_map(|direction| policy.rules(direction));
+    let mut criteria = rules.flatten().flat_map(|rule| &rule.criteria);
+    let is_named = |one: &Criterion| matches!(one, Criterion::Service { service, .. } if touched.services.contains(service));
+    !touched.services.is_empty() && criteria.any(is_named)
 }
 
 /// Entries that are being judged, some at a time.
@@ -126,8 +189,8 @@ fn is_denied(world: &World, node: &str, entry: &Entry) -> bool {
 mod tests {
     use std::sync::Arc;
 
-    use brindle_policy::model::{Namespace, Pod};
-    use brindle_policy::{Change, PodKey};
+    use brindle_policy::model::{EndpointSlice, Namespace, Pod, ServiceName, SliceKey};
+    use brindle_policy::{Change, PodKey, Protocol, ingest};
 
     use super::*;
 
@@ -261,5 +324,84 @@ mod tests {
         affected.add(Affected::none());
         assert_eq!(affected, Affected::All);
         assert!(Affected::of(&world, &Touched::default()).is_empty());
+    }
+
+    fn there(from: &str, to: &str) -> Entry {
+        Entry::new(tuple(from, to, (1, 2)), tuple(to, from, (2, 1)), None)
+    }
+
+    fn calico(world: &mut World, spec: serde_json::Value) {
+        let object =
+            serde_json::json!({"metadata": {"name": "out", "namespace": "a"}, "spec": spec});
+        let object = serde_json::from_value(object).unwrap();
+        let policy = ingest::network_policy_v3(&object).unwrap();
+        world.apply(Change::PolicyApplied(Arc::new(policy)));
+        drop(world.take_touched());
+    }
+
+    #[test]
+    fn a_network_set_that_changes_affects_connections_with_its_blocks() {
+        let mut world = world();
+        let rule = serde_json::json!({
+            "action": "Allow",
+            "destination": {"namespaceSelector": "global()", "selector": "role == 'office'"}
+        });
+        calico(&mut world, serde_json::json!({"selector": "app == 'free'", "egress": [rule]}));
+        let set = |nets: &[&str]| {
+            let object = serde_json::json!({
+                "metadata": {"name": "offices", "labels": {"role": "office"}},
+                "spec": {"nets": nets}
+            });
+            let object = serde_json::from_value(object).unwrap();
+            let (set, problems) = ingest::global_network_set(&object).unwrap();
+            assert_eq!(problems, []);
+            Change::NetworkSetApplied(Arc::new(set))
+        };
+        let many: Vec<String> = (0..=MOST_BLOCKS).map(|i| format!("203.0.{i}.0/24")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        // With the two nets before that went, and the one that came.
+        for (nets, near, far) in [
+            (&["192.0.2.0/25", "198.51.100.7/32"][..], &["192.0.2.1", "198.51.100.7"][..], true),
+            (&["198.51.100.7/32", "192.0.2.128/25"], &["192.0.2.1", "192.0.2.200"], true),
+            (&many, &["203.0.7.7", "8.8.8.8"], false),
+        ] {
+            world.apply(set(nets));
+            let touched = world.take_touched();
+            let affected = Affected::of(&world, &touched);
+            for address in near {
+                assert!(affected.concerns(&there("10.1.0.2", address)), "{nets:?}: {address}");
+            }
+            assert_eq!(!affected.concerns(&there("10.1.0.2", "8.8.8.8")), far, "{nets:?}");
+        }
+    }
+
+    #[test]
+    fn a_service_that_loses_an_endpoint_affects_who_has_a_rule_for_it() {
+        let mut world = world();
+        let rule = serde_json::json!({
+            "action": "Allow",
+            "destination": {"services": {"name": "shop", "namespace": "a"}}
+        });
+        calico(&mut world, serde_json::json!({"selector": "app == 'free'", "egress": [rule]}));
+        let slice = |service: &str, addresses: &[&str]| {
+            Change::SliceApplied(Arc::new(EndpointSlice {
+                key: SliceKey { namespace: "a".into(), name: service.into() },
+                service: Some(ServiceName { namespace: "a".into(), name: service.into() }),
+                addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+                ports: [(Protocol::Tcp, 80)].into(),
+            }))
+        };
+        for (service, addresses, is_about_free) in [
+            ("shop", &["192.0.2.1", "192.0.2.2"][..], true),
+            ("shop", &["192.0.2.2"], true),
+            ("other", &["192.0.2.1"], false),
+        ] {
+            world.apply(slice(service, addresses));
+            let touched = world.take_touched();
+            let affected = Affected::of(&world, &touched);
+            let lost = there("10.1.0.2", "192.0.2.1");
+            assert_eq!(affected.concerns(&lost), is_about_free, "{service} {addresses:?}");
+            assert!(!affected.concerns(&there("10.1.0.1", "192.0.2.1")), "who names it not");
+        }
     }
 }

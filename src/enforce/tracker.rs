@@ -50,7 +50,7 @@ impl Tracker {
 
     /// Removes all entries of these addresses.
     pub(super) fn flush(&mut self, addresses: BTreeSet<IpAddr>) {
-        let affected = Affected::Some(addresses.clone());
+        let affected = Affected::Some(addresses.clone().into());
         self.begin(move |conntrack| {
             let flushed =
                 entries(conntrack, &affected).and_then(|entries| cut(conntrack, &entries));
