@@ -231,6 +231,15 @@ impl ChainName {
         Self(format!("{CHAIN_MARK}D{}-{place}", letter(direction)).into())
     }
 
+    /// The chain of an endpoint for a tier that rules leave early: `BRN-TI-...`, `BRN-TE-...`.
+    pub fn tier(key: &PodKey, tier: &str, direction: Direction) -> Self {
+        let kind = match direction {
+            Direction::Ingress => "TI",
+            Direction::Egress => "TE",
+        };
+        Self::other(kind, &[&key.namespace, &key.name, tier])
+    }
+
     /// Any other chain: `kind` is one or two letters that no other constructor uses, `parts`
     /// what it is about.
     pub fn other(kind: &'static str, parts: &[&str]) -> Self {

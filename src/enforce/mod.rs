@@ -135,6 +135,8 @@ pub struct EnforceView<'a> {
     pub rulesets: [&'a Ruleset; 2],
     /// How the policy half is doing.
     pub status: &'a EnforceStatus,
+    /// What holds on this host whatever policies say.
+    pub hosts: &'a HostSettings,
 }
 
 impl<'a> EnforceView<'a> {

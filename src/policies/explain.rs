@@ -8,7 +8,7 @@ use brindle_policy::{Direction, Family, PolicyId};
 
 use super::find::{self, Located};
 use super::words::action;
-use super::{Known, kernel};
+use super::{Known, hosts, kernel};
 use crate::control::{Failure, FlowQuestion, view};
 use crate::flow::Service;
 
@@ -41,6 +41,7 @@ pub(super) fn explain(
         notes: explained.notes.clone(),
         disagreements: Vec::new(),
     };
+    hosts::judge(known, &flow, [&from, &to], &mut view);
     if let Some(here) = &known.here {
         kernel::compare(known.world, here, &flow, [&from, &to], &mut view);
     }
@@ -69,6 +70,8 @@ fn judgement(trace: &DirectionTrace, end: &Located<'_>) -> view::Judgement {
         decided_by: judged.policies().iter().map(PolicyId::to_string).collect(),
         rule: judged.rule(),
         policies: policies_asked(trace),
+        host: Vec::new(),
+        to_host: None,
         kernel: None,
     }
 }

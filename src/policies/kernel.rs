@@ -1,10 +1,12 @@
 //! What the kernel of this node would do with a flow, by the rules that it holds, held against
 //! what the policies say.
 
-use brindle_policy::model::Pod;
+use std::sync::Arc;
+
+use brindle_policy::model::{HostEndpoint, HostStage, Pod, ToHost};
 use brindle_policy::names::{ChainName, Fixed};
 use brindle_policy::readback::{Installed, InstalledRule};
-use brindle_policy::ruleset::{BuiltIn, Table, Target};
+use brindle_policy::ruleset::{BuiltIn, Match, Table, Target};
 use brindle_policy::verdict::Flow;
 use brindle_policy::walk::{End, Lost, Packet, State, Step, walk};
 use brindle_policy::{Direction, Family, World};
@@ -60,6 +62,7 @@ pub(super) fn compare(
         is_for_this_host: is_own(flow.destination),
     };
     let held = Kernel { world, installed };
+    let to_host = is_own(flow.destination).then_some(here.hosts.to_host);
     let directions = [Direction::Egress, Direction::Ingress];
     let mut expected = Outcome::Allowed;
     let mut found = Vec::new();
@@ -76,11 +79,32 @@ pub(super) fn compare(
         }
         judged.kernel = Some(verdict);
     }
+    if to_host == Some(ToHost::Drop) {
+        expected = Outcome::Denied;
+    }
     if found.is_empty() {
-        let start = if is_own(flow.destination) { Fixed::Input } else { Fixed::Forward };
-        found.extend(held.whole_way(start, &packet, expected));
+        if to_host.is_none() && has_forward_policies(world, here.node) {
+            let note = "policies of host endpoints on forwarded packets are not looked at here, \
+                        nor is what the kernel does with them";
+            explained.notes.push(note.to_owned());
+        } else {
+            found.extend(held.whole_way(&packet, to_host, expected));
+        }
     }
     explained.disagreements = found;
+}
+
+/// Whether host endpoints of a node judge packets that it forwards: by which interfaces they
+/// come and leave is not known of every flow.
+fn has_forward_policies(world: &World, node: &str) -> bool {
+    let judges = |host: &Arc<HostEndpoint>| {
+        let stages = [HostStage::PreDnat, HostStage::Forward];
+        stages.into_iter().any(|stage| {
+            let governing = |direction| world.governing_host(host, stage, direction);
+            Direction::ALL.into_iter().any(|direction| !governing(direction).is_empty())
+        })
+    };
+    world.host_endpoints_on(node).any(judges)
 }
 
 fn disagreement(direction: Direction, wanted: Outcome, kernel: &KernelVerdict) -> String {
@@ -114,7 +138,9 @@ impl Kernel<'_> {
         let mut own: Vec<ChainName> =
             policies.map(|policy| ChainName::policy(&policy.id, direction)).collect();
         own.push(chain.clone());
-        let last = walked.trail.iter().rfind(|step| own.contains(&step.chain));
+        own.extend(stages.iter().map(|(tier, _)| ChainName::tier(&pod.key, &tier.name, direction)));
+        let is_own = |step: &&Step| own.contains(&step.chain) && !self.hands_back(step);
+        let last = walked.trail.iter().rfind(is_own);
         let decided = last.and_then(|step| Some((step, self.rule(step)?)));
         if let Some((step, rule)) = decided
             && let Some(target) = rule.rule.as_ref().map(|rule| &rule.target)
@@ -143,10 +169,16 @@ impl Kernel<'_> {
     }
 
     /// What is wrong with the way from the kernel's chain through ours, if anything is.
-    fn whole_way(&self, start: Fixed, packet: &Packet, expected: Outcome) -> Option<String> {
-        let from = match start {
-            Fixed::Input => BuiltIn::Input,
-            _ => BuiltIn::Forward,
+    /// `to_host` is for packets to this host.
+    fn whole_way(
+        &self,
+        packet: &Packet,
+        to_host: Option<ToHost>,
+        expected: Outcome,
+    ) -> Option<String> {
+        let (start, from) = match to_host {
+            Some(_) => (Fixed::Input, BuiltIn::Input),
+            None => (Fixed::Forward, BuiltIn::Forward),
         };
         let chain = ChainName::fixed(start);
         let is_hooked = |hook: &&brindle_policy::readback::InstalledHook| {
@@ -162,6 +194,8 @@ impl Kernel<'_> {
         let got = match &walked.end {
             End::Accept => Outcome::Allowed,
             End::Drop => Outcome::Denied,
+            // To the host's own rules.
+            End::Returned if to_host == Some(ToHost::Return) => Outcome::Allowed,
             End::Returned => {
                 return Some(format!("{place}: the packet leaves our chains without a verdict"));
             }
@@ -169,6 +203,14 @@ impl Kernel<'_> {
         };
         (got != expected).then(|| {
             format!("the policies say {expected} on this node, but on its way it is {got}: {place}")
+        })
+    }
+
+    /// Whether a rule only hands on what an earlier one allowed, to the host's own rules.
+    fn hands_back(&self, step: &Step) -> bool {
+        let rule = self.rule(step).and_then(|rule| rule.rule.as_ref());
+        rule.is_some_and(|rule| {
+            rule.target == Target::Return && rule.matches.contains(&Match::Marked)
         })
     }
 

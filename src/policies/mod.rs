@@ -8,6 +8,7 @@
 //! ```
 
 use brindle_policy::World;
+use brindle_policy::model::HostSettings;
 use brindle_policy::readback::Installed;
 
 use crate::control::{Answer, Failure, PolicyQuery};
@@ -17,6 +18,7 @@ mod endpoints;
 mod expect;
 mod explain;
 mod find;
+mod hosts;
 mod kernel;
 mod lint;
 mod list;
@@ -45,6 +47,8 @@ pub struct Here<'a> {
     pub status: &'a EnforceStatus,
     /// What the kernel holds, with counters; of the families that could be read.
     pub installed: &'a [Installed],
+    /// What holds on this host whatever policies say.
+    pub hosts: &'a HostSettings,
 }
 
 /// Answers a question.

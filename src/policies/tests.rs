@@ -1,11 +1,11 @@
 use std::path::Path;
 
 use brindle_policy::compile::{Settings, compile};
-use brindle_policy::model::HostSettings;
+use brindle_policy::model::{HostSettings, ToHost};
 use brindle_policy::names::ChainName;
 use brindle_policy::readback::{Installed, InstalledHook, InstalledRule, InstalledSet};
 use brindle_policy::ruleset::{Table, Target};
-use brindle_policy::{Direction, Family, PodKey, PolicyId, World};
+use brindle_policy::{Change, Direction, Family, PodKey, PolicyId, World, ingest};
 
 use super::{Here, Known, answer};
 use crate::cluster::{self, files};
@@ -31,12 +31,17 @@ fn shop() -> World {
 /// What the kernel of a node holds once all is written; each rule has met as many packets as
 /// its place in its chain says, from one.
 fn installed(world: &World, node: &str) -> Installed {
+    installed_with(world, node, &HostSettings::default())
+}
+
+/// Likewise with these settings.
+fn installed_with(world: &World, node: &str, hosts: &HostSettings) -> Installed {
     let settings = Settings {
         node: node.into(),
         pod_cidrs: Default::default(),
         masquerade: true,
         deny_log: None,
-        hosts: HostSettings::default(),
+        hosts: hosts.clone(),
     };
     let ruleset = compile(world, &settings, Family::V4);
     let mut installed = Installed::new(Family::V4);
@@ -68,6 +73,16 @@ fn explain_on(
     status: &EnforceStatus,
     flow: (&str, &str),
 ) -> Explanation {
+    explain_with(world, node, held, (status, &HostSettings::default()), flow)
+}
+
+fn explain_with(
+    world: &World,
+    node: &str,
+    held: &[Installed],
+    (status, hosts): (&EnforceStatus, &HostSettings),
+    flow: (&str, &str),
+) -> Explanation {
     let to: Destination = flow.1.parse().unwrap();
     let query = PolicyQuery::Explain(FlowQuestion {
         source: flow.0.parse().unwrap(),
@@ -75,7 +90,7 @@ fn explain_on(
         service: to.service,
         family: None,
     });
-    let here = Here { node, status, installed: held };
+    let here = Here { node, status, installed: held, hosts };
     let Ok(Answer::Explanation(explained)) = answer(&Known { world, here: Some(here) }, &query)
     else {
         panic!("{flow:?} is not explained");
@@ -197,7 +212,8 @@ fn a_pod_that_waits_for_its_chains_is_no_disagreement() {
     let explained = explain_on(&world, "n3", &held, &status, ("shop/api-0", "shop/db-0:5432"));
     assert_eq!(explained.disagreements, Vec::<String>::new());
     assert!(explained.notes[0].contains("shop/db-0 is not programmed yet"), "{explained:?}");
-    let here = Here { node: "n3", status: &status, installed: &held };
+    let here =
+        Here { node: "n3", status: &status, installed: &held, hosts: &HostSettings::default() };
     let known = Known { world: &world, here: Some(here) };
     let query = PolicyQuery::Matrix { namespace: Some("shop".to_owned()), service: None };
     let Ok(Answer::Matrix(matrix)) = answer(&known, &query) else { panic!("no matrix") };
@@ -219,7 +235,12 @@ fn hits_are_counted_by_rule_of_the_policy() {
     let mut held = installed(&world, "n3");
     let status = EnforceStatus::default();
     let hits = |held: Installed| {
-        let here = Here { node: "n3", status: &status, installed: &[held] };
+        let here = Here {
+            node: "n3",
+            status: &status,
+            installed: &[held],
+            hosts: &HostSettings::default(),
+        };
         match answer(&Known { world: &world, here: Some(here) }, &PolicyQuery::Hits) {
             Ok(Answer::Hits(hits)) => hits,
             other => panic!("{other:?}"),
@@ -286,5 +307,225 @@ fn what_is_not_there_is_told_with_what_is() {
     ] {
         let failure: Failure = answer(&known, &query).unwrap_err();
         assert!(failure.to_string().contains(want), "{failure} does not say {want:?}");
+    }
+}
+
+/// The shop, with host endpoints and global policies.
+fn with_hosts(hosts: &[&str], policies: &[&str]) -> World {
+    let mut world = shop();
+    for host in hosts {
+        let object = serde_yaml::from_str(host).unwrap();
+        let (host, problems) = ingest::host_endpoint(&object).unwrap();
+        assert_eq!(problems, []);
+        world.apply(Change::HostEndpointApplied(host.into()));
+    }
+    for policy in policies {
+        let object = serde_yaml::from_str(policy).unwrap();
+        let policy = ingest::global_network_policy(&object).unwrap();
+        world.apply(Change::PolicyApplied(policy.into()));
+    }
+    world
+}
+
+const ETH0: &str = "{metadata: {name: n1-eth0, labels: {role: node}}, \
+                    spec: {node: n1, interfaceName: eth0, expectedIPs: [10.0.0.1]}}";
+const BY_NAME: &str = "{metadata: {name: n1-eth0, labels: {role: node}}, \
+                       spec: {node: n1, interfaceName: eth0}}";
+const BY_ADDRESS: &str = "{metadata: {name: n1-main, labels: {role: node}}, \
+                          spec: {node: n1, expectedIPs: [10.0.0.1]}}";
+const ANY: &str = "{metadata: {name: n1-any, labels: {role: node}}, \
+                   spec: {node: n1, interfaceName: '*', profiles: [projectcalico-default-allow]}}";
+const WEB: &str = "{metadata: {name: web}, spec: {selector: role == 'node', \
+                   ingress: [{action: Allow, protocol: TCP, destination: {ports: [8080]}}]}}";
+
+#[test]
+fn a_flow_to_a_node_is_judged_by_its_host_endpoint() {
+    let away = "203.0.113.9";
+    let second = "{metadata: {name: n1-eth1}, spec: {node: n1, interfaceName: eth1}}";
+    for (what, hosts, policies, (from, to), want, note) in [
+        (
+            "a rule",
+            &[ETH0][..],
+            &[WEB][..],
+            (away, "node/n1:8080"),
+            "allowed HostEndpoint n1-eth0, normal stage: GlobalNetworkPolicy web rule 0",
+            "",
+        ),
+        (
+            "no rule",
+            &[BY_ADDRESS],
+            &[WEB],
+            (away, "10.0.0.1:8081"),
+            "denied HostEndpoint n1-main, normal stage: GlobalNetworkPolicy web (no rule)",
+            "",
+        ),
+        (
+            "a failsafe",
+            &[ETH0],
+            &[WEB],
+            (away, "node/n1:22"),
+            "allowed HostEndpoint n1-eth0, normal stage: failsafe port TCP 22",
+            "failsafe ports of node n1 are taken to be the usual ones",
+        ),
+        (
+            "neither policy nor profile",
+            &[ETH0],
+            &[],
+            (away, "node/n1:80"),
+            "denied HostEndpoint n1-eth0, normal stage: no policy and no profile decided",
+            "",
+        ),
+        (
+            "a profile",
+            &[ANY],
+            &[],
+            (away, "node/n1:80"),
+            "allowed HostEndpoint n1-any, normal stage: profile projectcalico-default-allow rule 0",
+            "",
+        ),
+        (
+            "from the node",
+            &[ETH0],
+            &[],
+            ("node/n1", "203.0.113.9:80"),
+            "denied HostEndpoint n1-eth0, normal stage: no policy and no profile decided",
+            "",
+        ),
+        (
+            "the only one, by the name of its interface",
+            &[BY_NAME],
+            &[],
+            (away, "node/n1:80"),
+            "denied HostEndpoint n1-eth0, normal stage: no policy and no profile decided",
+            "taken to pass eth0 of node n1",
+        ),
+        (
+            "several that have no address",
+            &[BY_NAME, second],
+            &[],
+            (away, "node/n1:80"),
+            "allowed 10.0.0.1 is an address of node n1: no policy is about it",
+            "cannot be told (n1-eth0, n1-eth1)",
+        ),
+        (
+            "all interfaces, or another",
+            &[ANY, second],
+            &[],
+            (away, "node/n1:80"),
+            "allowed HostEndpoint n1-any, normal stage: profile projectcalico-default-allow rule 0",
+            "taken to be n1-any",
+        ),
+        (
+            "of another node",
+            &[ETH0],
+            &[],
+            (away, "node/n3:80"),
+            "allowed 10.0.0.3 is an address of node n3: no policy is about it",
+            "",
+        ),
+        (
+            "to itself",
+            &[ETH0],
+            &[],
+            ("node/n1", "node/n1:80"),
+            "allowed 10.0.0.1 is an address of node n1: no policy is about it",
+            "",
+        ),
+        (
+            "from a pod of its own",
+            &[ETH0],
+            &[],
+            ("shop/api-0", "node/n1:80"),
+            "allowed 10.0.0.1 is an address of node n1: no policy is about it",
+            "",
+        ),
+    ] {
+        let world = with_hosts(hosts, policies);
+        let to: Destination = to.parse().unwrap();
+        let query = PolicyQuery::Explain(FlowQuestion {
+            source: from.parse().unwrap(),
+            destination: to.end,
+            service: to.service,
+            family: None,
+        });
+        let known = Known { world: &world, here: None };
+        let Ok(Answer::Explanation(explained)) = answer(&known, &query) else { panic!("{what}") };
+        let is_from_node = from.starts_with("node/n1") && what != "to itself";
+        let judged = if is_from_node { &explained.egress } else { &explained.ingress };
+        assert_eq!(format!("{} {}", judged.verdict, judged.reason), want, "{what}");
+        assert_eq!(explained.verdict, judged.verdict, "{what}: it decides");
+        match note {
+            "" => assert_eq!(explained.notes, Vec::<String>::new(), "{what}"),
+            note => assert!(explained.notes.join("\n").contains(note), "{what}: {explained:?}"),
+        }
+    }
+}
+
+#[test]
+fn every_stage_of_a_host_endpoint_is_told() {
+    let early = "{metadata: {name: early}, spec: {selector: role == 'node', preDNAT: true, \
+                 applyOnForward: true, ingress: [{action: Deny, protocol: UDP}]}}";
+    let world = with_hosts(&[ETH0], &[early, WEB]);
+    let status = EnforceStatus::default();
+    let explain = |to: &str| explain_on(&world, "n1", &[], &status, ("203.0.113.9", to));
+    let told = |explained: &Explanation| {
+        let told = explained.ingress.host.iter();
+        let told = told.map(|one| {
+            (one.stage.clone(), one.verdict, one.tier.clone(), one.decided_by.clone(), one.rule)
+        });
+        told.collect::<Vec<_>>()
+    };
+    let tier = || Some("default".to_owned());
+    let by = |name: &str| vec![format!("GlobalNetworkPolicy {name}")];
+    assert_eq!(
+        told(&explain("node/n1:8080")),
+        [
+            ("pre-DNAT".to_owned(), None, None, vec![], None),
+            ("normal".to_owned(), Some(Outcome::Allowed), tier(), by("web"), Some(0)),
+        ]
+    );
+    assert_eq!(
+        told(&explain("node/n1:8080/udp")),
+        [("pre-DNAT".to_owned(), Some(Outcome::Denied), tier(), by("early"), Some(0))]
+    );
+}
+
+#[test]
+fn the_kernel_agrees_on_pods_and_their_own_host_whatever_is_done_with_them() {
+    let tier = "{metadata: {name: first}, spec: {order: 1}}";
+    let pass = "{metadata: {name: pass}, spec: {tier: first, selector: all(), \
+                egress: [{action: Allow, protocol: UDP}, {action: Pass}]}}";
+    let status = EnforceStatus::default();
+    for to_host in [ToHost::Accept, ToHost::Drop, ToHost::Return] {
+        let settings = HostSettings { to_host, ..HostSettings::default() };
+        for hosts in [&[][..], &[ETH0], &[ANY]] {
+            let mut world = with_hosts(hosts, &[WEB]);
+            let object = serde_yaml::from_str(tier).unwrap();
+            world.apply(Change::TierApplied(ingest::tier(&object).unwrap().0.into()));
+            let object = serde_yaml::from_str(pass).unwrap();
+            let policy = ingest::global_network_policy(&object).unwrap();
+            world.apply(Change::PolicyApplied(policy.into()));
+            let held = [installed_with(&world, "n1", &settings)];
+            for (from, to) in [
+                ("shop/api-0", "node/n1:80"),
+                ("shop/api-0", "node/n1:80/udp"),
+                ("shop/cart-7d9", "node/n1:80"),
+                ("shop/api-0", "node/n3:80"),
+                ("shop/api-0", "shop/cart-7d9:80"),
+                ("203.0.113.9", "shop/api-0:80"),
+            ] {
+                let explained = explain_with(&world, "n1", &held, (&status, &settings), (from, to));
+                assert_eq!(
+                    explained.disagreements,
+                    Vec::<String>::new(),
+                    "{from} -> {to}, {to_host:?}, {hosts:?}"
+                );
+                let is_dropped = to.starts_with("node/n1") && to_host == ToHost::Drop;
+                if is_dropped {
+                    assert_eq!(explained.verdict, Outcome::Denied, "{from} -> {to}");
+                    assert_eq!(explained.ingress.to_host.as_deref(), Some("Drop"));
+                }
+            }
+        }
     }
 }

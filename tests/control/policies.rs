@@ -12,6 +12,7 @@ use brindle::control::{
 use brindle::enforce::EnforceStatus;
 use brindle::flow::Destination;
 use brindle::policies::{self, Here, Known};
+use brindle_policy::model::HostSettings;
 use brindle_policy::{Change, PodKey, World, ingest};
 
 use crate::agent::Agent;
@@ -57,7 +58,8 @@ pub(crate) fn answer(query: &PolicyQuery) -> Result<Answer, Failure> {
     }
     let pending = PodKey { namespace: "shop".into(), name: "cart-8x2".into() };
     let status = EnforceStatus { ready: true, pending: vec![pending], ..EnforceStatus::default() };
-    let here = Here { node: "n3", status: &status, installed: &[] };
+    let here =
+        Here { node: "n3", status: &status, installed: &[], hosts: &HostSettings::default() };
     let mut answer = policies::answer(&Known { world: &shop(), here: Some(here) }, query)?;
     match &mut answer {
         Answer::Explanation(explained) => {
@@ -304,6 +306,8 @@ fn exit_codes_of_policy_commands() {
         (&["explain", "10.0.0.300", "shop/db-0"], 2, "is no end of a flow"),
         (&["explain", "shop/cart-7d9"], 2, "DST"),
         (&["policy", "show", "nobody"], 1, "there is no policy nobody"),
+        // In one namespace alone.
+        (&["policy", "show", "cart-out"], 0, ""),
         (&["policy", "show", "db-clients", "-n", "shop"], 0, ""),
         (&["policy", "for", "shop/db-0"], 0, ""),
         (&["policy", "list", "-n", "nowhere"], 1, "there is no namespace nowhere"),

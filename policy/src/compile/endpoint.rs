@@ -44,7 +44,7 @@ pub(super) fn judging(context: &Context<'_>, pod: &Pod, direction: Direction) ->
         let has_pass = policies.iter().any(|p| policy::has_pass(context, p, direction));
         if has_pass {
             // Whoever leaves the tier returns from this chain, and to it from no other.
-            let stage = tier_chain(&pod.key.namespace, &pod.key.name, tier, direction);
+            let stage = ChainName::tier(&pod.key, &tier.name, direction);
             let mut sources = Sources::new();
             let rules_of_tier =
                 tier_rules(context, tier, policies, direction, &stage, &mut sources);
@@ -109,12 +109,4 @@ fn to_host(context: &Context<'_>, direction: Direction) -> Option<Rule> {
             ToHost::Accept | ToHost::Drop => false,
         };
     comes_back.then(|| rule(vec![Match::Marked], Target::Return))
-}
-
-fn tier_chain(namespace: &str, name: &str, tier: &Tier, direction: Direction) -> ChainName {
-    let kind = match direction {
-        Direction::Ingress => "TI",
-        Direction::Egress => "TE",
-    };
-    ChainName::other(kind, &[namespace, name, &tier.name])
 }

@@ -165,10 +165,41 @@ pub fn host_verdict(
         view: &view,
         verdict: HostVerdict { steps: Vec::new(), pods: Vec::new(), to_host: None },
     };
-    if flow.protocol != 58 || !flow.icmp.is_some_and(|(kind, _)| ALWAYS_OPEN.contains(&kind)) {
+    if !is_open(flow) {
         judge.pass(*way);
     }
     judge.verdict
+}
+
+/// What a host endpoint says of a packet that comes to its host or leaves it, through whichever
+/// interface it counts for. Its other end is not on this host.
+pub fn endpoint_verdict(
+    world: &World,
+    settings: &HostSettings,
+    endpoint: &Arc<HostEndpoint>,
+    flow: &Flow,
+    direction: Direction,
+) -> HostVerdict {
+    let view = View::of(world);
+    let mut judge = Judge {
+        settings,
+        node: &endpoint.node,
+        packet: Packet::new(world, flow),
+        original: Packet::new(world, flow),
+        view: &view,
+        verdict: HostVerdict { steps: Vec::new(), pods: Vec::new(), to_host: None },
+    };
+    if is_open(flow) {
+        return judge.verdict;
+    }
+    let passed = judge.alone(endpoint, direction);
+    debug_assert_eq!(passed.is_ok(), judge.verdict.is_allowed(), "{:?}", judge.verdict);
+    judge.verdict
+}
+
+/// Whether it is a message that nobody may close.
+fn is_open(flow: &Flow) -> bool {
+    flow.protocol == 58 && flow.icmp.is_some_and(|(kind, _)| ALWAYS_OPEN.contains(&kind))
 }
 
 /// A packet that is denied goes no further.
@@ -196,6 +227,20 @@ impl<'w> Judge<'_, 'w> {
             Way::Through { from, to } => self.cross(from, to),
         };
         debug_assert_eq!(passed.is_ok(), self.verdict.is_allowed(), "{:?}", self.verdict);
+    }
+
+    /// Asks one host endpoint in all stages that packets of the host meet.
+    fn alone(&mut self, endpoint: &Arc<HostEndpoint>, direction: Direction) -> Passed {
+        let before_translation = match direction {
+            Direction::Ingress => &[HostStage::Untracked, HostStage::PreDnat][..],
+            Direction::Egress => &[HostStage::Untracked],
+        };
+        for stage in before_translation {
+            if self.early(endpoint, *stage, direction)? {
+                return Ok(());
+            }
+        }
+        self.normal(endpoint, direction)
     }
 
     fn come(&mut self, from: Device) -> Passed {

@@ -38,7 +38,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 pub use explain::explain;
-pub use host::{HostReason, HostStep, HostVerdict, Passage, Way, host_verdict};
+pub use host::{HostReason, HostStep, HostVerdict, Passage, Way, endpoint_verdict, host_verdict};
 pub use judgement::{Judgement, Outcome, Reason};
 pub use nearest::{Nearest, Step};
 pub use openings::Opening;

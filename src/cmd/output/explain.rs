@@ -61,6 +61,12 @@ fn line(out: &mut String, title: &str, what: &str, verdict: Option<&str>) {
 fn judgement(out: &mut String, title: &str, judged: &Judgement) {
     let node = judged.node.as_ref().map(|node| format!("{node}: ")).unwrap_or_default();
     line(out, title, &format!("{node}{}", judged.reason), Some(&judged.verdict.to_string()));
+    for asked in &judged.host {
+        let outcome = asked.verdict.map_or("goes on".to_owned(), |outcome| outcome.to_string());
+        let tier = asked.tier.as_ref().map(|tier| format!(" (tier {tier})")).unwrap_or_default();
+        let text = format!("{} stage: {outcome}: {}{tier}", asked.stage, asked.reason);
+        writeln!(out, "{INDENT}{}", visible(&text)).expect("a String takes everything");
+    }
     for asked in &judged.policies {
         let name = match &asked.tier {
             Some(tier) => format!("{} (tier {tier})", asked.policy),

@@ -138,9 +138,45 @@ pub struct Judgement {
     pub rule: Option<usize>,
     /// Every policy that was asked, in order.
     pub policies: Vec<PolicyAsked>,
+    /// What a host endpoint said, stage by stage, if the end is a node that has one for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub host: Vec<HostAsked>,
+    /// `policy.hostEndpoints.defaultEndpointToHostAction`, if that decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_host: Option<String>,
     /// What the kernel of this node would do, if the endpoint is here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel: Option<KernelVerdict>,
+}
+
+/// What a host endpoint said in one stage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HostAsked {
+    /// Its name.
+    pub endpoint: String,
+    /// `untracked`, `pre-DNAT`, `normal`.
+    pub stage: String,
+    /// What becomes of it; absent if later stages decide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Outcome>,
+    /// Why: `failsafe port TCP 22`, `no policy and no profile decided`.
+    pub reason: String,
+    /// The tier that decided, if policies did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<String>,
+    /// The policy whose rule matched, or all that govern it where none did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decided_by: Vec<String>,
+    /// The rule of the policy or the profile that decided, from zero.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<usize>,
+    /// The profile that decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// Whether it is a port that stays open whatever policies say.
+    #[serde(default)]
+    pub is_failsafe: bool,
 }
 
 /// A policy that was asked.

@@ -20,8 +20,8 @@ mod status;
 
 pub use expect::{PolicyTestReport, RuleName, TestFailure};
 pub use explain::{
-    DeniedFlow, Explanation, FlowEnd, FlowOutcome, Judgement, KernelVerdict, Outcome, PolicyAsked,
-    RouteTaken, RuleAsked, Staged,
+    DeniedFlow, Explanation, FlowEnd, FlowOutcome, HostAsked, Judgement, KernelVerdict, Outcome,
+    PolicyAsked, RouteTaken, RuleAsked, Staged,
 };
 pub use from_bgp::refusal_words;
 pub use matrix::{Cell, CellVerdict, Group, Matrix};

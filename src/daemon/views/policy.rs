@@ -71,7 +71,8 @@ impl Asker<'_> {
     async fn ask(&self, query: PolicyQuery, installed: Vec<Installed>) -> Result<Answer, Failure> {
         let node = self.node.clone();
         let look = move |view: &EnforceView<'_>| {
-            let here = Here { node: &node, status: view.status, installed: &installed };
+            let here =
+                Here { node: &node, status: view.status, installed: &installed, hosts: view.hosts };
             policies::answer(&policies::Known { world: view.world, here: Some(here) }, &query)
         };
         self.enforce.read(look).await.map_err(|_| stopping())?
@@ -79,13 +80,15 @@ impl Asker<'_> {
 
     /// Answers what takes longer from a copy, while the policy half goes on.
     async fn aside(&self, query: PolicyQuery) -> Result<Answer, Failure> {
-        let copy = |view: &EnforceView<'_>| (view.world.objects(), view.status.clone());
-        let (objects, status) = self.enforce.read(copy).await.map_err(|_| stopping())?;
+        let copy = |view: &EnforceView<'_>| {
+            (view.world.objects(), view.status.clone(), view.hosts.clone())
+        };
+        let (objects, status, hosts) = self.enforce.read(copy).await.map_err(|_| stopping())?;
         let node = self.node.clone();
         let answered = tokio::task::spawn_blocking(move || {
             let mut world = World::default();
             objects.into_iter().for_each(|object| world.apply(object));
-            let here = Here { node: &node, status: &status, installed: &[] };
+            let here = Here { node: &node, status: &status, installed: &[], hosts: &hosts };
             policies::answer(&policies::Known { world: &world, here: Some(here) }, &query)
         });
         answered.await.map_err(|_| Failure::Unavailable("the answer broke off".to_owned()))?

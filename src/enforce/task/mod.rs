@@ -217,8 +217,9 @@ impl Enforcer {
             Command::Open(interface, answer) => self.await_open(interface, answer),
             Command::Missing(interface, answer) => _ = answer.send(self.missing(interface)),
             Command::Read(question) => {
-                let Self { world, status, .. } = &*self;
-                (question.0)(&EnforceView { world, rulesets: self.rulesets(), status });
+                let Self { world, status, settings, .. } = &*self;
+                let (rulesets, hosts) = (self.rulesets(), &settings.hosts);
+                (question.0)(&EnforceView { world, rulesets, status, hosts });
             }
             Command::Counters(family, answer) => {
                 self.asked.entry(family).or_default().push(answer);
