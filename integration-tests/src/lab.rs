@@ -39,7 +39,8 @@ impl TestLab {
         lab
     }
 
-    fn file(&self, text: &str) -> String {
+    /// A file with this text; the next one takes its place.
+    pub fn file(&self, text: &str) -> String {
         let path = self.folder.path().join("given.yaml");
         std::fs::write(&path, text).expect("the folder takes a file");
         path.display().to_string()

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use integration_tests::wait::{SOON, met, until};
 use integration_tests::{ApiServer, agent, skip};
 
 /// The objects of the tutorials.
@@ -67,6 +68,13 @@ fn an_api_server_takes_our_definitions_and_calicos_files() {
     // What is mistyped is said, and what cannot be is refused.
     let admin = server.kubeconfig();
     let head = "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata: {name: x}\n";
+    // kubectl checks fields by what the server publishes some time after a definition is served.
+    let unknown = format!("{head}spec: {{selecter: all()}}\n");
+    until("the definitions are published", SOON, || {
+        let words = ["create", "--dry-run=client", "--validate=true", "-f", "-"];
+        let output = server.try_kubectl(&admin, &words, &unknown).expect("kubectl runs");
+        met(!output.status.success(), || said(&output).0)
+    });
     for (spec, is_taken, says) in [
         ("{selecter: all()}", false, "selecter"),
         ("{ingress: [{action: allow}]}", false, "\"allow\""),

@@ -132,7 +132,8 @@ fn a_connection_that_is_denied_now_is_cut_only_in_strict_mode() {
                 task.apply(vec![applied(pod("client", 11, "stranger"))]);
                 task.settle();
                 if established == EstablishedFlows::Recheck {
-                    task.until("they are cut", |status| status.flushed.denied == cut + 2);
+                    // The kernel may have picked up what was left of a former stream as a new one.
+                    task.until("they are cut", |status| status.flushed.denied >= cut + 2);
                 }
                 let alive = streams.each_mut().map(is_alive);
                 let lives = established == EstablishedFlows::Keep;

@@ -215,7 +215,7 @@ fn kinds_come_and_go_while_the_source_runs() {
         ],
     );
     api.apply(
-        "{apiVersion: projectcalico.org/v3, kind: GlobalNetworkPolicy, metadata: {name: deny}, \
+        "---\n{apiVersion: projectcalico.org/v3, kind: GlobalNetworkPolicy, metadata: {name: deny}, \
          spec: {tier: security}}\n---\n{apiVersion: projectcalico.org/v3, kind: NetworkPolicy, \
          metadata: {name: deny, namespace: default}, spec: {}}\n---\n{apiVersion: \
          projectcalico.org/v3, kind: Tier, metadata: {name: security}, spec: {order: 10}}\n---\n\

@@ -2,7 +2,7 @@
 
 use brindle_policy::model::PolicyKind;
 
-/// A kind that is used. Sorts as [`super::object::Key`] does.
+/// A kind that is used. Sorts in the order in which objects are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// `v1` Node.

@@ -48,7 +48,7 @@ fn converted(args: &Args) -> Result<String, Exit> {
     };
     for text in args.files.texts()? {
         match read::documents(&text) {
-            Err(mistake) => refuse(mistake),
+            Err(mistake) => refuse(*mistake),
             Ok(documents) => {
                 for (place, value) in documents {
                     match convert(&place, &value) {

@@ -64,7 +64,7 @@ pub fn run(args: &Args) -> Exit {
     let objects = match objects {
         Ok(objects) => objects,
         Err(error) => {
-            complain(&format!("{error:#}"));
+            complain(format_args!("{error:#}"));
             return if args.files.is_empty() { Exit::Unreachable } else { Exit::Usage };
         }
     };
@@ -77,16 +77,16 @@ pub fn run(args: &Args) -> Exit {
         match documents(&imported, args.only) {
             Ok(text) => print!("{text}"),
             Err(error) => {
-                complain(&format!("{error:#}"));
+                complain(format_args!("{error:#}"));
                 return Exit::Bad;
             }
         }
     }
     for step in &imported.to_do {
-        note(&format!("to do: {step}"));
+        note(format_args!("to do: {step}"));
     }
     for refusal in &imported.refused {
-        complain(&format!("no equivalent: {refusal}"));
+        complain(format_args!("no equivalent: {refusal}"));
     }
     if imported.refused.is_empty() { Exit::Fine } else { Exit::Bad }
 }

@@ -222,15 +222,15 @@ pub fn get(args: &GetArgs) -> Exit {
                 let kind = kind_of(kind)?;
                 let namespace = namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
                 let one = (kind.is_namespaced() && !args.all_namespaces).then_some(namespace);
-                for value in store.list(kind, one).map_err(failed)? {
+                for value in store.list(kind, one).map_err(|trouble| failed(&trouble))? {
                     found.extend(named(kind, value));
                 }
             }
             _ => {
                 for id in &asked {
-                    match store.get(id).map_err(failed)? {
+                    match store.get(id).map_err(|trouble| failed(&trouble))? {
                         Some(value) => found.push(Object { id: id.clone(), value }),
-                        None => exit = failed(Trouble::missing(id)),
+                        None => exit = failed(&Trouble::missing(id)),
                     }
                 }
             }
@@ -283,7 +283,7 @@ pub fn label(args: &LabelArgs) -> Exit {
         };
         let mut store = args.kept.open()?;
         let said = deeds::label(&mut *store, (&id, word), &labels, args.overwrite, is_right);
-        let said = said.map_err(failed)?;
+        let said = said.map_err(|trouble| failed(&trouble))?;
         Ok(print(format!("{}\n", said.join("\n")).as_bytes()))
     })
 }
@@ -323,8 +323,8 @@ fn carry_out(store: &mut dyn Store, verb: Verb, objects: &[Object], skips: bool)
     }
 }
 
-fn failed(trouble: Trouble) -> Exit {
-    complain(&trouble);
+fn failed(trouble: &Trouble) -> Exit {
+    complain(trouble);
     trouble.exit()
 }
 
@@ -454,7 +454,7 @@ impl Kept {
     /// Who keeps the objects. Says why if there is nobody.
     fn open(&self) -> Result<Box<dyn Store>, Exit> {
         if let Some(folder) = &self.folder {
-            return Ok(Box::new(Folder::open(folder).map_err(failed)?));
+            return Ok(Box::new(Folder::open(folder).map_err(|trouble| failed(&trouble))?));
         }
         let mut settings =
             ClientSettings { kubeconfig: self.kubeconfig.clone(), context: self.context.clone() };
@@ -462,7 +462,7 @@ impl Kept {
             let loaded = Config::load(config).map_err(usage)?;
             match loaded.config.source {
                 Some(Source::Files { path }) => {
-                    return Ok(Box::new(Folder::open(&path).map_err(failed)?));
+                    return Ok(Box::new(Folder::open(&path).map_err(|trouble| failed(&trouble))?));
                 }
                 Some(Source::Kubernetes { kubeconfig, context, .. }) => {
                     settings = ClientSettings { kubeconfig, context };
@@ -497,6 +497,6 @@ impl Kept {
             }
         }
         let limit: Duration = client::REQUEST;
-        Server::connect(settings, limit).map_err(failed)
+        Server::connect(settings, limit).map_err(|trouble| failed(&trouble))
     }
 }

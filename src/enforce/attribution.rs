@@ -264,8 +264,8 @@ impl<'a> Sight<'a> {
         let is_it =
             |rule: &&Rule| matches!(&rule.target, Target::Log { prefix: p, .. } if p == prefix);
         let own = walk.trail.iter().filter(|step| step.chain == *name);
-        let rules = own.filter_map(|step| chain.rules.get(step.index));
-        let comment = rules.filter(is_it).last().and_then(|rule| rule.comment.clone());
+        let mut rules = own.filter_map(|step| chain.rules.get(step.index));
+        let comment = rules.rfind(is_it).and_then(|rule| rule.comment.clone());
         Some(Found { purpose: &chain.purpose, comment })
     }
 }

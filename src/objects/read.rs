@@ -84,7 +84,7 @@ fn file(path: &Path) -> Result<Option<Text>, String> {
 ///
 /// # Errors
 /// It is not YAML.
-pub fn documents(text: &Text) -> Result<Vec<(Place, Value)>, Mistake> {
+pub fn documents(text: &Text) -> Result<Vec<(Place, Value)>, Box<Mistake>> {
     let mut found = Vec::new();
     let mut number = 0;
     for chunk in manifest::chunks(&text.text) {
@@ -101,10 +101,10 @@ pub fn documents(text: &Text) -> Result<Vec<(Place, Value)>, Mistake> {
                     place.line += at.line().saturating_sub(1);
                 }
                 let why = crate::cluster::typed::without_place(&error);
-                Mistake::at(&place, "", format!("not valid YAML: {why}"))
+                Box::new(Mistake::at(&place, "", format!("not valid YAML: {why}")))
             })?;
             let value = serde_json::to_value(&value).map_err(|error| {
-                Mistake::at(&place, "", format!("has no equivalent in JSON: {error}"))
+                Box::new(Mistake::at(&place, "", format!("has no equivalent in JSON: {error}")))
             })?;
             apart(place, value, &mut found);
         }
@@ -163,9 +163,8 @@ pub fn object(
         return Err(wrong("", message.to_owned()));
     };
     let kind = kind_of(&object).map_err(|(field, message)| wrong(field, message))?;
-    let metadata = match object.get_mut("metadata") {
-        Some(Value::Object(metadata)) => metadata,
-        _ => return Err(wrong("metadata", "is missing; accepted is {name: ...}".to_owned())),
+    let Some(Value::Object(metadata)) = object.get_mut("metadata") else {
+        return Err(wrong("metadata", "is missing; accepted is {name: ...}".to_owned()));
     };
     let text = |metadata: &Map<String, Value>, key| {
         metadata.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)

@@ -261,7 +261,7 @@ fn table(columns: &[&str], rows: Vec<Vec<String>>) -> String {
 mod tests {
     use super::*;
 
-    fn object(kind: Kind, namespace: Option<&str>, name: &str, spec: Value) -> Object {
+    fn object(kind: Kind, namespace: Option<&str>, name: &str, spec: &Value) -> Object {
         let id = Id { kind, namespace: namespace.map(str::to_owned), name: name.to_owned() };
         let metadata = json!({"name": name, "labels": {"a": "b"}});
         let (api, kind) = (kind.api_version(), kind.name());
@@ -274,8 +274,8 @@ mod tests {
             "node": "host1", "expectedIPs": ["192.0.2.1", "2001:db8::1"], "profiles": ["a", "b"],
         });
         [
-            object(Kind::HostEndpoint, None, "endpoint1", spec),
-            object(Kind::HostEndpoint, None, "myhost-eth0", json!({"node": "myhost"})),
+            object(Kind::HostEndpoint, None, "endpoint1", &spec),
+            object(Kind::HostEndpoint, None, "myhost-eth0", &json!({"node": "myhost"})),
         ]
     }
 
@@ -287,16 +287,16 @@ mod tests {
                 Kind::CalicoNetworkPolicy,
                 Some("shop"),
                 "db",
-                json!({"order": 10.5, "selector": "app == \"db\"", "tier": "default"}),
+                &json!({"order": 10.5, "selector": "app == \"db\"", "tier": "default"}),
             ),
-            object(Kind::CalicoNetworkPolicy, Some("x"), "y", json!({})),
+            object(Kind::CalicoNetworkPolicy, Some("x"), "y", &json!({})),
         ];
-        let sets = [object(Kind::GlobalNetworkSet, None, "s", json!({"nets": ["10.0.0.0/8"]}))];
+        let sets = [object(Kind::GlobalNetworkSet, None, "s", &json!({"nets": ["10.0.0.0/8"]}))];
         let k8s = [object(
             Kind::NetworkPolicy,
             Some("shop"),
             "np",
-            json!({"podSelector": {"matchLabels": {"a": "b"}, "matchExpressions": [
+            &json!({"podSelector": {"matchLabels": {"a": "b"}, "matchExpressions": [
                 {"key": "c", "operator": "NotIn", "values": ["d", "e"]},
                 {"key": "f", "operator": "DoesNotExist"},
             ]}}),

@@ -267,7 +267,7 @@ async fn a_missing_verb_is_named_and_stops_nothing_else() {
 }
 
 /// A GlobalNetworkPolicy.
-fn global(name: &str, spec: Value) -> Value {
+fn global(name: &str, spec: &Value) -> Value {
     json!({"apiVersion": "projectcalico.org/v3", "kind": "GlobalNetworkPolicy",
         "metadata": {"name": name, "resourceVersion": "7"}, "spec": spec})
 }
@@ -279,7 +279,7 @@ const STORE: &str = "crd.projectcalico.org/v1";
 async fn calicos_kinds_are_read_in_one_place_and_from_its_store_where_it_shows_none() {
     let server = Server::start();
     server.serve_api(STORE, &["globalnetworkpolicies", "tiers"]);
-    server.set("globalnetworkpolicies", &[global("default.a", json!({}))]);
+    server.set("globalnetworkpolicies", &[global("default.a", &json!({}))]);
     let mut source = Source::start(&server);
     source.tells(&["+GlobalNetworkPolicy default.a", "in sync"]).await;
     let of = |status: &KubernetesStatus| -> (bool, Option<&'static str>) {
@@ -289,7 +289,7 @@ async fn calicos_kinds_are_read_in_one_place_and_from_its_store_where_it_shows_n
     assert_eq!(of(&source.status.load()), (false, Some("crd.projectcalico.org")));
     // It shows them: there they are read, but not what only pictures others; and no more of the
     // store, which has them all the same.
-    let all = ["default.a", "kcnp.kube-admin.x", "b"].map(|name| global(name, json!({})));
+    let all = ["default.a", "kcnp.kube-admin.x", "b"].map(|name| global(name, &json!({})));
     server.set("globalnetworkpolicies", &all);
     server.serve_api(V3, &["globalnetworkpolicies"]);
     source.tells(&["+GlobalNetworkPolicy b"]).await;
@@ -345,7 +345,7 @@ async fn an_optional_kind_that_may_not_be_read_or_found_out_keeps_nobody_out_of_
 async fn a_kind_of_which_nobody_says_whether_it_is_there_is_waited_for() {
     let server = Server::start();
     server.serve_api(V3, &["globalnetworkpolicies"]);
-    server.set("globalnetworkpolicies", &[global("a", json!({}))]);
+    server.set("globalnetworkpolicies", &[global("a", &json!({}))]);
     let broken = Arc::new(AtomicBool::new(true));
     let is_broken = Arc::clone(&broken);
     server.script(move |request| {

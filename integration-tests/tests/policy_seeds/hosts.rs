@@ -112,7 +112,7 @@ pub(crate) fn host(lab: &TestLab) {
 fn assert_established(lab: &TestLab) {
     let text = lab.exec("n1", &["brindle", "peers", "-o", "json"]);
     let answer: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    let peers = answer["peers"].as_array().expect("peers");
+    let peers = answer["items"].as_array().expect("items");
     assert!(!peers.is_empty());
     for peer in peers {
         assert_eq!(peer["state"], "Established", "{peer}");

@@ -3,7 +3,10 @@
 
 use integration_tests::{TestLab, apiserver, skip};
 
-use crate::{connectivity, frontend, namespaces, tiers};
+use crate::{calico, connectivity, frontend, hosts, namespaces, tiers};
+
+/// The definitions of Calico's kinds, as we ship them.
+const DEFINITIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/kubernetes/crds");
 
 #[test]
 fn every_scenario_works_by_kubectl() {
@@ -29,4 +32,38 @@ fn every_scenario_works_by_kubectl() {
         lab.apply(&manifests);
         scenario(&lab);
     }
+    calicos(&lab);
+}
+
+/// The scenarios with policies of Calico's: a cluster that never had Calico gets its
+/// definitions while the agents run; then by kubectl, and by our own words.
+fn calicos(lab: &TestLab) {
+    let file = lab.file(calico::DENY_EGRESS);
+    let missing = lab.run(&["exec", "api", "--", "brindle", "apply", "-f", &file]);
+    let said = String::from_utf8_lossy(&missing.stderr).into_owned();
+    assert!(!missing.status.success() && said.contains("brindle crds"), "what is missing: {said}");
+    lab.kubectl(&["apply", "-f", DEFINITIONS]);
+    lab.clear();
+    lab.apply(&calico::pods());
+    calico::deny_egress(
+        lab,
+        |lab| lab.apply(calico::DENY_EGRESS),
+        calico::delete_global("default-deny"),
+    );
+    let ours = |lab: &TestLab, verb: &str, want: &str| {
+        let file = lab.file(calico::DENY_POD2);
+        let said = lab.exec("api", &["brindle", verb, "-f", &file]);
+        assert_eq!(said.trim(), format!("Successfully {want} 1 'GlobalNetworkPolicy' resource(s)"));
+    };
+    calico::deny_pod2(
+        lab,
+        |lab| ours(lab, "apply", "applied"),
+        |lab| ours(lab, "delete", "deleted"),
+    );
+    lab.clear();
+    lab.apply(&calico::namespaces());
+    calico::two_namespaces(lab);
+    lab.clear();
+    lab.apply(&connectivity::pods());
+    hosts::host(lab);
 }

@@ -195,7 +195,9 @@ fn policy_changes<const N: usize>(
                 format!("+{} {rules} rules, {} problems", policy.id, policy.problems.len())
             }
             Policy::PolicyDeleted(id) => format!("-{id}"),
-            Policy::Attached(_) | Policy::Detached(_) => panic!("no manifest says so"),
+            Policy::Attached(_) | Policy::Detached(_) | Policy::Devices(_) => {
+                panic!("no manifest says so")
+            }
             Policy::InSync => "in sync".to_owned(),
             other => format!("{other:?}"),
         })

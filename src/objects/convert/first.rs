@@ -35,7 +35,7 @@ pub(super) fn convert(value: &Value, kind: &str) -> Result<Value, Wrong> {
                 metadata.insert(field, name.replace('_', "-").into());
             }
             ("annotations", _) | ("labels", Kind::HostEndpoint) => {
-                drop(metadata.insert(field, value))
+                metadata.insert(field, value);
             }
             // Found their way into the spec.
             ("node", Kind::HostEndpoint) | ("labels", Kind::Profile) => {}

@@ -124,8 +124,8 @@ fn object(kind: Kind, metadata: Map<String, Value>, spec: Map<String, Value>) ->
     json!({
         "apiVersion": kind.api_version(),
         "kind": kind.name(),
-        "metadata": metadata,
-        "spec": spec,
+        "metadata": Value::Object(metadata),
+        "spec": Value::Object(spec),
     })
 }
 

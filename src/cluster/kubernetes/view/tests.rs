@@ -61,7 +61,9 @@ fn taken(view: &mut View) -> Vec<String> {
         Change::Policy(Policy::PolicyApplied(policy)) => Some(format!("+{}", policy.id)),
         Change::Policy(Policy::PolicyDeleted(id)) => Some(format!("-{id}")),
         Change::Policy(Policy::InSync) => panic!("that is said otherwise"),
-        Change::Policy(Policy::Attached(_) | Policy::Detached(_)) => panic!("no source knows it"),
+        Change::Policy(Policy::Attached(_) | Policy::Detached(_) | Policy::Devices(_)) => {
+            panic!("no source knows it")
+        }
         Change::Policy(other) => Some(format!("{other:?}")),
     };
     view.take().into_iter().filter_map(shown).collect()
