@@ -330,7 +330,7 @@ mod tests {
         Entry::new(tuple(from, to, (1, 2)), tuple(to, from, (2, 1)), None)
     }
 
-    fn calico(world: &mut World, spec: serde_json::Value) {
+    fn calico(world: &mut World, spec: &serde_json::Value) {
         let object =
             serde_json::json!({"metadata": {"name": "out", "namespace": "a"}, "spec": spec});
         let object = serde_json::from_value(object).unwrap();
@@ -346,7 +346,7 @@ mod tests {
             "action": "Allow",
             "destination": {"namespaceSelector": "global()", "selector": "role == 'office'"}
         });
-        calico(&mut world, serde_json::json!({"selector": "app == 'free'", "egress": [rule]}));
+        calico(&mut world, &serde_json::json!({"selector": "app == 'free'", "egress": [rule]}));
         let set = |nets: &[&str]| {
             let object = serde_json::json!({
                 "metadata": {"name": "offices", "labels": {"role": "office"}},
@@ -382,7 +382,7 @@ mod tests {
             "action": "Allow",
             "destination": {"services": {"name": "shop", "namespace": "a"}}
         });
-        calico(&mut world, serde_json::json!({"selector": "app == 'free'", "egress": [rule]}));
+        calico(&mut world, &serde_json::json!({"selector": "app == 'free'", "egress": [rule]}));
         let slice = |service: &str, addresses: &[&str]| {
             Change::SliceApplied(Arc::new(EndpointSlice {
                 key: SliceKey { namespace: "a".into(), name: service.into() },
