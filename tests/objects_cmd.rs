@@ -245,3 +245,29 @@ fn definitions_are_printed_for_kubectl() {
         assert!(documents.contains(&&*shipped), "{name}");
     }
 }
+
+#[test]
+fn objects_of_another_network_are_imported_and_what_has_no_equivalent_is_said() {
+    let import = |given: &'static str| {
+        let words = ["import", "calico", "-f", "-"];
+        let output = brindle(&words).write_stdin(given).output().expect("it runs");
+        let [out, said] =
+            [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
+        (out, said, output.status.code())
+    };
+    let configuration = "{apiVersion: projectcalico.org/v3, kind: BGPConfiguration, metadata: \
+                         {name: default}, spec: {asNumber: 64513}}\n";
+    let (out, said, code) = import(configuration);
+    assert_eq!(
+        (out.as_str(), said.as_str(), code),
+        ("bgp:\n  asNumber: 64513\nsource:\n  kind: kubernetes\n", "", Some(0))
+    );
+    let (out, said, code) = import(
+        "{apiVersion: projectcalico.org/v3, kind: BGPPeer, metadata: {name: tor}, spec: {node: n1}}",
+    );
+    assert_eq!((out.as_str(), code), ("source:\n  kind: kubernetes\n", Some(1)));
+    assert!(said.contains("BGPPeer tor: spec.node: is for node n1 only"), "{said}");
+    let (out, said, code) = import("{kind: [");
+    assert_eq!((out.as_str(), code), ("", Some(2)), "{said}");
+    assert!(said.contains("<stdin>") && said.contains("not valid YAML"), "{said}");
+}

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{Exit, complain, note};
 use crate::cluster::kubernetes::client::{ClientSettings, connect};
 use crate::import::{self, Imported};
-use crate::lab::objects;
+use crate::objects::read::{documents as documents_of, texts};
 
 /// Print a configuration and policies made from another network's objects
 ///
@@ -21,8 +21,8 @@ pub struct Args {
     /// Which network the objects are of
     #[arg(value_enum)]
     from: From,
-    /// Read objects from these files and folders, not from the API server; may be
-    /// repeated
+    /// Read objects from these files, folders or - for the standard input, not from the API
+    /// server; may be repeated
     #[arg(short, long = "file", value_name = "PATH")]
     files: Vec<PathBuf>,
     /// The node that the configuration is for; without one, what is the same for all
@@ -111,11 +111,12 @@ fn documents(imported: &Imported, only: Only) -> anyhow::Result<String> {
 
 /// All objects of files.
 fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Value>> {
-    let mut all = Vec::new();
-    for path in paths {
-        all.extend(objects::read(path)?);
+    let mut objects = Vec::new();
+    for text in texts(paths, false).map_err(anyhow::Error::msg)? {
+        let found = documents_of(&text).map_err(|mistake| anyhow::anyhow!("{mistake}"))?;
+        objects.extend(found.into_iter().map(|(_, object)| object));
     }
-    Ok(all)
+    Ok(objects)
 }
 
 /// All objects of the API server that matter.
