@@ -12,7 +12,7 @@ use brindle_bgp::fsm::{Action, Delivery, Event, PeerSettings};
 use brindle_bgp::msg::{Attributes, CeaseReason, NextHop};
 use brindle_bgp::net::{Family, Prefix};
 use brindle_bgp::rib::{
-    Forwarding, NextHopMode, PeerId, PeerKind, PeerPolicy, Rib, RibPeer, RibSession, RibSettings,
+    Forwarding, PeerId, PeerKind, PeerPolicy, Rib, RibPeer, RibSession, RibSettings,
 };
 use support::simulation::Simulation;
 use support::{asn, router_id, settings};
@@ -54,13 +54,7 @@ fn way_to(speaker: usize) -> [Forwarding; 2] {
 
 fn rib(speaker: usize) -> Rib {
     let id = router_id(u32::try_from(speaker + 1).expect("a mesh is small"));
-    let mut rib = Rib::new(RibSettings {
-        asn: asn(AS),
-        router_id: id,
-        cluster_id: id.into(),
-        multipath: 16,
-        track_next_hops: false,
-    });
+    let mut rib = Rib::new(RibSettings { multipath: 16, ..RibSettings::new(asn(AS), id) });
     for prefix in pods(speaker) {
         rib.originate(prefix, Attributes::default());
     }
@@ -68,13 +62,13 @@ fn rib(speaker: usize) -> Rib {
         rib.configure_peer(
             peer_id(other),
             RibPeer {
-                name: format!("n{other}").into(),
-                address: addresses(other).0.into(),
-                asn: asn(AS),
-                kind: PeerKind::Internal,
                 import: PeerPolicy::Owned(Arc::from(pods(other))),
-                export: PeerPolicy::AcceptAll,
-                next_hop_mode: NextHopMode::Auto,
+                ..RibPeer::new(
+                    format!("n{other}"),
+                    addresses(other).0.into(),
+                    asn(AS),
+                    PeerKind::Internal,
+                )
             },
         );
     }

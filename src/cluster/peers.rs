@@ -9,7 +9,7 @@ use brindle_bgp::filter::Filter;
 use brindle_bgp::fsm::PeerSettings;
 use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, ClusterId, Family, RouterId};
-use brindle_bgp::rib::{NextHopMode, PeerKind, PeerPolicy, RibPeer};
+use brindle_bgp::rib::{PeerKind, PeerPolicy, RibPeer};
 use brindle_config::{Bgp, Retain};
 
 use super::Node;
@@ -93,23 +93,17 @@ fn configured(bgp: &Bgp, own: &Identity, peer: &brindle_config::Peer) -> WantedP
         (true, true) => PeerKind::ReflectorClient,
         (true, false) => PeerKind::Internal,
     };
+    let rib = RibPeer {
+        import: policy(kind, peer.import.as_deref()),
+        export: policy(kind, peer.export.as_deref()),
+        next_hop_mode: peer.next_hop_mode,
+        ..RibPeer::new(Arc::clone(&peer.name), peer.address, peer.asn, kind)
+    };
     WantedPeer {
-        address: peer.address,
         port: peer.port,
         source: peer.source_address,
         own_addresses: own.addresses.clone(),
-        mesh: false,
-        retain: false,
-        session: session(bgp, own, peer.asn, peer.hold_time, peer.passive),
-        rib: RibPeer {
-            name: Arc::clone(&peer.name),
-            address: peer.address,
-            asn: peer.asn,
-            kind,
-            import: policy(kind, peer.import.as_deref()),
-            export: policy(kind, peer.export.as_deref()),
-            next_hop_mode: peer.next_hop_mode,
-        },
+        ..WantedPeer::new(session(bgp, own, peer.asn, peer.hold_time, peer.passive), rib)
     }
 }
 
@@ -151,23 +145,15 @@ fn mesh_peer(
         Some(_) => PeerPolicy::AcceptAll,
         None => PeerPolicy::OriginatedOr(claims.ranges(&own.name)),
     };
+    let rib =
+        RibPeer { import, export, ..RibPeer::new(Arc::clone(&node.name), address, asn, kind) };
     Ok(WantedPeer {
-        address,
         port: bgp.listen_port,
         source: Some(source),
         own_addresses: own.addresses.clone(),
         mesh: true,
         retain: bgp.retain == Retain::NodeObject,
-        session: session(bgp, own, asn, bgp.hold_time, false),
-        rib: RibPeer {
-            name: Arc::clone(&node.name),
-            address,
-            asn,
-            kind,
-            import,
-            export,
-            next_hop_mode: NextHopMode::Auto,
-        },
+        ..WantedPeer::new(session(bgp, own, asn, bgp.hold_time, false), rib)
     })
 }
 
@@ -197,17 +183,11 @@ fn session(
     passive: bool,
 ) -> PeerSettings {
     PeerSettings {
-        local_asn: own.asn,
-        router_id: own.router_id,
-        remote_asn,
-        families: Family::ALL.to_vec(),
         hold_time,
         connect_retry: bgp.connect_retry,
         connect_retry_max: CONNECT_RETRY_MAX.max(bgp.connect_retry),
         passive,
-        extended_message: true,
-        extended_next_hop: true,
-        send_hold: None,
+        ..PeerSettings::new(own.asn, own.router_id, remote_asn)
     }
 }
 

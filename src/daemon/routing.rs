@@ -173,14 +173,13 @@ impl Routing {
             info!(address = %chosen.address, reason = %chosen.reason, "node address");
         }
         let settings = RibSettings {
-            asn: chosen.identity.asn,
-            router_id: chosen.identity.router_id,
             cluster_id: chosen
                 .identity
                 .route_reflector
                 .unwrap_or_else(|| chosen.identity.router_id.into()),
             multipath: bgp.max_paths,
             track_next_hops: config.routes.install,
+            ..RibSettings::new(chosen.identity.asn, chosen.identity.router_id)
         };
         let addresses = listeners.addresses().to_vec();
         info!(asn = %chosen.identity.asn, reason = chosen.asn_reason, router_id = %chosen.identity.router_id, listen = ?addresses, "BGP starts");

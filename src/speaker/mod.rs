@@ -41,6 +41,9 @@ pub use listener::{ListenError, Listeners};
 pub use status::{Counters, MESSAGE_TYPES, PeerStatus};
 pub use view::{PeerEntry, View};
 
+/// The port that BGP listens on (RFC 4271 §8.2.1).
+const BGP_PORT: u16 = 179;
+
 /// A peer as it shall be. Two that are equal are treated the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WantedPeer {
@@ -60,6 +63,22 @@ pub struct WantedPeer {
     pub session: PeerSettings,
     /// What the RIB must know; the name is the key.
     pub rib: RibPeer,
+}
+
+impl WantedPeer {
+    /// A configured peer at the port of BGP, from whatever address the kernel chooses.
+    pub fn new(session: PeerSettings, rib: RibPeer) -> Self {
+        Self {
+            address: rib.address,
+            port: BGP_PORT,
+            source: None,
+            own_addresses: Vec::new(),
+            mesh: false,
+            retain: false,
+            session,
+            rib,
+        }
+    }
 }
 
 /// What an operator does to a peer.

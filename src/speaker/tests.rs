@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use brindle_bgp::fsm::State;
 use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, RouterId};
-use brindle_bgp::rib::{NextHopMode, PathStatus, PeerKind, PeerPolicy};
+use brindle_bgp::rib::{PathStatus, PeerKind, PeerPolicy};
 
 use super::*;
 
@@ -28,13 +28,7 @@ fn speaker(host: u8, asn: u32) -> Speaker {
     let address = IpAddr::from([127, 0, 0, host]);
     let (asn, router_id) =
         (Asn::new(asn).unwrap(), RouterId::new(0x0A63_0000 | u32::from(host)).unwrap());
-    let settings = RibSettings {
-        asn,
-        router_id,
-        cluster_id: router_id.into(),
-        multipath: 1,
-        track_next_hops: false,
-    };
+    let settings = RibSettings::new(asn, router_id);
     let listeners = Listeners::bind(&[address], 0).unwrap();
     let address = listeners.addresses()[0];
     Speaker { handle: start(settings, listeners, None), address, asn, router_id }
@@ -43,35 +37,18 @@ fn speaker(host: u8, asn: u32) -> Speaker {
 /// How `us` sees `them`.
 fn peer(us: &Speaker, them: &Speaker, name: &str) -> WantedPeer {
     let kind = if us.asn == them.asn { PeerKind::Internal } else { PeerKind::External };
+    let session = PeerSettings {
+        hold_time: HoldTime::from_secs(9).unwrap(),
+        connect_retry: Duration::from_millis(50),
+        connect_retry_max: Duration::from_millis(400),
+        extended_next_hop: false,
+        ..PeerSettings::new(us.asn, us.router_id, them.asn)
+    };
     WantedPeer {
-        address: them.address.ip(),
         port: them.address.port(),
         source: Some(us.address.ip()),
         own_addresses: vec![IpAddr::from(us.router_id.get().to_be_bytes())],
-        mesh: false,
-        retain: false,
-        session: PeerSettings {
-            local_asn: us.asn,
-            router_id: us.router_id,
-            remote_asn: them.asn,
-            families: Family::ALL.to_vec(),
-            hold_time: HoldTime::from_secs(9).unwrap(),
-            connect_retry: Duration::from_millis(50),
-            connect_retry_max: Duration::from_millis(400),
-            passive: false,
-            extended_message: true,
-            extended_next_hop: false,
-            send_hold: None,
-        },
-        rib: RibPeer {
-            name: name.into(),
-            address: them.address.ip(),
-            asn: them.asn,
-            kind,
-            import: PeerPolicy::AcceptAll,
-            export: PeerPolicy::AcceptAll,
-            next_hop_mode: NextHopMode::Auto,
-        },
+        ..WantedPeer::new(session, RibPeer::new(name, them.address.ip(), them.asn, kind))
     }
 }
 

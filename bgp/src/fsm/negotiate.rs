@@ -151,19 +151,8 @@ mod tests {
     const VPN: Capability = Capability::Multiprotocol(AfiSafi { afi: 1, safi: 128 });
 
     fn settings(local: u32, remote: u32) -> PeerSettings {
-        PeerSettings {
-            local_asn: Asn::new(local).unwrap(),
-            router_id: RouterId::new(1).unwrap(),
-            remote_asn: Asn::new(remote).unwrap(),
-            families: Family::ALL.to_vec(),
-            hold_time: HoldTime::DEFAULT,
-            connect_retry: Duration::from_secs(1),
-            connect_retry_max: Duration::from_secs(60),
-            passive: false,
-            extended_message: true,
-            extended_next_hop: true,
-            send_hold: None,
-        }
+        let router_id = RouterId::new(1).unwrap();
+        PeerSettings::new(Asn::new(local).unwrap(), router_id, Asn::new(remote).unwrap())
     }
 
     fn open(my_as: u16, id: u32, capabilities: Vec<Capability>) -> Open {

@@ -37,13 +37,28 @@ pub struct PeerSettings {
 }
 
 impl PeerSettings {
+    /// A session with both families and usual times, and nothing more that need not be.
+    pub fn new(local_asn: Asn, router_id: RouterId, remote_asn: Asn) -> Self {
+        Self {
+            local_asn,
+            router_id,
+            remote_asn,
+            families: Family::ALL.to_vec(),
+            hold_time: HoldTime::DEFAULT,
+            connect_retry: Duration::from_secs(1),
+            connect_retry_max: Duration::from_secs(60),
+            passive: false,
+            extended_message: true,
+            extended_next_hop: true,
+            send_hold: None,
+        }
+    }
+
     /// Whether the peer is in our AS.
     pub fn is_internal(&self) -> bool {
         self.local_asn == self.remote_asn
     }
-}
 
-impl PeerSettings {
     /// The OPEN that we send: what we offer.
     pub fn open(&self) -> crate::msg::Open {
         super::negotiate::our_open(self)

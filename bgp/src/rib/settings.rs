@@ -25,6 +25,14 @@ pub struct RibSettings {
     pub track_next_hops: bool,
 }
 
+impl RibSettings {
+    /// A speaker that takes next hops as they are and uses one path a prefix; its cluster is its
+    /// own identifier (RFC 4456 §7).
+    pub fn new(asn: Asn, router_id: RouterId) -> Self {
+        Self { asn, router_id, cluster_id: router_id.into(), multipath: 1, track_next_hops: false }
+    }
+}
+
 /// A peer in the RIB; never used twice, so that news of a removed peer finds nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId(pub u32);
@@ -102,6 +110,21 @@ pub struct RibPeer {
     pub export: PeerPolicy,
     /// How next hops are told to it.
     pub next_hop_mode: NextHopMode,
+}
+
+impl RibPeer {
+    /// A peer that everything is taken from and told to.
+    pub fn new(name: impl Into<Arc<str>>, address: IpAddr, asn: Asn, kind: PeerKind) -> Self {
+        Self {
+            name: name.into(),
+            address,
+            asn,
+            kind,
+            import: PeerPolicy::AcceptAll,
+            export: PeerPolicy::AcceptAll,
+            next_hop_mode: NextHopMode::Auto,
+        }
+    }
 }
 
 /// What an established session adds.

@@ -13,8 +13,8 @@ use brindle_bgp::msg::{
 };
 use brindle_bgp::net::{Asn, ClusterId, Family, Prefix, RouterId};
 use brindle_bgp::rib::{
-    Advertisement, NextHopMode, PathStatus, PeerId, PeerKind, PeerPolicy, Refusal, Rib, RibPeer,
-    RibSession, RibSettings,
+    Advertisement, PathStatus, PeerId, PeerKind, PeerPolicy, Refusal, Rib, RibPeer, RibSession,
+    RibSettings,
 };
 
 /// Our AS in all tests.
@@ -43,11 +43,8 @@ pub(crate) fn numbered(number: u32) -> Prefix {
 
 pub(crate) fn settings() -> RibSettings {
     RibSettings {
-        asn: asn(OUR_AS),
-        router_id: RouterId::new(OUR_ID).unwrap(),
         cluster_id: ClusterId(OUR_CLUSTER),
-        multipath: 1,
-        track_next_hops: false,
+        ..RibSettings::new(asn(OUR_AS), RouterId::new(OUR_ID).unwrap())
     }
 }
 
@@ -58,15 +55,8 @@ pub(crate) fn address(number: u32) -> Ipv4Addr {
 
 pub(crate) fn peer(number: u32, kind: PeerKind) -> RibPeer {
     let external = kind == PeerKind::External;
-    RibPeer {
-        name: format!("peer{number}").into(),
-        address: address(number).into(),
-        asn: asn(if external { 65000 + number } else { OUR_AS }),
-        kind,
-        import: PeerPolicy::AcceptAll,
-        export: PeerPolicy::AcceptAll,
-        next_hop_mode: NextHopMode::Auto,
-    }
+    let asn = asn(if external { 65000 + number } else { OUR_AS });
+    RibPeer::new(format!("peer{number}"), address(number).into(), asn, kind)
 }
 
 pub(crate) fn session(number: u32) -> RibSession {

@@ -5,7 +5,7 @@
 pub(crate) mod shell;
 pub(crate) mod simulation;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use brindle_bgp::fsm::{Action, Delivery, PeerSettings, WireId};
 use brindle_bgp::msg::{Capability, HoldTime, Message, Notification, Open};
@@ -25,19 +25,7 @@ pub(crate) fn hold(secs: u16) -> HoldTime {
 
 /// Speaker 10.0.0.`id` in AS `local` towards a peer in AS `remote`.
 pub(crate) fn settings(id: u32, local: u32, remote: u32) -> PeerSettings {
-    PeerSettings {
-        local_asn: asn(local),
-        router_id: router_id(id),
-        remote_asn: asn(remote),
-        families: Family::ALL.to_vec(),
-        hold_time: hold(90),
-        connect_retry: Duration::from_secs(1),
-        connect_retry_max: Duration::from_secs(60),
-        passive: false,
-        extended_message: true,
-        extended_next_hop: true,
-        send_hold: None,
-    }
+    PeerSettings::new(asn(local), router_id(id), asn(remote))
 }
 
 /// The OPEN of speaker 10.0.0.`id` in AS `number`, with both families.

@@ -16,13 +16,7 @@ fn played(host: u8) -> Played {
     let address = IpAddr::from([127, 0, 0, host]);
     let asn = Asn::new(64512).unwrap();
     let router_id = RouterId::new(0x0A63_0000 | u32::from(host)).unwrap();
-    let settings = RibSettings {
-        asn,
-        router_id,
-        cluster_id: router_id.into(),
-        multipath: 1,
-        track_next_hops: true,
-    };
+    let settings = RibSettings { track_next_hops: true, ..RibSettings::new(asn, router_id) };
     let (inbox, commands) = mpsc::channel(8);
     let (events, outbox) = mpsc::channel(8);
     let status = Arc::new(ArcSwap::from_pointee(fib::FibStatus::default()));

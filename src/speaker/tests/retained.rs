@@ -82,13 +82,7 @@ async fn nothing_is_kept_of_a_peer_that_an_operator_disables() {
 #[tokio::test]
 async fn a_peer_that_never_says_that_it_has_told_all_gets_a_while_for_it() {
     let (a, b) = (speaker(75, 64512), speaker(76, 64512));
-    let settings = RibSettings {
-        asn: a.asn,
-        router_id: a.router_id,
-        cluster_id: a.router_id.into(),
-        multipath: 1,
-        track_next_hops: false,
-    };
+    let settings = RibSettings::new(a.asn, a.router_id);
     let (_commands, orders) = mpsc::channel(1);
     let mut owner = owner::Owner::new(settings, orders, Listeners::bind(&[], 0).unwrap(), None);
     let (kept, id) = (kept(&a, &b), brindle_bgp::rib::PeerId(0));

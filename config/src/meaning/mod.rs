@@ -1,14 +1,14 @@
 //! What a checked configuration means: the values that the rest of brindle reads.
 
+mod bgp;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use brindle_bgp::filter::Filter;
-use brindle_bgp::msg::HoldTime;
-use brindle_bgp::net::{Asn, Prefix, RouterId};
-use brindle_bgp::rib::NextHopMode;
+use brindle_bgp::net::Prefix;
+
+pub use bgp::{Bgp, Peer, Retain};
 
 /// A whole configuration; exists only checked. Two that are equal mean the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,73 +48,6 @@ pub struct Node {
     pub addresses: Vec<IpAddr>,
     /// `node.podCIDRs`; empty takes the source's.
     pub pod_cidrs: Vec<Prefix>,
-}
-
-/// `bgp:` the speaker.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bgp {
-    /// `bgp.enabled`, true by default. False leaves routes, and what forwards, to others.
-    pub enabled: bool,
-    /// `bgp.asNumber`, 64512 by default.
-    pub asn: Asn,
-    /// `bgp.routerID`; `None` takes the node's IPv4 address.
-    pub router_id: Option<RouterId>,
-    /// `bgp.listen.addresses`; empty takes the node's addresses.
-    pub listen_addresses: Vec<IpAddr>,
-    /// `bgp.listen.port`, 179 by default; also the port that mesh peers are dialled on.
-    pub listen_port: u16,
-    /// `bgp.nodeToNodeMesh.enabled`, true by default.
-    pub mesh: bool,
-    /// `bgp.nodeToNodeMesh.retain`: what keeps the routes of a mesh peer without session.
-    pub retain: Retain,
-    /// `bgp.holdTime`, 90 s by default.
-    pub hold_time: HoldTime,
-    /// `bgp.connectRetryTime`: first wait between attempts, 1 s by default.
-    pub connect_retry: Duration,
-    /// `bgp.maxPaths`: the most paths used together, 16 by default; 1 switches ECMP off.
-    pub max_paths: usize,
-    /// `bgp.peers`.
-    pub peers: Vec<Peer>,
-    /// `bgp.networks`: further prefixes to originate.
-    pub networks: Vec<Prefix>,
-}
-
-/// `bgp.nodeToNodeMesh.retain`: what keeps the routes of a mesh peer whose session is down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retain {
-    /// `node-object`, the default: they stay while the Node object claims them and the node is
-    /// on-link.
-    NodeObject,
-    /// `bgp-only`: they go with the session.
-    BgpOnly,
-}
-
-/// One of `bgp.peers`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// `name`, unique.
-    pub name: Arc<str>,
-    /// `peerIP`, unique.
-    pub address: IpAddr,
-    /// `port`, 179 by default.
-    pub port: u16,
-    /// `asNumber`.
-    pub asn: Asn,
-    /// `sourceAddress`: ours on this session; `None` lets the kernel choose.
-    pub source_address: Option<IpAddr>,
-    /// `passive`: never dial it.
-    pub passive: bool,
-    /// `reflectorClient`: reflect to and from it (RFC 4456).
-    pub reflector_client: bool,
-    /// `holdTime`, that of `bgp` by default.
-    pub hold_time: HoldTime,
-    /// `importFilters`, resolved; `None` if the key is missing (RFC 8212 refuses then for an
-    /// external peer), an empty list accepts everything.
-    pub import: Option<Vec<Arc<Filter>>>,
-    /// `exportFilters`, likewise.
-    pub export: Option<Vec<Arc<Filter>>>,
-    /// `nextHopMode`: Auto, Self or Keep.
-    pub next_hop_mode: NextHopMode,
 }
 
 /// `routes:` what goes into the kernel.

@@ -1,0 +1,104 @@
+//! `bgp:` the speaker, its peers and filters.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use brindle_bgp::filter::{Filter, FilterAction, FilterRule};
+use brindle_bgp::msg::HoldTime;
+use brindle_bgp::net::Asn;
+use brindle_bgp::rib::NextHopMode;
+
+use super::{address, cidr, time};
+use crate::meaning::{Bgp, Peer, Retain as Kept};
+use crate::schema::{
+    Action, AsNumber, BgpSection, FilterSection, Lengths, ListenSection, MeshSection, NextHop,
+    PeerSection, Retain, RuleSection, Time,
+};
+
+/// The section that says it.
+pub(super) fn section(bgp: &Bgp) -> BgpSection {
+    BgpSection {
+        enabled: bgp.enabled,
+        as_number: as_number(bgp.asn),
+        router_id: bgp.router_id.map(|id| id.to_string()),
+        listen: ListenSection {
+            addresses: bgp.listen_addresses.iter().map(address).collect(),
+            port: bgp.listen_port,
+        },
+        node_to_node_mesh: MeshSection {
+            enabled: bgp.mesh,
+            retain: match bgp.retain {
+                Kept::NodeObject => Retain::NodeObject,
+                Kept::BgpOnly => Retain::BgpOnly,
+            },
+        },
+        hold_time: hold_time(bgp.hold_time),
+        connect_retry_time: time(bgp.connect_retry),
+        max_paths: bgp.max_paths,
+        peers: bgp.peers.iter().map(peer).collect(),
+        filters: used_filters(&bgp.peers).into_iter().map(filter).collect(),
+        networks: bgp.networks.iter().map(cidr).collect(),
+    }
+}
+
+fn peer(peer: &Peer) -> PeerSection {
+    let names =
+        |filters: &Vec<Arc<Filter>>| filters.iter().map(|filter| filter.name.to_string()).collect();
+    PeerSection {
+        name: peer.name.to_string(),
+        peer_ip: address(&peer.address),
+        port: peer.port,
+        as_number: as_number(peer.asn),
+        source_address: peer.source_address.as_ref().map(address),
+        passive: peer.passive,
+        reflector_client: peer.reflector_client,
+        hold_time: hold_time(peer.hold_time),
+        import_filters: peer.import.as_ref().map(names),
+        export_filters: peer.export.as_ref().map(names),
+        next_hop_mode: match peer.next_hop_mode {
+            NextHopMode::Auto => NextHop::Auto,
+            NextHopMode::SelfAddress => NextHop::SelfAddress,
+            NextHopMode::Keep => NextHop::Keep,
+        },
+    }
+}
+
+/// Each filter once, in the order in which peers first name it.
+fn used_filters(peers: &[Peer]) -> Vec<&Arc<Filter>> {
+    let mut used: Vec<&Arc<Filter>> = Vec::new();
+    for filter in peers.iter().flat_map(|peer| peer.import.iter().chain(&peer.export).flatten()) {
+        if !used.iter().any(|known| known.name == filter.name) {
+            used.push(filter);
+        }
+    }
+    used
+}
+
+fn filter(filter: &Arc<Filter>) -> FilterSection {
+    FilterSection { name: filter.name.to_string(), rules: filter.rules.iter().map(rule).collect() }
+}
+
+fn rule(rule: &FilterRule) -> RuleSection {
+    RuleSection {
+        action: match rule.action {
+            FilterAction::Accept => Action::Accept,
+            FilterAction::Reject => Action::Reject,
+        },
+        cidr: rule.cidr.as_ref().map(cidr),
+        prefix_lengths: rule.prefix_lengths.as_ref().map(|lengths| {
+            if lengths.start() == lengths.end() {
+                Lengths::One(*lengths.start())
+            } else {
+                Lengths::Range(format!("{}-{}", lengths.start(), lengths.end()))
+            }
+        }),
+    }
+}
+
+fn as_number(asn: Asn) -> AsNumber {
+    AsNumber::Number(asn.get())
+}
+
+fn hold_time(hold: HoldTime) -> Time {
+    time(Duration::from_secs(hold.secs().into()))
+}

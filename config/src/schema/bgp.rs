@@ -1,0 +1,189 @@
+//! `bgp:` the speaker, its peers and filters.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{Address, AsNumber, Cidr, Document, Lengths, Time};
+
+/// The BGP speaker.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct BgpSection {
+    /// Whether this agent speaks BGP and routes. If not, it leaves routes and forwarding to
+    /// others and only enforces policies.
+    pub(crate) enabled: bool,
+    /// Our autonomous system.
+    pub(crate) as_number: AsNumber,
+    /// Our BGP identifier. Default: the node's IPv4 address.
+    #[serde(rename = "routerID", skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "ipv4"))]
+    pub(crate) router_id: Option<String>,
+    /// Where peers are listened for.
+    pub(crate) listen: ListenSection,
+    /// Sessions between the nodes of the source.
+    pub(crate) node_to_node_mesh: MeshSection,
+    /// Longest silence before a peer counts as lost: 0s (off) or 3s to 65535s.
+    pub(crate) hold_time: Time,
+    /// First wait between attempts to connect to a peer; later ones are longer.
+    pub(crate) connect_retry_time: Time,
+    /// Most paths used together to one prefix; 1 switches multipath off.
+    #[schemars(range(min = 1, max = 256))]
+    pub(crate) max_paths: usize,
+    /// Peers besides the mesh.
+    pub(crate) peers: Vec<PeerSection>,
+    /// Filters that peers name.
+    pub(crate) filters: Vec<FilterSection>,
+    /// Further prefixes to originate.
+    pub(crate) networks: Vec<Cidr>,
+}
+
+impl Default for BgpSection {
+    fn default() -> Self {
+        Document::default().bgp
+    }
+}
+
+/// Where peers are listened for.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct ListenSection {
+    /// Addresses of ours. Default: the node's.
+    pub(crate) addresses: Vec<Address>,
+    /// TCP port; mesh peers are dialled on it as well.
+    #[schemars(range(min = 1))]
+    pub(crate) port: u16,
+}
+
+impl Default for ListenSection {
+    fn default() -> Self {
+        Document::default().bgp.listen
+    }
+}
+
+/// Sessions between the nodes of the source.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct MeshSection {
+    /// Whether there is a session to every other node that the source knows; where some of
+    /// them reflect routes, only to those.
+    pub(crate) enabled: bool,
+    /// What keeps the routes of a node whose session is down.
+    pub(crate) retain: Retain,
+}
+
+/// What keeps the routes of a node whose session is down.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Retain {
+    /// Its Node object, while that claims them and the node is on-link.
+    NodeObject,
+    /// Nothing: they go with the session.
+    BgpOnly,
+}
+
+impl Default for MeshSection {
+    fn default() -> Self {
+        Document::default().bgp.node_to_node_mesh
+    }
+}
+
+/// A BGP peer.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct PeerSection {
+    /// What commands, logs and metrics call it; unique.
+    #[schemars(length(min = 1, max = 63))]
+    pub(crate) name: String,
+    /// Its address; unique.
+    #[serde(rename = "peerIP")]
+    pub(crate) peer_ip: Address,
+    /// The TCP port to dial.
+    #[serde(default = "bgp_port")]
+    #[schemars(range(min = 1))]
+    pub(crate) port: u16,
+    /// Its autonomous system.
+    pub(crate) as_number: AsNumber,
+    /// Our address on this session. Default: the kernel chooses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) source_address: Option<Address>,
+    /// Wait for the peer to connect and never dial it.
+    #[serde(default)]
+    pub(crate) passive: bool,
+    /// Reflect routes to and from it (RFC 4456); for peers in our own AS.
+    #[serde(default)]
+    pub(crate) reflector_client: bool,
+    /// As bgp.holdTime, which is the default.
+    #[serde(default = "hold_time")]
+    pub(crate) hold_time: Time,
+    /// Names of filters, all of which must accept what the peer tells us. Left out, an
+    /// external peer gives us nothing (RFC 8212); empty accepts everything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) import_filters: Option<Vec<String>>,
+    /// Names of filters, all of which must accept what we tell the peer. Left out, an
+    /// external peer is told nothing (RFC 8212); empty accepts everything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) export_filters: Option<Vec<String>>,
+    /// Which next hop the peer is told.
+    #[serde(default = "next_hop_mode")]
+    pub(crate) next_hop_mode: NextHop,
+}
+
+/// Which next hop a peer is told.
+#[derive(Serialize, JsonSchema)]
+pub(crate) enum NextHop {
+    /// Unchanged to internal peers; ourselves, or a third party on the shared link, to
+    /// external ones (RFC 4271 §5.1.3).
+    Auto,
+    /// Always ourselves.
+    #[serde(rename = "Self")]
+    SelfAddress,
+    /// Always unchanged.
+    Keep,
+}
+
+/// Ordered rules; the first that matches decides, and none matching rejects.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct FilterSection {
+    /// What peers name it by; unique.
+    #[schemars(length(min = 1, max = 63))]
+    pub(crate) name: String,
+    /// The rules, in order.
+    pub(crate) rules: Vec<RuleSection>,
+}
+
+/// One rule; without conditions it matches everything.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct RuleSection {
+    /// What to do with a match.
+    pub(crate) action: Action,
+    /// The prefix must lie in this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cidr: Option<Cidr>,
+    /// The prefix length must lie in this range.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) prefix_lengths: Option<Lengths>,
+}
+
+/// What a filter rule does.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Action {
+    /// Take the route.
+    Accept,
+    /// Refuse the route.
+    Reject,
+}
+
+fn bgp_port() -> u16 {
+    crate::check::BGP_PORT
+}
+
+fn hold_time() -> Time {
+    Document::default().bgp.hold_time
+}
+
+fn next_hop_mode() -> NextHop {
+    NextHop::Auto
+}
