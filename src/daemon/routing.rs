@@ -23,7 +23,7 @@ use crate::cluster::claims::{self, Claims};
 use crate::cluster::peers::wanted_peers;
 use crate::cluster::report::{Reason, Subject};
 use crate::fib::{self, FibHandle, FibSettings};
-use crate::speaker::{self, Deed, Listeners, SpeakerHandle, Tiding};
+use crate::speaker::{self, Deed, Listeners, SpeakerHandle, StopMode, Tiding};
 
 /// Tidings of the speaker that may wait; of more there are too many to be of use.
 const TIDINGS: usize = 256;
@@ -247,7 +247,8 @@ impl Routing {
             entries.map(|entry| entry.wanted.rib.name.to_string()).collect()
         };
         self.disabled = running.speaker.read(disabled).await?;
-        running.speaker.stop(CeaseReason::OtherConfigurationChange, Some(why)).await;
+        let mode = StopMode::Leave(CeaseReason::OtherConfigurationChange, Some(why));
+        running.speaker.stop(mode).await;
         let (events, told) = mpsc::channel(fib::EVENTS);
         self.fib.commands.send(fib::Command::Succeed(events)).await?;
         (self.fib_events, self.swept) = (Some(told), false);
@@ -387,8 +388,7 @@ impl Routing {
     /// Ends speaker and fib; routes stay in the kernel.
     pub(super) async fn stop(self) {
         if let Some(running) = self.running {
-            let text = Some("brindle is stopping".to_owned());
-            running.speaker.stop(CeaseReason::AdministrativeShutdown, text).await;
+            running.speaker.stop(StopMode::Restart).await;
         }
         let _ = self.fib.commands.send(fib::Command::Stop).await;
     }

@@ -129,6 +129,17 @@ pub enum Tiding {
     NotOwned(Arc<str>, Prefix),
 }
 
+/// How the speaker ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StopMode {
+    /// To be back in a moment, as for an upgrade: peers that cannot keep our routes meanwhile
+    /// are told that we are gone.
+    Restart,
+    /// To stay away, or to come back as somebody else: every peer is told why, with a text
+    /// where the reason allows one (RFC 9003).
+    Leave(CeaseReason, Option<String>),
+}
+
 type Reader = Box<dyn FnOnce(&View<'_>) + Send>;
 
 /// What the speaker is told.
@@ -148,7 +159,7 @@ enum Command {
     /// Say here what happens.
     TellOf(mpsc::Sender<Tiding>),
     /// Close every session and end.
-    Stop(CeaseReason, Option<String>, oneshot::Sender<()>),
+    Stop(StopMode, oneshot::Sender<()>),
 }
 
 /// The way to a running speaker.
@@ -217,11 +228,11 @@ impl SpeakerHandle {
         self.send(Command::Sweep).await
     }
 
-    /// Ends all sessions with a Cease and the speaker with them; returns once the peers
-    /// were told, or after two seconds.
-    pub async fn stop(&self, reason: CeaseReason, text: Option<String>) {
+    /// Ends all sessions and the speaker with them; returns once the peers were told, or
+    /// after two seconds.
+    pub async fn stop(&self, mode: StopMode) {
         let (answer, answered) = oneshot::channel();
-        if self.send(Command::Stop(reason, text, answer)).await.is_ok() {
+        if self.send(Command::Stop(mode, answer)).await.is_ok() {
             let _ = answered.await;
         }
     }

@@ -18,7 +18,7 @@ use super::next_hops::Watched;
 use super::peer::{Order, until};
 use super::view::{PeerEntry, Session, View, find};
 use super::wire::Wake;
-use super::{Command, Deed, DeedError, Tiding, local_next_hop, shared_link};
+use super::{Command, Deed, DeedError, StopMode, Tiding, local_next_hop, shared_link};
 use crate::fib::{self, FibHandle, LocalAddress};
 
 /// How long stopping may take: peers that do not take our NOTIFICATION lose it.
@@ -122,13 +122,13 @@ impl Owner {
             // Not biased: nobody who asks or tells without end may keep the others waiting.
             tokio::select! {
                 command = self.commands.recv() => match command {
-                    Some(Command::Stop(reason, text, done)) => {
-                        self.stop(reason, text).await;
+                    Some(Command::Stop(mode, done)) => {
+                        self.stop(mode).await;
                         let _ = done.send(());
                         return;
                     }
                     Some(command) => self.obey(command),
-                    None => return self.stop(CeaseReason::AdministrativeShutdown, None).await,
+                    None => return self.stop(StopMode::Restart).await,
                 },
                 Some(ended) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => {
                     self.task_ended(ended);
@@ -422,7 +422,13 @@ impl Owner {
         }
     }
 
-    async fn stop(mut self, reason: CeaseReason, text: Option<String>) {
+    async fn stop(mut self, mode: StopMode) {
+        let (reason, text) = match mode {
+            StopMode::Restart => {
+                (CeaseReason::AdministrativeShutdown, Some("brindle is stopping".to_owned()))
+            }
+            StopMode::Leave(reason, text) => (reason, text),
+        };
         for (_, entry) in self.peers.drain() {
             let _ = entry.orders.try_send(Order::Stop(reason, text.clone()));
         }

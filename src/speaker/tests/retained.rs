@@ -33,7 +33,7 @@ async fn what_a_lost_peer_told_is_kept_until_it_is_not_wanted_any_more() {
     assert_eq!(tidings.recv().await, Some(Tiding::Up("b".into(), b.address.ip())));
     assert_eq!(tidings.recv().await, Some(Tiding::NotOwned("b".into(), stolen)));
 
-    b.handle.stop(CeaseReason::AdministrativeShutdown, Some("bye".to_owned())).await;
+    b.handle.stop(leave(Some("bye"))).await;
     until("it is kept", || is_kept(&a.handle, owned)).await;
     match tidings.recv().await {
         Some(Tiding::Down(name, _, why)) => assert!(&*name == "b" && why.contains("bye"), "{why}"),
@@ -73,7 +73,7 @@ async fn nothing_is_kept_of_a_peer_that_an_operator_disables() {
     // Nor if it is down when that happens.
     assert_eq!(a.handle.act("b".to_owned(), Deed::Enable).await.unwrap(), Ok(()));
     until("b's prefix at a", || has_best(&a.handle, owned)).await;
-    b.handle.stop(CeaseReason::AdministrativeShutdown, None).await;
+    b.handle.stop(leave(None)).await;
     until("it is kept", || is_kept(&a.handle, owned)).await;
     assert_eq!(a.handle.act("b".to_owned(), Deed::Disable(None)).await.unwrap(), Ok(()));
     until("it is gone", || async { !has_best(&a.handle, owned).await }).await;
