@@ -15,6 +15,7 @@
 
 mod calm;
 mod dial;
+mod leave;
 mod listener;
 mod next_hops;
 mod owner;
@@ -37,6 +38,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::fib;
 
+pub use leave::Leave;
 pub use listener::{ListenError, Listeners};
 pub use status::{Counters, MESSAGE_TYPES, PeerStatus};
 pub use view::{PeerEntry, View};
@@ -152,6 +154,8 @@ enum Command {
     Read(Reader),
     /// Do something to a peer.
     Do(String, Deed, oneshot::Sender<Result<(), DeedError>>),
+    /// Be so far with leaving.
+    Leave(Leave),
     /// Take these routes of an earlier run over, for peers that have no session.
     Adopt(Vec<(Prefix, IpAddr)>),
     /// Leftover routes of an earlier run may go, once the fib knows all that is wanted.
@@ -209,6 +213,12 @@ impl SpeakerHandle {
         let (answer, answered) = oneshot::channel();
         self.send(Command::Do(peer, deed, answer)).await?;
         answered.await.map_err(|_| Gone)
+    }
+
+    /// Is so far with leaving from now on. What peers must still be told can be read of the RIB,
+    /// and whether their sessions have ended of their states.
+    pub async fn leave(&self, how: Leave) -> Result<(), Gone> {
+        self.send(Command::Leave(how)).await
     }
 
     /// Takes over routes of an earlier run, each a prefix and the node that it leads to, that

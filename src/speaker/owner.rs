@@ -78,6 +78,8 @@ pub(super) struct Owner {
     pub(super) sweep: bool,
     /// Peers with a session from which an earlier one's paths are still kept, and until when.
     pub(super) stale_until: HashMap<PeerId, Instant>,
+    /// No session may come up: see [`super::Leave`].
+    pub(super) is_gone: bool,
     /// Who wants to know what happens.
     pub(super) tidings: Option<mpsc::Sender<Tiding>>,
 }
@@ -109,6 +111,7 @@ impl Owner {
             next_hops: Watched::default(),
             sweep: false,
             stale_until: HashMap::new(),
+            is_gone: false,
             tidings: None,
         }
     }
@@ -180,6 +183,7 @@ impl Owner {
             Command::Do(peer, deed, done) => {
                 let _ = done.send(self.act(&peer, deed));
             }
+            Command::Leave(how) => self.leave(&how),
             Command::Adopt(routes) => self.adopt(routes),
             Command::TellOf(tidings) => self.tidings = Some(tidings),
             Command::Sweep => self.sweep = true,
@@ -208,7 +212,7 @@ impl Owner {
         match deed {
             Deed::Reset => {
                 order(Order::Stop(CeaseReason::AdministrativeReset, None))?;
-                if !entry.disabled {
+                if !entry.disabled && !self.is_gone {
                     order(Order::Start)?;
                 }
             }
@@ -220,7 +224,9 @@ impl Owner {
                 }
             }
             Deed::Enable => {
-                order(Order::Start)?;
+                if !self.is_gone {
+                    order(Order::Start)?;
+                }
                 entry.disabled = false;
             }
             Deed::SoftIn | Deed::SoftOut => {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::adj_in::refuse_prefix;
 use super::attr_store::{AttrId, AttrStore, DEFAULT_LOCAL_PREF, Scope};
+use super::departure::Departure;
 use super::next_hop::{HopId, NextHops};
 use super::path::{Path, PeerIx, Source};
 use super::peer::Peers;
@@ -22,6 +23,7 @@ pub(super) struct Treatment {
     pub(super) own: [Option<NextHop>; 2],
     pub(super) shared_link: Vec<Prefix>,
     pub(super) format: WireFormat,
+    pub(super) departure: Departure,
 }
 
 /// What is told of a path: equal values are equal on the wire.
@@ -66,7 +68,7 @@ pub(super) struct Exporter<'a> {
 
 impl Treatment {
     /// How a peer with an established session is treated.
-    pub(super) fn of(peer: &RibPeer, session: &RibSession) -> Self {
+    pub(super) fn of(peer: &RibPeer, session: &RibSession, departure: Departure) -> Self {
         let negotiated = &session.negotiated;
         let extended = negotiated.extended_next_hop;
         // An IPv6 next hop for IPv4 prefixes needs RFC 8950.
@@ -89,6 +91,7 @@ impl Treatment {
                 families,
                 internal: peer.kind != PeerKind::External,
             },
+            departure,
         }
     }
 
@@ -98,6 +101,7 @@ impl Treatment {
             && self.own == other.own
             && self.format == other.format
             && self.shared_link == other.shared_link
+            && (self.departure == Departure::Staying) == (other.departure == Departure::Staying)
     }
 
     fn is_external(&self) -> bool {
@@ -134,6 +138,9 @@ impl Exporter<'_> {
     pub(super) fn export(&self, to: &Treatment, prefix: &Prefix, path: &Path) -> Option<Told> {
         if path.source == Source::Internal && to.kind == PeerKind::Internal {
             return None; // RFC 4271 §9.2, RFC 4456 §6: only to and from clients
+        }
+        if !to.departure.lets_pass(path.source) {
+            return None;
         }
         match self.attributes.key(path.attributes).scope {
             Scope::Everyone => {}
@@ -182,7 +189,7 @@ impl Exporter<'_> {
     }
 
     /// The attributes as they are told.
-    pub(super) fn transform(&self, told: &Told) -> Attributes {
+    pub(super) fn transform(&self, to: &Treatment, told: &Told) -> Attributes {
         let mut out = (**self.attributes.get(told.attributes)).clone();
         match told.form {
             Form::Inside => {
@@ -204,6 +211,7 @@ impl Exporter<'_> {
                 }
             }
         }
+        to.departure.mark(to.kind, &mut out);
         out
     }
 }

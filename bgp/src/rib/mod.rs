@@ -20,6 +20,7 @@ mod advertise;
 mod attr_store;
 mod best;
 mod bits;
+mod departure;
 mod encoder;
 mod export;
 mod journal;
@@ -43,6 +44,7 @@ use smallvec::SmallVec;
 use crate::msg::{Attributes, NextHop, Update};
 use crate::net::{Family, Prefix};
 
+pub use departure::Departure;
 pub use settings::{
     NextHopMode, PeerId, PeerKind, PeerPolicy, RibPeer, RibSession, RibSettings, Stale,
 };
@@ -77,6 +79,7 @@ pub struct Rib {
     /// Prefixes whose forwarding has changed since the last [`Rib::take_changes`].
     changed: [VecDeque<u32>; 2],
     out: AdjOut,
+    departure: Departure,
     /// What peers announced that is not theirs, since the last [`Rib::take_refusals`].
     refusals: Vec<(PeerIx, Prefix)>,
 }
@@ -94,6 +97,7 @@ impl Rib {
             tables: Family::ALL.map(Table::new),
             changed: Default::default(),
             out: AdjOut::default(),
+            departure: Departure::Staying,
             refusals: Vec::new(),
         }
     }
@@ -112,7 +116,9 @@ impl Rib {
         let is_judged_alike = (&before.import, before.kind, before.asn, before.address)
             == (&how.import, how.kind, how.asn, how.address);
         let has_moved = before.address != how.address;
-        let treatment = known.session.as_ref().map(|session| Treatment::of(how, session));
+        let departure = self.departure;
+        let treatment =
+            known.session.as_ref().map(|session| Treatment::of(how, session, departure));
         let address = how.address;
         if !is_judged_alike {
             self.judge_again(Some(ix), has_moved);
@@ -150,7 +156,7 @@ impl Rib {
             }
         }
         let Some(known) = self.peers.get_mut(ix) else { return };
-        let treatment = Treatment::of(&known.how, &session);
+        let treatment = Treatment::of(&known.how, &session, self.departure);
         let negotiated = &session.negotiated;
         let has_marks = negotiated.route_refresh && negotiated.enhanced_refresh;
         known.begin(session);

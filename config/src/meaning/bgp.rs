@@ -9,6 +9,8 @@ use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Prefix, RouterId};
 use brindle_bgp::rib::NextHopMode;
 
+use super::DrainSettings;
+
 /// `bgp:` the speaker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bgp {
@@ -36,6 +38,8 @@ pub struct Bgp {
     pub peers: Vec<Peer>,
     /// `bgp.networks`: further prefixes to originate.
     pub networks: Vec<Prefix>,
+    /// `bgp.drain`.
+    pub drain: DrainSettings,
 }
 
 /// `bgp.nodeToNodeMesh.retain`: what keeps the routes of a mesh peer whose session is down.
