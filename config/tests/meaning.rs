@@ -10,8 +10,9 @@ use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Prefix, RouterId};
 use brindle_bgp::rib::NextHopMode;
 use brindle_config::{
-    Backend, Bgp, Config, Control, EstablishedFlows, Failsafe, FailsafeProtocol, FlowLog,
-    GracefulRestart, HostEndpoints, Node, Peer, Policy, Retain, Routes, Source, Telemetry, ToHost,
+    Backend, Bgp, Config, Control, DrainSettings, EstablishedFlows, Failsafe, FailsafeProtocol,
+    FlowLog, GracefulRestart, HostEndpoints, Node, Peer, Policy, Retain, Routes, Source, Telemetry,
+    ToHost,
 };
 
 /// The example that the documentation promises to be understood for ever.
@@ -110,6 +111,7 @@ fn the_contract_example_means_what_it_says() {
                 next_hop_mode: NextHopMode::Auto,
             }],
             networks: vec![prefix("192.0.2.0/24")],
+            drain: DrainSettings::default(),
         },
         routes: Routes {
             install: true,
@@ -339,6 +341,7 @@ fn what_is_shown_reads_back_as_the_same_configuration() {
         "bgp: {peers: [{name: 'yes', peerIP: 'fd00::9', asNumber: 64512, importFilters: []}]}",
         "bgp: {gracefulRestart: {enabled: false, restartTime: 90s, longLivedStaleTime: 6h}}",
         "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 64512, gracefulRestart: false, maxRestartTime: 5s}]}",
+        "bgp: {drain: {onCordon: true, taints: ['a.b/c=d:NoExecute', e:NoSchedule, f=g, h], wait: 1500ms}}",
         "source: {kind: files, path: '/a b: #c'}",
         "source: {kind: kubernetes}",
         "source: {kind: kubernetes, kubeconfig: /k, context: 'no', holdDeletions: 1m30s}",

@@ -21,6 +21,7 @@ mod attr_store;
 mod best;
 mod bits;
 mod defer;
+mod departure;
 mod encoder;
 mod export;
 mod journal;
@@ -44,6 +45,7 @@ use smallvec::SmallVec;
 use crate::msg::{Attributes, NextHop, Update};
 use crate::net::{Family, Prefix};
 
+pub use departure::Departure;
 pub use settings::{
     NextHopMode, PeerId, PeerKind, PeerPolicy, RibPeer, RibSession, RibSettings, Stale,
 };
@@ -78,6 +80,7 @@ pub struct Rib {
     /// Prefixes whose forwarding has changed since the last [`Rib::take_changes`].
     changed: [VecDeque<u32>; 2],
     out: AdjOut,
+    departure: Departure,
     /// What peers announced that is not theirs, since the last [`Rib::take_refusals`].
     refusals: Vec<(PeerIx, Prefix)>,
     /// Between [`Rib::defer`] and [`Rib::end_deferral`].
@@ -97,6 +100,7 @@ impl Rib {
             tables: Family::ALL.map(Table::new),
             changed: Default::default(),
             out: AdjOut::default(),
+            departure: Departure::Staying,
             refusals: Vec::new(),
             deferring: false,
         }
@@ -116,8 +120,9 @@ impl Rib {
         let is_judged_alike = (&before.import, before.kind, before.asn, before.address)
             == (&how.import, how.kind, how.asn, how.address);
         let has_moved = before.address != how.address;
+        let (deferring, departure) = (self.deferring, self.departure);
         let treatment =
-            known.session.as_ref().map(|session| Treatment::of(how, session, self.deferring));
+            known.session.as_ref().map(|session| Treatment::of(how, session, deferring, departure));
         let address = how.address;
         if !is_judged_alike {
             self.judge_again(Some(ix), has_moved);
@@ -158,7 +163,7 @@ impl Rib {
             }
         }
         let Some(known) = self.peers.get_mut(ix) else { return };
-        let treatment = Treatment::of(&known.how, &session, self.deferring);
+        let treatment = Treatment::of(&known.how, &session, self.deferring, self.departure);
         let negotiated = &session.negotiated;
         let has_marks = negotiated.route_refresh && negotiated.enhanced_refresh;
         known.begin(session);

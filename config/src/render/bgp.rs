@@ -44,6 +44,7 @@ pub(super) fn section(bgp: &Bgp) -> BgpSection {
         peers: bgp.peers.iter().map(peer).collect(),
         filters: used_filters(&bgp.peers).into_iter().map(filter).collect(),
         networks: bgp.networks.iter().map(cidr).collect(),
+        drain: super::drain::section(&bgp.drain),
     }
 }
 
