@@ -7,7 +7,7 @@ use rustc_hash::FxHashSet;
 use super::attr_store::DEFAULT_LOCAL_PREF;
 use super::settings::{PeerKind, PeerPolicy, RibPeer, RibSettings};
 use super::view::Refusal;
-use crate::filter::FilterAction;
+use crate::filter::{self, PeerType, RouteSource, Verdict};
 use crate::msg::{Attributes, Community, NextHop};
 use crate::net::Prefix;
 
@@ -78,12 +78,21 @@ pub(super) fn refuse_prefix(
         PeerPolicy::AcceptAll => None,
         PeerPolicy::RefuseUnfiltered => Some(Refusal::Unfiltered),
         PeerPolicy::Filters(filters) => {
-            filters.iter().find_map(|filter| match filter.decide(prefix) {
-                (FilterAction::Accept, _) => None,
-                (FilterAction::Reject, rule) => {
-                    Some(Refusal::Filter(std::sync::Arc::clone(&filter.name), rule))
-                }
-            })
+            let route = filter::Route {
+                prefix: *prefix,
+                attributes: &Attributes::default(),
+                next_hop: next_hop.map(|hop| hop.address()),
+                interface: None,
+                source: RouteSource::Peer,
+                session: filter::Session {
+                    peer_type: PeerType::External,
+                    asn: crate::net::Asn::TRANS,
+                },
+            };
+            let decision = filter::evaluate(filters, &route);
+            let (at, rule) = decision.by.filter(|_| decision.verdict == Verdict::Reject)?;
+            let filter = filters.get(at)?;
+            Some(Refusal::Filter(std::sync::Arc::clone(&filter.name), rule))
         }
         PeerPolicy::Owned(owned) => refuse_foreign(owned, prefix),
         PeerPolicy::OwnedByNextHop(owned) => {
