@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use brindle_bgp::filter::{Filter, FilterAction, FilterRule};
+use brindle_bgp::filter::{Condition, Filter, FilterAction, FilterRule, MatchOperator};
 use brindle_bgp::fsm::RestartTime;
 use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Prefix, RouterId};
@@ -62,17 +62,17 @@ fn read(text: &str) -> Config {
 
 #[test]
 fn the_contract_example_means_what_it_says() {
-    let filter = std::sync::Arc::new(Filter {
-        name: "cluster-only".into(),
-        rules: vec![
-            FilterRule {
-                action: FilterAction::Accept,
-                cidr: Some(prefix("10.244.0.0/16")),
-                prefix_lengths: Some(16..=32),
-            },
-            FilterRule { action: FilterAction::Reject, cidr: None, prefix_lengths: None },
+    let within = vec![
+        Condition::Cidr(MatchOperator::In, prefix("10.244.0.0/16")),
+        Condition::PrefixLengths(16..=32),
+    ];
+    let filter = std::sync::Arc::new(Filter::new(
+        "cluster-only",
+        vec![
+            FilterRule::new(FilterAction::Accept, within),
+            FilterRule::new(FilterAction::Reject, vec![]),
         ],
-    });
+    ));
     let want = Config {
         node: Node {
             name: Some("n1".to_owned()),
@@ -233,14 +233,10 @@ bgp:
   filters: [{name: one, rules: [{action: accept, prefixLengths: 24}]}]
 ";
     let peers = read(peer).bgp.peers;
-    let filter = Filter {
-        name: "one".into(),
-        rules: vec![FilterRule {
-            action: FilterAction::Accept,
-            cidr: None,
-            prefix_lengths: Some(24..=24),
-        }],
-    };
+    let filter = Filter::new(
+        "one",
+        vec![FilterRule::new(FilterAction::Accept, vec![Condition::PrefixLengths(24..=24)])],
+    );
     let want = [
         Peer {
             name: "a".into(),

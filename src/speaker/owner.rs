@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use brindle_bgp::fsm::{Down, Negotiated, OwnRestart, WireId};
 use brindle_bgp::msg::{Attributes, CeaseReason, Refresh, RouteRefresh, Update};
 use brindle_bgp::net::{Family, Prefix};
-use brindle_bgp::rib::{Advertisement, PeerId, Rib, RibSession, RibSettings};
+use brindle_bgp::rib::{Advertisement, OwnRoute, PeerId, Rib, RibSession, RibSettings};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 use tracing::{error, warn};
@@ -216,7 +216,7 @@ impl Owner {
             self.rib.withdraw(gone);
         }
         for prefix in &wanted {
-            self.rib.originate(*prefix, attributes.clone());
+            self.rib.originate(*prefix, attributes.clone(), OwnRoute::Local);
         }
         self.originated = wanted;
         self.dirty = true;
