@@ -4,7 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use brindle_policy::model::{HostEndpoint, HostInterface, HostSettings, ToHost};
-use brindle_policy::verdict::{Flow, HostReason, HostStep, HostVerdict, endpoint_verdict};
+use brindle_policy::verdict::{
+    Flow, HostQuestion, HostReason, HostStep, HostVerdict, hosts_verdict,
+};
 use brindle_policy::{Direction, PolicyId, World};
 
 use super::Known;
@@ -45,7 +47,8 @@ pub(super) fn judge(
             }
             Counting::One(endpoint) => endpoint,
         };
-        let said = endpoint_verdict(known.world, settings, endpoint, flow, direction);
+        let question = HostQuestion::End(endpoint, direction);
+        let said = hosts_verdict(known.world, settings, question, flow, flow);
         let by_failsafe =
             said.steps.iter().any(|step| matches!(step.reason, HostReason::Failsafe(_)));
         if by_failsafe && known.here.is_none_or(|here| here.node != node) {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::view::View;
-use super::{Flow, Judgement, Reason};
+use super::{Flow, HostStep, Judgement, Reason};
 use crate::address::Family;
 use crate::model::{
     Action, Criterion, Direction, Holders, PeerTerm, Pod, Policy, PortMatch, PortTerm, Protocol,
@@ -71,6 +71,8 @@ pub(super) trait Watch {
     fn policy(&mut self, policy: &Arc<Policy>);
     /// One of its rules.
     fn rule(&mut self, index: usize, rule: &Rule, is_match: bool);
+    /// What a host endpoint said at a stage, after all that it looked at for that.
+    fn step(&mut self, step: &HostStep);
 }
 
 /// Looks at nothing.
@@ -80,6 +82,7 @@ impl Watch for Quick {
     fn stage(&mut self, _: &Tier) {}
     fn policy(&mut self, _: &Arc<Policy>) {}
     fn rule(&mut self, _: usize, _: &Rule, _: bool) {}
+    fn step(&mut self, _: &HostStep) {}
 }
 
 /// What one direction says of a packet.

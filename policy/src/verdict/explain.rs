@@ -8,7 +8,7 @@ use super::trace::{
     StageEnd, StageTrace, TermTrace,
 };
 use super::view::View;
-use super::{Flow, Reason, Verdict, describe, nearest, openings, reasons, staged};
+use super::{Flow, HostStep, Reason, Verdict, describe, nearest, openings, reasons, staged};
 use crate::address::{Cidr, Family};
 use crate::model::{
     Action, Criterion, Direction, Node, PodKey, Policy, PolicyId, PolicyKind, Rule, Side, Tier,
@@ -235,6 +235,8 @@ impl Watch for Tracer<'_, '_> {
             criteria: criteria.collect(),
         });
     }
+
+    fn step(&mut self, _: &HostStep) {}
 }
 
 fn criterion(

@@ -1,12 +1,14 @@
 //! What would become of a flow if the policies that are staged were enforced
 //! (policy-semantics 3.9).
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::evaluate::{Packet, Quick, judge, sides};
+use super::host::{HostQuestion, ask};
 use super::view::View;
-use super::{Flow, Reason, Verdict};
-use crate::model::{Direction, Pod, PolicyId};
+use super::{Flow, HostVerdict, Reason, Verdict};
+use crate::model::{Direction, HostSettings, Pod, PolicyId};
 use crate::world::World;
 
 /// The verdict with staged policies in effect.
@@ -94,6 +96,42 @@ pub fn staged(world: &World, flow: &Flow) -> Option<Staged> {
     };
     let is_allowed_now = judge(&View::of(world)).is_allowed();
     Some(Staged { verdict: judge(&view), policies, is_allowed_now })
+}
+
+/// What host endpoints would say with staged policies in effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostStaged {
+    /// What they would say. Where a staged policy decides, it is named.
+    pub verdict: HostVerdict,
+    /// The staged policies that are about one of them, by kind and name; at least one.
+    pub policies: Vec<PolicyId>,
+    /// What they say as things are.
+    pub now: HostVerdict,
+}
+
+/// What host endpoints would say of a packet, `original` before its destination is translated,
+/// if what is staged took effect; `None` if no staged policy is about any of them.
+pub fn staged_hosts(
+    world: &World,
+    settings: &HostSettings,
+    question: HostQuestion<'_>,
+    flow: &Flow,
+    original: &Flow,
+) -> Option<HostStaged> {
+    world.staged().next()?;
+    let view = View::with_staged(world);
+    let posts = question.posts().into_iter();
+    let policies = posts.flat_map(|(host, stage, way)| view.staged_for_host(host, stage, way));
+    let policies: BTreeSet<PolicyId> = policies.collect();
+    if policies.is_empty() {
+        return None;
+    }
+    let flows = [flow, original];
+    Some(HostStaged {
+        verdict: ask(&view, settings, question, flows, &mut Quick),
+        policies: policies.into_iter().collect(),
+        now: ask(&View::of(world), settings, question, flows, &mut Quick),
+    })
 }
 
 /// The staged policies that are about `pod` in one direction, by kind and name.
