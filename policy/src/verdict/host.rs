@@ -403,7 +403,7 @@ impl<W: Watch> Judge<'_, '_, W> {
         direction: Direction,
     ) -> Option<(Outcome, HostReason)> {
         for (tier, policies) in self.view.governing_host(endpoint, stage, direction) {
-            self.watch.stage(tier);
+            self.watch.stage(tier, direction);
             match decide(self.view, packet, direction, &policies, self.watch) {
                 Some(Decided::Judgement(judgement)) => match judgement.reason {
                     Reason::Rule { policy, index, .. } => {

@@ -24,6 +24,7 @@
 pub(crate) mod describe;
 mod evaluate;
 mod explain;
+mod explain_hosts;
 mod host;
 mod host_verdict;
 mod judgement;
@@ -39,6 +40,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 pub use explain::explain;
+pub use explain_hosts::{HostExplanation, explain_hosts};
 pub use host::{HostQuestion, Passage, Way, host_verdict, hosts_verdict};
 pub use host_verdict::{HostReason, HostStep, HostVerdict};
 pub use judgement::{Judgement, Outcome, Reason};

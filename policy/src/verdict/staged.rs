@@ -36,25 +36,30 @@ impl fmt::Display for Staged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let outcome = if self.verdict.is_allowed() { "ALLOWED" } else { "DENIED" };
         let still = if self.is_change() { "" } else { "still " };
-        write!(f, "would {still}be {outcome}")?;
-        for (index, (direction, reason)) in self.deciding().into_iter().enumerate() {
+        let why = self.why();
+        let space = if why.is_empty() { "" } else { " " };
+        write!(f, "would {still}be {outcome}{space}{why}")
+    }
+}
+
+impl Staged {
+    /// What would decide: `by StagedGlobalNetworkPolicy x rule 2 (ingress)`; may be empty.
+    pub fn why(&self) -> String {
+        let parts = self.deciding().into_iter().map(|(direction, reason)| {
             let by = match reason {
-                Reason::Rule { .. } | Reason::NoRule { .. } => "by ",
+                Reason::Rule { .. } | Reason::NoRule { .. } => "by",
                 Reason::NoEndpoint
                 | Reason::UnknownAddress(_)
                 | Reason::OwnNode(_)
                 | Reason::Tunnel
                 | Reason::NotGoverned
-                | Reason::Profile => "since ",
+                | Reason::Profile => "since",
             };
-            let and = if index == 0 { "" } else { "and " };
-            write!(f, " {and}{by}{reason} ({direction})")?;
-        }
-        Ok(())
+            format!("{by} {reason} ({direction})")
+        });
+        parts.collect::<Vec<_>>().join(" and ")
     }
-}
 
-impl Staged {
     /// What decides: the direction that denies; else the rules that allow; else the direction
     /// that a staged policy is about.
     fn deciding(&self) -> Vec<(Direction, &Reason)> {
