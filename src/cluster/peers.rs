@@ -97,13 +97,16 @@ fn configured(bgp: &Bgp, own: &Identity, peer: &brindle_config::Peer) -> WantedP
         import: policy(kind, peer.import.as_deref()),
         export: policy(kind, peer.export.as_deref()),
         next_hop_mode: peer.next_hop_mode,
+        role: peer.role,
         ..RibPeer::new(Arc::clone(&peer.name), peer.address, peer.asn, kind)
     };
+    let mut session = session(bgp, own, peer.asn, peer.hold_time, peer.passive);
+    (session.role, session.role_strict) = (peer.role, peer.role_strict);
     WantedPeer {
         port: peer.port,
         source: peer.source_address,
         own_addresses: own.addresses.clone(),
-        ..WantedPeer::new(session(bgp, own, peer.asn, peer.hold_time, peer.passive), rib)
+        ..WantedPeer::new(session, rib)
     }
 }
 

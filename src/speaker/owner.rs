@@ -16,6 +16,7 @@ use tracing::{error, warn};
 use super::listener::Listeners;
 use super::next_hops::Watched;
 use super::peer::{Order, until};
+use super::refresh::Refreshing;
 use super::view::{PeerEntry, Session, View, find};
 use super::wire::Wake;
 use super::{Command, Deed, DeedError, StopMode, Tiding, local_next_hop, shared_link};
@@ -78,6 +79,8 @@ pub(super) struct Owner {
     pub(super) sweep: bool,
     /// Peers with a session from which an earlier one's paths are still kept, and until when.
     pub(super) stale_until: HashMap<PeerId, Instant>,
+    /// Peers in the middle of telling a family again, and until when.
+    pub(super) refreshing: Refreshing,
     /// No session may come up: see [`super::Leave`].
     pub(super) is_gone: bool,
     /// Who wants to know what happens.
@@ -111,6 +114,7 @@ impl Owner {
             next_hops: Watched::default(),
             sweep: false,
             stale_until: HashMap::new(),
+            refreshing: Refreshing::default(),
             is_gone: false,
             tidings: None,
         }
@@ -120,7 +124,8 @@ impl Owner {
         loop {
             let fib = self.fib.clone();
             let may_sweep = self.sweep && !self.next_hops.is_waiting();
-            let stale_deadline = self.stale_deadline();
+            let stale_deadline =
+                self.stale_deadline().into_iter().chain(self.refresh_deadline()).min();
             let has_orders = fib.is_some() && ((self.dirty && self.tells_fib()) || may_sweep);
             // Not biased: nobody who asks or tells without end may keep the others waiting.
             tokio::select! {
@@ -142,7 +147,10 @@ impl Owner {
                     None => self.fib = None,
                 },
                 Some(message) = self.from_peers.1.recv() => self.take_turn(message),
-                () = until(stale_deadline) => self.end_stale(),
+                () = until(stale_deadline) => {
+                    self.end_stale();
+                    self.end_refreshes();
+                }
             }
             self.tell_of_refusals();
             if self.dirty && !self.tells_fib() {
@@ -295,9 +303,7 @@ impl Owner {
             News::Update(update) => self.rib.learn(peer, update),
             News::EndOfRib(family) => self.rib.end_of_rib(peer, family),
             News::Refresh(refresh) => {
-                if let (Some(family), Refresh::Request) = (refresh.family.family(), refresh.kind) {
-                    self.rib.refresh(peer, family);
-                }
+                self.take_refresh(peer, refresh);
             }
             News::Down => {
                 let was_up = entry.session.is_some();

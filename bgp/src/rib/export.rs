@@ -8,9 +8,10 @@ use super::departure::Departure;
 use super::next_hop::{HopId, NextHops};
 use super::path::{Path, PeerIx, Source};
 use super::peer::Peers;
+use super::roles;
 use super::settings::{NextHopMode, PeerKind, PeerPolicy, RibPeer, RibSession, RibSettings};
 use crate::msg::{Attributes, ExtendedCommunity, NextHop, WireFormat};
-use crate::net::{Family, Prefix, RouterId};
+use crate::net::{Family, Prefix, Role, RouterId};
 
 /// Everything that decides what a peer is told, apart from which peer it is. Peers with
 /// equal treatment are told the same octets.
@@ -24,6 +25,8 @@ pub(super) struct Treatment {
     pub(super) shared_link: Vec<Prefix>,
     pub(super) format: WireFormat,
     pub(super) departure: Departure,
+    /// Our role towards the peer.
+    pub(super) role: Option<Role>,
 }
 
 /// What is told of a path: equal values are equal on the wire.
@@ -92,6 +95,7 @@ impl Treatment {
                 internal: peer.kind != PeerKind::External,
             },
             departure,
+            role: roles::of(peer),
         }
     }
 
@@ -101,6 +105,7 @@ impl Treatment {
             && self.own == other.own
             && self.format == other.format
             && self.shared_link == other.shared_link
+            && self.role == other.role
             && (self.departure == Departure::Staying) == (other.departure == Departure::Staying)
     }
 
@@ -140,6 +145,9 @@ impl Exporter<'_> {
             return None; // RFC 4271 §9.2, RFC 4456 §6: only to and from clients
         }
         if !to.departure.lets_pass(path.source) {
+            return None;
+        }
+        if !roles::lets_pass(to.role, self.attributes.get(path.attributes)) {
             return None;
         }
         match self.attributes.key(path.attributes).scope {
@@ -211,6 +219,7 @@ impl Exporter<'_> {
                 }
             }
         }
+        roles::mark(to.role, self.settings.asn, &mut out);
         to.departure.mark(to.kind, &mut out);
         out
     }

@@ -29,6 +29,8 @@ mod member;
 mod next_hop;
 mod path;
 mod peer;
+mod refreshing;
+mod roles;
 mod settings;
 mod show;
 mod stale;
@@ -200,6 +202,7 @@ impl Rib {
         for prefix in &update.withdrawn {
             let family = prefix.family();
             if let Some(id) = self.tables[family.index()].find(prefix) {
+                self.note_told_again(ix, family, id);
                 self.edit(family, id, Edit::Remove(ix));
             }
         }
@@ -207,7 +210,7 @@ impl Rib {
         let Some(peer) = self.peers.get(ix) else { return };
         let source = Source::from(peer.how.kind);
         let import_policy = peer.how.import.clone();
-        let set = self.attributes.intern(import(peer.how.kind, attributes));
+        let set = self.attributes.intern(import(&peer.how, attributes));
         for announcement in &update.announced {
             let Some(peer) = self.peers.get(ix) else { continue };
             let attributes = self.attributes.get(set);
@@ -221,6 +224,7 @@ impl Rib {
                     continue;
                 }
                 let Some(id) = self.tables[family.index()].obtain(prefix) else { continue };
+                self.note_told_again(ix, family, id);
                 let refused =
                     refused || refuse_prefix(&import_policy, prefix, Some(next_hop)).is_some();
                 let path = Path { peer: ix, attributes: set, hop, source, refused, stale: false };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::filter::Filter;
 use crate::fsm::Negotiated;
 use crate::msg::NextHop;
-use crate::net::{Asn, ClusterId, Prefix, RouterId};
+use crate::net::{Asn, ClusterId, Prefix, Role, RouterId};
 
 /// What the RIB must know of us.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,6 +110,9 @@ pub struct RibPeer {
     pub export: PeerPolicy,
     /// How next hops are told to it.
     pub next_hop_mode: NextHopMode,
+    /// What we are to it, if it is in another AS (RFC 9234). What was learned before is judged
+    /// by another role with the next session only.
+    pub role: Option<Role>,
 }
 
 impl RibPeer {
@@ -123,6 +126,7 @@ impl RibPeer {
             import: PeerPolicy::AcceptAll,
             export: PeerPolicy::AcceptAll,
             next_hop_mode: NextHopMode::Auto,
+            role: None,
         }
     }
 }

@@ -30,6 +30,7 @@ impl Rib {
         if let Some(known) = self.peers.get_mut(ix) {
             known.session = None;
             known.synced = [false; 2];
+            known.refreshing = Default::default();
             known.stale_for = keep;
         }
     }
@@ -54,9 +55,9 @@ impl Rib {
         }
         let family = prefix.family();
         peer.stale_for[family.index()] = Some(why);
-        let (kind, source) = (peer.how.kind, Source::from(peer.how.kind));
-        let as_path = match kind {
-            PeerKind::External => AsPath::sequence([peer.how.asn]),
+        let (how, source) = (peer.how.clone(), Source::from(peer.how.kind));
+        let as_path = match how.kind {
+            PeerKind::External => AsPath::sequence([how.asn]),
             PeerKind::Internal | PeerKind::ReflectorClient => AsPath::default(),
         };
         let Some(id) = self.tables[family.index()].obtain(&prefix) else { return false };
@@ -65,7 +66,7 @@ impl Rib {
             return false;
         }
         let attributes =
-            self.attributes.intern(import(kind, Attributes { as_path, ..Attributes::default() }));
+            self.attributes.intern(import(&how, Attributes { as_path, ..Attributes::default() }));
         let hop = self.hops.intern(next_hop);
         let path = Path { peer: ix, attributes, hop, source, refused: false, stale: true };
         self.edit(family, id, Edit::Put(path));

@@ -7,6 +7,8 @@ mod import;
 mod model;
 mod pace;
 mod reference;
+mod refreshing;
+mod roles;
 mod show;
 mod stale;
 mod support;
