@@ -182,6 +182,10 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
             "f:1:37  bgp.gracefulRestart.restartTime: 1s500ms is no restart time; accepted are whole seconds",
         ),
         (
+            "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 64512, role: peer}]}",
+            "f:1:67  bgp.peers[0].role: a peer of our own AS 64512 has no role (RFC 9234)",
+        ),
+        (
             "bgp: {drain: {wait: 2h}}",
             "f:1:20  bgp.drain.wait: \"2h\" is out of range; accepted are 0s to 1h",
         ),

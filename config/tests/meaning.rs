@@ -7,7 +7,7 @@ use std::time::Duration;
 use brindle_bgp::filter::{Condition, Filter, FilterAction, FilterRule, MatchOperator};
 use brindle_bgp::fsm::RestartTime;
 use brindle_bgp::msg::HoldTime;
-use brindle_bgp::net::{Asn, Prefix, RouterId};
+use brindle_bgp::net::{Asn, Prefix, Role, RouterId};
 use brindle_bgp::rib::NextHopMode;
 use brindle_config::{
     Backend, Bgp, Config, Control, DrainSettings, EstablishedFlows, Failsafe, FailsafeProtocol,
@@ -109,6 +109,8 @@ fn the_contract_example_means_what_it_says() {
                 import: Some(vec![filter.clone()]),
                 export: Some(vec![filter]),
                 next_hop_mode: NextHopMode::Auto,
+                role: None,
+                role_strict: false,
             }],
             networks: vec![prefix("192.0.2.0/24")],
             drain: DrainSettings::default(),
@@ -229,7 +231,8 @@ bgp:
     - {name: a, peerIP: 10.0.0.9, asNumber: 64512, port: 1179, sourceAddress: 10.0.0.1,
        passive: true, reflectorClient: true, holdTime: 9s, nextHopMode: Self,
        importFilters: [], exportFilters: [one]}
-    - {name: b, peerIP: 'fd00::9', asNumber: 64513, nextHopMode: Keep}
+    - {name: b, peerIP: 'fd00::9', asNumber: 64513, nextHopMode: Keep, role: rs-client,
+       roleStrict: true}
   filters: [{name: one, rules: [{action: accept, prefixLengths: 24}]}]
 ";
     let peers = read(peer).bgp.peers;
@@ -252,6 +255,8 @@ bgp:
             import: Some(Vec::new()),
             export: Some(vec![std::sync::Arc::new(filter)]),
             next_hop_mode: NextHopMode::SelfAddress,
+            role: None,
+            role_strict: false,
         },
         Peer {
             name: "b".into(),
@@ -267,6 +272,8 @@ bgp:
             import: None,
             export: None,
             next_hop_mode: NextHopMode::Keep,
+            role: Some(Role::RouteServerClient),
+            role_strict: true,
         },
     ];
     assert_eq!(peers, want);
@@ -337,6 +344,7 @@ fn what_is_shown_reads_back_as_the_same_configuration() {
         "bgp: {peers: [{name: 'yes', peerIP: 'fd00::9', asNumber: 64512, importFilters: []}]}",
         "bgp: {gracefulRestart: {enabled: false, restartTime: 90s, longLivedStaleTime: 6h}}",
         "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 64512, gracefulRestart: false, maxRestartTime: 5s}]}",
+        "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 1, role: provider}, {name: b, peerIP: 10.0.0.8, asNumber: 1, role: rs-server, roleStrict: true}]}",
         "bgp: {drain: {onCordon: true, taints: ['a.b/c=d:NoExecute', e:NoSchedule, f=g, h], wait: 1500ms}}",
         "source: {kind: files, path: '/a b: #c'}",
         "source: {kind: kubernetes}",

@@ -97,6 +97,7 @@ fn configured(bgp: &Bgp, own: &Identity, peer: &brindle_config::Peer) -> WantedP
         import: policy(kind, peer.import.as_deref()),
         export: policy(kind, peer.export.as_deref()),
         next_hop_mode: peer.next_hop_mode,
+        role: peer.role,
         ..RibPeer::new(Arc::clone(&peer.name), peer.address, peer.asn, kind)
     };
     let restart = &bgp.graceful_restart;
@@ -104,6 +105,8 @@ fn configured(bgp: &Bgp, own: &Identity, peer: &brindle_config::Peer) -> WantedP
     let time = peer.restart_time.unwrap_or(restart.time);
     let session = PeerSettings {
         graceful_restart: offer(&GracefulRestart { enabled, time, ..*restart }),
+        role: peer.role,
+        role_strict: peer.role_strict,
         ..session(bgp, own, peer.asn, peer.hold_time, peer.passive)
     };
     WantedPeer {

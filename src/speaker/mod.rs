@@ -20,6 +20,7 @@ mod listener;
 mod next_hops;
 mod owner;
 mod peer;
+mod refresh;
 mod restart;
 mod retain;
 mod roster;

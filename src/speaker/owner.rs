@@ -17,6 +17,7 @@ use tracing::{error, warn};
 use super::listener::Listeners;
 use super::next_hops::Watched;
 use super::peer::{Order, until};
+use super::refresh::Refreshing;
 use super::restart::Deferral;
 use super::view::{PeerEntry, Session, StaleUntil, View, find};
 use super::wire::Wake;
@@ -84,6 +85,8 @@ pub(super) struct Owner {
     pub(super) own_restart: Arc<ArcSwap<OwnRestart>>,
     /// What is waited for after it.
     pub(super) deferral: Option<Deferral>,
+    /// Peers in the middle of telling a family again, and until when.
+    pub(super) refreshing: Refreshing,
     /// No session may come up: see [`super::Leave`].
     pub(super) is_gone: bool,
     /// Who wants to know what happens.
@@ -119,6 +122,7 @@ impl Owner {
             stale_until: HashMap::new(),
             own_restart: Arc::default(),
             deferral: None,
+            refreshing: Refreshing::default(),
             is_gone: false,
             tidings: None,
         }
@@ -128,7 +132,8 @@ impl Owner {
         loop {
             let fib = self.fib.clone();
             let may_sweep = self.sweep && !self.next_hops.is_waiting();
-            let stale_deadline = self.stale_deadline();
+            let stale_deadline =
+                self.stale_deadline().into_iter().chain(self.refresh_deadline()).min();
             let deferral_deadline = self.deferral_deadline();
             let has_orders = fib.is_some() && ((self.dirty && self.tells_fib()) || may_sweep);
             // Not biased: nobody who asks or tells without end may keep the others waiting.
@@ -151,7 +156,10 @@ impl Owner {
                     None => self.fib = None,
                 },
                 Some(message) = self.from_peers.1.recv() => self.take_turn(message),
-                () = until(stale_deadline) => self.end_stale(),
+                () = until(stale_deadline) => {
+                    self.end_stale();
+                    self.end_refreshes();
+                }
                 () = until(deferral_deadline) => {}
             }
             self.look_at_deferral(Instant::now());
@@ -318,9 +326,7 @@ impl Owner {
             News::Update(update) => self.rib.learn(peer, update),
             News::EndOfRib(family) => self.rib.end_of_rib(peer, family),
             News::Refresh(refresh) => {
-                if let (Some(family), Refresh::Request) = (refresh.family.family(), refresh.kind) {
-                    self.rib.refresh(peer, family);
-                }
+                self.take_refresh(peer, refresh);
             }
             News::Down(why) => {
                 let was_up = entry.session.is_some();

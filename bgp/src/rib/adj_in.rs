@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashSet;
 
 use super::attr_store::DEFAULT_LOCAL_PREF;
+use super::roles;
 use super::settings::{PeerKind, PeerPolicy, RibPeer, RibSettings};
 use super::view::Refusal;
 use crate::filter::{Matched, Route, RouteSource, Session, Verdict, apply, evaluate};
@@ -15,14 +16,15 @@ use crate::net::{Asn, Prefix};
 /// The attributes as we keep them. LOCAL_PREF from another AS does not count
 /// (RFC 4271 §5.1.5), nor do the attributes of reflection (RFC 4456 §8); a peer about to go
 /// is the last choice (RFC 8326 §4.2).
-pub(super) fn import(kind: PeerKind, mut attributes: Attributes) -> Attributes {
-    if kind == PeerKind::External {
+pub(super) fn import(peer: &RibPeer, mut attributes: Attributes) -> Attributes {
+    if peer.kind == PeerKind::External {
         attributes.local_pref = None;
         attributes.originator_id = None;
         attributes.cluster_list = Vec::new();
     }
     prefer_last_if_going(&mut attributes);
     attributes.local_pref.get_or_insert(DEFAULT_LOCAL_PREF);
+    roles::note(peer, &mut attributes);
     attributes
 }
 
@@ -45,6 +47,9 @@ pub(super) fn refuse_path(
     }
     if peer.kind == PeerKind::External && attributes.as_path.first() != Some(peer.asn) {
         return Some(Refusal::WrongFirstAs);
+    }
+    if let Some(leak) = roles::refuse(peer, attributes) {
+        return Some(leak);
     }
     let address = next_hop.address();
     (own.contains(&address) || !is_sane(address)).then_some(Refusal::BadNextHop(address))

@@ -9,10 +9,11 @@ use super::departure::Departure;
 use super::next_hop::{HopId, NextHops};
 use super::path::{Path, PeerIx, Source};
 use super::peer::Peers;
+use super::roles;
 use super::settings::{NextHopMode, PeerKind, PeerPolicy, RibPeer, RibSession, RibSettings};
 use crate::filter::{self, Filter, Matched, NextHopChange, Session};
 use crate::msg::{Attributes, ExtendedCommunity, NextHop, WireFormat};
-use crate::net::{Family, Prefix, RouterId};
+use crate::net::{Family, Prefix, Role, RouterId};
 
 /// Everything that decides what a peer is told, apart from which peer it is. Peers with
 /// equal treatment are told the same octets.
@@ -30,6 +31,8 @@ pub(super) struct Treatment {
     pub(super) deferred: bool,
     pub(super) format: WireFormat,
     pub(super) departure: Departure,
+    /// Our role towards the peer.
+    pub(super) role: Option<Role>,
 }
 
 /// What is told of a path: equal values are equal on the wire to peers with one policy.
@@ -108,6 +111,7 @@ impl Treatment {
                 internal: peer.kind != PeerKind::External,
             },
             departure,
+            role: roles::of(peer),
         }
     }
 
@@ -117,6 +121,7 @@ impl Treatment {
             && self.own == other.own
             && self.format == other.format
             && self.shared_link == other.shared_link
+            && self.role == other.role
             && (self.departure == Departure::Staying) == (other.departure == Departure::Staying)
     }
 
@@ -164,6 +169,9 @@ impl Exporter<'_> {
             return None; // RFC 4271 §9.2, RFC 4456 §6: only to and from clients
         }
         if to.deferred && path.source != Source::Ours || !to.departure.lets_pass(path.source) {
+            return None;
+        }
+        if !roles::lets_pass(to.role, self.attributes.get(path.attributes)) {
             return None;
         }
         let key = self.attributes.key(path.attributes);
@@ -267,6 +275,7 @@ impl Exporter<'_> {
                 out.cluster_list = Vec::new();
             }
         }
+        roles::mark(to.role, self.settings.asn, &mut out);
         to.departure.mark(to.kind, &mut out);
         out
     }

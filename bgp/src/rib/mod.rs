@@ -31,6 +31,8 @@ mod member;
 mod next_hop;
 mod path;
 mod peer;
+mod refreshing;
+mod roles;
 mod settings;
 mod show;
 mod stale;
@@ -210,6 +212,7 @@ impl Rib {
         for prefix in &update.withdrawn {
             let family = prefix.family();
             if let Some(id) = self.tables[family.index()].find(prefix) {
+                self.note_told_again(ix, family, id);
                 self.edit(family, id, Edit::Remove(ix));
             }
         }
@@ -217,7 +220,7 @@ impl Rib {
         let Some(peer) = self.peers.get(ix) else { return };
         let (source, origin) = (Source::from(peer.how.kind), peer.how.source);
         let (session, import_policy) = (self.session_of(&peer.how), peer.how.import.clone());
-        let came = self.attributes.intern(import(peer.how.kind, attributes));
+        let came = self.attributes.intern(import(&peer.how, attributes));
         let attributes = Arc::clone(self.attributes.get(came));
         let mut shop = Workshop::default();
         for announcement in &update.announced {
@@ -232,6 +235,7 @@ impl Rib {
                     continue;
                 }
                 let Some(id) = self.tables[family.index()].obtain(prefix) else { continue };
+                self.note_told_again(ix, family, id);
                 let route = route(prefix, &attributes, Some(next_hop), origin, session);
                 let admitted = if refused { None } else { admit(&import_policy, &route).ok() };
                 let refused = admitted.is_none();

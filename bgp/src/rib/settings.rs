@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::filter::{Filter, PeerType, RouteSource};
 use crate::fsm::Negotiated;
 use crate::msg::NextHop;
-use crate::net::{Asn, ClusterId, Prefix, RouterId};
+use crate::net::{Asn, ClusterId, Prefix, Role, RouterId};
 
 /// What the RIB must know of us.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,6 +146,9 @@ pub struct RibPeer {
     pub next_hop_mode: NextHopMode,
     /// What filters take its routes for.
     pub source: RouteSource,
+    /// What we are to it, if it is in another AS (RFC 9234). What was learned before is judged
+    /// by another role with the next session only.
+    pub role: Option<Role>,
 }
 
 impl RibPeer {
@@ -160,6 +163,7 @@ impl RibPeer {
             export: PeerPolicy::AcceptAll,
             next_hop_mode: NextHopMode::Auto,
             source: RouteSource::Peer,
+            role: None,
         }
     }
 }

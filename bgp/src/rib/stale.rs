@@ -39,6 +39,7 @@ impl Rib {
         if let Some(known) = self.peers.get_mut(ix) {
             known.session = None;
             known.synced = [false; 2];
+            known.refreshing = Default::default();
             known.stale_for = keep;
         }
     }
@@ -101,7 +102,7 @@ impl Rib {
             PeerKind::Internal | PeerKind::ReflectorClient => AsPath::default(),
         };
         let attributes = Attributes { as_path, ..Attributes::default() };
-        let came = self.attributes.intern(import(how.kind, attributes));
+        let came = self.attributes.intern(import(&how, attributes));
         let is_adopted = match self.judge(&how, &prefix, came, next_hop) {
             Ok(matched) => {
                 if let Some(peer) = self.peers.get_mut(ix) {

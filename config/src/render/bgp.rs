@@ -6,14 +6,14 @@ use std::time::Duration;
 use brindle_bgp::filter::{Condition, Filter, FilterAction, FilterRule};
 use brindle_bgp::fsm::RestartTime;
 use brindle_bgp::msg::HoldTime;
-use brindle_bgp::net::Asn;
+use brindle_bgp::net::{self, Asn};
 use brindle_bgp::rib::NextHopMode;
 
 use super::{address, cidr, time};
 use crate::meaning::{Bgp, Peer, Retain as Kept};
 use crate::schema::{
     Action, AsNumber, BgpSection, FilterSection, GracefulRestartSection, Lengths, ListenSection,
-    MeshSection, NextHop, PeerSection, Retain, RuleSection, Time,
+    MeshSection, NextHop, PeerSection, Retain, Role, RuleSection, Time,
 };
 
 /// The section that says it.
@@ -69,6 +69,14 @@ fn peer(peer: &Peer) -> PeerSection {
             NextHopMode::SelfAddress => NextHop::SelfAddress,
             NextHopMode::Keep => NextHop::Keep,
         },
+        role: peer.role.map(|role| match role {
+            net::Role::Provider => Role::Provider,
+            net::Role::Customer => Role::Customer,
+            net::Role::Peer => Role::Peer,
+            net::Role::RouteServer => Role::RsServer,
+            net::Role::RouteServerClient => Role::RsClient,
+        }),
+        role_strict: peer.role_strict,
     }
 }
 

@@ -156,6 +156,29 @@ pub(crate) struct PeerSection {
     /// Which next hop the peer is told.
     #[serde(default = "next_hop_mode")]
     pub(crate) next_hop_mode: NextHop,
+    /// What we are to a peer in another AS (RFC 9234): it must be the opposite. Routes that one
+    /// of us must not pass on by that are refused. Left out, there are no roles.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) role: Option<Role>,
+    /// Refuse the peer if it says no role.
+    #[serde(default)]
+    pub(crate) role_strict: bool,
+}
+
+/// What we are to a peer.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Role {
+    /// It buys transit from us.
+    Provider,
+    /// We buy transit from it.
+    Customer,
+    /// Both tell each other of their own customers only.
+    Peer,
+    /// We are a route server, it uses us.
+    RsServer,
+    /// It is a route server, we use it.
+    RsClient,
 }
 
 /// Which next hop a peer is told.

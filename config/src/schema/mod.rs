@@ -17,7 +17,7 @@ use crate::value::Shown;
 
 pub(crate) use bgp::{
     Action, BgpSection, FilterSection, GracefulRestartSection, ListenSection, MeshSection, NextHop,
-    PeerSection, Retain, RuleSection,
+    PeerSection, Retain, Role, RuleSection,
 };
 pub(crate) use drain::DrainSection;
 

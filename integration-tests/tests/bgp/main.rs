@@ -9,4 +9,5 @@ mod mesh;
 mod node_objects;
 mod refusals;
 mod restart;
+mod roles;
 mod slow_peer;

@@ -108,6 +108,9 @@ pub struct Attributes {
     /// LARGE_COMMUNITY: `64512:1:2`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub large_communities: Vec<String>,
+    /// ONLY_TO_CUSTOMER: the AS that said so (RFC 9234).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only_to_customer: Option<u32>,
     /// ORIGINATOR_ID.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "originatorID")]
     pub originator_id: Option<String>,
