@@ -25,6 +25,8 @@ enum Command {
     Peers(cmd::peers::Args),
     /// Routes: best, received, advertised, refused, installed
     Routes(cmd::routes::Args),
+    /// Filters: tests of what they take, refuse and change
+    Filter(cmd::filter::Args),
     /// Policies: list them, look at one, who may reach whom, tests, mistakes, counters
     Policy(cmd::policy::Args),
     /// What becomes of a flow: allowed or denied, by which policy and rule, and why
@@ -77,6 +79,7 @@ impl Cli {
             Command::Status(args) => cmd::status::run(&args),
             Command::Peers(args) => cmd::peers::run(args),
             Command::Routes(args) => cmd::routes::run(args),
+            Command::Filter(args) => cmd::filter::run(&args),
             Command::Policy(args) => cmd::policy::run(args),
             Command::Explain(args) => cmd::explain::run(args),
             Command::Flows(args) => cmd::flows::run(args),

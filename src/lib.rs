@@ -10,6 +10,7 @@ pub mod daemon;
 pub mod enforce;
 pub mod expect;
 pub mod fib;
+pub mod filters;
 pub mod flow;
 pub mod import;
 pub mod lab;

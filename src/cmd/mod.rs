@@ -16,6 +16,7 @@ pub mod convert;
 pub mod crds;
 pub mod endpoints;
 pub mod explain;
+pub mod filter;
 pub mod flows;
 pub mod import;
 pub mod lab;

@@ -33,6 +33,7 @@ mod settings;
 mod show;
 mod stale;
 mod table;
+mod trace;
 mod view;
 
 use std::collections::VecDeque;
@@ -47,6 +48,7 @@ use crate::net::{Family, Prefix};
 pub use settings::{
     NextHopMode, OwnRoute, PeerId, PeerKind, PeerPolicy, RibPeer, RibSession, RibSettings, Stale,
 };
+pub use trace::FilterTrace;
 pub use view::{
     Advertisement, BestChange, Forwarding, Page, PathStatus, PathView, PeerCounts, Reason, Refusal,
     ToldView, Totals, Which,

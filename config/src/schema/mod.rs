@@ -5,6 +5,7 @@
 //! mistake; the tests hold the two lists of keys together.
 
 mod bgp;
+mod filter;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -14,9 +15,10 @@ use crate::check::HOLD_DELETIONS;
 use crate::meaning::Config;
 use crate::value::Shown;
 
-pub(crate) use bgp::{
-    Action, BgpSection, FilterSection, ListenSection, MeshSection, NextHop, PeerSection, Retain,
-    RuleSection,
+pub(crate) use bgp::{BgpSection, ListenSection, MeshSection, NextHop, PeerSection, Retain};
+pub(crate) use filter::{
+    Action, AsPathSection, CommunitiesSection, FamilyWord, FilterSection, HopWord, Hops, Operator,
+    Otherwise, PeerTypeWord, PrependSection, RuleSection, SetSection, SourceWord,
 };
 
 /// A JSON Schema (draft 2020-12) of the configuration file, with a description and the
