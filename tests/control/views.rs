@@ -268,6 +268,7 @@ fn path(prefix: &str, from: Option<&str>, next_hop: Option<&str>, status: PathSt
             local_pref: Some(100),
             ..Default::default()
         },
+        filters: Vec::new(),
     }
 }
 

@@ -37,6 +37,7 @@ mod settings;
 mod show;
 mod stale;
 mod table;
+mod trace;
 mod view;
 
 use std::collections::VecDeque;
@@ -52,6 +53,7 @@ pub use departure::Departure;
 pub use settings::{
     NextHopMode, OwnRoute, PeerId, PeerKind, PeerPolicy, RibPeer, RibSession, RibSettings, Stale,
 };
+pub use trace::FilterTrace;
 pub use view::{
     Advertisement, BestChange, Forwarding, Page, PathStatus, PathView, PeerCounts, Reason, Refusal,
     ToldView, Totals, Which,

@@ -109,6 +109,9 @@ fn peer<'a>(item: &Item<'a>, around: &Around, taken: &mut Taken<'a>) -> Option<P
         Some(item) => around.filters.resolve(&item, around.complete).map(Some),
         None => Some(None),
     };
+    if let Some(import) = &import {
+        around.filters.warn_of_next_hops(import);
+    }
     let (import, export) = (resolve(import), resolve(export));
     Some(Peer {
         name: Arc::from(name?),

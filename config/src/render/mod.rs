@@ -2,6 +2,7 @@
 
 mod bgp;
 mod drain;
+mod filter;
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Address, AsNumber, Cidr, Document, DrainSection, Lengths, Time};
+use super::filter::FilterSection;
+use super::{Address, AsNumber, Cidr, Document, DrainSection, Time};
 
 /// The BGP speaker.
 #[derive(Serialize, JsonSchema)]
@@ -192,41 +193,6 @@ pub(crate) enum NextHop {
     SelfAddress,
     /// Always unchanged.
     Keep,
-}
-
-/// Ordered rules; the first that matches decides, and none matching rejects.
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct FilterSection {
-    /// What peers name it by; unique.
-    #[schemars(length(min = 1, max = 63))]
-    pub(crate) name: String,
-    /// The rules, in order.
-    pub(crate) rules: Vec<RuleSection>,
-}
-
-/// One rule; without conditions it matches everything.
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct RuleSection {
-    /// What to do with a match.
-    pub(crate) action: Action,
-    /// The prefix must lie in this one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) cidr: Option<Cidr>,
-    /// The prefix length must lie in this range.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) prefix_lengths: Option<Lengths>,
-}
-
-/// What a filter rule does.
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) enum Action {
-    /// Take the route.
-    Accept,
-    /// Refuse the route.
-    Reject,
 }
 
 fn bgp_port() -> u16 {

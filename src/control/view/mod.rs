@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 mod drain;
 mod expect;
 mod explain;
+mod filter;
 mod from_bgp;
 mod matrix;
 mod peers;
@@ -25,6 +26,7 @@ pub use explain::{
     DeniedFlow, Explanation, FlowEnd, FlowOutcome, HostAsked, Judgement, KernelVerdict, Outcome,
     PolicyAsked, RouteTaken, RuleAsked, Staged,
 };
+pub use filter::{AttributeChange, FilterStep, FilterTestFailure, FilterTestReport};
 pub use from_bgp::refusal_words;
 pub use matrix::{Cell, CellVerdict, Group, Matrix};
 pub use peers::{
