@@ -15,6 +15,7 @@
 
 mod calm;
 mod dial;
+mod leaving;
 mod listener;
 mod next_hops;
 mod owner;
@@ -57,6 +58,9 @@ pub struct WantedPeer {
     pub own_addresses: Vec<IpAddr>,
     /// Whether it comes from the node mesh; else it is configured.
     pub mesh: bool,
+    /// Whether it was wanted for what others bring from now on: it goes as soon as they do, and
+    /// is not there without a session.
+    pub leaving: bool,
     /// Whether its routes are kept while it has no session and is wanted nevertheless.
     pub retain: bool,
     /// What the session machine must know.
@@ -74,6 +78,7 @@ impl WantedPeer {
             source: None,
             own_addresses: Vec::new(),
             mesh: false,
+            leaving: false,
             retain: false,
             session,
             rib,

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 use tracing::{error, warn};
 
+use super::leaving::Leaving;
 use super::listener::Listeners;
 use super::next_hops::Watched;
 use super::peer::{Order, until};
@@ -78,6 +79,8 @@ pub(super) struct Owner {
     pub(super) sweep: bool,
     /// Peers with a session from which an earlier one's paths are still kept, and until when.
     pub(super) stale_until: HashMap<PeerId, Instant>,
+    /// How far peers are that are leaving, if some are.
+    pub(super) leaving: Option<Leaving>,
     /// Who wants to know what happens.
     pub(super) tidings: Option<mpsc::Sender<Tiding>>,
 }
@@ -109,6 +112,7 @@ impl Owner {
             next_hops: Watched::default(),
             sweep: false,
             stale_until: HashMap::new(),
+            leaving: None,
             tidings: None,
         }
     }
@@ -118,6 +122,7 @@ impl Owner {
             let fib = self.fib.clone();
             let may_sweep = self.sweep && !self.next_hops.is_waiting();
             let stale_deadline = self.stale_deadline();
+            let leaving_deadline = self.leaving_deadline();
             let has_orders = fib.is_some() && ((self.dirty && self.tells_fib()) || may_sweep);
             // Not biased: nobody who asks or tells without end may keep the others waiting.
             tokio::select! {
@@ -140,6 +145,7 @@ impl Owner {
                 },
                 Some(message) = self.from_peers.1.recv() => self.take_turn(message),
                 () = until(stale_deadline) => self.end_stale(),
+                () = until(leaving_deadline) => self.look_at_leaving(),
             }
             self.tell_of_refusals();
             if self.dirty && !self.tells_fib() {
