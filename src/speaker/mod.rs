@@ -15,6 +15,7 @@
 
 mod calm;
 mod dial;
+mod handover;
 mod leave;
 mod listener;
 mod next_hops;
@@ -62,6 +63,9 @@ pub struct WantedPeer {
     pub own_addresses: Vec<IpAddr>,
     /// Whether it comes from the node mesh; else it is configured.
     pub mesh: bool,
+    /// Whether it was wanted for what others bring from now on: it goes as soon as they do, and
+    /// is not there without a session.
+    pub leaving: bool,
     /// Whether its routes are kept while it has no session and is wanted nevertheless.
     pub retain: bool,
     /// What the session machine must know.
@@ -79,6 +83,7 @@ impl WantedPeer {
             source: None,
             own_addresses: Vec::new(),
             mesh: false,
+            leaving: false,
             retain: false,
             session,
             rib,

@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 use tracing::{error, warn};
 
+use super::handover::Leaving;
 use super::listener::Listeners;
 use super::next_hops::Watched;
 use super::peer::{Order, until};
@@ -89,6 +90,8 @@ pub(super) struct Owner {
     pub(super) refreshing: Refreshing,
     /// No session may come up: see [`super::Leave`].
     pub(super) is_gone: bool,
+    /// How far peers are that are leaving, if some are.
+    pub(super) leaving: Option<Leaving>,
     /// Who wants to know what happens.
     pub(super) tidings: Option<mpsc::Sender<Tiding>>,
 }
@@ -124,6 +127,7 @@ impl Owner {
             deferral: None,
             refreshing: Refreshing::default(),
             is_gone: false,
+            leaving: None,
             tidings: None,
         }
     }
@@ -135,6 +139,7 @@ impl Owner {
             let stale_deadline =
                 self.stale_deadline().into_iter().chain(self.refresh_deadline()).min();
             let deferral_deadline = self.deferral_deadline();
+            let leaving_deadline = self.leaving_deadline();
             let has_orders = fib.is_some() && ((self.dirty && self.tells_fib()) || may_sweep);
             // Not biased: nobody who asks or tells without end may keep the others waiting.
             tokio::select! {
@@ -161,6 +166,7 @@ impl Owner {
                     self.end_refreshes();
                 }
                 () = until(deferral_deadline) => {}
+                () = until(leaving_deadline) => self.look_at_leaving(),
             }
             self.look_at_deferral(Instant::now());
             self.tell_of_refusals();
