@@ -178,6 +178,14 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
             "f:1:67  bgp.peers[0].role: a peer of our own AS 64512 has no role (RFC 9234)",
         ),
         (
+            "bgp: {gracefulRestart: {restartTime: 4096s}}",
+            "f:1:37  bgp.gracefulRestart.restartTime: \"4096s\" is out of range; accepted are 1s to 1h8m15s",
+        ),
+        (
+            "bgp: {gracefulRestart: {restartTime: 1500ms}}",
+            "f:1:37  bgp.gracefulRestart.restartTime: 1s500ms is no restart time; accepted are whole seconds",
+        ),
+        (
             "bgp: {drain: {wait: 2h}}",
             "f:1:20  bgp.drain.wait: \"2h\" is out of range; accepted are 0s to 1h",
         ),

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use brindle_bgp::filter::{Filter, FilterAction, FilterRule};
+use brindle_bgp::fsm::RestartTime;
 use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Prefix, Role, RouterId};
 use brindle_bgp::rib::NextHopMode;
 use brindle_config::{
     Backend, Bgp, Config, Control, DrainSettings, EstablishedFlows, Failsafe, FailsafeProtocol,
-    FlowLog, HostEndpoints, Node, Peer, Policy, Retain, Routes, Source, Telemetry, ToHost,
+    FlowLog, GracefulRestart, HostEndpoints, Node, Peer, Policy, Retain, Routes, Source, Telemetry,
+    ToHost,
 };
 
 /// The example that the documentation promises to be understood for ever.
@@ -87,6 +89,11 @@ fn the_contract_example_means_what_it_says() {
             retain: Retain::NodeObject,
             hold_time: HoldTime::DEFAULT,
             connect_retry: Duration::from_secs(1),
+            graceful_restart: GracefulRestart {
+                enabled: true,
+                time: RestartTime::DEFAULT,
+                long_lived: None,
+            },
             max_paths: 16,
             peers: vec![Peer {
                 name: "tor-a".into(),
@@ -97,6 +104,8 @@ fn the_contract_example_means_what_it_says() {
                 passive: false,
                 reflector_client: false,
                 hold_time: HoldTime::DEFAULT,
+                graceful_restart: None,
+                restart_time: None,
                 import: Some(vec![filter.clone()]),
                 export: Some(vec![filter]),
                 next_hop_mode: NextHopMode::Auto,
@@ -245,6 +254,8 @@ bgp:
             passive: true,
             reflector_client: true,
             hold_time: HoldTime::from_secs(9).expect("a good time"),
+            graceful_restart: None,
+            restart_time: None,
             import: Some(Vec::new()),
             export: Some(vec![std::sync::Arc::new(filter)]),
             next_hop_mode: NextHopMode::SelfAddress,
@@ -260,6 +271,8 @@ bgp:
             passive: false,
             reflector_client: false,
             hold_time: HoldTime::from_secs(30).expect("a good time"),
+            graceful_restart: None,
+            restart_time: None,
             import: None,
             export: None,
             next_hop_mode: NextHopMode::Keep,
@@ -334,6 +347,8 @@ fn what_is_shown_reads_back_as_the_same_configuration() {
         "bgp: {asNumber: 4294967295, holdTime: 0, connectRetryTime: 1500ms, networks: ['::/0']}",
         "bgp: {peers: [{name: 'yes', peerIP: 'fd00::9', asNumber: 64512, importFilters: []}]}",
         "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 1, role: provider}, {name: b, peerIP: 10.0.0.8, asNumber: 1, role: rs-server, roleStrict: true}]}",
+        "bgp: {gracefulRestart: {enabled: false, restartTime: 90s, longLivedStaleTime: 6h}}",
+        "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 64512, gracefulRestart: false, maxRestartTime: 5s}]}",
         "bgp: {drain: {onCordon: true, taints: ['a.b/c=d:NoExecute', e:NoSchedule, f=g, h], wait: 1500ms}}",
         "source: {kind: files, path: '/a b: #c'}",
         "source: {kind: kubernetes}",

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use brindle_bgp::fsm::{Negotiated, WireId};
+use arc_swap::ArcSwap;
+use brindle_bgp::fsm::{Down, Negotiated, OwnRestart, WireId};
 use brindle_bgp::msg::{Attributes, CeaseReason, Refresh, RouteRefresh, Update};
 use brindle_bgp::net::{Family, Prefix};
 use brindle_bgp::rib::{Advertisement, PeerId, Rib, RibSession, RibSettings};
@@ -17,7 +18,8 @@ use super::listener::Listeners;
 use super::next_hops::Watched;
 use super::peer::{Order, until};
 use super::refresh::Refreshing;
-use super::view::{PeerEntry, Session, View, find};
+use super::restart::Deferral;
+use super::view::{PeerEntry, Session, StaleUntil, View, find};
 use super::wire::Wake;
 use super::{Command, Deed, DeedError, StopMode, Tiding, local_next_hop, shared_link};
 use crate::fib::{self, FibHandle, LocalAddress};
@@ -53,7 +55,7 @@ pub(super) enum News {
     Update(Update),
     EndOfRib(Family),
     Refresh(RouteRefresh),
-    Down,
+    Down(Down),
 }
 
 pub(super) struct Owner {
@@ -77,8 +79,12 @@ pub(super) struct Owner {
     pub(super) next_hops: Watched,
     /// The fib is to be told that leftovers may go, once it knows all that we want.
     pub(super) sweep: bool,
-    /// Peers with a session from which an earlier one's paths are still kept, and until when.
-    pub(super) stale_until: HashMap<PeerId, Instant>,
+    /// Until when paths of an earlier session of a peer are kept, where that is limited.
+    pub(super) stale_until: StaleUntil,
+    /// What our next OPENs say of our own restart.
+    pub(super) own_restart: Arc<ArcSwap<OwnRestart>>,
+    /// What is waited for after it.
+    pub(super) deferral: Option<Deferral>,
     /// Peers in the middle of telling a family again, and until when.
     pub(super) refreshing: Refreshing,
     /// No session may come up: see [`super::Leave`].
@@ -115,6 +121,8 @@ impl Owner {
             sweep: false,
             stale_until: HashMap::new(),
             refreshing: Refreshing::default(),
+            own_restart: Arc::default(),
+            deferral: None,
             is_gone: false,
             tidings: None,
         }
@@ -126,6 +134,7 @@ impl Owner {
             let may_sweep = self.sweep && !self.next_hops.is_waiting();
             let stale_deadline =
                 self.stale_deadline().into_iter().chain(self.refresh_deadline()).min();
+            let deferral_deadline = self.deferral_deadline();
             let has_orders = fib.is_some() && ((self.dirty && self.tells_fib()) || may_sweep);
             // Not biased: nobody who asks or tells without end may keep the others waiting.
             tokio::select! {
@@ -151,7 +160,9 @@ impl Owner {
                     self.end_stale();
                     self.end_refreshes();
                 }
+                () = until(deferral_deadline) => {}
             }
+            self.look_at_deferral(Instant::now());
             self.tell_of_refusals();
             if self.dirty && !self.tells_fib() {
                 self.rib.forget_changes();
@@ -187,14 +198,22 @@ impl Owner {
             Command::SetOriginated(prefixes, attributes) => {
                 self.set_originated(prefixes, &attributes);
             }
-            Command::Read(look) => look(&View { rib: &self.rib, peers: &self.peers }),
+            Command::Read(look) => {
+                let Self { rib, peers, stale_until, .. } = self;
+                look(&View { rib, peers, stale_until });
+            }
             Command::Do(peer, deed, done) => {
                 let _ = done.send(self.act(&peer, deed));
             }
             Command::Leave(how) => self.leave(&how),
             Command::Adopt(routes) => self.adopt(routes),
             Command::TellOf(tidings) => self.tidings = Some(tidings),
-            Command::Sweep => self.sweep = true,
+            Command::Restarted(own, limit) => self.restarted(own, limit),
+            Command::Complete => self.complete(),
+            Command::Sweep => {
+                self.sweep = true;
+                self.forwards();
+            }
             Command::Stop(..) => unreachable!("the loop ends at a stop"),
         }
     }
@@ -295,7 +314,11 @@ impl Owner {
                     shared_link: shared_link(&self.own, entry.wanted.address),
                     negotiated,
                 };
-                entry.session = Some(Session { wire, local, wake });
+                let agreed = Box::new(session.negotiated.clone());
+                entry.session = Some(Session { wire, local, wake, agreed });
+                self.keep_owned(peer, |restart, family| {
+                    restart.is_none_or(|it| it.families[family.index()] != Some(true))
+                });
                 self.rib.session_up(peer, session);
                 self.limit_stale(peer);
                 self.tell_of(peer, |name, address, _| Tiding::Up(name, address));
@@ -305,9 +328,9 @@ impl Owner {
             News::Refresh(refresh) => {
                 self.take_refresh(peer, refresh);
             }
-            News::Down => {
+            News::Down(why) => {
                 let was_up = entry.session.is_some();
-                self.session_lost(peer);
+                self.session_lost(peer, &why);
                 if was_up {
                     self.tell_of(peer, Tiding::Down);
                 }
@@ -331,7 +354,7 @@ impl Owner {
         entry.panics += 1;
         let was_up = entry.session.is_some();
         entry.shared.task_died();
-        self.session_lost(id);
+        self.session_lost(id, &Down::Tcp(String::new()));
         if was_up {
             self.tell_of(id, Tiding::Down);
         }
@@ -435,14 +458,12 @@ impl Owner {
     }
 
     async fn stop(mut self, mode: StopMode) {
-        let (reason, text) = match mode {
-            StopMode::Restart => {
-                (CeaseReason::AdministrativeShutdown, Some("brindle is stopping".to_owned()))
-            }
-            StopMode::Leave(reason, text) => (reason, text),
+        let order = || match &mode {
+            StopMode::Restart => Order::Restart,
+            StopMode::Leave(reason, text) => Order::Stop(*reason, text.clone()),
         };
         for (_, entry) in self.peers.drain() {
-            let _ = entry.orders.try_send(Order::Stop(reason, text.clone()));
+            let _ = entry.orders.try_send(order());
         }
         let all = async { while self.tasks.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(STOP_LIMIT, all).await;

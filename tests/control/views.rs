@@ -168,6 +168,8 @@ fn peer(name: &str, address: &str, kind: PeerKind, state: SessionState) -> Peer 
             accepted: 2,
             rejected: 0,
             stale: 0,
+            kept: None,
+            kept_seconds: None,
             advertised: 2,
             end_of_rib: is_up,
         }],
@@ -205,6 +207,8 @@ fn peer(name: &str, address: &str, kind: PeerKind, state: SessionState) -> Peer 
                     "multiprotocol ipv4".to_owned(),
                     "four-octet AS".to_owned(),
                 ],
+                graceful_restart_sent: None,
+                graceful_restart_received: None,
                 last_received_seconds: Some(12),
                 out_queue_bytes: 0,
             })
@@ -223,6 +227,8 @@ pub(crate) fn peers() -> Vec<Peer> {
         accepted: 12,
         rejected: 2,
         stale: 0,
+        kept: None,
+        kept_seconds: None,
         advertised: 2,
         end_of_rib: true,
     };

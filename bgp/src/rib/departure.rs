@@ -49,11 +49,11 @@ impl Rib {
         }
         self.departure = departure;
         self.settle_hops();
-        let Self { settings, peers, attributes, hops, tables, out, .. } = self;
+        let Self { settings, peers, attributes, hops, tables, out, deferring, .. } = self;
         let exporter = Exporter { settings, attributes, hops, peers };
         for (ix, peer) in peers.all() {
             if let Some(session) = &peer.session {
-                let treatment = Treatment::of(&peer.how, session, departure);
+                let treatment = Treatment::of(&peer.how, session, *deferring, departure);
                 out.treat(ix, treatment, peer.how.address, &exporter, tables);
             }
         }

@@ -20,6 +20,7 @@ mod advertise;
 mod attr_store;
 mod best;
 mod bits;
+mod defer;
 mod departure;
 mod encoder;
 mod export;
@@ -84,6 +85,8 @@ pub struct Rib {
     departure: Departure,
     /// What peers announced that is not theirs, since the last [`Rib::take_refusals`].
     refusals: Vec<(PeerIx, Prefix)>,
+    /// Between [`Rib::defer`] and [`Rib::end_deferral`].
+    deferring: bool,
 }
 
 impl Rib {
@@ -101,6 +104,7 @@ impl Rib {
             out: AdjOut::default(),
             departure: Departure::Staying,
             refusals: Vec::new(),
+            deferring: false,
         }
     }
 
@@ -118,9 +122,9 @@ impl Rib {
         let is_judged_alike = (&before.import, before.kind, before.asn, before.address)
             == (&how.import, how.kind, how.asn, how.address);
         let has_moved = before.address != how.address;
-        let departure = self.departure;
+        let (deferring, departure) = (self.deferring, self.departure);
         let treatment =
-            known.session.as_ref().map(|session| Treatment::of(how, session, departure));
+            known.session.as_ref().map(|session| Treatment::of(how, session, deferring, departure));
         let address = how.address;
         if !is_judged_alike {
             self.judge_again(Some(ix), has_moved);
@@ -146,7 +150,8 @@ impl Rib {
 
     /// The peer's session is Established: everything is to be told to it, End-of-RIB last.
     /// What was kept of an earlier session stays until the peer says End-of-RIB, or until
-    /// [`Rib::drop_stale`].
+    /// [`Rib::drop_stale`]; but what was kept for a restart goes now in families that the peer
+    /// did not go on forwarding.
     pub fn session_up(&mut self, peer: PeerId, session: RibSession) {
         let Some(ix) = self.peers.find(peer) else { return };
         if self.peers.get(ix).is_some_and(|known| known.session.is_some()) {
@@ -155,10 +160,12 @@ impl Rib {
         for family in Family::ALL {
             if !session.negotiated.families.contains(&family) {
                 self.forget_stale(ix, family);
+            } else {
+                self.forget_lost(ix, family, &session.negotiated);
             }
         }
         let Some(known) = self.peers.get_mut(ix) else { return };
-        let treatment = Treatment::of(&known.how, &session, self.departure);
+        let treatment = Treatment::of(&known.how, &session, self.deferring, self.departure);
         let negotiated = &session.negotiated;
         let has_marks = negotiated.route_refresh && negotiated.enhanced_refresh;
         known.begin(session);
@@ -227,7 +234,7 @@ impl Rib {
                 self.note_told_again(ix, family, id);
                 let refused =
                     refused || refuse_prefix(&import_policy, prefix, Some(next_hop)).is_some();
-                let path = Path { peer: ix, attributes: set, hop, source, refused, stale: false };
+                let path = Path { peer: ix, attributes: set, hop, source, refused, stale: None };
                 self.edit(family, id, Edit::Put(path));
             }
             self.hops.release(hop);
@@ -276,7 +283,7 @@ impl Rib {
             hop: HopId::NONE,
             source: Source::Ours,
             refused: false,
-            stale: false,
+            stale: None,
         };
         self.edit(family, id, Edit::Put(path));
         self.attributes.release(set);

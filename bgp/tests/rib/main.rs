@@ -8,6 +8,7 @@ mod model;
 mod pace;
 mod reference;
 mod refreshing;
+mod restart;
 mod roles;
 mod show;
 mod stale;

@@ -16,8 +16,8 @@ use crate::meaning::Config;
 use crate::value::Shown;
 
 pub(crate) use bgp::{
-    Action, BgpSection, FilterSection, ListenSection, MeshSection, NextHop, PeerSection, Retain,
-    Role, RuleSection,
+    Action, BgpSection, FilterSection, GracefulRestartSection, ListenSection, MeshSection, NextHop,
+    PeerSection, Retain, Role, RuleSection,
 };
 pub(crate) use drain::DrainSection;
 
