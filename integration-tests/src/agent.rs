@@ -22,6 +22,8 @@ pub struct Config {
     pub mesh: bool,
     /// `bgp.nodeToNodeMesh.retain`
     pub retain: &'static str,
+    /// `bgp.gracefulRestart.enabled`
+    pub graceful_restart: bool,
     /// Leaves out everything that its Node object says: addresses, and what follows from them.
     pub by_node: bool,
     /// `bgp.networks`
@@ -39,6 +41,7 @@ impl Config {
             asn,
             mesh: false,
             retain: "node-object",
+            graceful_restart: true,
             by_node: false,
             networks: Vec::new(),
             peers: Vec::new(),
@@ -98,6 +101,9 @@ impl Config {
             text,
             "  asNumber: {asn}\n  nodeToNodeMesh: {{enabled: {mesh}, retain: {retain}}}"
         );
+        if !self.graceful_restart {
+            text.push_str("  gracefulRestart: {enabled: false}\n");
+        }
         let quoted: Vec<String> = self.networks.iter().map(|one| format!("\"{one}\"")).collect();
         let _ = writeln!(text, "  networks: [{}]\n  peers:", quoted.join(", "));
         for peer in &self.peers {
@@ -165,6 +171,17 @@ impl Agent {
     /// If it does not answer then.
     pub fn start_again(&mut self) {
         self.process = launch(&self.host, &self.folder);
+        self.answers();
+    }
+
+    /// Starts a copy of the program after [`Agent::kill`] or [`Agent::stop`], as an upgrade does.
+    ///
+    /// # Panics
+    /// If it cannot be copied, or does not answer then.
+    pub fn start_upgraded(&mut self) {
+        let copy = self.folder.path().join("brindle-new");
+        std::fs::copy(binary(), &copy).expect("there is room for it");
+        self.process = launch_as(&copy, &self.host, &self.folder);
         self.answers();
     }
 
@@ -289,9 +306,13 @@ fn write(host: &Host, folder: &TempDir, config: &Config) {
 }
 
 fn launch(host: &Host, folder: &TempDir) -> Process {
+    launch_as(binary(), host, folder)
+}
+
+fn launch_as(binary: &Path, host: &Host, folder: &TempDir) -> Process {
     let config = file(folder);
     let args = ["agent", "--config", config.to_str().expect("ASCII")];
-    Process::start(&host.netns, "brindle", folder.path(), binary(), args)
+    Process::start(&host.netns, "brindle", folder.path(), binary, args)
         .expect("the agent can be started")
 }
 
