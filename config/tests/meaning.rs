@@ -4,14 +4,15 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use brindle_bgp::filter::{Filter, FilterAction, FilterRule};
+use brindle_bgp::filter::{Condition, Filter, FilterAction, FilterRule, MatchOperator};
 use brindle_bgp::fsm::RestartTime;
 use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Prefix, RouterId};
 use brindle_bgp::rib::NextHopMode;
 use brindle_config::{
-    Backend, Bgp, Config, Control, EstablishedFlows, Failsafe, FailsafeProtocol, FlowLog,
-    GracefulRestart, HostEndpoints, Node, Peer, Policy, Retain, Routes, Source, Telemetry, ToHost,
+    Backend, Bgp, Config, Control, DrainSettings, EstablishedFlows, Failsafe, FailsafeProtocol,
+    FlowLog, GracefulRestart, HostEndpoints, Node, Peer, Policy, Retain, Routes, Source, Telemetry,
+    ToHost,
 };
 
 /// The example that the documentation promises to be understood for ever.
@@ -61,17 +62,17 @@ fn read(text: &str) -> Config {
 
 #[test]
 fn the_contract_example_means_what_it_says() {
-    let filter = std::sync::Arc::new(Filter {
-        name: "cluster-only".into(),
-        rules: vec![
-            FilterRule {
-                action: FilterAction::Accept,
-                cidr: Some(prefix("10.244.0.0/16")),
-                prefix_lengths: Some(16..=32),
-            },
-            FilterRule { action: FilterAction::Reject, cidr: None, prefix_lengths: None },
+    let within = vec![
+        Condition::Cidr(MatchOperator::In, prefix("10.244.0.0/16")),
+        Condition::PrefixLengths(16..=32),
+    ];
+    let filter = std::sync::Arc::new(Filter::new(
+        "cluster-only",
+        vec![
+            FilterRule::new(FilterAction::Accept, within),
+            FilterRule::new(FilterAction::Reject, vec![]),
         ],
-    });
+    ));
     let want = Config {
         node: Node {
             name: Some("n1".to_owned()),
@@ -110,6 +111,7 @@ fn the_contract_example_means_what_it_says() {
                 next_hop_mode: NextHopMode::Auto,
             }],
             networks: vec![prefix("192.0.2.0/24")],
+            drain: DrainSettings::default(),
         },
         routes: Routes {
             install: true,
@@ -231,14 +233,10 @@ bgp:
   filters: [{name: one, rules: [{action: accept, prefixLengths: 24}]}]
 ";
     let peers = read(peer).bgp.peers;
-    let filter = Filter {
-        name: "one".into(),
-        rules: vec![FilterRule {
-            action: FilterAction::Accept,
-            cidr: None,
-            prefix_lengths: Some(24..=24),
-        }],
-    };
+    let filter = Filter::new(
+        "one",
+        vec![FilterRule::new(FilterAction::Accept, vec![Condition::PrefixLengths(24..=24)])],
+    );
     let want = [
         Peer {
             name: "a".into(),
@@ -339,6 +337,7 @@ fn what_is_shown_reads_back_as_the_same_configuration() {
         "bgp: {peers: [{name: 'yes', peerIP: 'fd00::9', asNumber: 64512, importFilters: []}]}",
         "bgp: {gracefulRestart: {enabled: false, restartTime: 90s, longLivedStaleTime: 6h}}",
         "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 64512, gracefulRestart: false, maxRestartTime: 5s}]}",
+        "bgp: {drain: {onCordon: true, taints: ['a.b/c=d:NoExecute', e:NoSchedule, f=g, h], wait: 1500ms}}",
         "source: {kind: files, path: '/a b: #c'}",
         "source: {kind: kubernetes}",
         "source: {kind: kubernetes, kubeconfig: /k, context: 'no', holdDeletions: 1m30s}",

@@ -22,14 +22,14 @@ pub struct Config {
     pub mesh: bool,
     /// `bgp.nodeToNodeMesh.retain`
     pub retain: &'static str,
-    /// `bgp.gracefulRestart.enabled`
-    pub graceful_restart: bool,
     /// Leaves out everything that its Node object says: addresses, and what follows from them.
     pub by_node: bool,
     /// `bgp.networks`
     pub networks: Vec<String>,
     /// `bgp.peers`, each as one line of YAML: `{name: a, peerIP: 10.9.0.2, asNumber: 65002}`.
     pub peers: Vec<String>,
+    /// Further keys of `bgp`, as `drain: {onCordon: true}`.
+    pub bgp: Vec<String>,
     /// Further lines of the file, as `routes: {install: false}`.
     pub rest: String,
 }
@@ -41,10 +41,10 @@ impl Config {
             asn,
             mesh: false,
             retain: "node-object",
-            graceful_restart: true,
             by_node: false,
             networks: Vec::new(),
             peers: Vec::new(),
+            bgp: Vec::new(),
             rest: String::new(),
         }
     }
@@ -76,6 +76,13 @@ impl Config {
         self
     }
 
+    /// Adds a key to `bgp`.
+    #[must_use]
+    pub fn bgp(mut self, key: &str) -> Self {
+        self.bgp.push(key.to_owned());
+        self
+    }
+
     /// Adds lines to the file.
     #[must_use]
     pub fn rest(mut self, lines: &str) -> Self {
@@ -101,8 +108,8 @@ impl Config {
             text,
             "  asNumber: {asn}\n  nodeToNodeMesh: {{enabled: {mesh}, retain: {retain}}}"
         );
-        if !self.graceful_restart {
-            text.push_str("  gracefulRestart: {enabled: false}\n");
+        for key in &self.bgp {
+            let _ = writeln!(text, "  {key}");
         }
         let quoted: Vec<String> = self.networks.iter().map(|one| format!("\"{one}\"")).collect();
         let _ = writeln!(text, "  networks: [{}]\n  peers:", quoted.join(", "));

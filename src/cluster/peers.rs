@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use brindle_bgp::filter::Filter;
+use brindle_bgp::filter::{Filter, RouteSource};
 use brindle_bgp::fsm::{PeerSettings, RestartOffer};
 use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, ClusterId, Family, RouterId};
@@ -158,8 +158,12 @@ fn mesh_peer(
         Some(_) => PeerPolicy::AcceptAll,
         None => PeerPolicy::OriginatedOr(claims.ranges(&own.name)),
     };
-    let rib =
-        RibPeer { import, export, ..RibPeer::new(Arc::clone(&node.name), address, asn, kind) };
+    let rib = RibPeer {
+        import,
+        export,
+        source: RouteSource::Mesh,
+        ..RibPeer::new(Arc::clone(&node.name), address, asn, kind)
+    };
     Ok(WantedPeer {
         port: bgp.listen_port,
         source: Some(source),
@@ -236,6 +240,7 @@ mod tests {
             route_reflector: None,
             created: None,
             labels: BTreeMap::new(),
+            cordon: Default::default(),
         })
     }
 

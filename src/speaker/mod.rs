@@ -15,6 +15,7 @@
 
 mod calm;
 mod dial;
+mod leave;
 mod listener;
 mod next_hops;
 mod owner;
@@ -39,6 +40,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::fib;
 
+pub use leave::Leave;
 pub use listener::{ListenError, Listeners};
 pub use status::{Counters, MESSAGE_TYPES, PeerStatus};
 pub use view::{PeerEntry, View};
@@ -154,6 +156,8 @@ enum Command {
     Read(Reader),
     /// Do something to a peer.
     Do(String, Deed, oneshot::Sender<Result<(), DeedError>>),
+    /// Be so far with leaving.
+    Leave(Leave),
     /// Take these routes of an earlier run over, for peers that have no session.
     Adopt(Vec<(Prefix, IpAddr)>),
     /// We have been here before: this is true of our restart, and peers get so long for what
@@ -229,6 +233,12 @@ impl SpeakerHandle {
     /// come back now is not waited for any more.
     pub async fn complete(&self) -> Result<(), Gone> {
         self.send(Command::Complete).await
+    }
+
+    /// Is so far with leaving from now on. What peers must still be told can be read of the RIB,
+    /// and whether their sessions have ended of their states.
+    pub async fn leave(&self, how: Leave) -> Result<(), Gone> {
+        self.send(Command::Leave(how)).await
     }
 
     /// Takes over routes of an earlier run, each a prefix and the node that it leads to, that

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use brindle_bgp::fsm::{Down, Negotiated, OwnRestart, WireId};
 use brindle_bgp::msg::{Attributes, CeaseReason, Refresh, RouteRefresh, Update};
 use brindle_bgp::net::{Family, Prefix};
-use brindle_bgp::rib::{Advertisement, PeerId, Rib, RibSession, RibSettings};
+use brindle_bgp::rib::{Advertisement, OwnRoute, PeerId, Rib, RibSession, RibSettings};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 use tracing::{error, warn};
@@ -84,6 +84,8 @@ pub(super) struct Owner {
     pub(super) own_restart: Arc<ArcSwap<OwnRestart>>,
     /// What is waited for after it.
     pub(super) deferral: Option<Deferral>,
+    /// No session may come up: see [`super::Leave`].
+    pub(super) is_gone: bool,
     /// Who wants to know what happens.
     pub(super) tidings: Option<mpsc::Sender<Tiding>>,
 }
@@ -117,6 +119,7 @@ impl Owner {
             stale_until: HashMap::new(),
             own_restart: Arc::default(),
             deferral: None,
+            is_gone: false,
             tidings: None,
         }
     }
@@ -194,6 +197,7 @@ impl Owner {
             Command::Do(peer, deed, done) => {
                 let _ = done.send(self.act(&peer, deed));
             }
+            Command::Leave(how) => self.leave(&how),
             Command::Adopt(routes) => self.adopt(routes),
             Command::TellOf(tidings) => self.tidings = Some(tidings),
             Command::Restarted(own, limit) => self.restarted(own, limit),
@@ -212,7 +216,7 @@ impl Owner {
             self.rib.withdraw(gone);
         }
         for prefix in &wanted {
-            self.rib.originate(*prefix, attributes.clone());
+            self.rib.originate(*prefix, attributes.clone(), OwnRoute::Local);
         }
         self.originated = wanted;
         self.dirty = true;
@@ -227,7 +231,7 @@ impl Owner {
         match deed {
             Deed::Reset => {
                 order(Order::Stop(CeaseReason::AdministrativeReset, None))?;
-                if !entry.disabled {
+                if !entry.disabled && !self.is_gone {
                     order(Order::Start)?;
                 }
             }
@@ -239,7 +243,9 @@ impl Owner {
                 }
             }
             Deed::Enable => {
-                order(Order::Start)?;
+                if !self.is_gone {
+                    order(Order::Start)?;
+                }
                 entry.disabled = false;
             }
             Deed::SoftIn | Deed::SoftOut => {

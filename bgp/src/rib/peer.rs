@@ -111,6 +111,12 @@ impl Peers {
         self.slots.get_mut(ix.index())?.as_mut()
     }
 
+    /// All peers, each with its place.
+    pub(super) fn all(&self) -> impl Iterator<Item = (PeerIx, &Peer)> {
+        let slots = (0..).map(PeerIx).zip(&self.slots);
+        slots.filter_map(|(ix, slot)| Some((ix, slot.as_ref()?)))
+    }
+
     /// What the last steps of the decision process compare.
     pub(super) fn tie_breakers(&self, ix: PeerIx) -> &TieBreakers {
         self.get(ix).map_or(&TieBreakers::OURS, |peer| &peer.tie_breakers)

@@ -7,10 +7,13 @@
 //! [`Rib::drop_stale`].
 
 use super::Rib;
-use super::adj_in::{import, is_sane, refuse_prefix};
+use super::adj_in::import;
+use super::attr_store::AttrId;
+use super::judge::Workshop;
 use super::loc::Edit;
 use super::path::{Path, PeerIx, Source};
-use super::settings::{PeerId, PeerKind, Stale};
+use super::settings::{PeerId, PeerKind, RibPeer, Stale};
+use crate::filter::Matched;
 use crate::fsm::Negotiated;
 use crate::msg::{AsPath, Attributes, Community, NextHop};
 use crate::net::{Family, Prefix};
@@ -60,18 +63,19 @@ impl Rib {
             let paths = &self.tables[family.index()].entry(id).paths;
             let kept = paths.iter().find(|path| path.peer == ix && path.stale.is_some());
             let Some(path) = kept.copied() else { continue };
-            let mut attributes = Attributes::clone(self.attributes.get(path.attributes));
-            if attributes.communities.contains(&Community::NO_LLGR) {
+            if self.attributes.get(path.attributes).communities.contains(&Community::NO_LLGR) {
                 self.edit(family, id, Edit::Remove(ix));
                 continue;
             }
-            if !attributes.communities.contains(&Community::LLGR_STALE) {
-                attributes.communities.push(Community::LLGR_STALE);
-            }
-            let attributes = self.attributes.intern(attributes);
+            // What came bears the mark, too, or filters that change would forget it.
+            let before = self.attributes.before(path.attributes);
+            let came = self.attributes.intern(long_lived(self.attributes.get(before)));
+            let now = long_lived(self.attributes.get(path.attributes));
+            let attributes = self.attributes.derive(came, now);
             let stale = Some(Stale::LongLived);
             self.edit(family, id, Edit::Put(Path { attributes, stale, ..path }));
             self.attributes.release(attributes);
+            self.attributes.release(came);
         }
     }
 
@@ -87,31 +91,55 @@ impl Rib {
     /// without session that may tell the prefix.
     pub fn adopt(&mut self, from: PeerId, prefix: Prefix, next_hop: NextHop, why: Stale) -> bool {
         let Some(ix) = self.peers.find(from) else { return false };
-        let Some(peer) = self.peers.get_mut(ix) else { return false };
-        let is_bad = !is_sane(next_hop.address()) || self.own.contains(&next_hop.address());
-        let is_refused = refuse_prefix(&peer.how.import, &prefix, Some(next_hop)).is_some();
-        if peer.session.is_some() || is_bad || is_refused {
+        let Some(peer) = self.peers.get(ix) else { return false };
+        if peer.session.is_some() {
             return false;
         }
         let family = prefix.family();
-        peer.stale_for[family.index()] = Some(why);
-        let (kind, source) = (peer.how.kind, Source::from(peer.how.kind));
-        let as_path = match kind {
-            PeerKind::External => AsPath::sequence([peer.how.asn]),
+        let how = peer.how.clone();
+        let as_path = match how.kind {
+            PeerKind::External => AsPath::sequence([how.asn]),
             PeerKind::Internal | PeerKind::ReflectorClient => AsPath::default(),
         };
+        let attributes = Attributes { as_path, ..Attributes::default() };
+        let came = self.attributes.intern(import(how.kind, attributes));
+        let is_adopted = match self.judge(&how, &prefix, came, next_hop) {
+            Ok(matched) => {
+                if let Some(peer) = self.peers.get_mut(ix) {
+                    peer.stale_for[family.index()] = Some(why);
+                }
+                self.put_stale(ix, &how, prefix, came, &matched, next_hop)
+            }
+            Err(_) => false,
+        };
+        self.attributes.release(came);
+        is_adopted
+    }
+
+    fn put_stale(
+        &mut self,
+        ix: PeerIx,
+        how: &RibPeer,
+        prefix: Prefix,
+        came: AttrId,
+        matched: &Matched,
+        next_hop: NextHop,
+    ) -> bool {
+        let family = prefix.family();
         let Some(id) = self.tables[family.index()].obtain(&prefix) else { return false };
         let is_known = |path: &Path| path.peer == ix;
         if self.tables[family.index()].entry(id).paths.iter().any(is_known) {
             return false;
         }
-        let attributes =
-            self.attributes.intern(import(kind, Attributes { as_path, ..Attributes::default() }));
+        let mut shop = Workshop::default();
+        let attributes = self.make(&mut shop, ix, &how.import, came, matched.clone());
         let hop = self.hops.intern(next_hop);
-        let path = Path { peer: ix, attributes, hop, source, refused: false, stale: Some(why) };
+        let (source, origin) = (Source::from(how.kind), how.source);
+        let stale = self.peers.get(ix).and_then(|peer| peer.stale_for[family.index()]);
+        let path = Path { peer: ix, attributes, hop, source, origin, refused: false, stale };
         self.edit(family, id, Edit::Put(path));
         self.hops.release(hop);
-        self.attributes.release(attributes);
+        self.empty(shop);
         true
     }
 
@@ -151,4 +179,13 @@ impl Rib {
             peer.stale_for[family.index()] = None;
         }
     }
+}
+
+/// The same, marked as told by somebody who has been away for long (RFC 9494 §4.2).
+fn long_lived(attributes: &Attributes) -> Attributes {
+    let mut marked = attributes.clone();
+    if let Err(place) = marked.communities.binary_search(&Community::LLGR_STALE) {
+        marked.communities.insert(place, Community::LLGR_STALE);
+    }
+    marked
 }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use brindle_bgp::filter::{Filter, FilterAction, FilterRule};
+use brindle_bgp::filter::{Condition, Filter, FilterAction, FilterRule, MatchOperator};
 use brindle_bgp::net::{Family, Prefix};
 
 use crate::section::{Good, Item, did_you_mean};
@@ -86,7 +86,7 @@ fn filter<'a>(item: &Item<'a>) -> Option<Known<'a>> {
     let rules = rules_item.as_ref().and_then(rules);
     let name_item = name_item?;
     let name = Good { value: value::name(&name_item)?, item: name_item };
-    let filter = rules.map(|rules| Arc::new(Filter { name: name.value.as_str().into(), rules }));
+    let filter = rules.map(|rules| Arc::new(Filter::new(name.value.as_str(), rules)));
     Some(Known { name, filter, used: Cell::new(false) })
 }
 
@@ -97,9 +97,8 @@ fn rules(list: &Item) -> Option<Vec<FilterRule>> {
         list.warn("a filter without rules rejects everything");
     }
     let rules: Vec<Option<FilterRule>> = items.iter().map(rule).collect();
-    let takes_all = |rule: &Option<FilterRule>| {
-        matches!(rule, Some(FilterRule { cidr: None, prefix_lengths: None, .. }))
-    };
+    let takes_all =
+        |rule: &Option<FilterRule>| rule.as_ref().is_some_and(|rule| rule.conditions.is_empty());
     if let Some(last) = rules.iter().position(takes_all)
         && let Some(dead) = items.get(last + 1)
     {
@@ -125,7 +124,9 @@ fn rule(item: &Item) -> Option<FilterRule> {
     if matches!(cidr, Some(None)) || matches!(lengths, Some(None)) {
         return None;
     }
-    Some(FilterRule { action: action?, cidr: cidr.flatten(), prefix_lengths: lengths.flatten() })
+    let cidr = cidr.flatten().map(|cidr| Condition::Cidr(MatchOperator::In, cidr));
+    let lengths = lengths.flatten().map(Condition::PrefixLengths);
+    Some(FilterRule::new(action?, cidr.into_iter().chain(lengths).collect()))
 }
 
 fn lengths_fit(item: &Item, lengths: &RangeInclusive<u8>, cidr: &Prefix) -> Option<()> {

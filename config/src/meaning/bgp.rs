@@ -10,6 +10,8 @@ use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Prefix, RouterId};
 use brindle_bgp::rib::NextHopMode;
 
+use super::DrainSettings;
+
 /// `bgp:` the speaker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bgp {
@@ -39,6 +41,8 @@ pub struct Bgp {
     pub peers: Vec<Peer>,
     /// `bgp.networks`: further prefixes to originate.
     pub networks: Vec<Prefix>,
+    /// `bgp.drain`.
+    pub drain: DrainSettings,
 }
 
 /// `bgp.gracefulRestart`: routes that outlive sessions (RFC 4724).

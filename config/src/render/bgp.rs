@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use brindle_bgp::filter::{Filter, FilterAction, FilterRule};
+use brindle_bgp::filter::{Condition, Filter, FilterAction, FilterRule};
 use brindle_bgp::fsm::RestartTime;
 use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::Asn;
@@ -44,6 +44,7 @@ pub(super) fn section(bgp: &Bgp) -> BgpSection {
         peers: bgp.peers.iter().map(peer).collect(),
         filters: used_filters(&bgp.peers).into_iter().map(filter).collect(),
         networks: bgp.networks.iter().map(cidr).collect(),
+        drain: super::drain::section(&bgp.drain),
     }
 }
 
@@ -90,15 +91,20 @@ fn rule(rule: &FilterRule) -> RuleSection {
     RuleSection {
         action: match rule.action {
             FilterAction::Accept => Action::Accept,
-            FilterAction::Reject => Action::Reject,
+            FilterAction::Reject | FilterAction::Continue => Action::Reject,
         },
-        cidr: rule.cidr.as_ref().map(cidr),
-        prefix_lengths: rule.prefix_lengths.as_ref().map(|lengths| {
-            if lengths.start() == lengths.end() {
-                Lengths::One(*lengths.start())
-            } else {
-                Lengths::Range(format!("{}-{}", lengths.start(), lengths.end()))
+        cidr: rule.conditions.iter().find_map(|condition| match condition {
+            Condition::Cidr(_, prefix) => Some(cidr(prefix)),
+            _ => None,
+        }),
+        prefix_lengths: rule.conditions.iter().find_map(|condition| match condition {
+            Condition::PrefixLengths(lengths) if lengths.start() == lengths.end() => {
+                Some(Lengths::One(*lengths.start()))
             }
+            Condition::PrefixLengths(lengths) => {
+                Some(Lengths::Range(format!("{}-{}", lengths.start(), lengths.end())))
+            }
+            _ => None,
         }),
     }
 }

@@ -1,6 +1,7 @@
 //! From a [`Config`] back to the keys that say it.
 
 mod bgp;
+mod drain;
 
 use std::net::IpAddr;
 use std::time::Duration;

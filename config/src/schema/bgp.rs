@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Address, AsNumber, Cidr, Document, Lengths, Time};
+use super::{Address, AsNumber, Cidr, Document, DrainSection, Lengths, Time};
 
 /// The BGP speaker.
 #[derive(Serialize, JsonSchema)]
@@ -37,6 +37,8 @@ pub(crate) struct BgpSection {
     pub(crate) filters: Vec<FilterSection>,
     /// Further prefixes to originate.
     pub(crate) networks: Vec<Cidr>,
+    /// When the node is drained without being told to.
+    pub(crate) drain: DrainSection,
 }
 
 impl Default for BgpSection {

@@ -216,7 +216,7 @@ fn with_bgp_only_routes_go_with_their_session() {
     }
     let cluster = Cluster::new(3);
     // Graceful restart would keep them for a while, whatever the mesh does.
-    let config = Config { graceful_restart: false, ..cluster.config() };
+    let config = cluster.config().bgp("gracefulRestart: {enabled: false}");
     let mut agents = [1, 2, 3].map(|number| Agent::start(cluster.host(number), &config));
     cluster.has_routes(1, &["10.244.2.0/24", "10.244.3.0/24"]);
     agents[1].kill();
