@@ -163,7 +163,10 @@ fn routes_of_a_dead_agent_stay_while_its_node_object_stands() {
     let line = text.lines().find(|line| line.starts_with("n2 ")).expect("a row");
     assert!(line.contains(" 1* "), "{text}");
     let text = agents[0].run(&["routes"]).expect("it answers");
-    assert!(text.contains("best (stale)") && text.contains("kept while its peer restarts"), "{text}");
+    assert!(
+        text.contains("best (stale)") && text.contains("kept while its peer restarts"),
+        "{text}"
+    );
     throughout("it stays", Duration::from_secs(2), || {
         met(stale(&agents[0], "n2") == 1, || agents[0].peer("n2").to_string())
     });
