@@ -64,18 +64,19 @@ impl Rib {
             let paths = &self.tables[family.index()].entry(id).paths;
             let kept = paths.iter().find(|path| path.peer == ix && path.stale.is_some());
             let Some(path) = kept.copied() else { continue };
-            let mut attributes = Attributes::clone(self.attributes.get(path.attributes));
-            if attributes.communities.contains(&Community::NO_LLGR) {
+            if self.attributes.get(path.attributes).communities.contains(&Community::NO_LLGR) {
                 self.edit(family, id, Edit::Remove(ix));
                 continue;
             }
-            if !attributes.communities.contains(&Community::LLGR_STALE) {
-                attributes.communities.push(Community::LLGR_STALE);
-            }
-            let attributes = self.attributes.intern(attributes);
+            // What came bears the mark, too, or filters that change would forget it.
+            let before = self.attributes.before(path.attributes);
+            let came = self.attributes.intern(long_lived(self.attributes.get(before)));
+            let now = long_lived(self.attributes.get(path.attributes));
+            let attributes = self.attributes.derive(came, now);
             let stale = Some(Stale::LongLived);
             self.edit(family, id, Edit::Put(Path { attributes, stale, ..path }));
             self.attributes.release(attributes);
+            self.attributes.release(came);
         }
     }
 
@@ -179,4 +180,13 @@ impl Rib {
             peer.stale_for[family.index()] = None;
         }
     }
+}
+
+/// The same, marked as told by somebody who has been away for long (RFC 9494 §4.2).
+fn long_lived(attributes: &Attributes) -> Attributes {
+    let mut marked = attributes.clone();
+    if let Err(place) = marked.communities.binary_search(&Community::LLGR_STALE) {
+        marked.communities.insert(place, Community::LLGR_STALE);
+    }
+    marked
 }

@@ -63,7 +63,7 @@ pub enum Retain {
     /// `node-object`, the default: they stay while the Node object claims them and the node is
     /// on-link.
     NodeObject,
-    /// `bgp-only`: they go with the session.
+    /// `bgp-only`: they go with the session, unless that ends for a graceful restart.
     BgpOnly,
 }
 

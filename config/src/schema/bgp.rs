@@ -102,7 +102,7 @@ pub(crate) struct MeshSection {
 pub(crate) enum Retain {
     /// Its Node object, while that claims them and the node is on-link.
     NodeObject,
-    /// Nothing: they go with the session.
+    /// Nothing: they go with the session, unless that ends for a graceful restart.
     BgpOnly,
 }
 

@@ -2,6 +2,7 @@
 
 mod collisions;
 mod drain;
+mod graceful_restart;
 mod harness;
 mod interop;
 mod malformed;
