@@ -27,6 +27,10 @@ enum Command {
     Routes(cmd::routes::Args),
     /// Filters: tests of what they take, refuse and change
     Filter(cmd::filter::Args),
+    /// Take this node out of routing: traffic goes elsewhere first, then sessions end (root)
+    Drain(cmd::drain::Args),
+    /// Let a drained node take part in routing again (root)
+    Undrain(cmd::drain::EndArgs),
     /// Policies: list them, look at one, who may reach whom, tests, mistakes, counters
     Policy(cmd::policy::Args),
     /// What becomes of a flow: allowed or denied, by which policy and rule, and why
@@ -80,6 +84,8 @@ impl Cli {
             Command::Peers(args) => cmd::peers::run(args),
             Command::Routes(args) => cmd::routes::run(args),
             Command::Filter(args) => cmd::filter::run(&args),
+            Command::Drain(args) => cmd::drain::run(args),
+            Command::Undrain(args) => cmd::drain::end(&args),
             Command::Policy(args) => cmd::policy::run(args),
             Command::Explain(args) => cmd::explain::run(args),
             Command::Flows(args) => cmd::flows::run(args),

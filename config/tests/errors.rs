@@ -174,6 +174,22 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
             "f:1:17  bgp.holdTime: \"20h\" is out of range; accepted are 0s to 65535s",
         ),
         (
+            "bgp: {gracefulRestart: {restartTime: 4096s}}",
+            "f:1:37  bgp.gracefulRestart.restartTime: \"4096s\" is out of range; accepted are 1s to 1h8m15s",
+        ),
+        (
+            "bgp: {gracefulRestart: {restartTime: 1500ms}}",
+            "f:1:37  bgp.gracefulRestart.restartTime: 1s500ms is no restart time; accepted are whole seconds",
+        ),
+        (
+            "bgp: {drain: {wait: 2h}}",
+            "f:1:20  bgp.drain.wait: \"2h\" is out of range; accepted are 0s to 1h",
+        ),
+        (
+            "bgp: {drain: {taints: ['a:Never']}}",
+            "f:1:24  bgp.drain.taints[0]: \"a:Never\" is not a taint; accepted is for instance maintenance, maintenance=disk or maintenance:NoExecute; effects are NoSchedule, PreferNoSchedule, NoExecute",
+        ),
+        (
             "bgp: {connectRetryTime: 0s}",
             "f:1:25  bgp.connectRetryTime: \"0s\" is out of range; accepted are 10ms to 1h",
         ),
@@ -376,7 +392,7 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
         ),
         (
             "bgp: {filters: [{name: f, rules: [{action: accept, communities: {any: ['65536:1']}}]}]}",
-            "f:1:72  bgp.filters[0].rules[0].communities.any[0]: \"65536:1\" is not a community or a pattern of them; accepted are 65001:1, 65001:*, large ones such as 65001:1:*, extended ones such as rt:65001:*, rt:* or 0x and 16 hexadecimal digits, and no-export, no-advertise, no-export-subconfed, graceful-shutdown, blackhole",
+            "f:1:72  bgp.filters[0].rules[0].communities.any[0]: \"65536:1\" is not a community or a pattern of them; accepted are 65001:1, 65001:*, large ones such as 65001:1:*, extended ones such as rt:65001:*, rt:* or 0x and 16 hexadecimal digits, and no-export, no-advertise, no-export-subconfed, graceful-shutdown, blackhole, llgr-stale, no-llgr",
         ),
         (
             "bgp: {filters: [{name: f, rules: [{action: reject, set: {med: 1}}]}]}",
@@ -400,7 +416,7 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
         ),
         (
             "bgp: {filters: [{name: f, rules: [{set: {addCommunities: ['65001:*']}}]}]}",
-            "f:1:59  bgp.filters[0].rules[0].set.addCommunities[0]: \"65001:*\" is not a community; accepted are 65001:1, large ones such as 65001:1:2, extended ones such as rt:65001:1, ro:10.0.0.1:1 or 0x and 16 hexadecimal digits, and no-export, no-advertise, no-export-subconfed, graceful-shutdown, blackhole",
+            "f:1:59  bgp.filters[0].rules[0].set.addCommunities[0]: \"65001:*\" is not a community; accepted are 65001:1, large ones such as 65001:1:2, extended ones such as rt:65001:1, ro:10.0.0.1:1 or 0x and 16 hexadecimal digits, and no-export, no-advertise, no-export-subconfed, graceful-shutdown, blackhole, llgr-stale, no-llgr",
         ),
         (
             "bgp: {filters: [{name: f, otherwise: pass, rules: []}]}",

@@ -5,6 +5,7 @@
 //! mistake; the tests hold the two lists of keys together.
 
 mod bgp;
+mod drain;
 mod filter;
 
 use schemars::JsonSchema;
@@ -15,7 +16,10 @@ use crate::check::HOLD_DELETIONS;
 use crate::meaning::Config;
 use crate::value::Shown;
 
-pub(crate) use bgp::{BgpSection, ListenSection, MeshSection, NextHop, PeerSection, Retain};
+pub(crate) use bgp::{
+    BgpSection, GracefulRestartSection, ListenSection, MeshSection, NextHop, PeerSection, Retain,
+};
+pub(crate) use drain::DrainSection;
 pub(crate) use filter::{
     Action, AsPathSection, CommunitiesSection, FamilyWord, FilterSection, HopWord, Hops, Operator,
     Otherwise, PeerTypeWord, PrependSection, RuleSection, SetSection, SourceWord,

@@ -120,6 +120,7 @@ fn peer(cluster: &Cluster<'_>, one: &Value, ours: u32, imported: &mut Imported) 
         import_filters: imports,
         export_filters: exports,
         next_hop_mode,
+        max_restart_time: spec["maxRestartTime"].as_str().map(str::to_owned),
     });
 }
 
@@ -239,6 +240,7 @@ fn pool_filter(cluster: &Cluster<'_>, imported: &mut Imported) {
             action: "accept",
             cidr: Some((*cidr).to_owned()),
             prefix_lengths: Some(format!("{length}-{bits}")),
+            ..Rule::default()
         })
     };
     let mut rules: Vec<Rule> = settings::pools(cluster).iter().filter_map(inside).collect();
