@@ -396,7 +396,7 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
         ),
         (
             "bgp: {filters: [{name: f, rules: [{action: accept, communities: {any: ['65536:1']}}]}]}",
-            "f:1:72  bgp.filters[0].rules[0].communities.any[0]: \"65536:1\" is not a community or a pattern of them; accepted are 65001:1, 65001:*, large ones such as 65001:1:*, extended ones such as rt:65001:*, rt:* or 0x and 16 hexadecimal digits, and no-export, no-advertise, no-export-subconfed, graceful-shutdown, blackhole",
+            "f:1:72  bgp.filters[0].rules[0].communities.any[0]: \"65536:1\" is not a community or a pattern of them; accepted are 65001:1, 65001:*, large ones such as 65001:1:*, extended ones such as rt:65001:*, rt:* or 0x and 16 hexadecimal digits, and no-export, no-advertise, no-export-subconfed, graceful-shutdown, blackhole, llgr-stale, no-llgr",
         ),
         (
             "bgp: {filters: [{name: f, rules: [{action: reject, set: {med: 1}}]}]}",
@@ -420,7 +420,7 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
         ),
         (
             "bgp: {filters: [{name: f, rules: [{set: {addCommunities: ['65001:*']}}]}]}",
-            "f:1:59  bgp.filters[0].rules[0].set.addCommunities[0]: \"65001:*\" is not a community; accepted are 65001:1, large ones such as 65001:1:2, extended ones such as rt:65001:1, ro:10.0.0.1:1 or 0x and 16 hexadecimal digits, and no-export, no-advertise, no-export-subconfed, graceful-shutdown, blackhole",
+            "f:1:59  bgp.filters[0].rules[0].set.addCommunities[0]: \"65001:*\" is not a community; accepted are 65001:1, large ones such as 65001:1:2, extended ones such as rt:65001:1, ro:10.0.0.1:1 or 0x and 16 hexadecimal digits, and no-export, no-advertise, no-export-subconfed, graceful-shutdown, blackhole, llgr-stale, no-llgr",
         ),
         (
             "bgp: {filters: [{name: f, otherwise: pass, rules: []}]}",

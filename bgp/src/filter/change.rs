@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{AnyCommunity, CommunityPattern};
-use crate::msg::Attributes;
+use crate::msg::{Attributes, Community};
 use crate::net::Asn;
 
 /// One change of a route.
@@ -53,7 +53,7 @@ impl Change {
             Change::AddCommunities(communities) => add(attributes, communities),
             Change::RemoveCommunities(patterns) => remove(attributes, patterns),
             Change::SetCommunities(communities) => {
-                attributes.communities.clear();
+                attributes.communities.retain(|&community| community == Community::LLGR_STALE);
                 attributes.large_communities.clear();
                 attributes.extended_communities.clear();
                 add(attributes, communities);
@@ -87,7 +87,10 @@ fn add(attributes: &mut Attributes, communities: &[AnyCommunity]) {
 fn remove(attributes: &mut Attributes, patterns: &[CommunityPattern]) {
     let Attributes { communities, large_communities, extended_communities, .. } = attributes;
     for pattern in patterns {
-        communities.retain(|&community| !pattern.has_standard(community));
+        // Nobody may take away what says that a path is long dead (RFC 9494 §4.3).
+        communities.retain(|&community| {
+            community == Community::LLGR_STALE || !pattern.has_standard(community)
+        });
         large_communities.retain(|&community| !pattern.has_large(community));
         extended_communities.retain(|&community| !pattern.has_extended(community));
     }

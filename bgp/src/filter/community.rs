@@ -88,12 +88,14 @@ fn administrator(text: &str) -> Option<Option<Administrator>> {
     Some(part::<u32>(text)?.map(Administrator::As))
 }
 
-const WELL_KNOWN: [Community; 5] = [
+const WELL_KNOWN: [Community; 7] = [
     Community::NO_EXPORT,
     Community::NO_ADVERTISE,
     Community::NO_EXPORT_SUBCONFED,
     Community::GRACEFUL_SHUTDOWN,
     Community::BLACKHOLE,
+    Community::LLGR_STALE,
+    Community::NO_LLGR,
 ];
 
 fn pattern(text: &str) -> Option<CommunityPattern> {
@@ -199,14 +201,16 @@ pub enum BadCommunity {
     #[error(
         "{0:?} is not a community; accepted are 65001:1, large ones such as 65001:1:2, extended \
          ones such as rt:65001:1, ro:10.0.0.1:1 or 0x and 16 hexadecimal digits, and no-export, \
-         no-advertise, no-export-subconfed, graceful-shutdown, blackhole"
+         no-advertise, no-export-subconfed, graceful-shutdown, blackhole, \
+         llgr-stale, no-llgr"
     )]
     Community(String),
     /// Where a pattern may stand.
     #[error(
         "{0:?} is not a community or a pattern of them; accepted are 65001:1, 65001:*, large ones \
          such as 65001:1:*, extended ones such as rt:65001:*, rt:* or 0x and 16 hexadecimal \
-         digits, and no-export, no-advertise, no-export-subconfed, graceful-shutdown, blackhole"
+         digits, and no-export, no-advertise, no-export-subconfed, graceful-shutdown, blackhole, \
+         llgr-stale, no-llgr"
     )]
     Pattern(String),
 }
@@ -226,6 +230,8 @@ mod tests {
             "no-export-subconfed",
             "graceful-shutdown",
             "blackhole",
+            "llgr-stale",
+            "no-llgr",
             "65001:1:2",
             "4294967295:0:4294967295",
             "rt:65001:4294967295",

@@ -8,12 +8,10 @@
 
 use super::Rib;
 use super::adj_in::import;
-use super::attr_store::AttrId;
 use super::judge::Workshop;
 use super::loc::Edit;
 use super::path::{Path, PeerIx, Source};
-use super::settings::{PeerId, PeerKind, RibPeer, Stale};
-use crate::filter::Matched;
+use super::settings::{PeerId, PeerKind, Stale};
 use crate::fsm::Negotiated;
 use crate::msg::{AsPath, Attributes, Community, NextHop};
 use crate::net::{Family, Prefix};
@@ -104,44 +102,30 @@ impl Rib {
         };
         let attributes = Attributes { as_path, ..Attributes::default() };
         let came = self.attributes.intern(import(&how, attributes));
-        let is_adopted = match self.judge(&how, &prefix, came, next_hop) {
-            Ok(matched) => {
-                if let Some(peer) = self.peers.get_mut(ix) {
-                    peer.stale_for[family.index()] = Some(why);
-                }
-                self.put_stale(ix, &how, prefix, came, &matched, next_hop)
-            }
-            Err(_) => false,
-        };
-        self.attributes.release(came);
-        is_adopted
-    }
-
-    fn put_stale(
-        &mut self,
-        ix: PeerIx,
-        how: &RibPeer,
-        prefix: Prefix,
-        came: AttrId,
-        matched: &Matched,
-        next_hop: NextHop,
-    ) -> bool {
-        let family = prefix.family();
-        let Some(id) = self.tables[family.index()].obtain(&prefix) else { return false };
-        let is_known = |path: &Path| path.peer == ix;
-        if self.tables[family.index()].entry(id).paths.iter().any(is_known) {
+        let Ok(matched) = self.judge(&how, &prefix, came, next_hop) else {
+            self.attributes.release(came);
             return false;
+        };
+        if let Some(peer) = self.peers.get_mut(ix) {
+            peer.stale_for[family.index()] = Some(why);
         }
-        let mut shop = Workshop::default();
-        let attributes = self.make(&mut shop, ix, &how.import, came, matched.clone());
-        let hop = self.hops.intern(next_hop);
-        let (source, origin) = (Source::from(how.kind), how.source);
-        let stale = self.peers.get(ix).and_then(|peer| peer.stale_for[family.index()]);
-        let path = Path { peer: ix, attributes, hop, source, origin, refused: false, stale };
-        self.edit(family, id, Edit::Put(path));
-        self.hops.release(hop);
-        self.empty(shop);
-        true
+        let table = &mut self.tables[family.index()];
+        let place = table.obtain(&prefix);
+        let is_new = |id: &u32| !table.entry(*id).paths.iter().any(|path| path.peer == ix);
+        let place = place.filter(is_new);
+        if let Some(id) = place {
+            let mut shop = Workshop::default();
+            let attributes = self.make(&mut shop, ix, &how.import, came, matched);
+            let hop = self.hops.intern(next_hop);
+            let (source, origin) = (Source::from(how.kind), how.source);
+            let stale = Some(why);
+            let path = Path { peer: ix, attributes, hop, source, origin, refused: false, stale };
+            self.edit(family, id, Edit::Put(path));
+            self.hops.release(hop);
+            self.empty(shop);
+        }
+        self.attributes.release(came);
+        place.is_some()
     }
 
     /// Why paths of a peer are kept although their session is over; none if none are.

@@ -2,6 +2,7 @@
 
 mod collisions;
 mod drain;
+mod filters;
 mod graceful_restart;
 mod harness;
 mod interop;
