@@ -27,8 +27,8 @@ pub use error::{Errors, Place, Problem, printable};
 pub use load::Loaded;
 pub use meaning::{
     Backend, Bgp, ChainedPlugin, Cni, Config, Control, EstablishedFlows, Failsafe,
-    FailsafeProtocol, FlowLog, HostEndpoints, Node, Peer, Policy, Retain, Routes, Source,
-    Telemetry, ToHost,
+    FailsafeProtocol, FlowLog, GracefulRestart, HostEndpoints, Node, Peer, Policy, Retain, Routes,
+    Source, Telemetry, ToHost,
 };
 pub use schema::json_schema;
 pub use value::is_dns_subdomain;

@@ -174,6 +174,14 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
             "f:1:17  bgp.holdTime: \"20h\" is out of range; accepted are 0s to 65535s",
         ),
         (
+            "bgp: {gracefulRestart: {restartTime: 4096s}}",
+            "f:1:37  bgp.gracefulRestart.restartTime: \"4096s\" is out of range; accepted are 1s to 1h8m15s",
+        ),
+        (
+            "bgp: {gracefulRestart: {restartTime: 1500ms}}",
+            "f:1:37  bgp.gracefulRestart.restartTime: 1s500ms is no restart time; accepted are whole seconds",
+        ),
+        (
             "bgp: {connectRetryTime: 0s}",
             "f:1:25  bgp.connectRetryTime: \"0s\" is out of range; accepted are 10ms to 1h",
         ),

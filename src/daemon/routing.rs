@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use brindle_bgp::fsm::State;
+use brindle_bgp::fsm::{OwnRestart, State};
 use brindle_bgp::msg::{Attributes, CeaseReason, Origin};
-use brindle_bgp::net::Prefix;
+use brindle_bgp::net::{Family, Prefix};
 use brindle_bgp::rib::RibSettings;
 use brindle_config::{Config, Retain};
 use tokio::sync::{mpsc, oneshot};
@@ -24,13 +24,18 @@ use crate::cluster::claims::{self, Claims};
 use crate::cluster::peers::wanted_peers;
 use crate::cluster::report::{Reason, Subject};
 use crate::fib::{self, FibHandle, FibSettings};
-use crate::speaker::{self, Deed, Listeners, SpeakerHandle, Tiding};
+use crate::speaker::{self, Deed, Listeners, SpeakerHandle, StopMode, Tiding};
 
 /// Tidings of the speaker that may wait; of more there are too many to be of use.
 const TIDINGS: usize = 256;
 
 /// How often it looks for the node's addresses while there are none.
 const START_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long the kernel's routes may take to be read before peers are spoken to, and how often
+/// that is looked at.
+const FIB_LIMIT: Duration = Duration::from_secs(5);
+const FIB_LOOK: Duration = Duration::from_millis(2);
 
 /// What the configuration asks of the fib.
 pub(super) fn fib_settings(config: &Config) -> FibSettings {
@@ -55,6 +60,9 @@ pub(super) struct Routing {
     has_spoken: bool,
     /// Names of peers that an operator disabled before the speaker started anew.
     disabled: Vec<String>,
+    /// The families whose routes stand in the kernel as a speaker before this one left them;
+    /// `None` before the first one has ended.
+    left: Option<[bool; 2]>,
     tidings: (mpsc::Sender<Tiding>, mpsc::Receiver<Tiding>),
     said: Tidings,
 }
@@ -124,6 +132,7 @@ impl Routing {
             swept: false,
             has_spoken: false,
             disabled: Vec::new(),
+            left: None,
             tidings: mpsc::channel(TIDINGS),
             said: Tidings::default(),
         })
@@ -199,6 +208,8 @@ impl Routing {
         let events = self.fib_events.take().context("the speaker was started before")?;
         let speaker = speaker::start(settings, listeners, Some((self.fib.clone(), events)));
         speaker.tell_of(self.tidings.0.clone()).await?;
+        let own = self.own_restart(config.routes.install).await;
+        speaker.restarted(own, config.routes.startup_hold).await?;
         known.update(|facts| {
             facts.speaker = Some(speaker.clone());
             facts.asn = Some((chosen.identity.asn, chosen.asn_reason));
@@ -211,6 +222,23 @@ impl Routing {
         self.running = Some(Running { speaker, chosen, start: Start::of(config), complete: None });
         self.has_spoken = true;
         Ok(true)
+    }
+
+    /// What is true of our restart. Who writes no routes forwards nothing itself, so that nothing
+    /// of it was lost; else the routes that stand in the kernel prove it.
+    async fn own_restart(&self, installs: bool) -> OwnRestart {
+        if !installs {
+            return OwnRestart { restarting: false, forwarding: [true; 2] };
+        }
+        let is_read = async {
+            while !self.fib.status.load().ready {
+                tokio::time::sleep(FIB_LOOK).await;
+            }
+        };
+        // Whoever has no answer by then is taken for new, which is safe.
+        let _ = tokio::time::timeout(FIB_LIMIT, is_read).await;
+        let forwarding = self.left.unwrap_or_else(|| self.fib.status.load().found);
+        OwnRestart { restarting: forwarding != [false; 2], forwarding }
     }
 
     /// Tries to start again in a while.
@@ -240,9 +268,11 @@ impl Routing {
         let Ok(now) = identity::choose(&known.name, config, own_node, Some(&running.chosen)) else {
             return Ok(false);
         };
-        let why = identity::changed(&running.chosen, &now);
-        let why = why.or_else(|| running.start.changed(&Start::of(config)));
-        let Some(why) = why else {
+        let is_other = identity::changed(&running.chosen, &now);
+        let is_elsewhere = running.start.changed(&Start::of(config));
+        // Next hops that peers know stay true only if we are who we were.
+        let is_same = identity::is_the_same_to_peers(&running.chosen, &now);
+        let Some(why) = is_other.or(is_elsewhere) else {
             // Somebody else may say the same by now.
             if running.chosen != now {
                 known.update(|facts| {
@@ -260,7 +290,16 @@ impl Routing {
             entries.map(|entry| entry.wanted.rib.name.to_string()).collect()
         };
         self.disabled = running.speaker.read(disabled).await?;
-        running.speaker.stop(CeaseReason::OtherConfigurationChange, Some(why)).await;
+        let mode = if is_same {
+            StopMode::Restart
+        } else {
+            StopMode::Leave(CeaseReason::OtherConfigurationChange, Some(why))
+        };
+        running.speaker.stop(mode).await;
+        let status = self.fib.status.load_full();
+        let stands =
+            |family: Family| status.installed[family.index()] > 0 || status.found[family.index()];
+        self.left = Some(Family::ALL.map(stands));
         let (events, told) = mpsc::channel(fib::EVENTS);
         self.fib.commands.send(fib::Command::Succeed(events)).await?;
         (self.fib_events, self.swept) = (Some(told), false);
@@ -329,6 +368,7 @@ impl Routing {
         }
         if in_sync && running.complete.is_none() {
             running.complete = Some(Instant::now());
+            running.speaker.complete().await?;
         }
         Ok(())
     }
@@ -404,8 +444,7 @@ impl Routing {
     /// Ends speaker and fib; routes stay in the kernel.
     pub(super) async fn stop(self) {
         if let Some(running) = self.running {
-            let text = Some("brindle is stopping".to_owned());
-            running.speaker.stop(CeaseReason::AdministrativeShutdown, text).await;
+            running.speaker.stop(StopMode::Restart).await;
         }
         let _ = self.fib.commands.send(fib::Command::Stop).await;
     }

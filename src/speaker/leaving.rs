@@ -94,7 +94,7 @@ impl Owner {
                 PathStatus::Unreachable | PathStatus::Refused(_) => false,
             };
             is_usable
-                && !path.is_stale
+                && path.stale.is_none()
                 && entry.is_some_and(|entry| entry.session.is_some() && !entry.wanted.leaving)
         };
         Family::ALL.into_iter().all(|family| {

@@ -21,6 +21,10 @@ pub(super) struct Treatment {
     /// Our next hops by family, as far as the peer can read them.
     pub(super) own: [Option<NextHop>; 2],
     pub(super) shared_link: Vec<Prefix>,
+    /// Reads what LLGR_STALE means (RFC 9494 §4.3).
+    pub(super) long_lived: bool,
+    /// Is told only what is our own yet, since it keeps the rest (RFC 4724 §4.1).
+    pub(super) deferred: bool,
     pub(super) format: WireFormat,
 }
 
@@ -65,8 +69,8 @@ pub(super) struct Exporter<'a> {
 }
 
 impl Treatment {
-    /// How a peer with an established session is treated.
-    pub(super) fn of(peer: &RibPeer, session: &RibSession) -> Self {
+    /// How a peer with an established session is treated, also while we are `deferring`.
+    pub(super) fn of(peer: &RibPeer, session: &RibSession, deferring: bool) -> Self {
         let negotiated = &session.negotiated;
         let extended = negotiated.extended_next_hop;
         // An IPv6 next hop for IPv4 prefixes needs RFC 8950.
@@ -82,6 +86,8 @@ impl Treatment {
             mode: peer.next_hop_mode,
             own: [v4, v6],
             shared_link: session.shared_link.clone(),
+            long_lived: negotiated.long_lived_restart,
+            deferred: deferring && negotiated.restart.is_some(),
             format: WireFormat {
                 four_octet_asns: negotiated.four_octet_asns,
                 extended_message: negotiated.extended_message,
@@ -135,7 +141,14 @@ impl Exporter<'_> {
         if path.source == Source::Internal && to.kind == PeerKind::Internal {
             return None; // RFC 4271 §9.2, RFC 4456 §6: only to and from clients
         }
-        match self.attributes.key(path.attributes).scope {
+        if to.deferred && path.source != Source::Ours {
+            return None;
+        }
+        let key = self.attributes.key(path.attributes);
+        if key.long_lived && !to.long_lived {
+            return None;
+        }
+        match key.scope {
             Scope::Everyone => {}
             Scope::OurAs if !to.is_external() => {}
             Scope::OurAs | Scope::Nobody => return None,

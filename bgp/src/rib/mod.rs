@@ -20,6 +20,7 @@ mod advertise;
 mod attr_store;
 mod best;
 mod bits;
+mod defer;
 mod encoder;
 mod export;
 mod journal;
@@ -79,6 +80,8 @@ pub struct Rib {
     out: AdjOut,
     /// What peers announced that is not theirs, since the last [`Rib::take_refusals`].
     refusals: Vec<(PeerIx, Prefix)>,
+    /// Between [`Rib::defer`] and [`Rib::end_deferral`].
+    deferring: bool,
 }
 
 impl Rib {
@@ -95,6 +98,7 @@ impl Rib {
             changed: Default::default(),
             out: AdjOut::default(),
             refusals: Vec::new(),
+            deferring: false,
         }
     }
 
@@ -112,7 +116,8 @@ impl Rib {
         let is_judged_alike = (&before.import, before.kind, before.asn, before.address)
             == (&how.import, how.kind, how.asn, how.address);
         let has_moved = before.address != how.address;
-        let treatment = known.session.as_ref().map(|session| Treatment::of(how, session));
+        let treatment =
+            known.session.as_ref().map(|session| Treatment::of(how, session, self.deferring));
         let address = how.address;
         if !is_judged_alike {
             self.judge_again(Some(ix), has_moved);
@@ -138,7 +143,8 @@ impl Rib {
 
     /// The peer's session is Established: everything is to be told to it, End-of-RIB last.
     /// What was kept of an earlier session stays until the peer says End-of-RIB, or until
-    /// [`Rib::drop_stale`].
+    /// [`Rib::drop_stale`]; but what was kept for a restart goes now in families that the peer
+    /// did not go on forwarding.
     pub fn session_up(&mut self, peer: PeerId, session: RibSession) {
         let Some(ix) = self.peers.find(peer) else { return };
         if self.peers.get(ix).is_some_and(|known| known.session.is_some()) {
@@ -147,10 +153,12 @@ impl Rib {
         for family in Family::ALL {
             if !session.negotiated.families.contains(&family) {
                 self.forget_stale(ix, family);
+            } else {
+                self.forget_lost(ix, family, &session.negotiated);
             }
         }
         let Some(known) = self.peers.get_mut(ix) else { return };
-        let treatment = Treatment::of(&known.how, &session);
+        let treatment = Treatment::of(&known.how, &session, self.deferring);
         let negotiated = &session.negotiated;
         let has_marks = negotiated.route_refresh && negotiated.enhanced_refresh;
         known.begin(session);
@@ -217,7 +225,7 @@ impl Rib {
                 let Some(id) = self.tables[family.index()].obtain(prefix) else { continue };
                 let refused =
                     refused || refuse_prefix(&import_policy, prefix, Some(next_hop)).is_some();
-                let path = Path { peer: ix, attributes: set, hop, source, refused, stale: false };
+                let path = Path { peer: ix, attributes: set, hop, source, refused, stale: None };
                 self.edit(family, id, Edit::Put(path));
             }
             self.hops.release(hop);
@@ -266,7 +274,7 @@ impl Rib {
             hop: HopId::NONE,
             source: Source::Ours,
             refused: false,
-            stale: false,
+            stale: None,
         };
         self.edit(family, id, Edit::Put(path));
         self.attributes.release(set);

@@ -21,7 +21,7 @@ pub(super) struct Peer {
     /// Paths learned from it, and how many of them import refused, by family.
     pub(super) received: [usize; 2],
     pub(super) refused: [usize; 2],
-    /// Of those received, paths that are stale, by family; and why they are kept.
+    /// Of those received, paths that are stale, by family; and why, or why the latest are.
     pub(super) stale: [usize; 2],
     pub(super) stale_for: [Option<Stale>; 2],
 }
@@ -94,6 +94,11 @@ impl Peers {
             self.by_id.remove(&peer.id);
             self.free.push(ix.0);
         }
+    }
+
+    /// The places of all peers.
+    pub(super) fn places(&self) -> impl Iterator<Item = PeerIx> {
+        self.by_id.values().copied()
     }
 
     /// The peer at a place; none for our own routes.

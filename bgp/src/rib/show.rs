@@ -189,7 +189,7 @@ impl Rib {
                     next_hop: self.hops.get(path.hop),
                     attributes: Arc::clone(self.attributes.get(path.attributes)),
                     status,
-                    is_stale: path.stale,
+                    stale: path.stale,
                 };
                 (place, view)
             })

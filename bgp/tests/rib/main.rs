@@ -6,6 +6,7 @@ mod import;
 mod model;
 mod pace;
 mod reference;
+mod restart;
 mod show;
 mod stale;
 mod support;

@@ -26,8 +26,8 @@ pub use explain::{
 pub use from_bgp::refusal_words;
 pub use matrix::{Cell, CellVerdict, Group, Matrix};
 pub use peers::{
-    FamilyCounts, FamilyTotals, MessageCounts, MessageTypes, Negotiated, NotificationSeen, Peer,
-    PeerKind, SessionState, Timers,
+    FamilyCounts, FamilyTotals, GracefulRestart, Kept, MessageCounts, MessageTypes, Negotiated,
+    NotificationSeen, Peer, PeerKind, SessionState, Timers,
 };
 pub use policy::{
     Direction, Endpoint, EndpointState, FieldProblem, Finding, Level, PodPolicies, Policy,

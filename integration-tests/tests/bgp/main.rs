@@ -1,0 +1,13 @@
+//! brindle's BGP with real peers: BIRD, FRR, GoBGP, itself, and octets that a test wrote.
+
+mod collisions;
+mod harness;
+mod interop;
+mod malformed;
+mod mesh;
+mod node_objects;
+mod objects;
+mod reflection;
+mod refusals;
+mod restart;
+mod slow_peer;
