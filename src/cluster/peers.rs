@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use brindle_bgp::filter::Filter;
+use brindle_bgp::filter::{Filter, RouteSource};
 use brindle_bgp::fsm::{PeerSettings, RestartOffer};
 use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, ClusterId, Family, RouterId};
@@ -127,6 +127,7 @@ fn configured(bgp: &Bgp, own: &Identity, peer: &brindle_config::Peer) -> WantedP
         import: policy(kind, peer.import.as_deref()),
         export: policy(kind, peer.export.as_deref()),
         next_hop_mode: peer.next_hop_mode,
+        role: peer.role,
         ..RibPeer::new(Arc::clone(&peer.name), peer.address, peer.asn, kind)
     };
     let restart = &bgp.graceful_restart;
@@ -134,6 +135,8 @@ fn configured(bgp: &Bgp, own: &Identity, peer: &brindle_config::Peer) -> WantedP
     let time = peer.restart_time.unwrap_or(restart.time);
     let session = PeerSettings {
         graceful_restart: offer(&GracefulRestart { enabled, time, ..*restart }),
+        role: peer.role,
+        role_strict: peer.role_strict,
         ..session(bgp, own, peer.asn, peer.hold_time, peer.passive)
     };
     WantedPeer {
@@ -188,8 +191,12 @@ fn mesh_peer(
         Some(_) => PeerPolicy::AcceptAll,
         None => PeerPolicy::OriginatedOr(claims.ranges(&own.name)),
     };
-    let rib =
-        RibPeer { import, export, ..RibPeer::new(Arc::clone(&node.name), address, asn, kind) };
+    let rib = RibPeer {
+        import,
+        export,
+        source: RouteSource::Mesh,
+        ..RibPeer::new(Arc::clone(&node.name), address, asn, kind)
+    };
     Ok(WantedPeer {
         port: bgp.listen_port,
         source: Some(source),
@@ -270,6 +277,7 @@ mod tests {
             route_reflector: None,
             created: None,
             labels: BTreeMap::new(),
+            cordon: Default::default(),
         })
     }
 

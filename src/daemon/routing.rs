@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
 use super::answer::Known;
+use super::drain::Draining;
 use super::identity::{self, Chosen};
 use super::tidings::Tidings;
 use crate::cluster::Node;
@@ -23,6 +24,7 @@ use crate::cluster::bgp::BgpObjects;
 use crate::cluster::claims::{self, Claims};
 use crate::cluster::peers::wanted_peers;
 use crate::cluster::report::{Reason, Subject};
+use crate::drain::{Store, wanted_by};
 use crate::fib::{self, FibHandle, FibSettings};
 use crate::speaker::{self, Deed, Listeners, SpeakerHandle, StopMode, Tiding};
 
@@ -65,6 +67,9 @@ pub(super) struct Routing {
     left: Option<[bool; 2]>,
     tidings: (mpsc::Sender<Tiding>, mpsc::Receiver<Tiding>),
     said: Tidings,
+    draining: Draining,
+    /// What the speaker originates.
+    originated: Vec<Prefix>,
 }
 
 /// What configuration and cluster say.
@@ -135,6 +140,8 @@ impl Routing {
             left: None,
             tidings: mpsc::channel(TIDINGS),
             said: Tidings::default(),
+            draining: Draining::load(Store::beside(&config.control.socket), Instant::now()),
+            originated: Vec::new(),
         })
     }
 
@@ -210,6 +217,9 @@ impl Routing {
         speaker.tell_of(self.tidings.0.clone()).await?;
         let own = self.own_restart(config.routes.install).await;
         speaker.restarted(own, config.routes.startup_hold).await?;
+        // Before it has peers: a drained node lets no session come up.
+        self.draining.begin_again(Instant::now());
+        speaker.leave(self.draining.leave()).await?;
         known.update(|facts| {
             facts.speaker = Some(speaker.clone());
             facts.asn = Some((chosen.identity.asn, chosen.asn_reason));
@@ -218,6 +228,7 @@ impl Routing {
             facts.router_id = Some(chosen.identity.router_id);
             facts.listen = addresses;
             facts.start_problem = None;
+            facts.drain = self.draining.report();
         });
         self.running = Some(Running { speaker, chosen, start: Start::of(config), complete: None });
         self.has_spoken = true;
@@ -360,6 +371,7 @@ impl Routing {
             facts.skipped = skipped;
         });
         let attributes = Attributes { origin: Origin::Igp, ..Attributes::default() };
+        self.originated.clone_from(&originated);
         running.speaker.set_originated(originated, attributes).await?;
         running.speaker.set_peers(peers).await?;
         for peer in std::mem::take(&mut self.disabled) {
@@ -369,6 +381,48 @@ impl Routing {
         if in_sync && running.complete.is_none() {
             running.complete = Some(Instant::now());
             running.speaker.complete().await?;
+        }
+        if let (true, Some(node)) = (in_sync, own_node) {
+            let settings = &config.bgp.drain;
+            self.draining.follow(wanted_by(settings, node), settings.wait, Instant::now());
+            self.drain_as_decided(known).await?;
+        }
+        Ok(())
+    }
+
+    /// Begins to drain by an operator's will. Answers with a sentence if it cannot.
+    ///
+    /// # Errors
+    /// If the speaker has ended.
+    pub(super) async fn drain(
+        &mut self,
+        known: &Known,
+        wait: Duration,
+        message: Option<String>,
+    ) -> anyhow::Result<Result<(), String>> {
+        let begun = self.draining.begin(wait, message, Instant::now());
+        self.drain_as_decided(known).await?;
+        Ok(begun)
+    }
+
+    /// Ends draining by an operator's will. Answers with a sentence if it cannot.
+    ///
+    /// # Errors
+    /// If the speaker has ended.
+    pub(super) async fn undrain(&mut self, known: &Known) -> anyhow::Result<Result<(), String>> {
+        let ended = self.draining.end();
+        self.drain_as_decided(known).await?;
+        Ok(ended)
+    }
+
+    /// Has the speaker be as far with leaving as was decided.
+    async fn drain_as_decided(&mut self, known: &Known) -> anyhow::Result<()> {
+        let report = self.draining.report();
+        if known.facts.load().drain != report {
+            if let Some(running) = &self.running {
+                running.speaker.leave(self.draining.leave()).await?;
+            }
+            known.update(|facts| facts.drain = report);
         }
         Ok(())
     }
@@ -417,13 +471,20 @@ impl Routing {
             // Forwarding goes on; a service manager starts us again, and we adopt what is there.
             anyhow::bail!("the fib task has ended");
         }
+        if let Some(running) = &self.running {
+            self.draining.look(&running.speaker, &self.originated).await?;
+            let report = self.draining.report();
+            if known.facts.load().drain != report {
+                known.update(|facts| facts.drain = report);
+            }
+        }
         let Some(Running { speaker, complete: Some(complete), .. }) = &self.running else {
             // Before the source has told what it knows, anything may still be wanted.
             return Ok(false);
         };
         if !self.swept {
             let waited = complete.elapsed();
-            let synced = all_synced(speaker).await?;
+            let synced = self.draining.is_drained() || all_synced(speaker).await?;
             if synced || waited >= config.routes.startup_hold {
                 if !synced {
                     warn!(
@@ -444,7 +505,12 @@ impl Routing {
     /// Ends speaker and fib; routes stay in the kernel.
     pub(super) async fn stop(self) {
         if let Some(running) = self.running {
-            running.speaker.stop(StopMode::Restart).await;
+            // Who is leaving does not come back in a moment, so nobody shall wait for that.
+            let mode = match self.draining.farewell() {
+                Some(text) => StopMode::Leave(CeaseReason::AdministrativeShutdown, text),
+                None => StopMode::Restart,
+            };
+            running.speaker.stop(mode).await;
         }
         let _ = self.fib.commands.send(fib::Command::Stop).await;
     }

@@ -15,11 +15,13 @@
 
 mod calm;
 mod dial;
+mod leave;
 mod leaving;
 mod listener;
 mod next_hops;
 mod owner;
 mod peer;
+mod refresh;
 mod restart;
 mod retain;
 mod roster;
@@ -40,6 +42,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::fib;
 
+pub use leave::Leave;
 pub use listener::{ListenError, Listeners};
 pub use status::{Counters, MESSAGE_TYPES, PeerStatus};
 pub use view::{PeerEntry, View};
@@ -159,6 +162,8 @@ enum Command {
     Read(Reader),
     /// Do something to a peer.
     Do(String, Deed, oneshot::Sender<Result<(), DeedError>>),
+    /// Be so far with leaving.
+    Leave(Leave),
     /// Take these routes of an earlier run over, for peers that have no session.
     Adopt(Vec<(Prefix, IpAddr)>),
     /// We have been here before: this is true of our restart, and peers get so long for what
@@ -234,6 +239,12 @@ impl SpeakerHandle {
     /// come back now is not waited for any more.
     pub async fn complete(&self) -> Result<(), Gone> {
         self.send(Command::Complete).await
+    }
+
+    /// Is so far with leaving from now on. What peers must still be told can be read of the RIB,
+    /// and whether their sessions have ended of their states.
+    pub async fn leave(&self, how: Leave) -> Result<(), Gone> {
+        self.send(Command::Leave(how)).await
     }
 
     /// Takes over routes of an earlier run, each a prefix and the node that it leads to, that

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use brindle_bgp::fsm::{Down, Negotiated, OwnRestart, WireId};
 use brindle_bgp::msg::{Attributes, CeaseReason, Refresh, RouteRefresh, Update};
 use brindle_bgp::net::{Family, Prefix};
-use brindle_bgp::rib::{Advertisement, PeerId, Rib, RibSession, RibSettings};
+use brindle_bgp::rib::{Advertisement, OwnRoute, PeerId, Rib, RibSession, RibSettings};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 use tracing::{error, warn};
@@ -18,6 +18,7 @@ use super::leaving::Leaving;
 use super::listener::Listeners;
 use super::next_hops::Watched;
 use super::peer::{Order, until};
+use super::refresh::Refreshing;
 use super::restart::Deferral;
 use super::view::{PeerEntry, Session, StaleUntil, View, find};
 use super::wire::Wake;
@@ -87,6 +88,10 @@ pub(super) struct Owner {
     pub(super) own_restart: Arc<ArcSwap<OwnRestart>>,
     /// What is waited for after it.
     pub(super) deferral: Option<Deferral>,
+    /// Peers in the middle of telling a family again, and until when.
+    pub(super) refreshing: Refreshing,
+    /// No session may come up: see [`super::Leave`].
+    pub(super) is_gone: bool,
     /// Who wants to know what happens.
     pub(super) tidings: Option<mpsc::Sender<Tiding>>,
 }
@@ -121,6 +126,8 @@ impl Owner {
             stale_until: HashMap::new(),
             own_restart: Arc::default(),
             deferral: None,
+            refreshing: Refreshing::default(),
+            is_gone: false,
             tidings: None,
         }
     }
@@ -129,8 +136,9 @@ impl Owner {
         loop {
             let fib = self.fib.clone();
             let may_sweep = self.sweep && !self.next_hops.is_waiting();
-            let stale_deadline = self.stale_deadline();
             let leaving_deadline = self.leaving_deadline();
+            let stale_deadline =
+                self.stale_deadline().into_iter().chain(self.refresh_deadline()).min();
             let deferral_deadline = self.deferral_deadline();
             let has_orders = fib.is_some() && ((self.dirty && self.tells_fib()) || may_sweep);
             // Not biased: nobody who asks or tells without end may keep the others waiting.
@@ -153,8 +161,11 @@ impl Owner {
                     None => self.fib = None,
                 },
                 Some(message) = self.from_peers.1.recv() => self.take_turn(message),
-                () = until(stale_deadline) => self.end_stale(),
                 () = until(leaving_deadline) => self.look_at_leaving(),
+                () = until(stale_deadline) => {
+                    self.end_stale();
+                    self.end_refreshes();
+                }
                 () = until(deferral_deadline) => {}
             }
             self.look_at_deferral(Instant::now());
@@ -200,6 +211,7 @@ impl Owner {
             Command::Do(peer, deed, done) => {
                 let _ = done.send(self.act(&peer, deed));
             }
+            Command::Leave(how) => self.leave(&how),
             Command::Adopt(routes) => self.adopt(routes),
             Command::TellOf(tidings) => self.tidings = Some(tidings),
             Command::Restarted(own, limit) => self.restarted(own, limit),
@@ -218,7 +230,7 @@ impl Owner {
             self.rib.withdraw(gone);
         }
         for prefix in &wanted {
-            self.rib.originate(*prefix, attributes.clone());
+            self.rib.originate(*prefix, attributes.clone(), OwnRoute::Local);
         }
         self.originated = wanted;
         self.dirty = true;
@@ -233,7 +245,7 @@ impl Owner {
         match deed {
             Deed::Reset => {
                 order(Order::Stop(CeaseReason::AdministrativeReset, None))?;
-                if !entry.disabled {
+                if !entry.disabled && !self.is_gone {
                     order(Order::Start)?;
                 }
             }
@@ -245,7 +257,9 @@ impl Owner {
                 }
             }
             Deed::Enable => {
-                order(Order::Start)?;
+                if !self.is_gone {
+                    order(Order::Start)?;
+                }
                 entry.disabled = false;
             }
             Deed::SoftIn | Deed::SoftOut => {
@@ -318,9 +332,7 @@ impl Owner {
             News::Update(update) => self.rib.learn(peer, update),
             News::EndOfRib(family) => self.rib.end_of_rib(peer, family),
             News::Refresh(refresh) => {
-                if let (Some(family), Refresh::Request) = (refresh.family.family(), refresh.kind) {
-                    self.rib.refresh(peer, family);
-                }
+                self.take_refresh(peer, refresh);
             }
             News::Down(why) => {
                 let was_up = entry.session.is_some();

@@ -115,7 +115,7 @@ impl Owner {
             task.run(receive_orders, receive_accepted).await;
         };
         self.of_task.insert(self.tasks.spawn(task).id(), id);
-        if !disabled {
+        if !disabled && !self.is_gone {
             // There is room: it is new.
             let _ = orders.try_send(Order::Start);
         }

@@ -206,7 +206,7 @@ pub enum BadCommunity {
     #[error(
         "{0:?} is not a community or a pattern of them; accepted are 65001:1, 65001:*, large ones \
          such as 65001:1:*, extended ones such as rt:65001:*, rt:* or 0x and 16 hexadecimal \
-         digits, and no-export, no-advertise, no-export-subconfed, graceful-shutdown, blackhole,"
+         digits, and no-export, no-advertise, no-export-subconfed, graceful-shutdown, blackhole"
     )]
     Pattern(String),
 }

@@ -16,12 +16,12 @@ impl Community {
     pub const NO_EXPORT_SUBCONFED: Community = Community(0xFFFF_FF03);
     /// The sender is about to go (RFC 8326).
     pub const GRACEFUL_SHUTDOWN: Community = Community(0xFFFF_0000);
-    /// Traffic to the prefix is to be discarded (RFC 7999).
-    pub const BLACKHOLE: Community = Community(0xFFFF_029A);
     /// Whoever told it has been away for long: the last choice (RFC 9494 §3.3).
     pub const LLGR_STALE: Community = Community(0xFFFF_0006);
     /// Not to be kept when whoever told it is away for long (RFC 9494 §3.4).
     pub const NO_LLGR: Community = Community(0xFFFF_0007);
+    /// Traffic to the prefix is to be discarded (RFC 7999).
+    pub const BLACKHOLE: Community = Community(0xFFFF_029A);
 }
 
 impl fmt::Display for Community {
@@ -31,9 +31,9 @@ impl fmt::Display for Community {
             Self::NO_ADVERTISE => f.write_str("no-advertise"),
             Self::NO_EXPORT_SUBCONFED => f.write_str("no-export-subconfed"),
             Self::GRACEFUL_SHUTDOWN => f.write_str("graceful-shutdown"),
-            Self::BLACKHOLE => f.write_str("blackhole"),
             Self::LLGR_STALE => f.write_str("llgr-stale"),
             Self::NO_LLGR => f.write_str("no-llgr"),
+            Self::BLACKHOLE => f.write_str("blackhole"),
             Self(bits) => write!(f, "{}:{}", bits >> 16, bits & 0xFFFF),
         }
     }

@@ -87,6 +87,12 @@ impl Notification {
         Self { code: 2, subcode: 7, data: capabilities }
     }
 
+    /// Role Mismatch: the peer's role is none that fits ours, or it says none or several
+    /// (RFC 9234 §4.2).
+    pub const fn role_mismatch() -> Self {
+        Self::bare(2, 11)
+    }
+
     /// Malformed Attribute List (RFC 4271 §6.3, RFC 7606 §3 g, 5.2).
     pub const fn malformed_attribute_list() -> Self {
         Self::bare(3, 1)

@@ -27,7 +27,7 @@ impl Rib {
         }
         let members = self.peers.places().filter_map(|ix| {
             let peer = self.peers.get(ix)?;
-            let treatment = Treatment::of(&peer.how, peer.session.as_ref()?, false);
+            let treatment = Treatment::of(&peer.how, peer.session.as_ref()?, false, self.departure);
             Some((ix, treatment, peer.how.address))
         });
         for (ix, treatment, address) in members.collect::<Vec<(PeerIx, _, _)>>() {

@@ -3,6 +3,7 @@
 use rustc_hash::FxHashMap;
 
 use super::best::TieBreakers;
+use super::bits::Bits;
 use super::path::PeerIx;
 use super::settings::{PeerId, RibPeer, RibSession, Stale};
 use crate::net::Family;
@@ -24,6 +25,8 @@ pub(super) struct Peer {
     /// Of those received, paths that are stale, by family; and why, or why the latest are.
     pub(super) stale: [usize; 2],
     pub(super) stale_for: [Option<Stale>; 2],
+    /// Prefixes that it has still to tell again in a refresh, by family.
+    pub(super) refreshing: [Option<Bits>; 2],
 }
 
 impl Peer {
@@ -44,6 +47,7 @@ impl Peer {
         self.tie_breakers.router_id = session.negotiated.their_open.router_id.get();
         self.session = Some(session);
         self.synced = [false; 2];
+        self.refreshing = Default::default();
     }
 }
 
@@ -73,6 +77,7 @@ impl Peers {
             refused: [0; 2],
             stale: [0; 2],
             stale_for: [None; 2],
+            refreshing: Default::default(),
         };
         let ix = match self.free.pop() {
             Some(index) => {
@@ -109,6 +114,12 @@ impl Peers {
     /// The peer at a place, to be changed.
     pub(super) fn get_mut(&mut self, ix: PeerIx) -> Option<&mut Peer> {
         self.slots.get_mut(ix.index())?.as_mut()
+    }
+
+    /// All peers, each with its place.
+    pub(super) fn all(&self) -> impl Iterator<Item = (PeerIx, &Peer)> {
+        let slots = (0..).map(PeerIx).zip(&self.slots);
+        slots.filter_map(|(ix, slot)| Some((ix, slot.as_ref()?)))
     }
 
     /// What the last steps of the decision process compare.

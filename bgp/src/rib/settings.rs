@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::filter::Filter;
+use crate::filter::{Filter, PeerType, RouteSource};
 use crate::fsm::Negotiated;
 use crate::msg::NextHop;
-use crate::net::{Asn, ClusterId, Prefix, RouterId};
+use crate::net::{Asn, ClusterId, Prefix, Role, RouterId};
 
 /// What the RIB must know of us.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +46,16 @@ pub enum PeerKind {
     Internal,
     /// In our AS, and we reflect to and from it (RFC 4456).
     ReflectorClient,
+}
+
+impl PeerKind {
+    /// What filters take it for.
+    pub(super) fn peer_type(self) -> PeerType {
+        match self {
+            PeerKind::External => PeerType::External,
+            PeerKind::Internal | PeerKind::ReflectorClient => PeerType::Internal,
+        }
+    }
 }
 
 /// What decides whether a path is taken from a peer or told to it.
@@ -99,6 +109,24 @@ pub enum NextHopMode {
     Keep,
 }
 
+/// What a route of our own is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OwnRoute {
+    /// Pods of the node, or a network that it was told to originate.
+    Local,
+    /// A Service.
+    Service,
+}
+
+impl From<OwnRoute> for RouteSource {
+    fn from(what: OwnRoute) -> Self {
+        match what {
+            OwnRoute::Local => RouteSource::Local,
+            OwnRoute::Service => RouteSource::Service,
+        }
+    }
+}
+
 /// How the RIB treats a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RibPeer {
@@ -116,6 +144,11 @@ pub struct RibPeer {
     pub export: PeerPolicy,
     /// How next hops are told to it.
     pub next_hop_mode: NextHopMode,
+    /// What filters take its routes for.
+    pub source: RouteSource,
+    /// What we are to it, if it is in another AS (RFC 9234). What was learned before is judged
+    /// by another role with the next session only.
+    pub role: Option<Role>,
 }
 
 impl RibPeer {
@@ -129,6 +162,8 @@ impl RibPeer {
             import: PeerPolicy::AcceptAll,
             export: PeerPolicy::AcceptAll,
             next_hop_mode: NextHopMode::Auto,
+            source: RouteSource::Peer,
+            role: None,
         }
     }
 }

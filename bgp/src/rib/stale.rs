@@ -7,10 +7,13 @@
 //! [`Rib::drop_stale`].
 
 use super::Rib;
-use super::adj_in::{import, is_sane, refuse_prefix};
+use super::adj_in::import;
+use super::attr_store::AttrId;
+use super::judge::Workshop;
 use super::loc::Edit;
 use super::path::{Path, PeerIx, Source};
-use super::settings::{PeerId, PeerKind, Stale};
+use super::settings::{PeerId, PeerKind, RibPeer, Stale};
+use crate::filter::Matched;
 use crate::fsm::Negotiated;
 use crate::msg::{AsPath, Attributes, Community, NextHop};
 use crate::net::{Family, Prefix};
@@ -36,6 +39,7 @@ impl Rib {
         if let Some(known) = self.peers.get_mut(ix) {
             known.session = None;
             known.synced = [false; 2];
+            known.refreshing = Default::default();
             known.stale_for = keep;
         }
     }
@@ -87,31 +91,55 @@ impl Rib {
     /// without session that may tell the prefix.
     pub fn adopt(&mut self, from: PeerId, prefix: Prefix, next_hop: NextHop, why: Stale) -> bool {
         let Some(ix) = self.peers.find(from) else { return false };
-        let Some(peer) = self.peers.get_mut(ix) else { return false };
-        let is_bad = !is_sane(next_hop.address()) || self.own.contains(&next_hop.address());
-        let is_refused = refuse_prefix(&peer.how.import, &prefix, Some(next_hop)).is_some();
-        if peer.session.is_some() || is_bad || is_refused {
+        let Some(peer) = self.peers.get(ix) else { return false };
+        if peer.session.is_some() {
             return false;
         }
         let family = prefix.family();
-        peer.stale_for[family.index()] = Some(why);
-        let (kind, source) = (peer.how.kind, Source::from(peer.how.kind));
-        let as_path = match kind {
-            PeerKind::External => AsPath::sequence([peer.how.asn]),
+        let how = peer.how.clone();
+        let as_path = match how.kind {
+            PeerKind::External => AsPath::sequence([how.asn]),
             PeerKind::Internal | PeerKind::ReflectorClient => AsPath::default(),
         };
+        let attributes = Attributes { as_path, ..Attributes::default() };
+        let came = self.attributes.intern(import(&how, attributes));
+        let is_adopted = match self.judge(&how, &prefix, came, next_hop) {
+            Ok(matched) => {
+                if let Some(peer) = self.peers.get_mut(ix) {
+                    peer.stale_for[family.index()] = Some(why);
+                }
+                self.put_stale(ix, &how, prefix, came, &matched, next_hop)
+            }
+            Err(_) => false,
+        };
+        self.attributes.release(came);
+        is_adopted
+    }
+
+    fn put_stale(
+        &mut self,
+        ix: PeerIx,
+        how: &RibPeer,
+        prefix: Prefix,
+        came: AttrId,
+        matched: &Matched,
+        next_hop: NextHop,
+    ) -> bool {
+        let family = prefix.family();
         let Some(id) = self.tables[family.index()].obtain(&prefix) else { return false };
         let is_known = |path: &Path| path.peer == ix;
         if self.tables[family.index()].entry(id).paths.iter().any(is_known) {
             return false;
         }
-        let attributes =
-            self.attributes.intern(import(kind, Attributes { as_path, ..Attributes::default() }));
+        let mut shop = Workshop::default();
+        let attributes = self.make(&mut shop, ix, &how.import, came, matched.clone());
         let hop = self.hops.intern(next_hop);
-        let path = Path { peer: ix, attributes, hop, source, refused: false, stale: Some(why) };
+        let (source, origin) = (Source::from(how.kind), how.source);
+        let stale = self.peers.get(ix).and_then(|peer| peer.stale_for[family.index()]);
+        let path = Path { peer: ix, attributes, hop, source, origin, refused: false, stale };
         self.edit(family, id, Edit::Put(path));
         self.hops.release(hop);
-        self.attributes.release(attributes);
+        self.empty(shop);
         true
     }
 

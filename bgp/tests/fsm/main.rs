@@ -4,6 +4,7 @@ mod collisions;
 mod mesh_200;
 mod pairs;
 mod random;
+mod restart;
 mod states;
 mod support;
 mod timers;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use brindle_bgp::net::{Prefix, RouterId};
 
 use super::node::NodeRead;
-use super::{filter, peer, prefixes, set, values};
+use super::{drain, filter, peer, prefixes, set, values};
 use crate::meaning::{Bgp, Config, Retain};
 use crate::section::{Good, Item, Section};
 use crate::value;
@@ -49,6 +49,9 @@ pub(super) fn read(item: &Item, node: &NodeRead, complete: bool) -> Bgp {
     }
     if let Some(item) = section.get("networks") {
         bgp.networks = networks(&item, node);
+    }
+    if let Some(item) = section.get("drain") {
+        bgp.drain = drain::read(&item);
     }
 
     let filters = section.get("filters").map(|item| filter::read(&item)).unwrap_or_default();

@@ -2,6 +2,7 @@
 
 mod bgp;
 pub(crate) mod cni;
+mod drain;
 mod filter;
 pub(crate) mod hosts;
 mod node;
@@ -18,8 +19,8 @@ use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Prefix};
 
 use crate::meaning::{
-    Backend, Bgp, ChainedPlugin, Cni, Config, Control, EstablishedFlows, FlowLog, GracefulRestart,
-    HostEndpoints, Node, Policy, Retain, Routes, Source, Telemetry,
+    Backend, Bgp, ChainedPlugin, Cni, Config, Control, DrainSettings, EstablishedFlows, FlowLog,
+    GracefulRestart, HostEndpoints, Node, Policy, Retain, Routes, Source, Telemetry,
 };
 use crate::section::{Good, Item, Report};
 use crate::value;
@@ -59,6 +60,7 @@ impl Default for Config {
                 max_paths: 16,
                 peers: Vec::new(),
                 networks: Vec::new(),
+                drain: DrainSettings::default(),
             },
             routes: Routes {
                 install: true,

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use brindle_bgp::msg::HoldTime;
-use brindle_bgp::net::{Asn, Family};
+use brindle_bgp::net::{Asn, Family, Role};
 use brindle_bgp::rib::NextHopMode;
 
 use super::BGP_PORT;
@@ -17,6 +17,15 @@ use crate::yaml::quoted;
 /// What `nextHopMode` accepts.
 pub(crate) const NEXT_HOP_MODES: [(&str, NextHopMode); 3] =
     [("Auto", NextHopMode::Auto), ("Self", NextHopMode::SelfAddress), ("Keep", NextHopMode::Keep)];
+
+/// What `role` accepts.
+const ROLES: [(&str, Role); 5] = [
+    ("provider", Role::Provider),
+    ("customer", Role::Customer),
+    ("peer", Role::Peer),
+    ("rs-server", Role::RouteServer),
+    ("rs-client", Role::RouteServerClient),
+];
 
 /// What the rest of the configuration says that a peer must fit to.
 pub(super) struct Around<'c> {
@@ -70,7 +79,17 @@ fn peer<'a>(item: &Item<'a>, around: &Around, taken: &mut Taken<'a>) -> Option<P
     let next_hop_mode = section
         .get("nextHopMode")
         .map_or(Some(NextHopMode::Auto), |item| item.word(&NEXT_HOP_MODES));
+    let role = section.get("role");
+    let role_word = role.as_ref().map_or(Some(None), |item| item.word(&ROLES).map(Some));
+    let strict = section.get("roleStrict");
+    let role_strict = strict.as_ref().map_or(Some(false), Item::boolean);
     section.finish();
+    if let (Some(item), true) = (&role, asn == Some(around.asn)) {
+        item.refuse(format!("a peer of our own AS {} has no role (RFC 9234)", around.asn));
+    }
+    if let (Some(item), Some(true), None) = (&strict, role_strict, &role) {
+        item.refuse("without a role of ours there is none to ask for; write \"role: peer\" or another beside it");
+    }
 
     if let (Some(item), Some(Some(ours)), Some(theirs)) = (&source, source_address, address) {
         source_fits(item, ours, theirs);
@@ -90,6 +109,9 @@ fn peer<'a>(item: &Item<'a>, around: &Around, taken: &mut Taken<'a>) -> Option<P
         Some(item) => around.filters.resolve(&item, around.complete).map(Some),
         None => Some(None),
     };
+    if let Some(import) = &import {
+        around.filters.warn_of_next_hops(import);
+    }
     let (import, export) = (resolve(import), resolve(export));
     Some(Peer {
         name: Arc::from(name?),
@@ -105,6 +127,8 @@ fn peer<'a>(item: &Item<'a>, around: &Around, taken: &mut Taken<'a>) -> Option<P
         import: import?,
         export: export?,
         next_hop_mode: next_hop_mode?,
+        role: role_word?,
+        role_strict: role_strict?,
     })
 }
 

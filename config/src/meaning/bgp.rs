@@ -7,8 +7,10 @@ use std::time::Duration;
 use brindle_bgp::filter::Filter;
 use brindle_bgp::fsm::RestartTime;
 use brindle_bgp::msg::HoldTime;
-use brindle_bgp::net::{Asn, Prefix, RouterId};
+use brindle_bgp::net::{Asn, Prefix, Role, RouterId};
 use brindle_bgp::rib::NextHopMode;
+
+use super::DrainSettings;
 
 /// `bgp:` the speaker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +41,8 @@ pub struct Bgp {
     pub peers: Vec<Peer>,
     /// `bgp.networks`: further prefixes to originate.
     pub networks: Vec<Prefix>,
+    /// `bgp.drain`.
+    pub drain: DrainSettings,
 }
 
 /// `bgp.gracefulRestart`: routes that outlive sessions (RFC 4724).
@@ -93,4 +97,8 @@ pub struct Peer {
     pub export: Option<Vec<Arc<Filter>>>,
     /// `nextHopMode`: Auto, Self or Keep.
     pub next_hop_mode: NextHopMode,
+    /// `role`: what we are to it (RFC 9234).
+    pub role: Option<Role>,
+    /// `roleStrict`: refuse it if it says no role.
+    pub role_strict: bool,
 }

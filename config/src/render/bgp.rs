@@ -3,17 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use brindle_bgp::filter::{Condition, Filter, FilterAction, FilterRule};
+use brindle_bgp::filter::Filter;
 use brindle_bgp::fsm::RestartTime;
 use brindle_bgp::msg::HoldTime;
-use brindle_bgp::net::Asn;
+use brindle_bgp::net::{self, Asn};
 use brindle_bgp::rib::NextHopMode;
 
+use super::filter::filter;
 use super::{address, cidr, time};
 use crate::meaning::{Bgp, Peer, Retain as Kept};
 use crate::schema::{
-    Action, AsNumber, BgpSection, FilterSection, GracefulRestartSection, Lengths, ListenSection,
-    MeshSection, NextHop, PeerSection, Retain, RuleSection, Time,
+    AsNumber, BgpSection, GracefulRestartSection, ListenSection, MeshSection, NextHop, PeerSection,
+    Retain, Role, Time,
 };
 
 /// The section that says it.
@@ -44,6 +45,7 @@ pub(super) fn section(bgp: &Bgp) -> BgpSection {
         peers: bgp.peers.iter().map(peer).collect(),
         filters: used_filters(&bgp.peers).into_iter().map(filter).collect(),
         networks: bgp.networks.iter().map(cidr).collect(),
+        drain: super::drain::section(&bgp.drain),
     }
 }
 
@@ -68,6 +70,14 @@ fn peer(peer: &Peer) -> PeerSection {
             NextHopMode::SelfAddress => NextHop::SelfAddress,
             NextHopMode::Keep => NextHop::Keep,
         },
+        role: peer.role.map(|role| match role {
+            net::Role::Provider => Role::Provider,
+            net::Role::Customer => Role::Customer,
+            net::Role::Peer => Role::Peer,
+            net::Role::RouteServer => Role::RsServer,
+            net::Role::RouteServerClient => Role::RsClient,
+        }),
+        role_strict: peer.role_strict,
     }
 }
 
@@ -82,33 +92,7 @@ fn used_filters(peers: &[Peer]) -> Vec<&Arc<Filter>> {
     used
 }
 
-fn filter(filter: &Arc<Filter>) -> FilterSection {
-    FilterSection { name: filter.name.to_string(), rules: filter.rules.iter().map(rule).collect() }
-}
-
-fn rule(rule: &FilterRule) -> RuleSection {
-    RuleSection {
-        action: match rule.action {
-            FilterAction::Accept => Action::Accept,
-            FilterAction::Reject | FilterAction::Continue => Action::Reject,
-        },
-        cidr: rule.conditions.iter().find_map(|condition| match condition {
-            Condition::Cidr(_, prefix) => Some(cidr(prefix)),
-            _ => None,
-        }),
-        prefix_lengths: rule.conditions.iter().find_map(|condition| match condition {
-            Condition::PrefixLengths(lengths) if lengths.start() == lengths.end() => {
-                Some(Lengths::One(*lengths.start()))
-            }
-            Condition::PrefixLengths(lengths) => {
-                Some(Lengths::Range(format!("{}-{}", lengths.start(), lengths.end())))
-            }
-            _ => None,
-        }),
-    }
-}
-
-fn as_number(asn: Asn) -> AsNumber {
+pub(super) fn as_number(asn: Asn) -> AsNumber {
     AsNumber::Number(asn.get())
 }
 

@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Address, AsNumber, Cidr, Document, Lengths, Time};
+use super::filter::FilterSection;
+use super::{Address, AsNumber, Cidr, Document, DrainSection, Time};
 
 /// The BGP speaker.
 #[derive(Serialize, JsonSchema)]
@@ -37,6 +38,8 @@ pub(crate) struct BgpSection {
     pub(crate) filters: Vec<FilterSection>,
     /// Further prefixes to originate.
     pub(crate) networks: Vec<Cidr>,
+    /// When the node is drained without being told to.
+    pub(crate) drain: DrainSection,
 }
 
 impl Default for BgpSection {
@@ -154,6 +157,29 @@ pub(crate) struct PeerSection {
     /// Which next hop the peer is told.
     #[serde(default = "next_hop_mode")]
     pub(crate) next_hop_mode: NextHop,
+    /// What we are to a peer in another AS (RFC 9234): it must be the opposite. Routes that one
+    /// of us must not pass on by that are refused. Left out, there are no roles.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) role: Option<Role>,
+    /// Refuse the peer if it says no role.
+    #[serde(default)]
+    pub(crate) role_strict: bool,
+}
+
+/// What we are to a peer.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Role {
+    /// It buys transit from us.
+    Provider,
+    /// We buy transit from it.
+    Customer,
+    /// Both tell each other of their own customers only.
+    Peer,
+    /// We are a route server, it uses us.
+    RsServer,
+    /// It is a route server, we use it.
+    RsClient,
 }
 
 /// Which next hop a peer is told.
@@ -167,41 +193,6 @@ pub(crate) enum NextHop {
     SelfAddress,
     /// Always unchanged.
     Keep,
-}
-
-/// Ordered rules; the first that matches decides, and none matching rejects.
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct FilterSection {
-    /// What peers name it by; unique.
-    #[schemars(length(min = 1, max = 63))]
-    pub(crate) name: String,
-    /// The rules, in order.
-    pub(crate) rules: Vec<RuleSection>,
-}
-
-/// One rule; without conditions it matches everything.
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct RuleSection {
-    /// What to do with a match.
-    pub(crate) action: Action,
-    /// The prefix must lie in this one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) cidr: Option<Cidr>,
-    /// The prefix length must lie in this range.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) prefix_lengths: Option<Lengths>,
-}
-
-/// What a filter rule does.
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) enum Action {
-    /// Take the route.
-    Accept,
-    /// Refuse the route.
-    Reject,
 }
 
 fn bgp_port() -> u16 {

@@ -1,6 +1,7 @@
 //! brindle's BGP with real peers: BIRD, FRR, GoBGP, itself, and octets that a test wrote.
 
 mod collisions;
+mod drain;
 mod harness;
 mod interop;
 mod malformed;
@@ -10,4 +11,5 @@ mod objects;
 mod reflection;
 mod refusals;
 mod restart;
+mod roles;
 mod slow_peer;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use brindle_bgp::fsm::State;
 use brindle_bgp::msg::{Capability, Notification};
-use brindle_bgp::net::Family;
+use brindle_bgp::net::{Family, Role};
 use brindle_bgp::rib::{PeerId, PeerKind, PeerPolicy, Stale};
 
 use crate::control::view::{
@@ -229,13 +229,17 @@ fn in_words(capability: &Capability) -> String {
         Capability::RouteRefresh => "route refresh".to_owned(),
         Capability::ExtendedNextHop(_) => "extended next hop".to_owned(),
         Capability::ExtendedMessage => "extended message".to_owned(),
+        // The same words would say that both are the same, which roles must not be.
+        Capability::Role(role) => match Role::from_value(*role) {
+            Some(role) => format!("role {role}"),
+            None => format!("role {role}"),
+        },
         Capability::GracefulRestart(_) => "graceful restart".to_owned(),
         Capability::FourOctetAsn(_) => "four-octet AS numbers".to_owned(),
         Capability::EnhancedRouteRefresh => "enhanced route refresh".to_owned(),
         Capability::LongLivedRestart(_) => "long-lived graceful restart".to_owned(),
         Capability::Unknown { code, .. } => match code {
             8 => "multiple labels".to_owned(),
-            9 => "role".to_owned(),
             69 => "additional paths".to_owned(),
             73 => "host name".to_owned(),
             75 => "software version".to_owned(),

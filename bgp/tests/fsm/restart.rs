@@ -1,10 +1,9 @@
 //! Graceful restart in the session machine: what is offered, and which ends leave routes in
 //! place (RFC 4724, RFC 8538).
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{epoch, open, settings};
 use brindle_bgp::fsm::{
     Action, Direction, Down, Event, Negotiated, OwnRestart, Peer, PeerSettings, RestartOffer,
     RestartTime, State, WireId,
@@ -14,7 +13,6 @@ use brindle_bgp::msg::{
     RestartFamily,
 };
 use brindle_bgp::net::{AfiSafi, Family};
-use support::{epoch, open, settings};
 
 const V4: AfiSafi = AfiSafi { afi: 1, safi: 1 };
 const V6: AfiSafi = AfiSafi { afi: 2, safi: 1 };
