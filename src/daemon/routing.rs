@@ -282,7 +282,7 @@ impl Routing {
         let is_other = identity::changed(&running.chosen, &now);
         let is_elsewhere = running.start.changed(&Start::of(config));
         // Next hops that peers know stay true only if we are who we were.
-        let is_same = is_other.is_none();
+        let is_same = identity::is_the_same_to_peers(&running.chosen, &now);
         let Some(why) = is_other.or(is_elsewhere) else {
             // Somebody else may say the same by now.
             if running.chosen != now {

@@ -71,6 +71,7 @@ pub(crate) fn status() -> Status {
             tiers: 0,
             network_sets: 0,
             host_endpoints: 0,
+            bgp_objects: 0,
             changed: Some(time(300)),
             changed_seconds: Some(300),
             errors: vec![],

@@ -9,6 +9,8 @@ mod interop;
 mod malformed;
 mod mesh;
 mod node_objects;
+mod objects;
+mod reflection;
 mod refusals;
 mod restart;
 mod roles;

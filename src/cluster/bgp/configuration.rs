@@ -1,8 +1,8 @@
 //! What a BGPConfiguration says.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use brindle_bgp::fsm::RestartTime;
 use brindle_bgp::net::Asn;
 use brindle_config::{Bgp, Config};
 
@@ -27,7 +27,7 @@ pub struct Configuration {
     /// `nodeMeshPassword`.
     pub mesh_password: Option<SecretRef>,
     /// `nodeMeshMaxRestartTime`.
-    pub mesh_max_restart_time: Option<Duration>,
+    pub mesh_max_restart_time: Option<RestartTime>,
 }
 
 impl BgpObjects {
@@ -44,6 +44,12 @@ impl BgpObjects {
             bgp.mesh = mesh;
         }
         bgp.listen_port = self.port_of(node, bgp.listen_port);
+        let restart = &mut bgp.graceful_restart.time;
+        if let Some(time) = all.and_then(|all| all.mesh_max_restart_time)
+            && *restart == usual.graceful_restart.time
+        {
+            *restart = time;
+        }
         bgp
     }
 
@@ -115,7 +121,7 @@ pub(super) fn read(
         asn,
         listen_port: judged.number("spec.listenPort", spec.listen_port, (1, 65535)),
         mesh_password: judged.password("spec.nodeMeshPassword", spec.node_mesh_password.as_ref()),
-        mesh_max_restart_time: judged.time("spec.nodeMeshMaxRestartTime", restart),
+        mesh_max_restart_time: judged.restart_time("spec.nodeMeshMaxRestartTime", restart),
     }
 }
 

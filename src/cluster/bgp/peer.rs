@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
+use brindle_bgp::fsm::RestartTime;
 use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Family};
 use brindle_bgp::rib::NextHopMode;
@@ -32,7 +32,7 @@ pub struct BgpPeer {
     /// `keepaliveTime`, three of which make the hold time.
     pub hold_time: Option<HoldTime>,
     /// `maxRestartTime`.
-    pub max_restart_time: Option<Duration>,
+    pub max_restart_time: Option<RestartTime>,
     /// `numAllowedLocalASNumbers`.
     pub allowed_own_asn: u8,
     /// `ttlSecurity`: the most hops to the peer; `None` does not look.
@@ -101,6 +101,27 @@ pub(super) fn read(name: Arc<str>, spec: &BgpPeerSpec, judged: &mut Judged) -> O
     let sources = [("UseNodeIP", true), ("None", false)];
     let source = judged.word("spec.sourceAddress", spec.source_address.as_deref(), &sources);
     let (whose, remote) = (whose(spec, judged), remote(spec, judged));
+    for (field, is_there, follows) in [
+        (
+            "numAllowedLocalASNumbers",
+            spec.num_allowed_local_as_numbers.is_some_and(|number| number > 0),
+            "routes with our AS in their path are refused",
+        ),
+        (
+            "ttlSecurity",
+            spec.ttl_security.is_some_and(|hops| hops > 0),
+            "the sessions are not protected by the TTL of packets",
+        ),
+        (
+            "reachableBy",
+            said(spec.reachable_by.as_ref()).is_some(),
+            "the peer is dialled by the routes that there are",
+        ),
+    ] {
+        if is_there {
+            judged.idle(format!("spec.{field}"), format!("not supported yet: {follows}"));
+        }
+    }
     let ttl_security = judged.number("spec.ttlSecurity", spec.ttl_security, (0, 255));
     Some(BgpPeer {
         name,
@@ -110,7 +131,8 @@ pub(super) fn read(name: Arc<str>, spec: &BgpPeerSpec, judged: &mut Judged) -> O
         password: judged.password("spec.password", spec.password.as_ref()),
         from_node_address: source.unwrap_or(true),
         hold_time: hold_time(spec, judged),
-        max_restart_time: judged.time("spec.maxRestartTime", spec.max_restart_time.as_deref()),
+        max_restart_time: judged
+            .restart_time("spec.maxRestartTime", spec.max_restart_time.as_deref()),
         allowed_own_asn: judged
             .number("spec.numAllowedLocalASNumbers", spec.num_allowed_local_as_numbers, (0, 255))
             .unwrap_or_default(),

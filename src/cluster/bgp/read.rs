@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use brindle_bgp::fsm::RestartTime;
 use brindle_bgp::net::Asn;
 use brindle_policy::selector::{self, Expr};
 use k8s_openapi::api::core::v1::Secret as RawSecret;
@@ -111,6 +112,17 @@ impl Judged {
         let time = duration(text);
         if time.is_none() {
             self.refuse(field, format!("{text:?} is no time; accepted are such as 90s and 1m30s"));
+        }
+        time
+    }
+
+    /// A time that a peer is told of our restart.
+    pub(super) fn restart_time(&mut self, field: &str, text: Option<&str>) -> Option<RestartTime> {
+        let time = self.time(field, text)?;
+        let seconds = u16::try_from(time.as_secs()).ok();
+        let time = seconds.and_then(|seconds| RestartTime::from_secs(seconds).ok());
+        if time.is_none() {
+            self.refuse(field, format!("{:?}: accepted are 1s to 4095s", text.unwrap_or_default()));
         }
         time
     }

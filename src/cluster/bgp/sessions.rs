@@ -195,13 +195,17 @@ impl BgpObjects {
             }
         }
         let hold_time = by.hold_time.unwrap_or(bgp.hold_time);
+        let mut session = session(bgp, own, asn, hold_time, false);
+        if let (Some(time), Some(offer)) = (by.max_restart_time, &mut session.graceful_restart) {
+            offer.time = time;
+        }
         Ok(WantedPeer {
             port,
             source: source.copied().filter(|_| by.from_node_address),
             own_addresses: own.addresses.clone(),
             mesh: is_node,
             retain: is_node && bgp.retain == Retain::NodeObject,
-            ..WantedPeer::new(session(bgp, own, asn, hold_time, false), rib)
+            ..WantedPeer::new(session, rib)
         })
     }
 }

@@ -401,6 +401,7 @@ fn wrong_fields_are_named_and_refuse_their_object_alone() {
         (peer, with("nextHopMode: self"), vec!["spec.nextHopMode"]),
         (peer, with("sourceAddress: 10.0.0.1"), vec!["spec.sourceAddress"]),
         (peer, with("maxRestartTime: long"), vec!["spec.maxRestartTime"]),
+        (peer, with("maxRestartTime: 2h"), vec!["spec.maxRestartTime"]),
         (peer, with("keepaliveTime: 0s"), vec!["spec.keepaliveTime"]),
         (peer, with("ttlSecurity: 256"), vec!["spec.ttlSecurity"]),
         (peer, with("reachableBy: 'fd00::1'"), vec!["spec.reachableBy"]),
@@ -472,6 +473,12 @@ fn what_is_not_followed_is_said() {
             vec!["spec.exportV6[0].priority"],
         ),
         ("BGPPeer", "p", "{peerSelector: all(), surprise: 1}", vec!["spec.surprise"]),
+        (
+            "BGPPeer",
+            "p",
+            "{peerSelector: all(), ttlSecurity: 1, numAllowedLocalASNumbers: 1}",
+            vec!["spec.numAllowedLocalASNumbers", "spec.ttlSecurity"],
+        ),
     ] {
         let cluster = cluster(&object(kind, name, spec));
         assert_eq!((cluster.wrong, cluster.idle), (vec![], own(&want)), "{kind} {spec}");
