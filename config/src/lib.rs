@@ -26,7 +26,7 @@ mod yaml;
 pub use error::{Errors, Place, Problem, printable};
 pub use load::Loaded;
 pub use meaning::{
-    Backend, Bgp, ChainedPlugin, Cni, Config, Control, EstablishedFlows, Failsafe,
+    Backend, Bgp, ChainedPlugin, Cni, Config, Control, DynamicPeers, EstablishedFlows, ExpectedAs, Failsafe,
     FailsafeProtocol, FlowLog, HostEndpoints, Node, Peer, Policy, Retain, Routes, Source,
     Telemetry, ToHost,
 };

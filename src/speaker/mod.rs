@@ -15,6 +15,8 @@
 
 mod calm;
 mod dial;
+mod dynamic;
+mod limits;
 mod listener;
 mod next_hops;
 mod owner;
@@ -37,6 +39,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::fib;
 
+pub use dynamic::DynamicPeers;
 pub use listener::{ListenError, Listeners};
 pub use status::{Counters, MESSAGE_TYPES, PeerStatus};
 pub use view::{PeerEntry, View};
@@ -57,6 +60,8 @@ pub struct WantedPeer {
     pub own_addresses: Vec<IpAddr>,
     /// Whether it comes from the node mesh; else it is configured.
     pub mesh: bool,
+    /// The group of dynamic peers that it belongs to, if it was not configured itself.
+    pub group: Option<Arc<str>>,
     /// Whether its routes are kept while it has no session and is wanted nevertheless.
     pub retain: bool,
     /// What the session machine must know.
@@ -74,6 +79,7 @@ impl WantedPeer {
             source: None,
             own_addresses: Vec::new(),
             mesh: false,
+            group: None,
             retain: false,
             session,
             rib,
@@ -146,6 +152,8 @@ type Reader = Box<dyn FnOnce(&View<'_>) + Send>;
 enum Command {
     /// These peers and no others.
     SetPeers(Vec<WantedPeer>),
+    /// These groups of dynamic peers and no others.
+    SetDynamic(Vec<DynamicPeers>),
     /// These prefixes of our own and no others.
     SetOriginated(Vec<Prefix>, Attributes),
     /// Look at the RIB; must be short.
@@ -178,6 +186,12 @@ impl SpeakerHandle {
     /// in filters keep their session.
     pub async fn set_peers(&self, peers: Vec<WantedPeer>) -> Result<(), Gone> {
         self.send(Command::SetPeers(peers)).await
+    }
+
+    /// Lets peers of these groups and of no others become such by connecting. Those that there
+    /// are and may stay follow a changed group as configured peers follow a change.
+    pub async fn set_dynamic(&self, groups: Vec<DynamicPeers>) -> Result<(), Gone> {
+        self.send(Command::SetDynamic(groups)).await
     }
 
     /// Originates these prefixes and no others.

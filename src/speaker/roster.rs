@@ -32,6 +32,13 @@ impl Owner {
         let mut gone: HashMap<Arc<str>, PeerId> = self
             .peers
             .iter()
+            .filter(|(_, entry)| {
+                // Dynamic ones are not named here; they give way to who is.
+                let wants_place = |peer: &WantedPeer| {
+                    peer.address == entry.wanted.address || peer.rib.name == entry.wanted.rib.name
+                };
+                entry.wanted.group.is_none() || wanted.iter().any(wants_place)
+            })
             .map(|(id, entry)| (Arc::clone(&entry.wanted.rib.name), *id))
             .collect();
         let known: Vec<Option<PeerId>> =
@@ -61,7 +68,7 @@ impl Owner {
         self.listeners.known.store(Arc::new(known));
     }
 
-    fn add(&mut self, wanted: WantedPeer, disabled: bool) {
+    pub(super) fn add(&mut self, wanted: WantedPeer, disabled: bool) -> PeerId {
         let id = PeerId(self.next_peer);
         self.next_peer += 1;
         info!(peer = %wanted.rib.name, address = %wanted.address, asn = %wanted.rib.asn, "peer added");
@@ -80,6 +87,7 @@ impl Owner {
             session: None,
         };
         self.peers.insert(id, entry);
+        id
     }
 
     pub(super) fn spawn(
@@ -110,7 +118,7 @@ impl Owner {
     }
 
     /// Changes a peer; gives it back to be added, disabled or not, if it must start anew.
-    fn change(&mut self, id: PeerId, wanted: WantedPeer) -> Option<(WantedPeer, bool)> {
+    pub(super) fn change(&mut self, id: PeerId, wanted: WantedPeer) -> Option<(WantedPeer, bool)> {
         let entry = self.peers.get_mut(&id)?;
         if *entry.wanted == wanted {
             return None;
@@ -136,11 +144,12 @@ impl Owner {
         None
     }
 
-    fn remove(&mut self, id: PeerId, why: &str) {
+    pub(super) fn remove(&mut self, id: PeerId, why: &str) {
         if self.peers.get(&id).is_some_and(|entry| entry.session.is_some()) {
             self.tell_of(id, |name, address, _| Tiding::Down(name, address, why.to_owned()));
         }
         self.stale_until.remove(&id);
+        self.gone.remove(&id);
         if let Some(entry) = self.peers.remove(&id) {
             // Its task ends when `orders` is dropped, and tells the peer.
             info!(peer = %entry.wanted.rib.name, "peer {why}");

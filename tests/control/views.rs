@@ -152,6 +152,7 @@ fn peer(name: &str, address: &str, kind: PeerKind, state: SessionState) -> Peer 
             rejected: 0,
             stale: 0,
             advertised: 2,
+            limit: None,
             end_of_rib: is_up,
         }],
         messages: MessageCounts {
@@ -207,6 +208,7 @@ pub(crate) fn peers() -> Vec<Peer> {
         rejected: 2,
         stale: 0,
         advertised: 2,
+        limit: None,
         end_of_rib: true,
     };
     tor_a.import_filters = Some(vec!["cluster-only".to_owned()]);

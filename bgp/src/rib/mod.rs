@@ -23,6 +23,7 @@ mod bits;
 mod encoder;
 mod export;
 mod journal;
+mod limit;
 mod loc;
 mod member;
 mod next_hop;
@@ -43,6 +44,7 @@ use smallvec::SmallVec;
 use crate::msg::{Attributes, NextHop, Update};
 use crate::net::{Family, Prefix};
 
+pub use limit::{LimitAction, LimitLevel, LimitNews, PrefixLimits};
 pub use settings::{
     NextHopMode, PeerId, PeerKind, PeerPolicy, RibPeer, RibSession, RibSettings, Stale,
 };
@@ -79,6 +81,8 @@ pub struct Rib {
     out: AdjOut,
     /// What peers announced that is not theirs, since the last [`Rib::take_refusals`].
     refusals: Vec<(PeerIx, Prefix)>,
+    /// Which peers came nearer to their limits, since the last [`Rib::take_limit_news`].
+    limit_news: Vec<LimitNews>,
 }
 
 impl Rib {
@@ -95,6 +99,7 @@ impl Rib {
             changed: Default::default(),
             out: AdjOut::default(),
             refusals: Vec::new(),
+            limit_news: Vec::new(),
         }
     }
 
@@ -114,6 +119,7 @@ impl Rib {
         let has_moved = before.address != how.address;
         let treatment = known.session.as_ref().map(|session| Treatment::of(how, session));
         let address = how.address;
+        self.note_limits(ix);
         if !is_judged_alike {
             self.judge_again(Some(ix), has_moved);
         }
@@ -187,6 +193,14 @@ impl Rib {
         let Some(ix) = self.peers.find(from) else { return };
         let Some(peer) = self.peers.get(ix) else { return };
         let agreed = Family::ALL.map(|family| peer.has_family(family));
+        if peer.limited.is_over {
+            for announcement in &update.announced {
+                for prefix in &announcement.prefixes {
+                    self.pass_over(ix, prefix.family(), 1);
+                }
+            }
+            return;
+        }
         if peer.session.is_none() {
             // What is kept of an earlier session is not changed by late news of it.
             return;
@@ -214,6 +228,10 @@ impl Rib {
                 if !agreed[family.index()] {
                     continue;
                 }
+                if self.is_beyond(ix, prefix) {
+                    self.pass_over(ix, family, 1);
+                    continue;
+                }
                 let Some(id) = self.tables[family.index()].obtain(prefix) else { continue };
                 let refused =
                     refused || refuse_prefix(&import_policy, prefix, Some(next_hop)).is_some();
@@ -223,6 +241,7 @@ impl Rib {
             self.hops.release(hop);
         }
         self.attributes.release(set);
+        self.note_limits(ix);
     }
 
     /// Notes the End-of-RIB of a family (RFC 4724 §2): what was kept of an earlier session and

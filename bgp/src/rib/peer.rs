@@ -3,6 +3,7 @@
 use rustc_hash::FxHashMap;
 
 use super::best::TieBreakers;
+use super::limit::Limited;
 use super::path::PeerIx;
 use super::settings::{PeerId, RibPeer, RibSession, Stale};
 use crate::net::Family;
@@ -24,6 +25,7 @@ pub(super) struct Peer {
     /// Of those received, paths that are stale, by family; and why they are kept.
     pub(super) stale: [usize; 2],
     pub(super) stale_for: [Option<Stale>; 2],
+    pub(super) limited: Limited,
 }
 
 impl Peer {
@@ -44,6 +46,7 @@ impl Peer {
         self.tie_breakers.router_id = session.negotiated.their_open.router_id.get();
         self.session = Some(session);
         self.synced = [false; 2];
+        self.limited.begin();
     }
 }
 
@@ -73,6 +76,7 @@ impl Peers {
             refused: [0; 2],
             stale: [0; 2],
             stale_for: [None; 2],
+            limited: Limited::default(),
         };
         let ix = match self.free.pop() {
             Some(index) => {

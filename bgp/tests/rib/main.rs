@@ -3,6 +3,7 @@
 mod events;
 mod export;
 mod import;
+mod limits;
 mod model;
 mod pace;
 mod reference;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use brindle_bgp::net::Prefix;
 
-pub use bgp::{Bgp, Peer, Retain};
+pub use bgp::{Bgp, DynamicPeers, ExpectedAs, Peer, Retain};
 
 /// A whole configuration; exists only checked. Two that are equal mean the same.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,8 +15,8 @@ use crate::meaning::Config;
 use crate::value::Shown;
 
 pub(crate) use bgp::{
-    Action, BgpSection, FilterSection, ListenSection, MeshSection, NextHop, PeerSection, Retain,
-    RuleSection,
+    Action, BgpSection, DynamicPeerSection, FilterSection, LimitWord, ListenSection,
+    MaxPrefixesSection, MeshSection, MultipathSection, NextHop, PeerSection, Retain, RuleSection,
 };
 
 /// A JSON Schema (draft 2020-12) of the configuration file, with a description and the

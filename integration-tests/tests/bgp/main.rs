@@ -3,6 +3,7 @@
 mod collisions;
 mod harness;
 mod interop;
+mod limits;
 mod malformed;
 mod mesh;
 mod node_objects;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use brindle_bgp::fsm::State;
 use brindle_bgp::msg::{Capability, Notification};
 use brindle_bgp::net::Family;
-use brindle_bgp::rib::{PeerId, PeerKind, PeerPolicy};
+use brindle_bgp::rib::{LimitLevel, PeerId, PeerKind, PeerPolicy};
 
 use crate::control::view::{
     Clock, FamilyCounts, MessageCounts, MessageTypes, Negotiated, NotificationSeen, Peer,
@@ -38,15 +38,14 @@ pub(in crate::daemon) fn peer(
     let next = next.map(|at| clock.future(at));
     let families = status.negotiated.as_ref().map_or(&wanted.session.families, |n| &n.families);
     let families: Vec<FamilyCounts> =
-        families.iter().map(|family| counts(view, id, *family)).collect();
-    let rejected = families.iter().map(|counts| counts.rejected).sum();
-    let stale = families.iter().map(|counts| counts.stale).sum();
+        families.iter().map(|family| counts(view, id, entry, *family)).collect();
     Peer {
         name: wanted.rib.name.to_string(),
         address: wanted.address,
         port: wanted.port,
         as_number: wanted.rib.asn.get(),
         kind: match (wanted.mesh, wanted.rib.kind) {
+            _ if wanted.group.is_some() => Kind::Dynamic,
             (true, _) => Kind::Mesh,
             (false, PeerKind::ReflectorClient) => Kind::ReflectorClient,
             (false, PeerKind::External | PeerKind::Internal) => Kind::Peer,
@@ -54,7 +53,7 @@ pub(in crate::daemon) fn peer(
         state: if entry.disabled { SessionState::Disabled } else { status.state.into() },
         since,
         since_seconds,
-        last_reason: reason(entry, &status, rejected, stale).or_else(|| {
+        last_reason: reason(entry, &status, &families, &clock).or_else(|| {
             let name = &entry.wanted.rib.name;
             let mut refused = facts.claims.refused().iter().filter(|one| one.node == *name);
             refused.next().filter(|_| entry.wanted.mesh).map(ToString::to_string)
@@ -81,7 +80,7 @@ pub(in crate::daemon) fn peer(
     }
 }
 
-fn counts(view: &View<'_>, id: PeerId, family: Family) -> FamilyCounts {
+fn counts(view: &View<'_>, id: PeerId, entry: &PeerEntry, family: Family) -> FamilyCounts {
     let counts = view.rib.counts(id, family).unwrap_or_default();
     FamilyCounts {
         family: family.into(),
@@ -90,17 +89,28 @@ fn counts(view: &View<'_>, id: PeerId, family: Family) -> FamilyCounts {
         rejected: counts.rejected,
         stale: counts.stale,
         advertised: counts.advertised,
+        limit: entry.wanted.rib.limits.most[family.index()],
         end_of_rib: view.rib.is_synced(id),
     }
 }
 
 /// Why the peer is not Established; of one that is, what of it is not used.
-fn reason(entry: &PeerEntry, status: &PeerStatus, rejected: usize, stale: usize) -> Option<String> {
+fn reason(
+    entry: &PeerEntry,
+    status: &PeerStatus,
+    families: &[FamilyCounts],
+    clock: &Clock,
+) -> Option<String> {
+    let rejected: usize = families.iter().map(|counts| counts.rejected).sum();
+    let stale: usize = families.iter().map(|counts| counts.stale).sum();
     if entry.disabled {
         return Some("disabled by an operator; `brindle peers enable` undoes it".to_owned());
     }
     if status.state == State::Established {
+        let of_limit: Vec<String> =
+            families.iter().filter_map(|counts| near_limit(entry, counts)).collect();
         return match (&entry.wanted.rib.import, rejected) {
+            _ if !of_limit.is_empty() => Some(of_limit.join("; ")),
             (PeerPolicy::RefuseUnfiltered, _) => Some(
                 "external peer without importFilters: nothing is accepted (RFC 8212)".to_owned(),
             ),
@@ -109,6 +119,7 @@ fn reason(entry: &PeerEntry, status: &PeerStatus, rejected: usize, stale: usize)
         };
     }
     let why = match (&status.last_dial_error, &status.last_reason) {
+        (Some(error), Some(reason)) if error != reason => format!("{reason}; now {error}"),
         (Some(error), _) => error.clone(),
         (None, Some(reason)) => reason.clone(),
         (None, None) if entry.wanted.session.passive => {
@@ -116,11 +127,29 @@ fn reason(entry: &PeerEntry, status: &PeerStatus, rejected: usize, stale: usize)
         }
         (None, None) => "no answer yet".to_owned(),
     };
+    let why = match &status.idle {
+        Some(idle) => {
+            format!("idle for {}s more: {}; last: {why}", clock.future(idle.until).1, idle.why)
+        }
+        None => why,
+    };
     Some(match stale {
         0 => why,
         1 => format!("{why}; keeping 1 stale route while its Node object stands"),
         _ => format!("{why}; keeping {stale} stale routes while their Node objects stand"),
     })
+}
+
+/// What there is to say of a limit that the peer has come near to.
+fn near_limit(entry: &PeerEntry, counts: &FamilyCounts) -> Option<String> {
+    let limits = &entry.wanted.rib.limits;
+    let family = counts.family.into();
+    let (most, told) = (limits.most[Family::index(family)]?, counts.received);
+    match limits.level(family, told)? {
+        LimitLevel::Below => None,
+        LimitLevel::Near => Some(format!("{told} of at most {most} {family} prefixes")),
+        LimitLevel::Over => Some(format!("{told} {family} prefixes, more than the {most} allowed")),
+    }
 }
 
 fn filters(policy: &PeerPolicy) -> Option<Vec<String>> {
