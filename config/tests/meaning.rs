@@ -4,13 +4,18 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use brindle_bgp::filter::{Filter, FilterAction, FilterRule};
+use brindle_bgp::filter::{
+    Change, Condition, Filter, FilterAction, FilterRule, Has, MatchOperator, NextHopChange,
+    PeerType, RouteSource,
+};
+use brindle_bgp::fsm::RestartTime;
 use brindle_bgp::msg::HoldTime;
-use brindle_bgp::net::{Asn, Prefix, RouterId};
+use brindle_bgp::net::{Asn, Prefix, Role, RouterId};
 use brindle_bgp::rib::{LimitAction, NextHopMode, PrefixLimits};
 use brindle_config::{
-    Backend, Bgp, Config, Control, EstablishedFlows, Failsafe, FailsafeProtocol, FlowLog,
-    HostEndpoints, Node, Peer, Policy, Retain, Routes, Source, Telemetry, ToHost,
+    Backend, Bgp, Config, Control, DrainSettings, EstablishedFlows, Failsafe, FailsafeProtocol,
+    FlowLog, GracefulRestart, HostEndpoints, Node, Peer, Policy, Retain, Routes, Source, Telemetry,
+    ToHost,
 };
 
 /// The example that the documentation promises to be understood for ever.
@@ -60,17 +65,17 @@ fn read(text: &str) -> Config {
 
 #[test]
 fn the_contract_example_means_what_it_says() {
-    let filter = std::sync::Arc::new(Filter {
-        name: "cluster-only".into(),
-        rules: vec![
-            FilterRule {
-                action: FilterAction::Accept,
-                cidr: Some(prefix("10.244.0.0/16")),
-                prefix_lengths: Some(16..=32),
-            },
-            FilterRule { action: FilterAction::Reject, cidr: None, prefix_lengths: None },
+    let within = vec![
+        Condition::Cidr(MatchOperator::In, prefix("10.244.0.0/16")),
+        Condition::PrefixLengths(16..=32),
+    ];
+    let filter = std::sync::Arc::new(Filter::new(
+        "cluster-only",
+        vec![
+            FilterRule::new(FilterAction::Accept, within),
+            FilterRule::new(FilterAction::Reject, vec![]),
         ],
-    });
+    ));
     let want = Config {
         node: Node {
             name: Some("n1".to_owned()),
@@ -87,6 +92,11 @@ fn the_contract_example_means_what_it_says() {
             retain: Retain::NodeObject,
             hold_time: HoldTime::DEFAULT,
             connect_retry: Duration::from_secs(1),
+            graceful_restart: GracefulRestart {
+                enabled: true,
+                time: RestartTime::DEFAULT,
+                long_lived: None,
+            },
             max_paths: 16,
             as_path_relax: false,
             mesh_limits: PrefixLimits::NONE,
@@ -99,13 +109,18 @@ fn the_contract_example_means_what_it_says() {
                 passive: false,
                 reflector_client: false,
                 hold_time: HoldTime::DEFAULT,
+                graceful_restart: None,
+                restart_time: None,
                 import: Some(vec![filter.clone()]),
                 export: Some(vec![filter]),
                 next_hop_mode: NextHopMode::Auto,
                 limits: PrefixLimits::NONE,
+                role: None,
+                role_strict: false,
             }],
             dynamic: vec![],
             networks: vec![prefix("192.0.2.0/24")],
+            drain: DrainSettings::default(),
         },
         routes: Routes {
             install: true,
@@ -223,18 +238,15 @@ bgp:
     - {name: a, peerIP: 10.0.0.9, asNumber: 64512, port: 1179, sourceAddress: 10.0.0.1,
        passive: true, reflectorClient: true, holdTime: 9s, nextHopMode: Self,
        importFilters: [], exportFilters: [one]}
-    - {name: b, peerIP: 'fd00::9', asNumber: 64513, nextHopMode: Keep}
+    - {name: b, peerIP: 'fd00::9', asNumber: 64513, nextHopMode: Keep, role: rs-client,
+       roleStrict: true}
   filters: [{name: one, rules: [{action: accept, prefixLengths: 24}]}]
 ";
     let peers = read(peer).bgp.peers;
-    let filter = Filter {
-        name: "one".into(),
-        rules: vec![FilterRule {
-            action: FilterAction::Accept,
-            cidr: None,
-            prefix_lengths: Some(24..=24),
-        }],
-    };
+    let filter = Filter::new(
+        "one",
+        vec![FilterRule::new(FilterAction::Accept, vec![Condition::PrefixLengths(24..=24)])],
+    );
     let want = [
         Peer {
             name: "a".into(),
@@ -245,10 +257,14 @@ bgp:
             passive: true,
             reflector_client: true,
             hold_time: HoldTime::from_secs(9).expect("a good time"),
+            graceful_restart: None,
+            restart_time: None,
             import: Some(Vec::new()),
             export: Some(vec![std::sync::Arc::new(filter)]),
             next_hop_mode: NextHopMode::SelfAddress,
             limits: PrefixLimits::NONE,
+            role: None,
+            role_strict: false,
         },
         Peer {
             name: "b".into(),
@@ -259,10 +275,14 @@ bgp:
             passive: false,
             reflector_client: false,
             hold_time: HoldTime::from_secs(30).expect("a good time"),
+            graceful_restart: None,
+            restart_time: None,
             import: None,
             export: None,
             next_hop_mode: NextHopMode::Keep,
             limits: PrefixLimits::NONE,
+            role: Some(Role::RouteServerClient),
+            role_strict: true,
         },
     ];
     assert_eq!(peers, want);
@@ -296,7 +316,8 @@ fn a_dynamic_peer_may_be_in_the_as_that_is_expected() {
         ("1.0-1.5", vec![65536, 65541], vec![65542]),
         ("external", vec![1, 64511, u32::MAX], vec![64512]),
     ] {
-        let text = format!("bgp: {{dynamicPeers: [{{name: a, cidrs: [10.0.0.0/8], asNumber: {text}}}]}}");
+        let text =
+            format!("bgp: {{dynamicPeers: [{{name: a, cidrs: [10.0.0.0/8], asNumber: {text}}}]}}");
         let group = &read(&text).bgp.dynamic[0];
         assert_eq!((group.limit, group.peer.passive), (100, true));
         for number in is_in {
@@ -376,6 +397,10 @@ fn what_is_shown_reads_back_as_the_same_configuration() {
         "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 1, maxPrefixes: {ipv4: 9, warnAt: 50, retryAfter: 1m}}]}",
         "bgp: {dynamicPeers: [{name: a, cidrs: [10.0.0.0/8, 'fd00::/8'], asNumber: 1-9, limit: 7, importFilters: []}]}",
         "bgp: {dynamicPeers: [{name: a, cidrs: [10.0.0.0/8], asNumber: external}, {name: b, cidrs: ['::/0'], asNumber: 64512, reflectorClient: true}]}",
+        "bgp: {gracefulRestart: {enabled: false, restartTime: 90s, longLivedStaleTime: 6h}}",
+        "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 64512, gracefulRestart: false, maxRestartTime: 5s}]}",
+        "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 1, role: provider}, {name: b, peerIP: 10.0.0.8, asNumber: 1, role: rs-server, roleStrict: true}]}",
+        "bgp: {drain: {onCordon: true, taints: ['a.b/c=d:NoExecute', e:NoSchedule, f=g, h], wait: 1500ms}}",
         "source: {kind: files, path: '/a b: #c'}",
         "source: {kind: kubernetes}",
         "source: {kind: kubernetes, kubeconfig: /k, context: 'no', holdDeletions: 1m30s}",
@@ -393,4 +418,78 @@ fn what_is_shown_reads_back_as_the_same_configuration() {
         let json = config.to_json().to_string();
         assert_eq!(read(&json), config, "{text}\n{json}");
     }
+}
+
+#[test]
+fn every_condition_and_change_of_a_filter_is_read_and_shown_as_it_was_written() {
+    let config = read(include_str!("../examples/filters.yaml"));
+    let again = read(&config.to_json().to_string());
+    assert_eq!(again.bgp, config.bgp);
+    let [peer] = &config.bgp.peers[..] else { panic!("{:?}", config.bgp.peers) };
+    let (Some([import]), Some([export])) = (peer.import.as_deref(), peer.export.as_deref()) else {
+        panic!("{peer:?}");
+    };
+    fn all<T: std::str::FromStr<Err: std::fmt::Debug>>(texts: &[&str]) -> Vec<T> {
+        texts.iter().map(|text| text.parse().expect("right")).collect()
+    }
+    let cidr = |operator, text| Condition::Cidr(operator, prefix(text));
+    let reject = |condition| FilterRule::new(FilterAction::Reject, vec![condition]);
+    let want = [
+        reject(cidr(MatchOperator::In, "10.244.0.0/16")),
+        reject(Condition::AsPathRegex("_(64666|65099)_".parse().expect("right"))),
+        FilterRule {
+            conditions: vec![Condition::Communities(Has::Any, all(&["65001:666", "65001:80:*"]))],
+            changes: vec![Change::LocalPref(50), Change::RemoveCommunities(all(&["65001:*"]))],
+            action: FilterAction::Continue,
+        },
+        FilterRule::new(FilterAction::Accept, vec![cidr(MatchOperator::Equal, "0.0.0.0/0")]),
+        FilterRule::new(
+            FilterAction::Accept,
+            vec![
+                Condition::PrefixLengths(8..=24),
+                Condition::Family(brindle_bgp::net::Family::Ipv4Unicast),
+                Condition::NextHop(vec![prefix("10.0.0.0/24")]),
+                Condition::PeerType(PeerType::External),
+                Condition::AsPathContains(vec![asn(65010), asn(65011)]),
+                Condition::AsPathFirst(vec![asn(65001)]),
+                Condition::AsPathLast(vec![asn(65010)]),
+                Condition::AsPathLength(1..=5),
+                Condition::AsPathPrefix(vec![asn(65001)]),
+            ],
+        ),
+        FilterRule {
+            conditions: vec![Condition::Communities(Has::All, all(&["rt:65001:1", "no-export"]))],
+            changes: vec![Change::Med(20)],
+            action: FilterAction::Accept,
+        },
+    ];
+    assert_eq!(import.rules, want);
+    let want = [
+        FilterRule {
+            conditions: vec![
+                cidr(MatchOperator::In, "10.244.0.0/16"),
+                Condition::PrefixLengths(24..=32),
+                Condition::Source(vec![RouteSource::Local]),
+            ],
+            changes: vec![
+                Change::Med(10),
+                Change::SetCommunities(all(&["64512:100", "64512:1:1", "rt:64512:1"])),
+            ],
+            action: FilterAction::Accept,
+        },
+        FilterRule {
+            conditions: vec![
+                cidr(MatchOperator::NotIn, "192.0.2.0/24"),
+                Condition::Source(vec![RouteSource::Mesh, RouteSource::Service]),
+            ],
+            changes: vec![
+                Change::AddMed(50),
+                Change::AddCommunities(all(&["graceful-shutdown"])),
+                Change::Prepend(None, 2),
+                Change::NextHop(NextHopChange::SelfAddress),
+            ],
+            action: FilterAction::Accept,
+        },
+    ];
+    assert_eq!(export.rules, want);
 }

@@ -28,7 +28,7 @@ pub struct Config {
     pub networks: Vec<String>,
     /// `bgp.peers`, each as one line of YAML: `{name: a, peerIP: 10.9.0.2, asNumber: 65002}`.
     pub peers: Vec<String>,
-    /// Further lines under `bgp`, as `multipath: {asPathRelax: true}`.
+    /// Further keys of `bgp`, as `drain: {onCordon: true}`.
     pub bgp: Vec<String>,
     /// Further lines of the file, as `routes: {install: false}`.
     pub rest: String,
@@ -76,10 +76,10 @@ impl Config {
         self
     }
 
-    /// Adds a line under `bgp`.
+    /// Adds a key to `bgp`.
     #[must_use]
-    pub fn bgp(mut self, line: &str) -> Self {
-        self.bgp.push(line.to_owned());
+    pub fn bgp(mut self, key: &str) -> Self {
+        self.bgp.push(key.to_owned());
         self
     }
 
@@ -108,8 +108,8 @@ impl Config {
             text,
             "  asNumber: {asn}\n  nodeToNodeMesh: {{enabled: {mesh}, retain: {retain}}}"
         );
-        for line in &self.bgp {
-            let _ = writeln!(text, "  {line}");
+        for key in &self.bgp {
+            let _ = writeln!(text, "  {key}");
         }
         let quoted: Vec<String> = self.networks.iter().map(|one| format!("\"{one}\"")).collect();
         let _ = writeln!(text, "  networks: [{}]\n  peers:", quoted.join(", "));

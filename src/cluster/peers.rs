@@ -5,12 +5,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use brindle_bgp::filter::Filter;
-use brindle_bgp::fsm::PeerSettings;
+use brindle_bgp::filter::{Filter, RouteSource};
+use brindle_bgp::fsm::{PeerSettings, RestartOffer};
 use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, ClusterId, Family, RouterId};
 use brindle_bgp::rib::{PeerKind, PeerPolicy, RibPeer};
-use brindle_config::{Bgp, Retain};
+use brindle_config::{Bgp, GracefulRestart, Retain};
 
 use super::Node;
 use super::claims::Claims;
@@ -98,13 +98,23 @@ fn configured(bgp: &Bgp, own: &Identity, peer: &brindle_config::Peer) -> WantedP
         export: policy(kind, peer.export.as_deref()),
         next_hop_mode: peer.next_hop_mode,
         limits: peer.limits.clone(),
+        role: peer.role,
         ..RibPeer::new(Arc::clone(&peer.name), peer.address, peer.asn, kind)
+    };
+    let restart = &bgp.graceful_restart;
+    let enabled = peer.graceful_restart.unwrap_or(restart.enabled);
+    let time = peer.restart_time.unwrap_or(restart.time);
+    let session = PeerSettings {
+        graceful_restart: offer(&GracefulRestart { enabled, time, ..*restart }),
+        role: peer.role,
+        role_strict: peer.role_strict,
+        ..session(bgp, own, peer.asn, peer.hold_time, peer.passive)
     };
     WantedPeer {
         port: peer.port,
         source: peer.source_address,
         own_addresses: own.addresses.clone(),
-        ..WantedPeer::new(session(bgp, own, peer.asn, peer.hold_time, peer.passive), rib)
+        ..WantedPeer::new(session, rib)
     }
 }
 
@@ -122,6 +132,12 @@ pub fn dynamic_peers(bgp: &Bgp, own: &Identity) -> Vec<DynamicPeers> {
         },
     };
     bgp.dynamic.iter().map(group).collect()
+}
+
+/// What is offered of graceful restart.
+fn offer(restart: &GracefulRestart) -> Option<RestartOffer> {
+    let &GracefulRestart { enabled, time, long_lived } = restart;
+    enabled.then_some(RestartOffer { time, long_lived })
 }
 
 /// A missing list of filters lets an internal peer through and refuses an external one
@@ -162,13 +178,13 @@ fn mesh_peer(
         Some(_) => PeerPolicy::AcceptAll,
         None => PeerPolicy::OriginatedOr(claims.ranges(&own.name)),
     };
-    let rib =
-        RibPeer {
-            import,
-            export,
-            limits: bgp.mesh_limits.clone(),
-            ..RibPeer::new(Arc::clone(&node.name), address, asn, kind)
-        };
+    let rib = RibPeer {
+        import,
+        export,
+        source: RouteSource::Mesh,
+        limits: bgp.mesh_limits.clone(),
+        ..RibPeer::new(Arc::clone(&node.name), address, asn, kind)
+    };
     Ok(WantedPeer {
         port: bgp.listen_port,
         source: Some(source),
@@ -209,6 +225,7 @@ fn session(
         connect_retry: bgp.connect_retry,
         connect_retry_max: CONNECT_RETRY_MAX.max(bgp.connect_retry),
         passive,
+        graceful_restart: offer(&bgp.graceful_restart),
         ..PeerSettings::new(own.asn, own.router_id, remote_asn)
     }
 }
@@ -244,6 +261,7 @@ mod tests {
             route_reflector: None,
             created: None,
             labels: BTreeMap::new(),
+            cordon: Default::default(),
         })
     }
 

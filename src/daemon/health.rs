@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::answer::{Facts, Known};
+use super::drain;
 use super::source::SourceState;
 use crate::enforce::{EnforceHandle, EnforceView};
 use crate::fib::{self, ListRequest};
@@ -197,6 +198,10 @@ async fn peers(known: &Known, facts: &Facts) -> Result<(), String> {
     let Some(speaker) = &facts.speaker else {
         return Err("BGP has not started".to_owned());
     };
+    // It is meant to have none, and is ready for what is wanted of it.
+    if facts.drain.as_ref().is_some_and(drain::Report::has_no_sessions) {
+        return Ok(());
+    }
     let count = |view: &View<'_>| {
         // Nobody waits for those that may come or not.
         let is_wanted = |entry: &&PeerEntry| !entry.disabled && entry.wanted.group.is_none();

@@ -27,9 +27,9 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info};
 
-use super::{PeerEntry, WantedPeer};
 use super::calm::{Calm, Line};
 use super::owner::Owner;
+use super::{PeerEntry, WantedPeer};
 
 /// How long a peer without session is kept: long enough to be seen, and to come back to its place.
 const LINGER: Duration = Duration::from_secs(120);
@@ -242,7 +242,10 @@ impl Owner {
         let wanted = group.peer(address, asn);
         let is_taken = |entry: &PeerEntry| entry.wanted.rib.name == wanted.rib.name;
         if count >= group.limit || self.peers.values().any(is_taken) {
-            door.say(address, &format!("{} has {count} peers, its limit is {}", group.name, group.limit));
+            door.say(
+                address,
+                &format!("{} has {count} peers, its limit is {}", group.name, group.limit),
+            );
             let no_room = Notification::cease(CeaseReason::ConnectionRejected, None);
             tokio::spawn(async move { turn_away(stream, &no_room).await });
             return;

@@ -114,12 +114,7 @@ async fn accept(listener: TcpListener, known: Arc<ArcSwap<KnownPeers>>, door: Ar
     }
 }
 
-fn hand_over(
-    stream: TcpStream,
-    from: IpAddr,
-    known: &ArcSwap<KnownPeers>,
-    door: &Arc<Door>,
-) {
+fn hand_over(stream: TcpStream, from: IpAddr, known: &ArcSwap<KnownPeers>, door: &Arc<Door>) {
     let refused = match known.load().get(&from) {
         Some(peer) => match peer.try_send(stream) {
             Ok(()) => return,

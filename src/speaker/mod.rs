@@ -16,11 +16,14 @@
 mod calm;
 mod dial;
 mod dynamic;
+mod leave;
 mod limits;
 mod listener;
 mod next_hops;
 mod owner;
 mod peer;
+mod refresh;
+mod restart;
 mod retain;
 mod roster;
 mod status;
@@ -30,8 +33,9 @@ mod writer;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use brindle_bgp::fsm::PeerSettings;
+use brindle_bgp::fsm::{OwnRestart, PeerSettings};
 use brindle_bgp::msg::{Attributes, CeaseReason};
 use brindle_bgp::net::{Family, Prefix};
 use brindle_bgp::rib::{RibPeer, RibSettings};
@@ -40,6 +44,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::fib;
 
 pub use dynamic::DynamicPeers;
+pub use leave::Leave;
 pub use listener::{ListenError, Listeners};
 pub use status::{Counters, MESSAGE_TYPES, PeerStatus};
 pub use view::{PeerEntry, View};
@@ -138,8 +143,8 @@ pub enum Tiding {
 /// How the speaker ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StopMode {
-    /// To be back in a moment, as for an upgrade: peers that cannot keep our routes meanwhile
-    /// are told that we are gone.
+    /// To be back in a moment, as for an upgrade: where graceful restart is agreed the session
+    /// ends without a word, so that the peer keeps our routes; others are told that we are gone.
     Restart,
     /// To stay away, or to come back as somebody else: every peer is told why, with a text
     /// where the reason allows one (RFC 9003).
@@ -160,8 +165,15 @@ enum Command {
     Read(Reader),
     /// Do something to a peer.
     Do(String, Deed, oneshot::Sender<Result<(), DeedError>>),
+    /// Be so far with leaving.
+    Leave(Leave),
     /// Take these routes of an earlier run over, for peers that have no session.
     Adopt(Vec<(Prefix, IpAddr)>),
+    /// We have been here before: this is true of our restart, and peers get so long for what
+    /// they have to say before others are told.
+    Restarted(OwnRestart, Duration),
+    /// All peers that there will be are known.
+    Complete,
     /// Leftover routes of an earlier run may go, once the fib knows all that is wanted.
     Sweep,
     /// Say here what happens.
@@ -223,6 +235,25 @@ impl SpeakerHandle {
         let (answer, answered) = oneshot::channel();
         self.send(Command::Do(peer, deed, answer)).await?;
         answered.await.map_err(|_| Gone)
+    }
+
+    /// Says that an earlier run of ours has left its routes in the kernel, before any peer is
+    /// wanted: OPENs tell it, and what others tell is passed on to peers that keep our routes
+    /// only when all have told it, or after this time (RFC 4724 §4.1).
+    pub async fn restarted(&self, own: OwnRestart, limit: Duration) -> Result<(), Gone> {
+        self.send(Command::Restarted(own, limit)).await
+    }
+
+    /// Says that no more peers will become known, other than by changes: who of them does not
+    /// come back now is not waited for any more.
+    pub async fn complete(&self) -> Result<(), Gone> {
+        self.send(Command::Complete).await
+    }
+
+    /// Is so far with leaving from now on. What peers must still be told can be read of the RIB,
+    /// and whether their sessions have ended of their states.
+    pub async fn leave(&self, how: Leave) -> Result<(), Gone> {
+        self.send(Command::Leave(how)).await
     }
 
     /// Takes over routes of an earlier run, each a prefix and the node that it leads to, that

@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use brindle_bgp::fsm::{Negotiated, WireId};
+use arc_swap::ArcSwap;
+use brindle_bgp::fsm::{Down, Negotiated, OwnRestart, WireId};
 use brindle_bgp::msg::{Attributes, CeaseReason, Refresh, RouteRefresh, Update};
 use brindle_bgp::net::{Family, Prefix};
-use brindle_bgp::rib::{Advertisement, PeerId, Rib, RibSession, RibSettings};
+use brindle_bgp::rib::{Advertisement, OwnRoute, PeerId, Rib, RibSession, RibSettings};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 use tracing::{error, warn};
@@ -17,7 +18,9 @@ use super::dynamic::{Gone, Newcomer};
 use super::listener::Listeners;
 use super::next_hops::Watched;
 use super::peer::{Order, until};
-use super::view::{PeerEntry, Session, View, find};
+use super::refresh::Refreshing;
+use super::restart::Deferral;
+use super::view::{PeerEntry, Session, StaleUntil, View, find};
 use super::wire::Wake;
 use super::{Command, Deed, DeedError, StopMode, Tiding, local_next_hop, shared_link};
 use crate::fib::{self, FibHandle, LocalAddress};
@@ -53,7 +56,7 @@ pub(super) enum News {
     Update(Update),
     EndOfRib(Family),
     Refresh(RouteRefresh),
-    Down,
+    Down(Down),
 }
 
 pub(super) struct Owner {
@@ -77,8 +80,16 @@ pub(super) struct Owner {
     pub(super) next_hops: Watched,
     /// The fib is to be told that leftovers may go, once it knows all that we want.
     pub(super) sweep: bool,
-    /// Peers with a session from which an earlier one's paths are still kept, and until when.
-    pub(super) stale_until: HashMap<PeerId, Instant>,
+    /// Until when paths of an earlier session of a peer are kept, where that is limited.
+    pub(super) stale_until: StaleUntil,
+    /// What our next OPENs say of our own restart.
+    pub(super) own_restart: Arc<ArcSwap<OwnRestart>>,
+    /// What is waited for after it.
+    pub(super) deferral: Option<Deferral>,
+    /// Peers in the middle of telling a family again, and until when.
+    pub(super) refreshing: Refreshing,
+    /// No session may come up: see [`super::Leave`].
+    pub(super) is_gone: bool,
     /// Who wants to know what happens.
     pub(super) tidings: Option<mpsc::Sender<Tiding>>,
     /// Orders to peers over their limits that found no room yet.
@@ -115,6 +126,10 @@ impl Owner {
             next_hops: Watched::default(),
             sweep: false,
             stale_until: HashMap::new(),
+            own_restart: Arc::default(),
+            deferral: None,
+            refreshing: Refreshing::default(),
+            is_gone: false,
             tidings: None,
             over_limit: Vec::new(),
             gone: Gone::new(),
@@ -126,7 +141,9 @@ impl Owner {
         loop {
             let fib = self.fib.clone();
             let may_sweep = self.sweep && !self.next_hops.is_waiting();
-            let stale_deadline = self.stale_deadline();
+            let stale_deadline =
+                self.stale_deadline().into_iter().chain(self.refresh_deadline()).min();
+            let deferral_deadline = self.deferral_deadline();
             let gone_deadline = self.gone_deadline();
             let has_orders = fib.is_some() && ((self.dirty && self.tells_fib()) || may_sweep);
             // Not biased: nobody who asks or tells without end may keep the others waiting.
@@ -149,10 +166,15 @@ impl Owner {
                     None => self.fib = None,
                 },
                 Some(message) = self.from_peers.1.recv() => self.take_turn(message),
-                () = until(stale_deadline) => self.end_stale(),
+                () = until(stale_deadline) => {
+                    self.end_stale();
+                    self.end_refreshes();
+                }
+                () = until(deferral_deadline) => {}
                 Some(newcomer) = next(&mut self.newcomers) => self.welcome(newcomer),
                 () = until(gone_deadline) => self.forget_gone(),
             }
+            self.look_at_deferral(Instant::now());
             self.enforce_limits();
             self.tell_of_refusals();
             if self.dirty && !self.tells_fib() {
@@ -190,13 +212,22 @@ impl Owner {
             Command::SetOriginated(prefixes, attributes) => {
                 self.set_originated(prefixes, &attributes);
             }
-            Command::Read(look) => look(&View { rib: &self.rib, peers: &self.peers }),
+            Command::Read(look) => {
+                let Self { rib, peers, stale_until, .. } = self;
+                look(&View { rib, peers, stale_until });
+            }
             Command::Do(peer, deed, done) => {
                 let _ = done.send(self.act(&peer, deed));
             }
+            Command::Leave(how) => self.leave(&how),
             Command::Adopt(routes) => self.adopt(routes),
             Command::TellOf(tidings) => self.tidings = Some(tidings),
-            Command::Sweep => self.sweep = true,
+            Command::Restarted(own, limit) => self.restarted(own, limit),
+            Command::Complete => self.complete(),
+            Command::Sweep => {
+                self.sweep = true;
+                self.forwards();
+            }
             Command::Stop(..) => unreachable!("the loop ends at a stop"),
         }
     }
@@ -207,7 +238,7 @@ impl Owner {
             self.rib.withdraw(gone);
         }
         for prefix in &wanted {
-            self.rib.originate(*prefix, attributes.clone());
+            self.rib.originate(*prefix, attributes.clone(), OwnRoute::Local);
         }
         self.originated = wanted;
         self.dirty = true;
@@ -222,7 +253,7 @@ impl Owner {
         match deed {
             Deed::Reset => {
                 order(Order::Stop(CeaseReason::AdministrativeReset, None))?;
-                if !entry.disabled {
+                if !entry.disabled && !self.is_gone {
                     order(Order::Start)?;
                 }
             }
@@ -234,7 +265,9 @@ impl Owner {
                 }
             }
             Deed::Enable => {
-                order(Order::Start)?;
+                if !self.is_gone {
+                    order(Order::Start)?;
+                }
                 entry.disabled = false;
             }
             Deed::SoftIn | Deed::SoftOut => {
@@ -295,7 +328,11 @@ impl Owner {
                     shared_link: shared_link(&self.own, entry.wanted.address),
                     negotiated,
                 };
-                entry.session = Some(Session { wire, local, wake });
+                let agreed = Box::new(session.negotiated.clone());
+                entry.session = Some(Session { wire, local, wake, agreed });
+                self.keep_owned(peer, |restart, family| {
+                    restart.is_none_or(|it| it.families[family.index()] != Some(true))
+                });
                 self.rib.session_up(peer, session);
                 self.limit_stale(peer);
                 self.note_session(peer, true);
@@ -304,13 +341,11 @@ impl Owner {
             News::Update(update) => self.rib.learn(peer, update),
             News::EndOfRib(family) => self.rib.end_of_rib(peer, family),
             News::Refresh(refresh) => {
-                if let (Some(family), Refresh::Request) = (refresh.family.family(), refresh.kind) {
-                    self.rib.refresh(peer, family);
-                }
+                self.take_refresh(peer, refresh);
             }
-            News::Down => {
+            News::Down(why) => {
                 let was_up = entry.session.is_some();
-                self.session_lost(peer);
+                self.session_lost(peer, &why);
                 self.note_session(peer, false);
                 if was_up {
                     self.tell_of(peer, Tiding::Down);
@@ -335,7 +370,7 @@ impl Owner {
         entry.panics += 1;
         let was_up = entry.session.is_some();
         entry.shared.task_died();
-        self.session_lost(id);
+        self.session_lost(id, &Down::Tcp(String::new()));
         if was_up {
             self.tell_of(id, Tiding::Down);
         }
@@ -439,14 +474,12 @@ impl Owner {
     }
 
     async fn stop(mut self, mode: StopMode) {
-        let (reason, text) = match mode {
-            StopMode::Restart => {
-                (CeaseReason::AdministrativeShutdown, Some("brindle is stopping".to_owned()))
-            }
-            StopMode::Leave(reason, text) => (reason, text),
+        let order = || match &mode {
+            StopMode::Restart => Order::Restart,
+            StopMode::Leave(reason, text) => Order::Stop(*reason, text.clone()),
         };
         for (_, entry) in self.peers.drain() {
-            let _ = entry.orders.try_send(Order::Stop(reason, text.clone()));
+            let _ = entry.orders.try_send(order());
         }
         let all = async { while self.tasks.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(STOP_LIMIT, all).await;

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use brindle_bgp::fsm::State;
 use brindle_bgp::msg::HoldTime;

@@ -7,7 +7,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use crate::msg::{Capability, HoldTime, Notification, Open};
 use crate::net::{AfiSafi, Family};
 
-use super::{Direction, PeerSettings};
+use super::restart::{agree, offer};
+use super::{Direction, OwnRestart, PeerRestart, PeerSettings};
 
 /// The address family identifier of IPv6, as next hop family (RFC 8950 §4).
 const AFI_IPV6: u16 = 2;
@@ -33,12 +34,16 @@ pub struct Negotiated {
     pub route_refresh: bool,
     /// The peer understands its begin and end marks (RFC 7313).
     pub enhanced_refresh: bool,
+    /// Both sides offer graceful restart (RFC 4724): what the peer said of it.
+    pub restart: Option<PeerRestart>,
+    /// The peer reads routes of those that have been away for long (RFC 9494 §4.3).
+    pub long_lived_restart: bool,
     /// The peer's OPEN, for display.
     pub their_open: Open,
 }
 
 /// The OPEN that we send to the peer.
-pub(super) fn our_open(settings: &PeerSettings) -> Open {
+pub(super) fn our_open(settings: &PeerSettings, own: OwnRestart) -> Open {
     let families = offered(settings);
     let mut capabilities: Vec<Capability> =
         families.iter().map(|&family| Capability::Multiprotocol(family.into())).collect();
@@ -50,8 +55,12 @@ pub(super) fn our_open(settings: &PeerSettings) -> Open {
     if settings.extended_message {
         capabilities.push(Capability::ExtendedMessage);
     }
+    if let Some(role) = settings.external_role() {
+        capabilities.push(Capability::Role(role.value()));
+    }
     capabilities.push(Capability::FourOctetAsn(settings.local_asn.get()));
     capabilities.push(Capability::EnhancedRouteRefresh);
+    capabilities.extend(offer(settings, own));
     Open {
         my_as: settings.local_asn.two_octets(),
         hold_time: settings.hold_time,
@@ -73,6 +82,9 @@ pub(super) fn negotiate(
     // Equal identifiers in different ASes are allowed (RFC 6286 §2.1).
     if settings.is_internal() && theirs.router_id == settings.router_id {
         return Err(Notification::bad_router_id());
+    }
+    if !fits_role(settings, &theirs.capabilities) {
+        return Err(Notification::role_mismatch());
     }
     let ours = offered(settings);
     let families = common_families(&ours, &theirs.capabilities);
@@ -99,9 +111,25 @@ pub(super) fn negotiate(
             }),
         route_refresh: has(|c| matches!(c, Capability::RouteRefresh)),
         enhanced_refresh: has(|c| matches!(c, Capability::EnhancedRouteRefresh)),
+        restart: agree(settings, &families, &theirs.capabilities),
+        long_lived_restart: has(|c| matches!(c, Capability::LongLivedRestart(_))),
         families,
         their_open: theirs,
     })
+}
+
+/// Whether what the peer says of its role fits ours (RFC 9234 §4.2).
+fn fits_role(settings: &PeerSettings, theirs: &[Capability]) -> bool {
+    let Some(ours) = settings.external_role() else { return true };
+    let mut theirs = theirs.iter().filter_map(|capability| match capability {
+        Capability::Role(role) => Some(*role),
+        _ => None,
+    });
+    let wanted = ours.opposite().value();
+    match theirs.next() {
+        None => !settings.role_strict,
+        Some(role) => role == wanted && theirs.all(|other| other == wanted),
+    }
 }
 
 /// Our families, each once, IPv4 first.
@@ -144,7 +172,7 @@ fn common_families(ours: &[Family], theirs: &[Capability]) -> Vec<Family> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::{Asn, RouterId};
+    use crate::net::{Asn, Role, RouterId};
 
     const IPV4: Capability = Capability::Multiprotocol(AfiSafi { afi: 1, safi: 1 });
     const IPV6: Capability = Capability::Multiprotocol(AfiSafi { afi: 2, safi: 1 });
@@ -199,6 +227,44 @@ mod tests {
     }
 
     #[test]
+    fn roles_must_be_opposites() {
+        use Role::{Customer, Peer, Provider, RouteServer, RouteServerClient as Client};
+        let role = |role: Role| Capability::Role(role.value());
+        let fits = |ours, strict, theirs: &[Capability]| {
+            let settings =
+                PeerSettings { role: ours, role_strict: strict, ..settings(64512, 65001) };
+            match answer(&settings, open(65001, 2, theirs.to_vec())) {
+                Ok(_) => true,
+                Err(code) => {
+                    assert_eq!(code, (2, 11), "{ours:?} {theirs:?}");
+                    false
+                }
+            }
+        };
+        let pairs = [(Provider, Customer), (RouteServer, Client), (Peer, Peer)];
+        for ours in Role::ALL {
+            for theirs in Role::ALL {
+                let want = pairs.contains(&(ours, theirs)) || pairs.contains(&(theirs, ours));
+                assert_eq!(fits(Some(ours), false, &[role(theirs)]), want, "{ours} and {theirs}");
+            }
+            assert!(!fits(Some(ours), false, &[Capability::Role(5)]), "{ours} and no role at all");
+            assert!(fits(Some(ours), false, &[]) && !fits(Some(ours), true, &[]), "{ours} alone");
+            let opposite = role(ours.opposite());
+            assert!(fits(Some(ours), true, &[opposite.clone(), opposite.clone()]), "{ours} twice");
+            let other = Capability::Role(200);
+            assert!(!fits(Some(ours), true, &[opposite, other]), "{ours} and two roles");
+        }
+        assert!(fits(None, true, &[role(Peer)]), "without a role of ours nothing is looked at");
+        // Inside an AS there are none.
+        let inside = PeerSettings { role: Some(Peer), role_strict: true, ..settings(1, 1) };
+        assert_eq!(answer(&inside, open(1, 2, vec![])), Ok(vec![Family::Ipv4Unicast]));
+        let says = |settings: &PeerSettings| {
+            our_open(settings, OwnRestart::default()).capabilities.contains(&role(Peer))
+        };
+        assert!(!says(&inside) && says(&PeerSettings { role: Some(Peer), ..settings(1, 2) }));
+    }
+
+    #[test]
     fn a_capability_holds_if_both_offer_it() {
         let everything = vec![
             IPV4,
@@ -249,7 +315,7 @@ mod tests {
     #[test]
     fn our_open_offers_what_the_settings_say() {
         let ipv4 = || AfiSafi::from(Family::Ipv4Unicast);
-        let full = our_open(&settings(100_000, 65001));
+        let full = our_open(&settings(100_000, 65001), OwnRestart::default());
         assert_eq!((full.my_as, full.asn()), (23456, Asn::new(100_000).ok()));
         assert_eq!(
             full.capabilities,
@@ -269,7 +335,7 @@ mod tests {
             ..settings(64512, 65001)
         };
         assert_eq!(
-            our_open(&ipv6_alone).capabilities,
+            our_open(&ipv6_alone, OwnRestart::default()).capabilities,
             [
                 IPV6,
                 Capability::RouteRefresh,

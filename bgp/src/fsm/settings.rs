@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::msg::HoldTime;
-use crate::net::{Asn, Family, RouterId};
+use crate::net::{Asn, Family, Role, RouterId};
+
+use super::{OwnRestart, RestartOffer};
 
 /// What the machine must know of the peer and of us.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,11 +31,17 @@ pub struct PeerSettings {
     pub extended_message: bool,
     /// Offer IPv6 next hops for IPv4 prefixes (RFC 8950).
     pub extended_next_hop: bool,
+    /// What we are to a peer in another AS (RFC 9234); it must be the opposite.
+    pub role: Option<Role>,
+    /// Refuse a peer that says no role (RFC 9234 §4.2).
+    pub role_strict: bool,
     /// Longest time without progress in writing before the session is dropped (RFC 9687);
     /// `None` takes the standard's: the greater of 8 minutes and twice the hold time. Less
     /// than the agreed hold time counts as that: the KEEPALIVEs of an idle session are all
     /// the progress it makes. Without a hold time there are none, and this timer is off.
     pub send_hold: Option<Duration>,
+    /// Offer graceful restart (RFC 4724); `None` does not.
+    pub graceful_restart: Option<RestartOffer>,
 }
 
 impl PeerSettings {
@@ -50,8 +58,16 @@ impl PeerSettings {
             passive: false,
             extended_message: true,
             extended_next_hop: true,
+            role: None,
+            role_strict: false,
             send_hold: None,
+            graceful_restart: None,
         }
+    }
+
+    /// Our role; inside an AS there are none (RFC 9234 §4.1).
+    pub(super) fn external_role(&self) -> Option<Role> {
+        self.role.filter(|_| !self.is_internal())
     }
 
     /// Whether the peer is in our AS.
@@ -61,6 +77,6 @@ impl PeerSettings {
 
     /// The OPEN that we send: what we offer.
     pub fn open(&self) -> crate::msg::Open {
-        super::negotiate::our_open(self)
+        super::negotiate::our_open(self, OwnRestart::default())
     }
 }

@@ -17,12 +17,17 @@ pub enum Capability {
     ExtendedNextHop(Vec<(AfiSafi, u16)>),
     /// 6: messages of up to 65535 octets (RFC 8654).
     ExtendedMessage,
+    /// 9: what the sender is to us; the value as it stands there (RFC 9234 §4.1).
+    Role(u8),
     /// 64: graceful restart (RFC 4724 §3, RFC 8538 §2).
     GracefulRestart(GracefulRestart),
     /// 65: four-octet AS numbers; the number as it stands there, zero included (RFC 6793 §3).
     FourOctetAsn(u32),
     /// 70: enhanced route refresh (RFC 7313).
     EnhancedRouteRefresh,
+    /// 71: long-lived graceful restart (RFC 9494 §3.1); without families its sender only keeps
+    /// what others tell.
+    LongLivedRestart(Vec<LongLivedFamily>),
     /// Any other, and a known one whose value has another length than its RFC gives it.
     Unknown {
         /// The capability code.
@@ -50,6 +55,17 @@ impl GracefulRestart {
     pub fn restart_time(&self) -> Duration {
         Duration::from_secs(self.restart_secs.into())
     }
+}
+
+/// One family of a long-lived graceful restart capability (RFC 9494 §3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LongLivedFamily {
+    /// Which family.
+    pub family: AfiSafi,
+    /// F bit: forwarding state was kept over the restart.
+    pub forwarding: bool,
+    /// Long-lived Stale Time in seconds, below 2^24.
+    pub stale_secs: u32,
 }
 
 /// One family of a graceful restart capability.

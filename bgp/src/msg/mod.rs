@@ -11,8 +11,8 @@ mod pack;
 pub use attributes::{
     Aggregator, AsPath, AsSegment, Attributes, Origin, SegmentKind, UnknownAttribute,
 };
-pub use capability::{Capability, GracefulRestart, RestartFamily};
-pub use community::{Community, ExtendedCommunity, LargeCommunity};
+pub use capability::{Capability, GracefulRestart, LongLivedFamily, RestartFamily};
+pub use community::{Administrator, Community, ExtendedCommunity, LargeCommunity, Named};
 pub use message::{
     Announcement, BadHoldTime, HoldTime, Message, NextHop, Open, Refresh, RouteRefresh, Update,
 };

@@ -125,7 +125,8 @@ impl Rib {
             return false;
         }
         let table = &self.tables[family.index()];
-        let is_known = |id| table.entry(id).paths.iter().any(|p: &Path| p.peer == ix && !p.stale);
+        let is_known =
+            |id| table.entry(id).paths.iter().any(|p: &Path| p.peer == ix && p.stale.is_none());
         peer.limited.is_over || !table.find(prefix).is_some_and(is_known)
     }
 

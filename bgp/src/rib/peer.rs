@@ -3,6 +3,7 @@
 use rustc_hash::FxHashMap;
 
 use super::best::TieBreakers;
+use super::bits::Bits;
 use super::limit::Limited;
 use super::path::PeerIx;
 use super::settings::{PeerId, RibPeer, RibSession, Stale};
@@ -22,10 +23,12 @@ pub(super) struct Peer {
     /// Paths learned from it, and how many of them import refused, by family.
     pub(super) received: [usize; 2],
     pub(super) refused: [usize; 2],
-    /// Of those received, paths that are stale, by family; and why they are kept.
+    /// Of those received, paths that are stale, by family; and why, or why the latest are.
     pub(super) stale: [usize; 2],
     pub(super) stale_for: [Option<Stale>; 2],
     pub(super) limited: Limited,
+    /// Prefixes that it has still to tell again in a refresh, by family.
+    pub(super) refreshing: [Option<Bits>; 2],
 }
 
 impl Peer {
@@ -47,6 +50,7 @@ impl Peer {
         self.session = Some(session);
         self.synced = [false; 2];
         self.limited.begin();
+        self.refreshing = Default::default();
     }
 }
 
@@ -77,6 +81,7 @@ impl Peers {
             stale: [0; 2],
             stale_for: [None; 2],
             limited: Limited::default(),
+            refreshing: Default::default(),
         };
         let ix = match self.free.pop() {
             Some(index) => {
@@ -100,6 +105,11 @@ impl Peers {
         }
     }
 
+    /// The places of all peers.
+    pub(super) fn places(&self) -> impl Iterator<Item = PeerIx> {
+        self.by_id.values().copied()
+    }
+
     /// The peer at a place; none for our own routes.
     pub(super) fn get(&self, ix: PeerIx) -> Option<&Peer> {
         self.slots.get(ix.index())?.as_ref()
@@ -108,6 +118,12 @@ impl Peers {
     /// The peer at a place, to be changed.
     pub(super) fn get_mut(&mut self, ix: PeerIx) -> Option<&mut Peer> {
         self.slots.get_mut(ix.index())?.as_mut()
+    }
+
+    /// All peers, each with its place.
+    pub(super) fn all(&self) -> impl Iterator<Item = (PeerIx, &Peer)> {
+        let slots = (0..).map(PeerIx).zip(&self.slots);
+        slots.filter_map(|(ix, slot)| Some((ix, slot.as_ref()?)))
     }
 
     /// What the last steps of the decision process compare.

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::limit::PrefixLimits;
-use crate::filter::Filter;
+use crate::filter::{Filter, PeerType, RouteSource};
 use crate::fsm::Negotiated;
 use crate::msg::NextHop;
-use crate::net::{Asn, ClusterId, Prefix, RouterId};
+use crate::net::{Asn, ClusterId, Prefix, Role, RouterId};
 
 /// What the RIB must know of us.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +59,16 @@ pub enum PeerKind {
     ReflectorClient,
 }
 
+impl PeerKind {
+    /// What filters take it for.
+    pub(super) fn peer_type(self) -> PeerType {
+        match self {
+            PeerKind::External => PeerType::External,
+            PeerKind::Internal | PeerKind::ReflectorClient => PeerType::Internal,
+        }
+    }
+}
+
 /// What decides whether a path is taken from a peer or told to it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum PeerPolicy {
@@ -85,11 +95,17 @@ impl PeerPolicy {
     }
 }
 
-/// Why paths of a peer without session are kept.
+/// Why paths are kept although the session that told them is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stale {
-    /// What says who owns the prefixes still says so: the Node object stands.
+    /// The peer is expected back in a moment and forwards meanwhile (RFC 4724 §4.2): used as if
+    /// nothing had happened.
+    Restarting,
+    /// What says who owns the prefixes still says so: the Node object stands. Used where there
+    /// is no other, while the next hop is on-link.
     Owned,
+    /// The peer has been away for long and asked for it (RFC 9494 §4.2): the last choice.
+    LongLived,
 }
 
 /// How next hops are told to a peer.
@@ -102,6 +118,24 @@ pub enum NextHopMode {
     SelfAddress,
     /// Always unchanged.
     Keep,
+}
+
+/// What a route of our own is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OwnRoute {
+    /// Pods of the node, or a network that it was told to originate.
+    Local,
+    /// A Service.
+    Service,
+}
+
+impl From<OwnRoute> for RouteSource {
+    fn from(what: OwnRoute) -> Self {
+        match what {
+            OwnRoute::Local => RouteSource::Local,
+            OwnRoute::Service => RouteSource::Service,
+        }
+    }
 }
 
 /// How the RIB treats a peer.
@@ -123,6 +157,11 @@ pub struct RibPeer {
     pub next_hop_mode: NextHopMode,
     /// How many prefixes it may tell.
     pub limits: PrefixLimits,
+    /// What filters take its routes for.
+    pub source: RouteSource,
+    /// What we are to it, if it is in another AS (RFC 9234). What was learned before is judged
+    /// by another role with the next session only.
+    pub role: Option<Role>,
 }
 
 impl RibPeer {
@@ -137,6 +176,8 @@ impl RibPeer {
             export: PeerPolicy::AcceptAll,
             next_hop_mode: NextHopMode::Auto,
             limits: PrefixLimits::NONE,
+            source: RouteSource::Peer,
+            role: None,
         }
     }
 }

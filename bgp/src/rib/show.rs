@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::adj_in::{refuse_path, refuse_prefix};
 use super::adj_out::AdjOut;
 use super::encoder::Context;
 use super::export::{Exporter, ToldHop};
@@ -103,7 +102,7 @@ impl Rib {
                 prefix: table.prefix(id),
                 from: self.peers.get(told.source).map(|peer| peer.id),
                 next_hop,
-                attributes: Arc::new(exporter.transform(&told)),
+                attributes: Arc::new(exporter.transform(treatment, &told)),
                 is_pending: lane.owed.has(id)
                     || lane.owed_withdraw.has(id)
                     || journals.is_pending(lane.announce_cursor, id),
@@ -189,7 +188,7 @@ impl Rib {
                     next_hop: self.hops.get(path.hop),
                     attributes: Arc::clone(self.attributes.get(path.attributes)),
                     status,
-                    is_stale: path.stale,
+                    stale: path.stale,
                 };
                 (place, view)
             })
@@ -215,9 +214,7 @@ impl Rib {
         }
         let how = &self.peers.get(path.peer)?.how;
         let next_hop = self.hops.get(path.hop)?;
-        let attributes = self.attributes.get(path.attributes);
-        refuse_path(&self.settings, &self.own, how, attributes, next_hop)
-            .or_else(|| refuse_prefix(&how.import, prefix, Some(next_hop)))
+        self.judge(how, prefix, self.attributes.before(path.attributes), next_hop).err()
     }
 }
 

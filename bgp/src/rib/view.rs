@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::settings::PeerId;
+use super::settings::{PeerId, Stale};
 use crate::msg::{Attributes, NextHop};
 use crate::net::Prefix;
 
@@ -55,6 +55,9 @@ pub enum Refusal {
     NotOwned,
     /// The next hop is one of ours, unspecified, loopback, multicast or the like.
     BadNextHop(IpAddr),
+    /// It must not have come from there by the roles of both sides: it is marked to go to
+    /// customers only, by this AS (RFC 9234 §5).
+    RouteLeak(u32),
     /// An external path does not begin with the AS of the peer (RFC 4271 §6.3).
     WrongFirstAs,
 }
@@ -72,8 +75,8 @@ pub struct PathView {
     pub attributes: Arc<Attributes>,
     /// What it is to the decision process.
     pub status: PathStatus,
-    /// The session that told it is over; it is used only if there is nothing else.
-    pub is_stale: bool,
+    /// The session that told it is over, and it is kept for this reason.
+    pub stale: Option<Stale>,
 }
 
 /// What a path is to the decision process.

@@ -2,9 +2,9 @@
 
 use brindle_bgp::msg::{
     Aggregator, Announcement, AsPath, AsSegment, Attributes, Capability, Community,
-    ExtendedCommunity, GracefulRestart, HoldTime, LargeCommunity, Message, NextHop, Notification,
-    Open, Origin, Refresh, RestartFamily, RouteRefresh, SegmentKind, UnknownAttribute, Update,
-    WireFormat,
+    ExtendedCommunity, GracefulRestart, HoldTime, LargeCommunity, LongLivedFamily, Message,
+    NextHop, Notification, Open, Origin, Refresh, RestartFamily, RouteRefresh, SegmentKind,
+    UnknownAttribute, Update, WireFormat,
 };
 use brindle_bgp::net::{AfiSafi, Asn, ClusterId, Family, Prefix, RouterId};
 use bytes::Bytes;
@@ -92,15 +92,20 @@ fn any_capability() -> impl Strategy<Value = Capability> {
             })
         },
     );
+    let long_lived = (any_afi_safi(), any::<bool>(), 0..1_u32 << 24).prop_map(
+        |(family, forwarding, stale_secs)| LongLivedFamily { family, forwarding, stale_secs },
+    );
     prop_oneof![
         any_afi_safi().prop_map(Capability::Multiprotocol),
         Just(Capability::RouteRefresh),
         vec((any_afi_safi(), any::<u16>()), 0..4).prop_map(Capability::ExtendedNextHop),
         Just(Capability::ExtendedMessage),
+        any::<u8>().prop_map(Capability::Role),
         restart,
+        vec(long_lived, 0..4).prop_map(Capability::LongLivedRestart),
         (1..=u32::MAX).prop_map(Capability::FourOctetAsn),
         Just(Capability::EnhancedRouteRefresh),
-        (71..=255_u8, octets(0..256)).prop_map(|(code, value)| Capability::Unknown { code, value }),
+        (72..=255_u8, octets(0..256)).prop_map(|(code, value)| Capability::Unknown { code, value }),
         // A known code with a value that it cannot have.
         (Just(65), octets(5..9)).prop_map(|(code, value)| Capability::Unknown { code, value }),
     ]
@@ -198,7 +203,8 @@ fn any_attributes(format: &WireFormat) -> impl Strategy<Value = Attributes> + us
         local1,
         local2,
     });
-    let numbers = (option::of(any::<u32>()), option::of(any::<u32>()), any::<bool>());
+    let number = || option::of(any::<u32>());
+    let numbers = (number(), number(), number(), any::<bool>());
     let communities = (
         sorted(any::<u32>().prop_map(Community)),
         sorted(any::<[u8; 8]>().prop_map(ExtendedCommunity)),
@@ -209,7 +215,7 @@ fn any_attributes(format: &WireFormat) -> impl Strategy<Value = Attributes> + us
     ((origin, any_path(format), option::of(aggregator)), numbers, communities, reflection, unknown)
         .prop_map(
             move |((origin, as_path, aggregator), numbers, lists, reflection, mut unknown)| {
-                let (med, local_pref, atomic_aggregate) = numbers;
+                let (med, local_pref, only_to_customer, atomic_aggregate) = numbers;
                 let (communities, extended_communities, large_communities) = lists;
                 let (originator_id, cluster_list) = reflection;
                 unknown.dedup_by_key(|(code, _)| *code);
@@ -229,6 +235,7 @@ fn any_attributes(format: &WireFormat) -> impl Strategy<Value = Attributes> + us
                     cluster_list: if internal { cluster_list } else { Vec::new() },
                     extended_communities,
                     large_communities,
+                    only_to_customer,
                     unknown,
                 }
             },
@@ -243,5 +250,5 @@ fn sorted<T: Ord + std::fmt::Debug>(
 
 /// The type code of an attribute that we do not know; 40 has a rule of its own.
 fn unknown_code() -> impl Strategy<Value = u8> {
-    prop_oneof![Just(0), 11..=13_u8, 19..=31_u8, 33..=39_u8, 41..=255_u8]
+    prop_oneof![Just(0), 11..=13_u8, 19..=31_u8, 33..=34_u8, 36..=39_u8, 41..=255_u8]
 }

@@ -73,7 +73,8 @@ fn a_peer_over_its_limit_is_told_so_and_left_alone_for_as_long_as_configured() {
         assert!(come(&mut peer, 1, now) || !is_passive);
         let over = Event::OverLimit(Family::Ipv6Unicast, 1000, 300 * SECOND);
         let actions = peer.handle(over.clone(), now);
-        let said = "we sent Cease: Maximum Number of Prefixes Reached (6/1) at 1000 prefixes of ipv6";
+        let said =
+            "we sent Cease: Maximum Number of Prefixes Reached (6/1) at 1000 prefixes of ipv6";
         assert_eq!(names(&actions), format!("send 1 6/1, close 1, down ({said})"));
         assert_eq!(peer.handle(over, now), [], "said once");
         let idle = peer.idle().expect("it rests");
@@ -120,7 +121,8 @@ fn what_is_wrong_is_not_hidden_by_the_attempts_that_follow() {
         };
         peer.on_deadline(at + 60 * SECOND);
     };
-    let rejected = || Message::Notification(Notification::cease(CeaseReason::ConnectionRejected, None));
+    let rejected =
+        || Message::Notification(Notification::cease(CeaseReason::ConnectionRejected, None));
     attempt(&mut peer, 1, None);
     assert_eq!(reason(&peer), "connection reset");
     attempt(&mut peer, 2, Some(rejected()));

@@ -5,6 +5,7 @@ mod damping;
 mod mesh_200;
 mod pairs;
 mod random;
+mod restart;
 mod states;
 mod support;
 mod timers;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use brindle_bgp::fsm::{Down, Event, PeerSettings, State};
+use brindle_bgp::fsm::{Down, Event, PeerSettings, RestartOffer, RestartTime, State};
 use brindle_bgp::msg::CeaseReason;
 
 use crate::support::simulation::Simulation;
@@ -145,12 +145,14 @@ fn a_goodbye_is_read_on_the_other_side_and_a_start_brings_the_session_back() {
 }
 
 #[test]
-fn a_silent_stop_tells_the_peer_nothing_but_the_end_of_tcp() {
-    let pair = [settings(1, 64512, 65001), settings(2, 65001, 64512)];
+fn a_restart_tells_a_peer_that_keeps_routes_nothing_but_the_end_of_tcp() {
+    let offer = RestartOffer { time: RestartTime::DEFAULT, long_lived: None };
+    let pair = [settings(1, 64512, 65001), settings(2, 65001, 64512)]
+        .map(|settings| PeerSettings { graceful_restart: Some(offer), ..settings });
     let mut net = Simulation::new(pair, 3, Duration::from_millis(20));
     start(&mut net);
     net.run_until(5 * SECOND, Simulation::is_settled).expect("it comes up");
-    net.event(0, Event::StopSilently);
+    net.event(0, Event::Restart(None));
     net.run(SECOND / 10);
     assert_eq!(net.hosts[0].peer.last_error(), Some(&Down::Silent));
     assert_eq!(net.hosts[1].peer.last_error(), Some(&Down::Tcp("closed".into())));

@@ -16,7 +16,7 @@ use crate::support::{epoch, hold, open, settings};
 enum Move {
     Start,
     Stop,
-    StopSilently,
+    Restart,
     /// The dialling that is under way succeeds.
     Dialled,
     /// One that was abandoned succeeds all the same.
@@ -60,7 +60,7 @@ fn any_move() -> impl Strategy<Value = Move> {
     prop_oneof![
         2 => Just(Move::Start),
         1 => Just(Move::Stop),
-        1 => Just(Move::StopSilently),
+        1 => Just(Move::Restart),
         6 => Just(Move::Dialled),
         1 => Just(Move::DialledTooLate),
         2 => Just(Move::DialFailed),
@@ -123,8 +123,8 @@ impl Run {
                 self.event(Event::Stop(CeaseReason::AdministrativeShutdown, Some("x".into())));
                 self.expect_rest();
             }
-            Move::StopSilently => {
-                self.event(Event::StopSilently);
+            Move::Restart => {
+                self.event(Event::Restart(None));
                 self.expect_rest();
             }
             Move::Dialled if self.shell.is_dialling => self.connect(Direction::Dialled),

@@ -81,9 +81,10 @@ fn every_event_in_every_state_does_what_the_standard_says() {
             "-> Idle", "abandon -> Idle", "-> Idle",
             "send 1 6/3, close 1 -> Idle", "send 1 6/3, close 1 -> Idle",
             "send 1 6/3, close 1, down (we sent Cease: Peer De-configured (6/3)) -> Idle"]),
-        ("stop without a word", On(Event::StopSilently), [
-            "-> Idle", "abandon -> Idle", "-> Idle", "close 1 -> Idle", "close 1 -> Idle",
-            "close 1, down (we closed without a NOTIFICATION) -> Idle"]),
+        ("restart without graceful restart", On(Event::Restart(None)), [
+            "-> Idle", "abandon -> Idle", "-> Idle",
+            "send 1 6/2, close 1 -> Idle", "send 1 6/2, close 1 -> Idle",
+            "send 1 6/2, close 1, down (we sent Cease: Administrative Shutdown (6/2)) -> Idle"]),
         ("9 connect retry, 10 hold timer", After(240), [
             "-> Idle", "abandon, dial -> Connect", "dial -> Connect",
             "send 1 4/0, close 1 -> Active", "send 1 4/0, close 1 -> Active",

@@ -7,7 +7,9 @@ use brindle_bgp::rib::{
     LimitAction, LimitLevel, LimitNews, PeerId, PeerKind, PeerPolicy, PrefixLimits, RibPeer, Stale,
 };
 
-use crate::support::{Scene, address_hop, along, announce, numbered, peer, session, settings, withdraw};
+use crate::support::{
+    Scene, address_hop, along, announce, numbered, peer, session, settings, withdraw,
+};
 
 const V4: Family = Family::Ipv4Unicast;
 

@@ -1,5 +1,6 @@
 //! The RIB through its public face: case by case, and against a model.
 
+mod departure;
 mod events;
 mod export;
 mod import;
@@ -7,6 +8,9 @@ mod limits;
 mod model;
 mod pace;
 mod reference;
+mod refreshing;
+mod restart;
+mod roles;
 mod show;
 mod stale;
 mod support;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use brindle_bgp::msg::{Announcement, Attributes, NextHop, Refresh, Update};
 use brindle_bgp::net::{Family, Prefix};
 use brindle_bgp::rib::{
-    Forwarding, NextHopMode, PathStatus, PeerId, PeerKind, Rib, RibSettings, Stale, Which,
+    Forwarding, NextHopMode, OwnRoute, PathStatus, PeerId, PeerKind, Rib, RibSettings, Stale, Which,
 };
 use proptest::prelude::{any, prop};
 use proptest::test_runner::Config;
@@ -172,7 +172,7 @@ impl Run {
             Op::Originate(place, med) => {
                 let prefix = prefix(PREFIXES[usize::from(*place)]);
                 let attributes = Attributes { med: med.then_some(3), ..Attributes::default() };
-                self.rib.originate(prefix, attributes.clone());
+                self.rib.originate(prefix, attributes.clone(), OwnRoute::Local);
                 self.model.ours.insert(prefix, attributes);
             }
             Op::Withdraw(place) => {
@@ -363,7 +363,11 @@ impl Run {
             assert_eq!((counts.received, counts.stale), (received, stale), "peer {peer} {family}");
             assert_eq!(self.rib.stale(self.id(peer), family).is_some(), stale > 0, "peer {peer}");
             let page = self.rib.page(family, Which::From(self.id(peer)), None, 100);
-            assert_eq!(page.rows.iter().filter(|row| row.is_stale).count(), stale, "peer {peer}");
+            assert_eq!(
+                page.rows.iter().filter(|row| row.stale.is_some()).count(),
+                stale,
+                "peer {peer}"
+            );
         }
         let totals = self.rib.totals();
         assert_eq!(totals.noted, 0, "everybody has taken all");

@@ -21,9 +21,8 @@ pub(super) fn read(item: &Item) -> Option<PrefixLimits> {
         Some(item) => item.number(1, u32::MAX).map(Some),
         None => Some(None),
     });
-    let warn_at = section.get("warnAt").map_or(Some(limits.warn_percent.into()), |item| {
-        item.number(1, 100)
-    });
+    let warn_at =
+        section.get("warnAt").map_or(Some(limits.warn_percent.into()), |item| item.number(1, 100));
     let goes_on = section.get("action").map_or(Some(false), |item| item.word(&ACTIONS));
     let retry = section.get("retryAfter");
     let rest = match (&retry, limits.action) {

@@ -2,6 +2,7 @@
 
 mod bgp;
 pub(crate) mod cni;
+mod drain;
 mod dynamic;
 mod filter;
 pub(crate) mod hosts;
@@ -15,13 +16,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use brindle_bgp::fsm::RestartTime;
 use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Prefix};
 use brindle_bgp::rib::PrefixLimits;
 
 use crate::meaning::{
-    Backend, Bgp, ChainedPlugin, Cni, Config, Control, EstablishedFlows, FlowLog, HostEndpoints,
-    Node, Policy, Retain, Routes, Source, Telemetry,
+    Backend, Bgp, ChainedPlugin, Cni, Config, Control, DrainSettings, EstablishedFlows, FlowLog,
+    GracefulRestart, HostEndpoints, Node, Policy, Retain, Routes, Source, Telemetry,
 };
 use crate::section::{Good, Item, Report};
 use crate::value;
@@ -55,12 +57,18 @@ impl Default for Config {
                 retain: Retain::NodeObject,
                 hold_time: HoldTime::DEFAULT,
                 connect_retry: Duration::from_secs(1),
+                graceful_restart: GracefulRestart {
+                    enabled: true,
+                    time: RestartTime::DEFAULT,
+                    long_lived: None,
+                },
                 max_paths: 16,
                 as_path_relax: false,
                 mesh_limits: PrefixLimits::NONE,
                 dynamic: Vec::new(),
                 peers: Vec::new(),
                 networks: Vec::new(),
+                drain: DrainSettings::default(),
             },
             routes: Routes {
                 install: true,

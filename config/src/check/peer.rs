@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use brindle_bgp::msg::HoldTime;
-use brindle_bgp::net::{Asn, Family};
+use brindle_bgp::net::{Asn, Family, Role};
 use brindle_bgp::rib::{NextHopMode, PrefixLimits};
 
 use super::filter::Filters;
@@ -17,6 +17,15 @@ use crate::yaml::quoted;
 /// What `nextHopMode` accepts.
 pub(crate) const NEXT_HOP_MODES: [(&str, NextHopMode); 3] =
     [("Auto", NextHopMode::Auto), ("Self", NextHopMode::SelfAddress), ("Keep", NextHopMode::Keep)];
+
+/// What `role` accepts.
+const ROLES: [(&str, Role); 5] = [
+    ("provider", Role::Provider),
+    ("customer", Role::Customer),
+    ("peer", Role::Peer),
+    ("rs-server", Role::RouteServer),
+    ("rs-client", Role::RouteServerClient),
+];
 
 /// What the rest of the configuration says that a peer must fit to.
 pub(super) struct Around<'c> {
@@ -78,6 +87,14 @@ pub(super) fn read_peer<'a>(
     let reflector_client = client.as_ref().map_or(Some(false), Item::boolean);
     let hold_time =
         section.get("holdTime").map_or(Some(around.hold_time), |item| value::hold_time(&item));
+    let graceful_restart = match section.get("gracefulRestart") {
+        Some(item) => item.boolean().map(Some),
+        None => Some(None),
+    };
+    let restart_time = match section.get("maxRestartTime") {
+        Some(item) => value::restart_time(&item).map(Some),
+        None => Some(None),
+    };
     let import = section.get("importFilters");
     let export = section.get("exportFilters");
     let next_hop_mode = section
@@ -85,7 +102,17 @@ pub(super) fn read_peer<'a>(
         .map_or(Some(NextHopMode::Auto), |item| item.word(&NEXT_HOP_MODES));
     let limits = section.get("maxPrefixes");
     let limits = limits.map_or(Some(PrefixLimits::NONE), |item| limits::read(&item));
+    let role = section.get("role");
+    let role_word = role.as_ref().map_or(Some(None), |item| item.word(&ROLES).map(Some));
+    let strict = section.get("roleStrict");
+    let role_strict = strict.as_ref().map_or(Some(false), Item::boolean);
     section.finish();
+    if let (Some(item), true) = (&role, asn == Some(around.asn)) {
+        item.refuse(format!("a peer of our own AS {} has no role (RFC 9234)", around.asn));
+    }
+    if let (Some(item), Some(true), None) = (&strict, role_strict, &role) {
+        item.refuse("without a role of ours there is none to ask for; write \"role: peer\" or another beside it");
+    }
 
     if let (Some(item), Some(Some(ours)), Some(theirs)) = (&source, source_address, address) {
         source_fits(item, ours, theirs);
@@ -105,6 +132,9 @@ pub(super) fn read_peer<'a>(
         Some(item) => around.filters.resolve(&item, around.complete).map(Some),
         None => Some(None),
     };
+    if let Some(import) = &import {
+        around.filters.warn_of_next_hops(import);
+    }
     let (import, export) = (resolve(import), resolve(export));
     Some(Peer {
         name: Arc::from(name?),
@@ -115,10 +145,14 @@ pub(super) fn read_peer<'a>(
         passive: passive?,
         reflector_client: reflector_client?,
         hold_time: hold_time?,
+        graceful_restart: graceful_restart?,
+        restart_time: restart_time?,
         import: import?,
         export: export?,
         next_hop_mode: next_hop_mode?,
         limits: limits?,
+        role: role_word?,
+        role_strict: role_strict?,
     })
 }
 

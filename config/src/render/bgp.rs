@@ -3,17 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use brindle_bgp::filter::{Filter, FilterAction, FilterRule};
+use brindle_bgp::filter::Filter;
+use brindle_bgp::fsm::RestartTime;
 use brindle_bgp::msg::HoldTime;
-use brindle_bgp::net::Asn;
+use brindle_bgp::net::{self, Asn};
 use brindle_bgp::rib::{LimitAction, NextHopMode, PrefixLimits};
 
+use super::filter::filter;
 use super::{address, cidr, time};
 use crate::meaning::{Bgp, DynamicPeers, ExpectedAs, Peer, Retain as Kept};
 use crate::schema::{
-    Action, AsNumber, BgpSection, DynamicPeerSection, FilterSection, Lengths, LimitWord,
-    ListenSection, MaxPrefixesSection, MeshSection, MultipathSection, NextHop, PeerSection, Retain,
-    RuleSection, Time,
+    AsNumber, BgpSection, DynamicPeerSection, GracefulRestartSection, LimitWord, ListenSection,
+    MaxPrefixesSection, MeshSection, MultipathSection, NextHop, PeerSection, Retain, Role, Time,
 };
 
 /// The section that says it.
@@ -36,12 +37,21 @@ pub(super) fn section(bgp: &Bgp) -> BgpSection {
         },
         hold_time: hold_time(bgp.hold_time),
         connect_retry_time: time(bgp.connect_retry),
+        graceful_restart: GracefulRestartSection {
+            enabled: bgp.graceful_restart.enabled,
+            restart_time: restart_time(bgp.graceful_restart.time),
+            long_lived_stale_time: bgp.graceful_restart.long_lived.map(time),
+        },
         max_paths: bgp.max_paths,
         multipath: MultipathSection { as_path_relax: bgp.as_path_relax },
         peers: bgp.peers.iter().map(peer).collect(),
         dynamic_peers: bgp.dynamic.iter().map(dynamic).collect(),
-        filters: used_filters(bgp.peers.iter().chain(bgp.dynamic.iter().map(|group| &group.peer))).into_iter().map(filter).collect(),
+        filters: used_filters(bgp.peers.iter().chain(bgp.dynamic.iter().map(|group| &group.peer)))
+            .into_iter()
+            .map(filter)
+            .collect(),
         networks: bgp.networks.iter().map(cidr).collect(),
+        drain: super::drain::section(&bgp.drain),
     }
 }
 
@@ -57,6 +67,8 @@ fn peer(peer: &Peer) -> PeerSection {
         passive: peer.passive,
         reflector_client: peer.reflector_client,
         hold_time: hold_time(peer.hold_time),
+        graceful_restart: peer.graceful_restart,
+        max_restart_time: peer.restart_time.map(restart_time),
         import_filters: peer.import.as_ref().map(names),
         export_filters: peer.export.as_ref().map(names),
         next_hop_mode: match peer.next_hop_mode {
@@ -65,6 +77,14 @@ fn peer(peer: &Peer) -> PeerSection {
             NextHopMode::Keep => NextHop::Keep,
         },
         max_prefixes: limits(&peer.limits),
+        role: peer.role.map(|role| match role {
+            net::Role::Provider => Role::Provider,
+            net::Role::Customer => Role::Customer,
+            net::Role::Peer => Role::Peer,
+            net::Role::RouteServer => Role::RsServer,
+            net::Role::RouteServerClient => Role::RsClient,
+        }),
+        role_strict: peer.role_strict,
     }
 }
 
@@ -102,31 +122,14 @@ fn used_filters<'a>(peers: impl Iterator<Item = &'a Peer>) -> Vec<&'a Arc<Filter
     used
 }
 
-fn filter(filter: &Arc<Filter>) -> FilterSection {
-    FilterSection { name: filter.name.to_string(), rules: filter.rules.iter().map(rule).collect() }
-}
-
-fn rule(rule: &FilterRule) -> RuleSection {
-    RuleSection {
-        action: match rule.action {
-            FilterAction::Accept => Action::Accept,
-            FilterAction::Reject => Action::Reject,
-        },
-        cidr: rule.cidr.as_ref().map(cidr),
-        prefix_lengths: rule.prefix_lengths.as_ref().map(|lengths| {
-            if lengths.start() == lengths.end() {
-                Lengths::One(*lengths.start())
-            } else {
-                Lengths::Range(format!("{}-{}", lengths.start(), lengths.end()))
-            }
-        }),
-    }
-}
-
-fn as_number(asn: Asn) -> AsNumber {
+pub(super) fn as_number(asn: Asn) -> AsNumber {
     AsNumber::Number(asn.get())
 }
 
 fn hold_time(hold: HoldTime) -> Time {
     time(Duration::from_secs(hold.secs().into()))
+}
+
+fn restart_time(restart: RestartTime) -> Time {
+    time(Duration::from_secs(restart.secs().into()))
 }

@@ -1,6 +1,8 @@
 //! From a [`Config`] back to the keys that say it.
 
 mod bgp;
+mod drain;
+mod filter;
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -6,7 +6,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{Address, AsNumber, Cidr, Document, Lengths, Time};
+use super::filter::FilterSection;
+use super::{Address, AsNumber, Cidr, Document, DrainSection, Time};
 use crate::check::DEFAULT_LIMIT;
 
 /// The BGP speaker.
@@ -30,6 +31,8 @@ pub(crate) struct BgpSection {
     pub(crate) hold_time: Time,
     /// First wait between attempts to connect to a peer; later ones are longer.
     pub(crate) connect_retry_time: Time,
+    /// Routes that outlive sessions (RFC 4724).
+    pub(crate) graceful_restart: GracefulRestartSection,
     /// Most paths used together to one prefix; 1 switches multipath off.
     #[schemars(range(min = 1, max = 256))]
     pub(crate) max_paths: usize,
@@ -43,11 +46,33 @@ pub(crate) struct BgpSection {
     pub(crate) filters: Vec<FilterSection>,
     /// Further prefixes to originate.
     pub(crate) networks: Vec<Cidr>,
+    /// When the node is drained without being told to.
+    pub(crate) drain: DrainSection,
 }
 
 impl Default for BgpSection {
     fn default() -> Self {
         Document::default().bgp
+    }
+}
+
+/// Routes that outlive sessions (RFC 4724).
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct GracefulRestartSection {
+    /// Whether it is offered to peers that do not say otherwise.
+    pub(crate) enabled: bool,
+    /// How long peers are asked to wait for us: 1s to 4095s.
+    pub(crate) restart_time: Time,
+    /// Longest time that routes of peers are kept, as the last choice, if these ask for it
+    /// (RFC 9494): 1s to 4660h. Default: none are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) long_lived_stale_time: Option<Time>,
+}
+
+impl Default for GracefulRestartSection {
+    fn default() -> Self {
+        Document::default().bgp.graceful_restart
     }
 }
 
@@ -126,6 +151,12 @@ pub(crate) struct PeerSection {
     /// As bgp.holdTime, which is the default.
     #[serde(default = "hold_time")]
     pub(crate) hold_time: Time,
+    /// Whether graceful restart is offered to it. Default: as bgp.gracefulRestart.enabled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) graceful_restart: Option<bool>,
+    /// How long it is asked to wait for us. Default: bgp.gracefulRestart.restartTime.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_restart_time: Option<Time>,
     /// Names of filters, all of which must accept what the peer tells us. Left out, an
     /// external peer gives us nothing (RFC 8212); empty accepts everything.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -137,6 +168,13 @@ pub(crate) struct PeerSection {
     /// Which next hop the peer is told.
     #[serde(default = "next_hop_mode")]
     pub(crate) next_hop_mode: NextHop,
+    /// What we are to a peer in another AS (RFC 9234): it must be the opposite. Routes that one
+    /// of us must not pass on by that are refused. Left out, there are no roles.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) role: Option<Role>,
+    /// Refuse the peer if it says no role.
+    #[serde(default)]
+    pub(crate) role_strict: bool,
     /// How many prefixes it may tell. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) max_prefixes: Option<MaxPrefixesSection>,
@@ -223,7 +261,8 @@ impl JsonSchema for DynamicPeerSection {
         let cidr = generator.subschema_for::<Cidr>();
         schema.insert(
             "description".to_owned(),
-            "Peers that become such by connecting; never dialled. They are named NAME-ADDRESS.".into(),
+            "Peers that become such by connecting; never dialled. They are named NAME-ADDRESS."
+                .into(),
         );
         if let Some(Value::Object(keys)) = schema.get_mut("properties") {
             keys.retain(|key, _| !NOT_DYNAMIC.contains(&key.as_str()));
@@ -256,6 +295,22 @@ impl JsonSchema for DynamicPeerSection {
     }
 }
 
+/// What we are to a peer.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Role {
+    /// It buys transit from us.
+    Provider,
+    /// We buy transit from it.
+    Customer,
+    /// Both tell each other of their own customers only.
+    Peer,
+    /// We are a route server, it uses us.
+    RsServer,
+    /// It is a route server, we use it.
+    RsClient,
+}
+
 /// Which next hop a peer is told.
 #[derive(Serialize, JsonSchema)]
 pub(crate) enum NextHop {
@@ -267,41 +322,6 @@ pub(crate) enum NextHop {
     SelfAddress,
     /// Always unchanged.
     Keep,
-}
-
-/// Ordered rules; the first that matches decides, and none matching rejects.
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct FilterSection {
-    /// What peers name it by; unique.
-    #[schemars(length(min = 1, max = 63))]
-    pub(crate) name: String,
-    /// The rules, in order.
-    pub(crate) rules: Vec<RuleSection>,
-}
-
-/// One rule; without conditions it matches everything.
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct RuleSection {
-    /// What to do with a match.
-    pub(crate) action: Action,
-    /// The prefix must lie in this one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) cidr: Option<Cidr>,
-    /// The prefix length must lie in this range.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) prefix_lengths: Option<Lengths>,
-}
-
-/// What a filter rule does.
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) enum Action {
-    /// Take the route.
-    Accept,
-    /// Refuse the route.
-    Reject,
 }
 
 fn bgp_port() -> u16 {

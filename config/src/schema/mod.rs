@@ -5,6 +5,8 @@
 //! mistake; the tests hold the two lists of keys together.
 
 mod bgp;
+mod drain;
+mod filter;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -15,8 +17,13 @@ use crate::meaning::Config;
 use crate::value::Shown;
 
 pub(crate) use bgp::{
-    Action, BgpSection, DynamicPeerSection, FilterSection, LimitWord, ListenSection,
-    MaxPrefixesSection, MeshSection, MultipathSection, NextHop, PeerSection, Retain, RuleSection,
+    BgpSection, DynamicPeerSection, GracefulRestartSection, LimitWord, ListenSection,
+    MaxPrefixesSection, MeshSection, MultipathSection, NextHop, PeerSection, Retain, Role,
+};
+pub(crate) use drain::DrainSection;
+pub(crate) use filter::{
+    Action, AsPathSection, CommunitiesSection, FamilyWord, FilterSection, HopWord, Hops, Operator,
+    Otherwise, PeerTypeWord, PrependSection, RuleSection, SetSection, SourceWord,
 };
 
 /// A JSON Schema (draft 2020-12) of the configuration file, with a description and the

@@ -87,9 +87,12 @@ fn a_peer_that_comes_and_goes_is_left_alone_for_a_while_and_others_do_not_notice
     }
     let lan = Lan::new();
     let (us, flappy, calm) = (lan.host("n1", 1), lan.host("flappy", 2), lan.host("calm", 3));
-    let config = Config::new(65001)
-        .peer("flappy", &flappy, 65002, ", passive: true")
-        .peer("calm", &calm, 65003, ", passive: true");
+    let config = Config::new(65001).peer("flappy", &flappy, 65002, ", passive: true").peer(
+        "calm",
+        &calm,
+        65003,
+        ", passive: true",
+    );
     let agent = Agent::start(&us, &config);
     let _calm = RawPeer::establish(&calm, us.v4.into(), 65003);
     agent.up("calm");
@@ -113,7 +116,8 @@ fn a_peer_that_comes_and_goes_is_left_alone_for_a_while_and_others_do_not_notice
 
 #[test]
 fn a_flood_of_refreshes_from_a_peer_that_does_not_read_costs_neither_memory_nor_the_others() {
-    let test = "a_flood_of_refreshes_from_a_peer_that_does_not_read_costs_neither_memory_nor_the_others";
+    let test =
+        "a_flood_of_refreshes_from_a_peer_that_does_not_read_costs_neither_memory_nor_the_others";
     if !skip::can_run(test, &[]) {
         return;
     }

@@ -1,6 +1,7 @@
 //! brindle's BGP with real peers: BIRD, FRR, GoBGP, itself, and octets that a test wrote.
 
 mod collisions;
+mod drain;
 mod harness;
 mod interop;
 mod limits;
@@ -9,4 +10,5 @@ mod mesh;
 mod node_objects;
 mod refusals;
 mod restart;
+mod roles;
 mod slow_peer;

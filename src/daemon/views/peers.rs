@@ -5,12 +5,12 @@ use std::time::Instant;
 
 use brindle_bgp::fsm::State;
 use brindle_bgp::msg::{Capability, Notification};
-use brindle_bgp::net::Family;
-use brindle_bgp::rib::{LimitLevel, PeerId, PeerKind, PeerPolicy};
+use brindle_bgp::net::{Family, Role};
+use brindle_bgp::rib::{LimitLevel, PeerId, PeerKind, PeerPolicy, Stale};
 
 use crate::control::view::{
-    Clock, FamilyCounts, MessageCounts, MessageTypes, Negotiated, NotificationSeen, Peer,
-    PeerKind as Kind, SessionState, Timers,
+    Clock, FamilyCounts, GracefulRestart, Kept, MessageCounts, MessageTypes, Negotiated,
+    NotificationSeen, Peer, PeerKind as Kind, SessionState, Timers,
 };
 use crate::daemon::answer::Facts;
 use crate::speaker::{PeerEntry, PeerStatus, View};
@@ -38,7 +38,7 @@ pub(in crate::daemon) fn peer(
     let next = next.map(|at| clock.future(at));
     let families = status.negotiated.as_ref().map_or(&wanted.session.families, |n| &n.families);
     let families: Vec<FamilyCounts> =
-        families.iter().map(|family| counts(view, id, entry, *family)).collect();
+        families.iter().map(|family| counts(view, id, entry, *family, &clock)).collect();
     Peer {
         name: wanted.rib.name.to_string(),
         address: wanted.address,
@@ -50,7 +50,14 @@ pub(in crate::daemon) fn peer(
             (false, PeerKind::ReflectorClient) => Kind::ReflectorClient,
             (false, PeerKind::External | PeerKind::Internal) => Kind::Peer,
         },
-        state: if entry.disabled { SessionState::Disabled } else { status.state.into() },
+        state: match status.state {
+            _ if entry.disabled => SessionState::Disabled,
+            State::Established => SessionState::Established,
+            _ if families.iter().any(|counts| counts.kept == Some(Kept::Restarting)) => {
+                SessionState::Restarting
+            }
+            state => state.into(),
+        },
         since,
         since_seconds,
         last_reason: reason(entry, &status, &families, &clock).or_else(|| {
@@ -80,7 +87,13 @@ pub(in crate::daemon) fn peer(
     }
 }
 
-fn counts(view: &View<'_>, id: PeerId, entry: &PeerEntry, family: Family) -> FamilyCounts {
+fn counts(
+    view: &View<'_>,
+    id: PeerId,
+    entry: &PeerEntry,
+    family: Family,
+    clock: &Clock,
+) -> FamilyCounts {
     let counts = view.rib.counts(id, family).unwrap_or_default();
     FamilyCounts {
         family: family.into(),
@@ -88,6 +101,15 @@ fn counts(view: &View<'_>, id: PeerId, entry: &PeerEntry, family: Family) -> Fam
         accepted: counts.accepted,
         rejected: counts.rejected,
         stale: counts.stale,
+        kept: view.rib.stale(id, family).map(|why| match why {
+            Stale::Restarting => Kept::Restarting,
+            Stale::Owned => Kept::NodeObject,
+            Stale::LongLived => Kept::LongLived,
+        }),
+        kept_seconds: view
+            .kept_until(id, family)
+            .filter(|_| counts.stale > 0)
+            .map(|until| clock.future(until).1),
         advertised: counts.advertised,
         limit: entry.wanted.rib.limits.most[family.index()],
         end_of_rib: view.rib.is_synced(id),
@@ -102,7 +124,6 @@ fn reason(
     clock: &Clock,
 ) -> Option<String> {
     let rejected: usize = families.iter().map(|counts| counts.rejected).sum();
-    let stale: usize = families.iter().map(|counts| counts.stale).sum();
     if entry.disabled {
         return Some("disabled by an operator; `brindle peers enable` undoes it".to_owned());
     }
@@ -133,10 +154,44 @@ fn reason(
         }
         None => why,
     };
-    Some(match stale {
-        0 => why,
-        1 => format!("{why}; keeping 1 stale route while its Node object stands"),
-        _ => format!("{why}; keeping {stale} stale routes while their Node objects stand"),
+    let kept =
+        [Kept::Restarting, Kept::NodeObject, Kept::LongLived].map(|why| keeping(families, why));
+    Some([Some(why)].into_iter().chain(kept).flatten().collect::<Vec<_>>().join("; "))
+}
+
+/// What is kept for one reason, of all families.
+fn keeping(families: &[FamilyCounts], why: Kept) -> Option<String> {
+    let kept = || families.iter().filter(|counts| counts.kept == Some(why));
+    let stale: usize = kept().map(|counts| counts.stale).sum();
+    let seconds = kept().filter_map(|counts| counts.kept_seconds).max().unwrap_or(0);
+    let (routes, stands) = match stale {
+        0 => return None,
+        1 => ("1 stale route".to_owned(), "its Node object stands"),
+        _ => (format!("{stale} stale routes"), "their Node objects stand"),
+    };
+    Some(match why {
+        Kept::Restarting => format!("keeping {routes} {seconds}s more"),
+        Kept::NodeObject => format!("keeping {routes} while {stands}"),
+        Kept::LongLived => format!("keeping {routes} as the last choice {seconds}s more"),
+    })
+}
+
+/// A graceful restart capability as shown.
+fn restart(capabilities: &[Capability]) -> Option<GracefulRestart> {
+    capabilities.iter().rev().find_map(|capability| match capability {
+        Capability::GracefulRestart(said) => Some(GracefulRestart {
+            restart_time_seconds: said.restart_secs.into(),
+            restarting: said.restarting,
+            notification: said.notification,
+            families: said.families.iter().map(|one| one.family.to_string()).collect(),
+            forwarding: said
+                .families
+                .iter()
+                .filter(|one| one.forwarding)
+                .map(|one| one.family.to_string())
+                .collect(),
+        }),
+        _ => None,
     })
 }
 
@@ -190,6 +245,8 @@ fn negotiated(entry: &PeerEntry, status: &PeerStatus, clock: &Clock) -> Option<N
         capabilities_sent: sent,
         capabilities_received: received,
         capabilities_agreed: both,
+        graceful_restart_sent: restart(&ours),
+        graceful_restart_received: restart(theirs),
         last_received_seconds: entry.counters().last_heard().map(|at| clock.past(at).1),
         out_queue_bytes: entry.counters().backlog.load(Ordering::Relaxed),
     })
@@ -202,14 +259,18 @@ fn in_words(capability: &Capability) -> String {
         Capability::RouteRefresh => "route refresh".to_owned(),
         Capability::ExtendedNextHop(_) => "extended next hop".to_owned(),
         Capability::ExtendedMessage => "extended message".to_owned(),
+        // The same words would say that both are the same, which roles must not be.
+        Capability::Role(role) => match Role::from_value(*role) {
+            Some(role) => format!("role {role}"),
+            None => format!("role {role}"),
+        },
         Capability::GracefulRestart(_) => "graceful restart".to_owned(),
         Capability::FourOctetAsn(_) => "four-octet AS numbers".to_owned(),
         Capability::EnhancedRouteRefresh => "enhanced route refresh".to_owned(),
+        Capability::LongLivedRestart(_) => "long-lived graceful restart".to_owned(),
         Capability::Unknown { code, .. } => match code {
             8 => "multiple labels".to_owned(),
-            9 => "role".to_owned(),
             69 => "additional paths".to_owned(),
-            71 => "long-lived graceful restart".to_owned(),
             73 => "host name".to_owned(),
             75 => "software version".to_owned(),
             128 => "route refresh (before its standard)".to_owned(),

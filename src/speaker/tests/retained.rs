@@ -15,7 +15,7 @@ fn kept(a: &Speaker, b: &Speaker) -> WantedPeer {
 async fn is_kept(speaker: &SpeakerHandle, wanted: Prefix) -> bool {
     let look = move |view: &View<'_>| {
         let paths = view.rib.paths(&wanted);
-        paths.iter().any(|path| path.status == PathStatus::Best && path.is_stale)
+        paths.iter().any(|path| path.status == PathStatus::Best && path.stale.is_some())
     };
     speaker.read(look).await.unwrap()
 }
@@ -96,7 +96,7 @@ async fn a_peer_that_never_says_that_it_has_told_all_gets_a_while_for_it() {
     assert!(due > Instant::now());
     owner.end_stale();
     assert_eq!(owner.rib.paths(&earlier).len(), 1, "not yet");
-    owner.stale_until.insert(id, Instant::now());
+    owner.stale_until.insert((id, Family::Ipv4Unicast), Instant::now());
     owner.end_stale();
     assert!(owner.rib.paths(&earlier).is_empty() && owner.stale_deadline().is_none());
 }

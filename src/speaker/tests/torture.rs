@@ -88,7 +88,8 @@ async fn a_disabled_peer_stays_disabled_whatever_changes() {
     // b dials all the time and is told that it is not wanted.
     until("b refused", || async {
         let heard = status(&b.handle, "a").await.last_received.clone();
-        heard.is_some_and(|(heard, _)| heard.cease_reason() == Some(CeaseReason::ConnectionRejected))
+        heard
+            .is_some_and(|(heard, _)| heard.cease_reason() == Some(CeaseReason::ConnectionRejected))
     })
     .await;
     let why = status(&b.handle, "a").await.last_reason.clone();

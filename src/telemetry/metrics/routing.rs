@@ -80,6 +80,7 @@ pub(super) fn metrics(routing: &RoutingFigures) -> Vec<Metric> {
                 ("received", counts.received),
                 ("accepted", counts.accepted),
                 ("rejected", counts.rejected),
+                ("stale", counts.stale),
                 ("advertised", counts.advertised),
             ] {
                 prefixes = prefixes.with([("peer", name), ("family", label), ("set", set)], count);

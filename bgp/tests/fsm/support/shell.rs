@@ -34,7 +34,7 @@ impl Shell {
             }
             Event::Start
             | Event::Stop(..)
-            | Event::StopSilently
+            | Event::Restart(_)
             | Event::Received(..)
             | Event::Malformed(..)
             | Event::OverLimit(..)
