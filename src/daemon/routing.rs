@@ -20,6 +20,7 @@ use super::drain::Draining;
 use super::identity::{self, Chosen};
 use super::tidings::Tidings;
 use crate::cluster::Node;
+use crate::cluster::bgp::BgpObjects;
 use crate::cluster::claims::{self, Claims};
 use crate::cluster::peers::{dynamic_peers, wanted_peers};
 use crate::cluster::report::{Reason, Subject};
@@ -69,6 +70,18 @@ pub(super) struct Routing {
     draining: Draining,
     /// What the speaker originates.
     originated: Vec<Prefix>,
+}
+
+/// What configuration and cluster say.
+pub(super) struct Said<'a> {
+    /// brindle.yaml.
+    pub(super) config: &'a Config,
+    pub(super) nodes: &'a BTreeMap<Arc<str>, Arc<Node>>,
+    pub(super) objects: &'a BgpObjects,
+    /// The node's own.
+    pub(super) pod_cidrs: &'a [Prefix],
+    /// Whether the cluster is known.
+    pub(super) in_sync: bool,
 }
 
 /// The speaker, once it is clear who we are.
@@ -331,32 +344,36 @@ impl Routing {
     }
 
     /// Hands the speaker what configuration and cluster ask for; what is the same already is
-    /// left alone. `pod_cidrs` are the node's own, `in_sync` says whether the cluster is known.
+    /// left alone.
     ///
     /// # Errors
     /// If the speaker has ended.
-    pub(super) async fn apply(
-        &mut self,
-        known: &Known,
-        config: &Config,
-        nodes: &BTreeMap<Arc<str>, Arc<Node>>,
-        pod_cidrs: &[Prefix],
-        in_sync: bool,
-    ) -> anyhow::Result<()> {
+    pub(super) async fn apply(&mut self, known: &Known, said: &Said<'_>) -> anyhow::Result<()> {
+        let Said { nodes, objects, pod_cidrs, in_sync, .. } = *said;
+        let config = &objects.effective_config(said.config, &known.name);
         let claims = self.settle_claims(known, config, nodes);
         let own_node = nodes.get(&known.name).map(|node| &**node);
         if self.follow_identity(known, config, own_node).await? {
             return Ok(());
         }
         let Some(running) = &mut self.running else { return Ok(()) };
-        let (peers, skipped) = wanted_peers(&config.bgp, &running.chosen.identity, nodes, &claims);
+        // Others' settings are told from those of brindle.yaml.
+        let bgp = &said.config.bgp;
+        let identity = &running.chosen.identity;
+        let (peers, skipped) = wanted_peers(bgp, identity, nodes, &claims, objects);
         let is_ours = |range: &&Prefix| claims.has(&known.name, range);
         let mut originated: Vec<Prefix> = pod_cidrs.iter().filter(is_ours).copied().collect();
         originated.extend(&config.bgp.networks);
         known.update(|facts| {
             for skip in &skipped {
                 if !facts.skipped.contains(skip) {
-                    warn!(node = %skip.name, why = %skip.why, "no peering with this node");
+                    let what = skip.what();
+                    warn!(what, why = %skip.why, "no peering");
+                    if let Some(object) = &skip.object {
+                        let message = format!("Node/{} has no session: {}", known.name, skip.why);
+                        let subject = Subject::Bgp(object.clone());
+                        known.reporter.report(subject, Reason::PeerSkipped, message);
+                    }
                 }
             }
             facts.skipped = skipped;

@@ -16,6 +16,7 @@
 mod calm;
 mod dial;
 mod dynamic;
+mod handover;
 mod leave;
 mod limits;
 mod listener;
@@ -67,6 +68,9 @@ pub struct WantedPeer {
     pub mesh: bool,
     /// The group of dynamic peers that it belongs to, if it was not configured itself.
     pub group: Option<Arc<str>>,
+    /// Whether it was wanted for what others bring from now on: it goes as soon as they do, and
+    /// is not there without a session.
+    pub leaving: bool,
     /// Whether its routes are kept while it has no session and is wanted nevertheless.
     pub retain: bool,
     /// What the session machine must know.
@@ -85,6 +89,7 @@ impl WantedPeer {
             own_addresses: Vec::new(),
             mesh: false,
             group: None,
+            leaving: false,
             retain: false,
             session,
             rib,

@@ -15,6 +15,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tracing::{error, warn};
 
 use super::dynamic::{Gone, Newcomer};
+use super::handover::Leaving;
 use super::listener::Listeners;
 use super::next_hops::Watched;
 use super::peer::{Order, until};
@@ -90,6 +91,8 @@ pub(super) struct Owner {
     pub(super) refreshing: Refreshing,
     /// No session may come up: see [`super::Leave`].
     pub(super) is_gone: bool,
+    /// How far peers are that are leaving, if some are.
+    pub(super) leaving: Option<Leaving>,
     /// Who wants to know what happens.
     pub(super) tidings: Option<mpsc::Sender<Tiding>>,
     /// Orders to peers over their limits that found no room yet.
@@ -130,6 +133,7 @@ impl Owner {
             deferral: None,
             refreshing: Refreshing::default(),
             is_gone: false,
+            leaving: None,
             tidings: None,
             over_limit: Vec::new(),
             gone: Gone::new(),
@@ -145,6 +149,7 @@ impl Owner {
                 self.stale_deadline().into_iter().chain(self.refresh_deadline()).min();
             let deferral_deadline = self.deferral_deadline();
             let gone_deadline = self.gone_deadline();
+            let leaving_deadline = self.leaving_deadline();
             let has_orders = fib.is_some() && ((self.dirty && self.tells_fib()) || may_sweep);
             // Not biased: nobody who asks or tells without end may keep the others waiting.
             tokio::select! {
@@ -173,6 +178,7 @@ impl Owner {
                 () = until(deferral_deadline) => {}
                 Some(newcomer) = next(&mut self.newcomers) => self.welcome(newcomer),
                 () = until(gone_deadline) => self.forget_gone(),
+                () = until(leaving_deadline) => self.look_at_leaving(),
             }
             self.look_at_deferral(Instant::now());
             self.enforce_limits();

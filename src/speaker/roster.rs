@@ -41,21 +41,32 @@ impl Owner {
             })
             .map(|(id, entry)| (Arc::clone(&entry.wanted.rib.name), *id))
             .collect();
-        let known: Vec<Option<PeerId>> =
+        let mut known: Vec<Option<PeerId>> =
             wanted.iter().map(|peer| gone.remove(&peer.rib.name)).collect();
+        // One that is only called otherwise, since somebody else asks for it, keeps its session.
+        for (peer, known) in wanted.iter().zip(&mut known).filter(|(_, known)| known.is_none()) {
+            let is_it = |id: &PeerId| {
+                self.peers.get(id).is_some_and(|entry| entry.wanted.address == peer.address)
+            };
+            let name = gone.iter().find(|(_, id)| is_it(id)).map(|(name, _)| Arc::clone(name));
+            *known = name.and_then(|name| gone.remove(&name));
+        }
         for id in gone.into_values() {
             self.remove(id, "removed");
         }
         let mut fresh = Vec::new();
         for (peer, known) in wanted.into_iter().zip(known) {
             match known {
+                None if peer.leaving => {}
                 None => fresh.push((peer, false)),
                 Some(id) => fresh.extend(self.change(id, peer)),
             }
         }
-        for (peer, disabled) in fresh {
+        // One that leaves is there for its session alone.
+        for (peer, disabled) in fresh.into_iter().filter(|(peer, _)| !peer.leaving) {
             self.add(peer, disabled);
         }
+        self.note_leaving();
         self.publish_known();
     }
 

@@ -214,8 +214,8 @@ fn bgp_problems(known: &Known, facts: &Facts, speaking: &Speaking, problems: &mu
         problems.push(problem("bgp", what, "brindle peers"));
     }
     for skipped in &facts.skipped {
-        let what = format!("no peering with Node/{}: {}", skipped.name, skipped.why);
-        problems.push(problem("bgp", what, "mend the Node object or the peer"));
+        let what = format!("no peering with {}: {}", skipped.what(), skipped.why);
+        problems.push(problem("bgp", what, "mend the object or the peer"));
     }
 }
 
