@@ -455,7 +455,7 @@ impl PeerTask {
     fn note_refresh(&mut self, refresh: RouteRefresh) {
         let is_known = |news: &News| match news {
             News::Refresh(earlier) => *earlier == refresh,
-            News::Up { .. } | News::Update(_) | News::EndOfRib(_) | News::Down => false,
+            News::Up { .. } | News::Update(_) | News::EndOfRib(_) | News::Down(_) => false,
         };
         let mut latest =
             self.pending.iter().rev().take_while(|news| matches!(news, News::Refresh(_)));
