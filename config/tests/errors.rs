@@ -51,6 +51,30 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
             "bgp: {routerId: 1}",
             "f:1:7  bgp: unknown field \"routerId\"; did you mean \"routerID\"?",
         ),
+        (
+            "bgp: {nodeToNodeMesh: {maxPrefixes: {warnAt: 50}}}",
+            "f:1:37  bgp.nodeToNodeMesh.maxPrefixes: sets no limit; write for instance \"{ipv4: 1000, ipv6: 1000}\"",
+        ),
+        (
+            "bgp: {nodeToNodeMesh: {maxPrefixes: {ipv4: 0}}}",
+            "f:1:44  bgp.nodeToNodeMesh.maxPrefixes.ipv4: \"0\" is not a whole number from 1 to 4294967295",
+        ),
+        (
+            "bgp: {dynamicPeers: [{name: a, cidrs: [10.0.0.0/8], asNumber: 9-1}]}",
+            "f:1:63  bgp.dynamicPeers[0].asNumber: \"9-1\" is an empty range; did you mean 1-9?",
+        ),
+        (
+            "bgp: {dynamicPeers: [{name: a, cidrs: [10.0.0.0/8], asNumber: 1-x}]}",
+            "f:1:63  bgp.dynamicPeers[0].asNumber: \"1-x\" is not a range of AS numbers; accepted is for instance 65001, 65001-65100 or external",
+        ),
+        (
+            "bgp: {dynamicPeers: [{name: a, cidrs: [10.0.0.0/8], asNumber: 64512}, {name: b, cidrs: [10.0.0.0/8], asNumber: 64512}]}",
+            "f:1:89  bgp.dynamicPeers[1].cidrs[0]: 10.0.0.0/8 is in another group, at f:1:40",
+        ),
+        (
+            "bgp: {dynamicPeers: [{name: a, cidrs: [10.0.0.0/8], asNumber: 64512, passive: true}]}",
+            "f:1:70  bgp.dynamicPeers[0]: unknown field \"passive\"; accepted here: cidrs, asNumber, limit, name, reflectorClient, holdTime, gracefulRestart, maxRestartTime, importFilters, exportFilters, nextHopMode, maxPrefixes, role, roleStrict",
+        ),
         ("node: [1]", "f:1:7  node: expected keys with values, found a list"),
         (
             "node: {addresses: 10.0.0.1}",
@@ -610,6 +634,12 @@ fn what_is_allowed_but_doubtful_is_a_warning() {
         (
             "bgp: {enabled: false, networks: [192.0.2.0/24]}",
             vec!["f:1:6  bgp: peers and networks say nothing while bgp.enabled is false"],
+        ),
+        (
+            "bgp: {nodeToNodeMesh: {maxPrefixes: {ipv4: 9, action: warn, retryAfter: 1m}}}",
+            vec![
+                "f:1:37  bgp.nodeToNodeMesh.maxPrefixes: says nothing with action warn: the session goes on",
+            ],
         ),
         ("telemetry: {listen: ['127.0.0.2:80', '[::1]:80']}", vec![]),
         (

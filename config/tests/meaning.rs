@@ -11,7 +11,7 @@ use brindle_bgp::filter::{
 use brindle_bgp::fsm::RestartTime;
 use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Prefix, Role, RouterId};
-use brindle_bgp::rib::NextHopMode;
+use brindle_bgp::rib::{LimitAction, NextHopMode, PrefixLimits};
 use brindle_config::{
     Backend, Bgp, Config, Control, DrainSettings, EstablishedFlows, Failsafe, FailsafeProtocol,
     FlowLog, GracefulRestart, HostEndpoints, Node, Peer, Policy, Retain, Routes, Source, Telemetry,
@@ -98,6 +98,8 @@ fn the_contract_example_means_what_it_says() {
                 long_lived: None,
             },
             max_paths: 16,
+            as_path_relax: false,
+            mesh_limits: PrefixLimits::NONE,
             peers: vec![Peer {
                 name: "tor-a".into(),
                 address: ip("10.0.0.250"),
@@ -112,9 +114,11 @@ fn the_contract_example_means_what_it_says() {
                 import: Some(vec![filter.clone()]),
                 export: Some(vec![filter]),
                 next_hop_mode: NextHopMode::Auto,
+                limits: PrefixLimits::NONE,
                 role: None,
                 role_strict: false,
             }],
+            dynamic: vec![],
             networks: vec![prefix("192.0.2.0/24")],
             drain: DrainSettings::default(),
         },
@@ -258,6 +262,7 @@ bgp:
             import: Some(Vec::new()),
             export: Some(vec![std::sync::Arc::new(filter)]),
             next_hop_mode: NextHopMode::SelfAddress,
+            limits: PrefixLimits::NONE,
             role: None,
             role_strict: false,
         },
@@ -275,11 +280,54 @@ bgp:
             import: None,
             export: None,
             next_hop_mode: NextHopMode::Keep,
+            limits: PrefixLimits::NONE,
             role: Some(Role::RouteServerClient),
             role_strict: true,
         },
     ];
     assert_eq!(peers, want);
+}
+
+#[test]
+fn a_peer_may_tell_as_much_as_is_said_and_others_without_limit() {
+    let limits = |text: &str| {
+        let text = format!(
+            "bgp: {{peers: [{{name: a, peerIP: 10.0.0.9, asNumber: 64512, maxPrefixes: {text}}}]}}"
+        );
+        read(&text).bgp.peers[0].limits.clone()
+    };
+    let restart = |secs| LimitAction::Restart(Duration::from_secs(secs));
+    for (text, most, warn_percent, action) in [
+        ("{ipv4: 1000}", [Some(1000), None], 75, restart(300)),
+        ("{ipv6: 7, warnAt: 100, retryAfter: 1s}", [None, Some(7)], 100, restart(1)),
+        ("{ipv4: 1, ipv6: 2, action: warn}", [Some(1), Some(2)], 75, LimitAction::Warn),
+    ] {
+        assert_eq!(limits(text), PrefixLimits { most, warn_percent, action }, "{text}");
+    }
+}
+
+#[test]
+fn a_dynamic_peer_may_be_in_the_as_that_is_expected() {
+    let own = asn(64512);
+    for (text, is_in, is_not) in [
+        ("65001", vec![65001], vec![65002, 64512]),
+        ("64512", vec![64512], vec![64513]),
+        ("64500-64600", vec![64500, 64511, 64600], vec![64512, 64499, 64601]),
+        ("1.0-1.5", vec![65536, 65541], vec![65542]),
+        ("external", vec![1, 64511, u32::MAX], vec![64512]),
+    ] {
+        let text =
+            format!("bgp: {{dynamicPeers: [{{name: a, cidrs: [10.0.0.0/8], asNumber: {text}}}]}}");
+        let group = &read(&text).bgp.dynamic[0];
+        assert_eq!((group.limit, group.peer.passive), (100, true));
+        for number in is_in {
+            assert!(group.asn.has(asn(number), own), "{number} is in {text}");
+        }
+        for number in is_not {
+            assert!(!group.asn.has(asn(number), own), "{number} is not in {text}");
+        }
+        assert!(group.asn.has(group.asn.example(own), own), "{text}");
+    }
 }
 
 #[test]
@@ -345,6 +393,10 @@ fn what_is_shown_reads_back_as_the_same_configuration() {
         "routes: {startupHold: 90s, install: false}",
         "bgp: {asNumber: 4294967295, holdTime: 0, connectRetryTime: 1500ms, networks: ['::/0']}",
         "bgp: {peers: [{name: 'yes', peerIP: 'fd00::9', asNumber: 64512, importFilters: []}]}",
+        "bgp: {multipath: {asPathRelax: true}, nodeToNodeMesh: {maxPrefixes: {ipv6: 7, action: warn}}}",
+        "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 1, maxPrefixes: {ipv4: 9, warnAt: 50, retryAfter: 1m}}]}",
+        "bgp: {dynamicPeers: [{name: a, cidrs: [10.0.0.0/8, 'fd00::/8'], asNumber: 1-9, limit: 7, importFilters: []}]}",
+        "bgp: {dynamicPeers: [{name: a, cidrs: [10.0.0.0/8], asNumber: external}, {name: b, cidrs: ['::/0'], asNumber: 64512, reflectorClient: true}]}",
         "bgp: {gracefulRestart: {enabled: false, restartTime: 90s, longLivedStaleTime: 6h}}",
         "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 64512, gracefulRestart: false, maxRestartTime: 5s}]}",
         "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 1, role: provider}, {name: b, peerIP: 10.0.0.8, asNumber: 1, role: rs-server, roleStrict: true}]}",

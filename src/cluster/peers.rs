@@ -16,7 +16,7 @@ use super::Node;
 use super::bgp::sessions::Around;
 use super::bgp::{BgpKey, BgpObjects};
 use super::claims::Claims;
-use crate::speaker::WantedPeer;
+use crate::speaker::{DynamicPeers, WantedPeer};
 
 /// Longest wait between two attempts at a peer.
 const CONNECT_RETRY_MAX: Duration = Duration::from_secs(30);
@@ -127,6 +127,7 @@ fn configured(bgp: &Bgp, own: &Identity, peer: &brindle_config::Peer) -> WantedP
         import: policy(kind, peer.import.as_deref()),
         export: policy(kind, peer.export.as_deref()),
         next_hop_mode: peer.next_hop_mode,
+        limits: peer.limits.clone(),
         role: peer.role,
         ..RibPeer::new(Arc::clone(&peer.name), peer.address, peer.asn, kind)
     };
@@ -145,6 +146,22 @@ fn configured(bgp: &Bgp, own: &Identity, peer: &brindle_config::Peer) -> WantedP
         own_addresses: own.addresses.clone(),
         ..WantedPeer::new(session, rib)
     }
+}
+
+/// The peers that may come by themselves, from the prefixes that the configuration names.
+pub fn dynamic_peers(bgp: &Bgp, own: &Identity) -> Vec<DynamicPeers> {
+    let group = |group: &brindle_config::DynamicPeers| DynamicPeers {
+        name: Arc::clone(&group.peer.name),
+        prefixes: group.cidrs.clone(),
+        asn: group.asn,
+        limit: group.limit,
+        template: {
+            // Whether they are internal hangs on our AS as it is, which a Node may name.
+            let asn = group.asn.example(own.asn);
+            configured(bgp, own, &brindle_config::Peer { asn, ..group.peer.clone() })
+        },
+    };
+    bgp.dynamic.iter().map(group).collect()
 }
 
 /// What is offered of graceful restart.
@@ -195,6 +212,7 @@ fn mesh_peer(
         import,
         export,
         source: RouteSource::Mesh,
+        limits: bgp.mesh_limits.clone(),
         ..RibPeer::new(Arc::clone(&node.name), address, asn, kind)
     };
     Ok(WantedPeer {

@@ -22,7 +22,7 @@ use super::tidings::Tidings;
 use crate::cluster::Node;
 use crate::cluster::bgp::BgpObjects;
 use crate::cluster::claims::{self, Claims};
-use crate::cluster::peers::wanted_peers;
+use crate::cluster::peers::{dynamic_peers, wanted_peers};
 use crate::cluster::report::{Reason, Subject};
 use crate::drain::{Store, wanted_by};
 use crate::fib::{self, FibHandle, FibSettings};
@@ -99,13 +99,19 @@ struct Start {
     addresses: Vec<IpAddr>,
     port: u16,
     max_paths: usize,
+    as_path_relax: bool,
 }
 
 impl Start {
     fn of(config: &Config) -> Self {
         let bgp = &config.bgp;
         let addresses = bgp.listen_addresses.clone();
-        Self { addresses, port: bgp.listen_port, max_paths: bgp.max_paths }
+        Self {
+            addresses,
+            port: bgp.listen_port,
+            max_paths: bgp.max_paths,
+            as_path_relax: bgp.as_path_relax,
+        }
     }
 
     /// A sentence if a speaker that started so would start otherwise now.
@@ -114,6 +120,7 @@ impl Start {
             ("bgp.listen.addresses", self.addresses != now.addresses),
             ("bgp.listen.port", self.port != now.port),
             ("bgp.maxPaths", self.max_paths != now.max_paths),
+            ("bgp.multipath", self.as_path_relax != now.as_path_relax),
         ];
         let changed: Vec<&str> =
             keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect();
@@ -207,6 +214,7 @@ impl Routing {
                 .route_reflector
                 .unwrap_or_else(|| chosen.identity.router_id.into()),
             multipath: bgp.max_paths,
+            as_path_relax: bgp.as_path_relax,
             track_next_hops: config.routes.install,
             ..RibSettings::new(chosen.identity.asn, chosen.identity.router_id)
         };
@@ -374,6 +382,8 @@ impl Routing {
         self.originated.clone_from(&originated);
         running.speaker.set_originated(originated, attributes).await?;
         running.speaker.set_peers(peers).await?;
+        let dynamic = dynamic_peers(&config.bgp, &running.chosen.identity);
+        running.speaker.set_dynamic(dynamic).await?;
         for peer in std::mem::take(&mut self.disabled) {
             // It may be no peer any more, which is as good.
             let _ = running.speaker.act(peer, Deed::Disable(None)).await?;
@@ -535,6 +545,7 @@ async fn all_synced(speaker: &SpeakerHandle) -> Result<bool, speaker::Gone> {
     let look = |view: &speaker::View<'_>| {
         view.peers.iter().all(|(id, entry)| {
             entry.disabled
+                || entry.wanted.group.is_some()
                 || (entry.status().state == State::Established && view.rib.is_synced(*id))
         })
     };

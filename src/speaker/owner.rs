@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 use tracing::{error, warn};
 
+use super::dynamic::{Gone, Newcomer};
 use super::handover::Leaving;
 use super::listener::Listeners;
 use super::next_hops::Watched;
@@ -94,16 +95,21 @@ pub(super) struct Owner {
     pub(super) leaving: Option<Leaving>,
     /// Who wants to know what happens.
     pub(super) tidings: Option<mpsc::Sender<Tiding>>,
+    /// Orders to peers over their limits that found no room yet.
+    pub(super) over_limit: Vec<(PeerId, Order)>,
+    pub(super) gone: Gone,
+    newcomers: Option<mpsc::Receiver<Newcomer>>,
 }
 
 impl Owner {
     pub(super) fn new(
         settings: RibSettings,
         commands: mpsc::Receiver<Command>,
-        listeners: Listeners,
+        mut listeners: Listeners,
         fib: Option<(FibHandle, mpsc::Receiver<fib::Event>)>,
     ) -> Self {
         let (fib, fib_events) = fib.unzip();
+        let newcomers = listeners.newcomers.take();
         Self {
             installs: settings.track_next_hops,
             rib: Rib::new(settings),
@@ -129,6 +135,9 @@ impl Owner {
             is_gone: false,
             leaving: None,
             tidings: None,
+            over_limit: Vec::new(),
+            gone: Gone::new(),
+            newcomers,
         }
     }
 
@@ -139,6 +148,7 @@ impl Owner {
             let stale_deadline =
                 self.stale_deadline().into_iter().chain(self.refresh_deadline()).min();
             let deferral_deadline = self.deferral_deadline();
+            let gone_deadline = self.gone_deadline();
             let leaving_deadline = self.leaving_deadline();
             let has_orders = fib.is_some() && ((self.dirty && self.tells_fib()) || may_sweep);
             // Not biased: nobody who asks or tells without end may keep the others waiting.
@@ -155,7 +165,7 @@ impl Owner {
                 Some(ended) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => {
                     self.task_ended(ended);
                 }
-                Some(event) = next_event(&mut self.fib_events) => self.take_fib_event(event),
+                Some(event) = next(&mut self.fib_events) => self.take_fib_event(event),
                 permit = reserve(fib.as_ref()), if has_orders => match permit {
                     Some(permit) => self.tell_fib(permit),
                     None => self.fib = None,
@@ -166,9 +176,12 @@ impl Owner {
                     self.end_refreshes();
                 }
                 () = until(deferral_deadline) => {}
+                Some(newcomer) = next(&mut self.newcomers) => self.welcome(newcomer),
+                () = until(gone_deadline) => self.forget_gone(),
                 () = until(leaving_deadline) => self.look_at_leaving(),
             }
             self.look_at_deferral(Instant::now());
+            self.enforce_limits();
             self.tell_of_refusals();
             if self.dirty && !self.tells_fib() {
                 self.rib.forget_changes();
@@ -201,6 +214,7 @@ impl Owner {
     fn obey(&mut self, command: Command) {
         match command {
             Command::SetPeers(wanted) => self.set_peers(wanted),
+            Command::SetDynamic(groups) => self.set_dynamic(groups),
             Command::SetOriginated(prefixes, attributes) => {
                 self.set_originated(prefixes, &attributes);
             }
@@ -327,6 +341,7 @@ impl Owner {
                 });
                 self.rib.session_up(peer, session);
                 self.limit_stale(peer);
+                self.note_session(peer, true);
                 self.tell_of(peer, |name, address, _| Tiding::Up(name, address));
             }
             News::Update(update) => self.rib.learn(peer, update),
@@ -337,6 +352,7 @@ impl Owner {
             News::Down(why) => {
                 let was_up = entry.session.is_some();
                 self.session_lost(peer, &why);
+                self.note_session(peer, false);
                 if was_up {
                     self.tell_of(peer, Tiding::Down);
                 }
@@ -476,7 +492,8 @@ impl Owner {
     }
 }
 
-async fn next_event(events: &mut Option<mpsc::Receiver<fib::Event>>) -> Option<fib::Event> {
+/// What comes next of it; once nothing more can come, nothing for ever.
+async fn next<T>(events: &mut Option<mpsc::Receiver<T>>) -> Option<T> {
     match events {
         Some(receiver) => {
             let event = receiver.recv().await;

@@ -32,6 +32,13 @@ impl Owner {
         let mut gone: HashMap<Arc<str>, PeerId> = self
             .peers
             .iter()
+            .filter(|(_, entry)| {
+                // Dynamic ones are not named here; they give way to who is.
+                let wants_place = |peer: &WantedPeer| {
+                    peer.address == entry.wanted.address || peer.rib.name == entry.wanted.rib.name
+                };
+                entry.wanted.group.is_none() || wanted.iter().any(wants_place)
+            })
             .map(|(id, entry)| (Arc::clone(&entry.wanted.rib.name), *id))
             .collect();
         let mut known: Vec<Option<PeerId>> =
@@ -72,7 +79,7 @@ impl Owner {
         self.listeners.known.store(Arc::new(known));
     }
 
-    fn add(&mut self, wanted: WantedPeer, disabled: bool) {
+    pub(super) fn add(&mut self, wanted: WantedPeer, disabled: bool) -> PeerId {
         let id = PeerId(self.next_peer);
         self.next_peer += 1;
         info!(peer = %wanted.rib.name, address = %wanted.address, asn = %wanted.rib.asn, "peer added");
@@ -92,6 +99,7 @@ impl Owner {
             restart: None,
         };
         self.peers.insert(id, entry);
+        id
     }
 
     pub(super) fn spawn(
@@ -123,7 +131,7 @@ impl Owner {
     }
 
     /// Changes a peer; gives it back to be added, disabled or not, if it must start anew.
-    fn change(&mut self, id: PeerId, wanted: WantedPeer) -> Option<(WantedPeer, bool)> {
+    pub(super) fn change(&mut self, id: PeerId, wanted: WantedPeer) -> Option<(WantedPeer, bool)> {
         let entry = self.peers.get_mut(&id)?;
         if *entry.wanted == wanted {
             return None;
@@ -154,6 +162,7 @@ impl Owner {
             self.tell_of(id, |name, address, _| Tiding::Down(name, address, why.to_owned()));
         }
         self.stale_until.retain(|(peer, _), _| *peer != id);
+        self.gone.remove(&id);
         if let Some(entry) = self.peers.remove(&id) {
             // Its task ends when `orders` is dropped, and tells the peer.
             info!(peer = %entry.wanted.rib.name, "peer {why}");

@@ -172,6 +172,7 @@ fn peer(name: &str, address: &str, kind: PeerKind, state: SessionState) -> Peer 
             kept: None,
             kept_seconds: None,
             advertised: 2,
+            limit: None,
             end_of_rib: is_up,
         }],
         messages: MessageCounts {
@@ -231,6 +232,7 @@ pub(crate) fn peers() -> Vec<Peer> {
         kept: None,
         kept_seconds: None,
         advertised: 2,
+        limit: None,
         end_of_rib: true,
     };
     tor_a.import_filters = Some(vec!["cluster-only".to_owned()]);

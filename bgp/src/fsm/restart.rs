@@ -86,12 +86,14 @@ impl Negotiated {
     /// Whether the end of this session for this reason leaves the routes of both sides where
     /// they are, for the families that [`PeerRestart`] names: the end of TCP always
     /// (RFC 4724 §4.2); a NOTIFICATION, the one of the hold timer included, if both sides set
-    /// the N bit, unless it is a hard reset (RFC 8538 §4).
+    /// the N bit, unless it is a hard reset (RFC 8538 §4). Who told us too much keeps nothing
+    /// here: the limit is there for our memory.
     pub fn is_outlived(&self, why: &Down) -> bool {
         let Some(restart) = &self.restart else { return false };
         match why {
             Down::Tcp(_) | Down::Silent => true,
             Down::HoldTimerExpired | Down::SendHoldTimerExpired => restart.notification,
+            Down::Sent(_) if why.is_limit() => false,
             Down::Sent(notification) | Down::Received(notification) => {
                 restart.notification && notification.cease_reason() != Some(CeaseReason::HardReset)
             }

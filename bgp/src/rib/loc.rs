@@ -112,7 +112,7 @@ impl Rib {
             }
         }
         let entry = table.entry_mut(id);
-        let judge = Judge { attributes, hops, peers, multipath: settings.multipath };
+        let judge = Judge { attributes, hops, peers, together: (&*settings).into() };
         entry.selected = judge.select(&mut entry.paths);
         if entry.selection() != before.as_slice() {
             let points = |paths: &[Path]| -> SmallVec<[_; 2]> {

@@ -26,6 +26,7 @@ mod encoder;
 mod export;
 mod journal;
 mod judge;
+mod limit;
 mod loc;
 mod member;
 mod next_hop;
@@ -50,6 +51,7 @@ use crate::msg::{Attributes, NextHop, Update};
 use crate::net::{Family, Prefix};
 
 pub use departure::Departure;
+pub use limit::{LimitAction, LimitLevel, LimitNews, PrefixLimits};
 pub use settings::{
     NextHopMode, OwnRoute, PeerId, PeerKind, PeerPolicy, RibPeer, RibSession, RibSettings, Stale,
 };
@@ -89,6 +91,8 @@ pub struct Rib {
     departure: Departure,
     /// What peers announced that is not theirs, since the last [`Rib::take_refusals`].
     refusals: Vec<(PeerIx, Prefix)>,
+    /// Which peers came nearer to their limits, since the last [`Rib::take_limit_news`].
+    limit_news: Vec<LimitNews>,
     /// Between [`Rib::defer`] and [`Rib::end_deferral`].
     deferring: bool,
 }
@@ -108,6 +112,7 @@ impl Rib {
             out: AdjOut::default(),
             departure: Departure::Staying,
             refusals: Vec::new(),
+            limit_news: Vec::new(),
             deferring: false,
         }
     }
@@ -131,6 +136,7 @@ impl Rib {
         let treatment =
             known.session.as_ref().map(|session| Treatment::of(how, session, deferring, departure));
         let address = how.address;
+        self.note_limits(ix);
         if !is_judged_alike {
             self.judge_again(Some(ix), has_moved);
         }
@@ -207,6 +213,14 @@ impl Rib {
         let Some(ix) = self.peers.find(from) else { return };
         let Some(peer) = self.peers.get(ix) else { return };
         let agreed = Family::ALL.map(|family| peer.has_family(family));
+        if peer.limited.is_over {
+            for announcement in &update.announced {
+                for prefix in &announcement.prefixes {
+                    self.pass_over(ix, prefix.family(), 1);
+                }
+            }
+            return;
+        }
         if peer.session.is_none() {
             // What is kept of an earlier session is not changed by late news of it.
             return;
@@ -236,6 +250,10 @@ impl Rib {
                 if !agreed[family.index()] {
                     continue;
                 }
+                if self.is_beyond(ix, prefix) {
+                    self.pass_over(ix, family, 1);
+                    continue;
+                }
                 let Some(id) = self.tables[family.index()].obtain(prefix) else { continue };
                 self.note_told_again(ix, family, id);
                 let route = route(prefix, &attributes, Some(next_hop), origin, session);
@@ -250,6 +268,7 @@ impl Rib {
         }
         self.empty(shop);
         self.attributes.release(came);
+        self.note_limits(ix);
     }
 
     /// Notes the End-of-RIB of a family (RFC 4724 §2): what was kept of an earlier session and

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::limit::PrefixLimits;
 use crate::filter::{Filter, PeerType, RouteSource};
 use crate::fsm::Negotiated;
 use crate::msg::NextHop;
@@ -20,6 +21,9 @@ pub struct RibSettings {
     pub cluster_id: ClusterId,
     /// The most paths of one prefix that are used together; 1 is no multipath.
     pub multipath: usize,
+    /// Whether external paths of one prefix that are used together may come from different
+    /// neighbouring ASes: their AS paths need only be equally long.
+    pub as_path_relax: bool,
     /// Whether a next hop must first be resolved ([`Rib::resolve`](super::Rib::resolve)) before its paths are
     /// used; off for a reflector that installs nothing.
     pub track_next_hops: bool,
@@ -29,7 +33,14 @@ impl RibSettings {
     /// A speaker that takes next hops as they are and uses one path a prefix; its cluster is its
     /// own identifier (RFC 4456 §7).
     pub fn new(asn: Asn, router_id: RouterId) -> Self {
-        Self { asn, router_id, cluster_id: router_id.into(), multipath: 1, track_next_hops: false }
+        Self {
+            asn,
+            router_id,
+            cluster_id: router_id.into(),
+            multipath: 1,
+            as_path_relax: false,
+            track_next_hops: false,
+        }
     }
 }
 
@@ -144,6 +155,8 @@ pub struct RibPeer {
     pub export: PeerPolicy,
     /// How next hops are told to it.
     pub next_hop_mode: NextHopMode,
+    /// How many prefixes it may tell.
+    pub limits: PrefixLimits,
     /// What filters take its routes for.
     pub source: RouteSource,
     /// What we are to it, if it is in another AS (RFC 9234). What was learned before is judged
@@ -162,6 +175,7 @@ impl RibPeer {
             import: PeerPolicy::AcceptAll,
             export: PeerPolicy::AcceptAll,
             next_hop_mode: NextHopMode::Auto,
+            limits: PrefixLimits::NONE,
             source: RouteSource::Peer,
             role: None,
         }

@@ -165,7 +165,7 @@ impl Rib {
             attributes: &self.attributes,
             hops: &self.hops,
             peers: &self.peers,
-            multipath: self.settings.multipath,
+            together: (&self.settings).into(),
         };
         let reasons = judge.explain(&entry.paths);
         let mut ranked: Vec<(usize, PathView)> = (0..)

@@ -4,6 +4,7 @@ mod departure;
 mod events;
 mod export;
 mod import;
+mod limits;
 mod model;
 mod pace;
 mod reference;

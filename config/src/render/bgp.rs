@@ -7,14 +7,14 @@ use brindle_bgp::filter::Filter;
 use brindle_bgp::fsm::RestartTime;
 use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{self, Asn};
-use brindle_bgp::rib::NextHopMode;
+use brindle_bgp::rib::{LimitAction, NextHopMode, PrefixLimits};
 
 use super::filter::filter;
 use super::{address, cidr, time};
-use crate::meaning::{Bgp, Peer, Retain as Kept};
+use crate::meaning::{Bgp, DynamicPeers, ExpectedAs, Peer, Retain as Kept};
 use crate::schema::{
-    AsNumber, BgpSection, GracefulRestartSection, ListenSection, MeshSection, NextHop, PeerSection,
-    Retain, Role, Time,
+    AsNumber, BgpSection, DynamicPeerSection, GracefulRestartSection, LimitWord, ListenSection,
+    MaxPrefixesSection, MeshSection, MultipathSection, NextHop, PeerSection, Retain, Role, Time,
 };
 
 /// The section that says it.
@@ -33,6 +33,7 @@ pub(super) fn section(bgp: &Bgp) -> BgpSection {
                 Kept::NodeObject => Retain::NodeObject,
                 Kept::BgpOnly => Retain::BgpOnly,
             },
+            max_prefixes: limits(&bgp.mesh_limits),
         },
         hold_time: hold_time(bgp.hold_time),
         connect_retry_time: time(bgp.connect_retry),
@@ -42,8 +43,13 @@ pub(super) fn section(bgp: &Bgp) -> BgpSection {
             long_lived_stale_time: bgp.graceful_restart.long_lived.map(time),
         },
         max_paths: bgp.max_paths,
+        multipath: MultipathSection { as_path_relax: bgp.as_path_relax },
         peers: bgp.peers.iter().map(peer).collect(),
-        filters: used_filters(&bgp.peers).into_iter().map(filter).collect(),
+        dynamic_peers: bgp.dynamic.iter().map(dynamic).collect(),
+        filters: used_filters(bgp.peers.iter().chain(bgp.dynamic.iter().map(|group| &group.peer)))
+            .into_iter()
+            .map(filter)
+            .collect(),
         networks: bgp.networks.iter().map(cidr).collect(),
         drain: super::drain::section(&bgp.drain),
     }
@@ -70,6 +76,7 @@ fn peer(peer: &Peer) -> PeerSection {
             NextHopMode::SelfAddress => NextHop::SelfAddress,
             NextHopMode::Keep => NextHop::Keep,
         },
+        max_prefixes: limits(&peer.limits),
         role: peer.role.map(|role| match role {
             net::Role::Provider => Role::Provider,
             net::Role::Customer => Role::Customer,
@@ -81,10 +88,33 @@ fn peer(peer: &Peer) -> PeerSection {
     }
 }
 
+fn limits(limits: &PrefixLimits) -> Option<MaxPrefixesSection> {
+    if limits.most == [None; 2] {
+        return None;
+    }
+    let (action, rest) = match (limits.action, PrefixLimits::NONE.action) {
+        (LimitAction::Restart(rest), _) => (LimitWord::Restart, rest),
+        (LimitAction::Warn, LimitAction::Restart(rest)) => (LimitWord::Warn, rest),
+        (LimitAction::Warn, LimitAction::Warn) => (LimitWord::Warn, Duration::ZERO),
+    };
+    let [ipv4, ipv6] = limits.most;
+    let warn_at = limits.warn_percent;
+    Some(MaxPrefixesSection { ipv4, ipv6, warn_at, action, retry_after: time(rest) })
+}
+
+fn dynamic(group: &DynamicPeers) -> DynamicPeerSection {
+    let asn = match group.asn {
+        ExpectedAs::One(asn) => asn.get().into(),
+        ExpectedAs::Range(..) | ExpectedAs::External => group.asn.to_string().into(),
+    };
+    let cidrs = group.cidrs.iter().map(ToString::to_string).collect();
+    DynamicPeerSection::new(&peer(&group.peer), cidrs, asn, group.limit)
+}
+
 /// Each filter once, in the order in which peers first name it.
-fn used_filters(peers: &[Peer]) -> Vec<&Arc<Filter>> {
+fn used_filters<'a>(peers: impl Iterator<Item = &'a Peer>) -> Vec<&'a Arc<Filter>> {
     let mut used: Vec<&Arc<Filter>> = Vec::new();
-    for filter in peers.iter().flat_map(|peer| peer.import.iter().chain(&peer.export).flatten()) {
+    for filter in peers.flat_map(|peer| peer.import.iter().chain(&peer.export).flatten()) {
         if !used.iter().any(|known| known.name == filter.name) {
             used.push(filter);
         }

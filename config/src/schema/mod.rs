@@ -17,8 +17,8 @@ use crate::meaning::Config;
 use crate::value::Shown;
 
 pub(crate) use bgp::{
-    BgpSection, GracefulRestartSection, ListenSection, MeshSection, NextHop, PeerSection, Retain,
-    Role,
+    BgpSection, DynamicPeerSection, GracefulRestartSection, LimitWord, ListenSection,
+    MaxPrefixesSection, MeshSection, MultipathSection, NextHop, PeerSection, Retain, Role,
 };
 pub(crate) use drain::DrainSection;
 pub(crate) use filter::{

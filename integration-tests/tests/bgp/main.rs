@@ -6,6 +6,7 @@ mod filters;
 mod graceful_restart;
 mod harness;
 mod interop;
+mod limits;
 mod malformed;
 mod mesh;
 mod node_objects;

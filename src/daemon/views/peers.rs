@@ -6,7 +6,7 @@ use std::time::Instant;
 use brindle_bgp::fsm::State;
 use brindle_bgp::msg::{Capability, Notification};
 use brindle_bgp::net::{Family, Role};
-use brindle_bgp::rib::{PeerId, PeerKind, PeerPolicy, Stale};
+use brindle_bgp::rib::{LimitLevel, PeerId, PeerKind, PeerPolicy, Stale};
 
 use crate::control::view::{
     Clock, FamilyCounts, GracefulRestart, Kept, MessageCounts, MessageTypes, Negotiated,
@@ -38,14 +38,14 @@ pub(in crate::daemon) fn peer(
     let next = next.map(|at| clock.future(at));
     let families = status.negotiated.as_ref().map_or(&wanted.session.families, |n| &n.families);
     let families: Vec<FamilyCounts> =
-        families.iter().map(|family| counts(view, id, *family, &clock)).collect();
-    let rejected = families.iter().map(|counts| counts.rejected).sum();
+        families.iter().map(|family| counts(view, id, entry, *family, &clock)).collect();
     Peer {
         name: wanted.rib.name.to_string(),
         address: wanted.address,
         port: wanted.port,
         as_number: wanted.rib.asn.get(),
         kind: match (wanted.mesh, wanted.rib.kind) {
+            _ if wanted.group.is_some() => Kind::Dynamic,
             (true, _) => Kind::Mesh,
             (false, PeerKind::ReflectorClient) => Kind::ReflectorClient,
             (false, PeerKind::External | PeerKind::Internal) => Kind::Peer,
@@ -60,7 +60,7 @@ pub(in crate::daemon) fn peer(
         },
         since,
         since_seconds,
-        last_reason: reason(entry, &status, rejected, &families).or_else(|| {
+        last_reason: reason(entry, &status, &families, &clock).or_else(|| {
             let name = &entry.wanted.rib.name;
             let mut refused = facts.claims.refused().iter().filter(|one| one.node == *name);
             refused.next().filter(|_| entry.wanted.mesh).map(ToString::to_string)
@@ -87,7 +87,13 @@ pub(in crate::daemon) fn peer(
     }
 }
 
-fn counts(view: &View<'_>, id: PeerId, family: Family, clock: &Clock) -> FamilyCounts {
+fn counts(
+    view: &View<'_>,
+    id: PeerId,
+    entry: &PeerEntry,
+    family: Family,
+    clock: &Clock,
+) -> FamilyCounts {
     let counts = view.rib.counts(id, family).unwrap_or_default();
     FamilyCounts {
         family: family.into(),
@@ -105,6 +111,7 @@ fn counts(view: &View<'_>, id: PeerId, family: Family, clock: &Clock) -> FamilyC
             .filter(|_| counts.stale > 0)
             .map(|until| clock.future(until).1),
         advertised: counts.advertised,
+        limit: entry.wanted.rib.limits.most[family.index()],
         end_of_rib: view.rib.is_synced(id),
     }
 }
@@ -113,14 +120,18 @@ fn counts(view: &View<'_>, id: PeerId, family: Family, clock: &Clock) -> FamilyC
 fn reason(
     entry: &PeerEntry,
     status: &PeerStatus,
-    rejected: usize,
     families: &[FamilyCounts],
+    clock: &Clock,
 ) -> Option<String> {
+    let rejected: usize = families.iter().map(|counts| counts.rejected).sum();
     if entry.disabled {
         return Some("disabled by an operator; `brindle peers enable` undoes it".to_owned());
     }
     if status.state == State::Established {
+        let of_limit: Vec<String> =
+            families.iter().filter_map(|counts| near_limit(entry, counts)).collect();
         return match (&entry.wanted.rib.import, rejected) {
+            _ if !of_limit.is_empty() => Some(of_limit.join("; ")),
             (PeerPolicy::RefuseUnfiltered, _) => Some(
                 "external peer without importFilters: nothing is accepted (RFC 8212)".to_owned(),
             ),
@@ -129,12 +140,19 @@ fn reason(
         };
     }
     let why = match (&status.last_dial_error, &status.last_reason) {
+        (Some(error), Some(reason)) if error != reason => format!("{reason}; now {error}"),
         (Some(error), _) => error.clone(),
         (None, Some(reason)) => reason.clone(),
         (None, None) if entry.wanted.session.passive => {
             "waiting for the peer to connect".to_owned()
         }
         (None, None) => "no answer yet".to_owned(),
+    };
+    let why = match &status.idle {
+        Some(idle) => {
+            format!("idle for {}s more: {}; last: {why}", clock.future(idle.until).1, idle.why)
+        }
+        None => why,
     };
     let kept =
         [Kept::Restarting, Kept::NodeObject, Kept::LongLived].map(|why| keeping(families, why));
@@ -175,6 +193,18 @@ fn restart(capabilities: &[Capability]) -> Option<GracefulRestart> {
         }),
         _ => None,
     })
+}
+
+/// What there is to say of a limit that the peer has come near to.
+fn near_limit(entry: &PeerEntry, counts: &FamilyCounts) -> Option<String> {
+    let limits = &entry.wanted.rib.limits;
+    let family = counts.family.into();
+    let (most, told) = (limits.most[Family::index(family)]?, counts.received);
+    match limits.level(family, told)? {
+        LimitLevel::Below => None,
+        LimitLevel::Near => Some(format!("{told} of at most {most} {family} prefixes")),
+        LimitLevel::Over => Some(format!("{told} {family} prefixes, more than the {most} allowed")),
+    }
 }
 
 fn filters(policy: &PeerPolicy) -> Option<Vec<String>> {

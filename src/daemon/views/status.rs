@@ -114,7 +114,7 @@ fn speaking(view: &View<'_>) -> Speaking {
             speaking.disabled.push(name);
         } else if entry.status().state == State::Established {
             speaking.established.push(name);
-        } else {
+        } else if entry.wanted.group.is_none() {
             speaking.down.push(name);
         }
     }
