@@ -199,19 +199,19 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
         ),
         (
             "bgp: {gracefulRestart: {restartTime: 4096s}}",
-            "f:1:37  bgp.gracefulRestart.restartTime: \"4096s\" is out of range; accepted are 1s to 1h8m15s",
+            "f:1:38  bgp.gracefulRestart.restartTime: \"4096s\" is out of range; accepted are 1s to 4095s",
         ),
         (
             "bgp: {gracefulRestart: {restartTime: 1500ms}}",
-            "f:1:37  bgp.gracefulRestart.restartTime: 1s500ms is no restart time; accepted are whole seconds",
+            "f:1:38  bgp.gracefulRestart.restartTime: 1500ms is no restart time; accepted are whole seconds",
         ),
         (
             "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 64512, role: peer}]}",
-            "f:1:67  bgp.peers[0].role: a peer of our own AS 64512 has no role (RFC 9234)",
+            "f:1:66  bgp.peers[0].role: a peer of our own AS 64512 has no role (RFC 9234)",
         ),
         (
             "bgp: {drain: {wait: 2h}}",
-            "f:1:20  bgp.drain.wait: \"2h\" is out of range; accepted are 0s to 1h",
+            "f:1:21  bgp.drain.wait: \"2h\" is out of range; accepted are 0s to 1h",
         ),
         (
             "bgp: {drain: {taints: ['a:Never']}}",
@@ -638,7 +638,7 @@ fn what_is_allowed_but_doubtful_is_a_warning() {
         (
             "bgp: {nodeToNodeMesh: {maxPrefixes: {ipv4: 9, action: warn, retryAfter: 1m}}}",
             vec![
-                "f:1:37  bgp.nodeToNodeMesh.maxPrefixes: says nothing with action warn: the session goes on",
+                "f:1:73  bgp.nodeToNodeMesh.maxPrefixes.retryAfter: says nothing with action warn: the session goes on",
             ],
         ),
         ("telemetry: {listen: ['127.0.0.2:80', '[::1]:80']}", vec![]),

@@ -53,14 +53,14 @@ fn the_limit_holds_within_one_update_and_nothing_is_taken_after_it() {
     scene.learn(0, update);
     assert_eq!((news(&mut scene), received(&scene)), (vec![], 100));
     assert_eq!(tell(&mut scene, &many(1, 50_000)), [(LimitLevel::Over, 101)]);
-    assert_eq!((received(&scene), scene.rib.totals().prefixes[0]), (100, 100));
+    assert_eq!((received(&scene), scene.rib.totals().paths[0]), (100, 100));
     assert_eq!(scene.rib.beyond_limit(PeerId(0), V4), 49_900);
     assert_eq!(tell(&mut scene, &many(1, 10)), [], "said once, and nothing is taken any more");
     scene.learn(0, withdraw(&many(1, 50)));
     assert_eq!(received(&scene), 100);
     // The next session begins from nothing.
     scene.rib.session_down(PeerId(0));
-    assert_eq!((received(&scene), scene.rib.totals().prefixes[0]), (0, 0));
+    assert_eq!((received(&scene), scene.rib.totals().paths[0]), (0, 0));
     scene.rib.session_up(PeerId(0), session(0));
     assert_eq!(tell(&mut scene, &many(0, 10)), []);
     assert_eq!(received(&scene), 10);
