@@ -50,7 +50,12 @@ impl Owner {
         let Some(mut leaving) = self.leaving else { return };
         let now = Instant::now();
         let of_mesh = || self.peers.iter().filter(|(_, entry)| entry.wanted.mesh);
-        let staying = || of_mesh().filter(|(_, entry)| !entry.wanted.leaving);
+        // Without others of the mesh it is routers that take over.
+        let is_mesh = of_mesh().any(|(_, entry)| !entry.wanted.leaving);
+        let staying = || {
+            let all = self.peers.iter().filter(|(_, entry)| !entry.wanted.leaving);
+            all.filter(move |(_, entry)| entry.wanted.mesh || !is_mesh)
+        };
         let is_synced = staying().any(|(id, entry)| {
             entry.status().state == State::Established && self.rib.is_synced(*id)
         });
