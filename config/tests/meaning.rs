@@ -1,9 +1,11 @@
 //! What right configurations mean.
 
 use std::net::IpAddr;
+use std::num::NonZeroU8;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use brindle_bgp::bfd::{Intervals, Path, Settings};
 use brindle_bgp::filter::{Filter, FilterAction, FilterRule};
 use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Prefix, RouterId};
@@ -100,6 +102,7 @@ fn the_contract_example_means_what_it_says() {
                 import: Some(vec![filter.clone()]),
                 export: Some(vec![filter]),
                 next_hop_mode: NextHopMode::Auto,
+                bfd: None,
             }],
             networks: vec![prefix("192.0.2.0/24")],
         },
@@ -244,6 +247,7 @@ bgp:
             import: Some(Vec::new()),
             export: Some(vec![std::sync::Arc::new(filter)]),
             next_hop_mode: NextHopMode::SelfAddress,
+            bfd: None,
         },
         Peer {
             name: "b".into(),
@@ -257,6 +261,7 @@ bgp:
             import: None,
             export: None,
             next_hop_mode: NextHopMode::Keep,
+            bfd: None,
         },
     ];
     assert_eq!(peers, want);
@@ -342,4 +347,38 @@ fn what_is_shown_reads_back_as_the_same_configuration() {
         let json = config.to_json().to_string();
         assert_eq!(read(&json), config, "{text}\n{json}");
     }
+}
+
+#[test]
+fn bfd_has_usual_intervals_and_is_there_where_its_section_stands() {
+    let interval = Duration::from_millis;
+    let settings = |transmit, receive, multiplier, path| Settings {
+        intervals: Intervals {
+            transmit: interval(transmit),
+            receive: interval(receive),
+            multiplier: NonZeroU8::new(multiplier).expect("not zero"),
+        },
+        path,
+    };
+    for (text, want) in [
+        ("bfd: {}", Some(Settings::DEFAULT)),
+        ("bfd: {enabled: true}", Some(settings(300, 300, 3, Path::SingleHop))),
+        ("bfd: {enabled: false, multiplier: 5}", None),
+        (
+            "bfd: {transmitInterval: 50ms, receiveInterval: 60s, multiplier: 255}",
+            Some(settings(50, 60_000, 255, Path::SingleHop)),
+        ),
+        ("bfd: {multihop: true}", Some(settings(300, 300, 3, Path::Multihop { min_ttl: 1 }))),
+        (
+            "bfd: {multihop: true, minimumTTL: 253}",
+            Some(settings(300, 300, 3, Path::Multihop { min_ttl: 253 })),
+        ),
+    ] {
+        let peer = format!("{{name: a, peerIP: 10.0.0.9, asNumber: 64512, {text}}}");
+        let config = read(&format!("bgp: {{peers: [{peer}], nodeToNodeMesh: {{{text}}}}}"));
+        assert_eq!((config.bgp.peers[0].bfd, config.bgp.mesh_bfd), (want, want), "{text}");
+        let again = read(&config.to_yaml());
+        assert_eq!(again.bgp, config.bgp, "{text}");
+    }
+    assert_eq!(read("bgp: {}").bgp.mesh_bfd, None);
 }

@@ -13,6 +13,7 @@
 //! one task a wire writes. The RIB keeps what a peer is still to be told; the writer asks
 //! for it when the socket has taken the last of it, so nothing queues up for a slow peer.
 
+mod bfd;
 mod calm;
 mod dial;
 mod listener;
@@ -29,6 +30,7 @@ mod writer;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use brindle_bgp::bfd::Settings;
 use brindle_bgp::fsm::PeerSettings;
 use brindle_bgp::msg::{Attributes, CeaseReason};
 use brindle_bgp::net::{Family, Prefix};
@@ -59,6 +61,8 @@ pub struct WantedPeer {
     pub mesh: bool,
     /// Whether its routes are kept while it has no session and is wanted nevertheless.
     pub retain: bool,
+    /// The BFD session beside the BGP session; `None` for none.
+    pub bfd: Option<Settings>,
     /// What the session machine must know.
     pub session: PeerSettings,
     /// What the RIB must know; the name is the key.
@@ -75,6 +79,7 @@ impl WantedPeer {
             own_addresses: Vec::new(),
             mesh: false,
             retain: false,
+            bfd: None,
             session,
             rib,
         }

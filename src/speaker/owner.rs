@@ -19,6 +19,7 @@ use super::peer::{Order, until};
 use super::view::{PeerEntry, Session, View, find};
 use super::wire::Wake;
 use super::{Command, Deed, DeedError, Tiding, local_next_hop, shared_link};
+use crate::bfd;
 use crate::fib::{self, FibHandle, LocalAddress};
 
 /// How long stopping may take: peers that do not take our NOTIFICATION lose it.
@@ -78,6 +79,8 @@ pub(super) struct Owner {
     pub(super) sweep: bool,
     /// Peers with a session from which an earlier one's paths are still kept, and until when.
     pub(super) stale_until: HashMap<PeerId, Instant>,
+    /// The BFD sessions of peers.
+    pub(super) bfd: bfd::Handle,
     /// Who wants to know what happens.
     pub(super) tidings: Option<mpsc::Sender<Tiding>>,
 }
@@ -109,6 +112,7 @@ impl Owner {
             next_hops: Watched::default(),
             sweep: false,
             stale_until: HashMap::new(),
+            bfd: bfd::Handle::default(),
             tidings: None,
         }
     }
@@ -176,7 +180,9 @@ impl Owner {
             Command::SetOriginated(prefixes, attributes) => {
                 self.set_originated(prefixes, &attributes);
             }
-            Command::Read(look) => look(&View { rib: &self.rib, peers: &self.peers }),
+            Command::Read(look) => {
+                look(&View { rib: &self.rib, peers: &self.peers, bfd_drops: self.bfd.drops() });
+            }
             Command::Do(peer, deed, done) => {
                 let _ = done.send(self.act(&peer, deed));
             }
@@ -218,10 +224,12 @@ impl Owner {
                 if entry.session.is_none() {
                     self.drop_stale(id);
                 }
+                self.set_bfd();
             }
             Deed::Enable => {
                 order(Order::Start)?;
                 entry.disabled = false;
+                self.set_bfd();
             }
             Deed::SoftIn | Deed::SoftOut => {
                 let Some(negotiated) = &status.negotiated else {
@@ -366,6 +374,7 @@ impl Owner {
                 self.rib.set_own_addresses(own.iter().map(|local| local.address).collect());
                 let before = std::mem::replace(&mut self.own, own);
                 self.follow_addresses(&before);
+                self.set_bfd();
             }
         }
         self.dirty = true;
@@ -426,6 +435,7 @@ impl Owner {
         for (_, entry) in self.peers.drain() {
             let _ = entry.orders.try_send(Order::Stop(reason, text.clone()));
         }
+        self.bfd.stop().await;
         let all = async { while self.tasks.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(STOP_LIMIT, all).await;
     }

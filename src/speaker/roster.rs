@@ -50,6 +50,7 @@ impl Owner {
             self.add(peer, disabled);
         }
         self.publish_known();
+        self.set_bfd();
     }
 
     pub(super) fn publish_known(&mut self) {

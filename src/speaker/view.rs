@@ -13,6 +13,7 @@ use super::WantedPeer;
 use super::peer::Order;
 use super::status::{Counters, PeerStatus, Shared};
 use super::wire::Wake;
+use crate::bfd;
 
 /// A peer as the owner keeps it.
 pub struct PeerEntry {
@@ -48,6 +49,11 @@ impl PeerEntry {
     pub fn counters(&self) -> &Counters {
         &self.shared.counters
     }
+
+    /// Its BFD session.
+    pub fn bfd(&self) -> &bfd::Report {
+        &self.shared.bfd
+    }
 }
 
 /// What can be read of the speaker.
@@ -56,6 +62,8 @@ pub struct View<'a> {
     pub rib: &'a Rib,
     /// The peers.
     pub peers: &'a HashMap<PeerId, PeerEntry>,
+    /// BFD packets that were dropped.
+    pub bfd_drops: &'a bfd::Drops,
 }
 
 impl View<'_> {

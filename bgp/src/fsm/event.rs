@@ -3,7 +3,7 @@
 use crate::msg::{CeaseReason, Message, Notification, RouteRefresh, Update};
 use crate::net::Family;
 
-use super::{Down, Negotiated};
+use super::{BfdFailure, Down, Negotiated};
 
 /// One TCP connection with the peer; numbers are never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,6 +38,9 @@ pub enum Event {
     Received(WireId, Message),
     /// Octets came in that are no message; the NOTIFICATION to answer with.
     Malformed(WireId, Notification),
+    /// BFD says that the path to the peer has failed (RFC 5882 §4.2): the session ends at
+    /// once, and is tried again as after any other failure.
+    BfdDown(BfdFailure),
     /// The kernel took octets that we wrote: restarts the send hold timer (RFC 9687).
     Progress(WireId),
 }

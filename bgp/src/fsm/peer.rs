@@ -8,7 +8,7 @@ use super::advice::advice;
 use super::collisions::{is_collision, turn_away};
 use super::timers::{Backoff, DIAL_LIMIT, IDLE_HOLD, Random, STABLE_AFTER};
 use super::wire::{Step, Wire};
-use super::{Action, Direction, Down, Event, Negotiated, PeerSettings, State, WireId};
+use super::{Action, BfdFailure, Direction, Down, Event, Negotiated, PeerSettings, State, WireId};
 
 /// The session machine of one peer, with up to two wires until a collision is settled
 /// (RFC 4271 §6.8).
@@ -79,6 +79,7 @@ impl Peer {
             Event::Received(id, message) => self.received(id, message, now, &mut out),
             Event::Malformed(id, answer) => self.refuse(id, answer, None, now, &mut out),
             Event::Progress(id) => self.progress(id, now),
+            Event::BfdDown(failure) => self.bfd_down(&failure, now, &mut out),
         }
         out
     }
@@ -236,6 +237,18 @@ impl Peer {
         self.take(id, step, now, out);
     }
 
+    /// The path has failed: nothing that runs over it is of use any more (RFC 9384).
+    fn bfd_down(&mut self, failure: &BfdFailure, now: Instant, out: &mut Vec<Action>) {
+        let cease = Notification::cease(CeaseReason::BfdDown, None);
+        let mut wires: Vec<(State, WireId)> =
+            self.wires.iter().map(|wire| (wire.state(), wire.id)).collect();
+        // The one that got furthest first: the end of another would let it go on.
+        wires.sort_unstable_by(|a, b| b.cmp(a));
+        for (_, id) in wires {
+            self.refuse(id, cease.clone(), Some(Down::BfdDown(failure.clone())), now, out);
+        }
+    }
+
     fn progress(&mut self, id: WireId, now: Instant) {
         if let Some(wire) = self.wires.iter_mut().find(|wire| wire.id == id) {
             wire.progress(&self.settings, now);
@@ -311,9 +324,11 @@ impl Peer {
         // and two speakers that refuse each other in turn would never meet.
         let was_refused = match why {
             Down::Sent(n) | Down::Received(n) => state != State::Established && n.code != 6,
-            Down::HoldTimerExpired | Down::SendHoldTimerExpired | Down::Tcp(_) | Down::Silent => {
-                false
-            }
+            Down::HoldTimerExpired
+            | Down::SendHoldTimerExpired
+            | Down::BfdDown(_)
+            | Down::Tcp(_)
+            | Down::Silent => false,
         };
         if was_refused {
             let wait = self.backoff.wait(&mut self.random);

@@ -37,6 +37,7 @@ impl Shell {
             | Event::StopSilently
             | Event::Received(..)
             | Event::Malformed(..)
+            | Event::BfdDown(_)
             | Event::Progress(_) => {}
         }
     }

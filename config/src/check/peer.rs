@@ -7,7 +7,7 @@ use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Family};
 use brindle_bgp::rib::NextHopMode;
 
-use super::BGP_PORT;
+use super::{BGP_PORT, bfd};
 use super::filter::Filters;
 use crate::meaning::Peer;
 use crate::section::{Good, Item};
@@ -62,6 +62,7 @@ fn peer<'a>(item: &Item<'a>, around: &Around, taken: &mut Taken<'a>) -> Option<P
     let next_hop_mode = section
         .get("nextHopMode")
         .map_or(Some(NextHopMode::Auto), |item| item.word(&NEXT_HOP_MODES));
+    let bfd = section.get("bfd").and_then(|item| bfd::read(&item));
     section.finish();
 
     if let (Some(item), Some(Some(ours)), Some(theirs)) = (&source, source_address, address) {
@@ -95,6 +96,7 @@ fn peer<'a>(item: &Item<'a>, around: &Around, taken: &mut Taken<'a>) -> Option<P
         import: import?,
         export: export?,
         next_hop_mode: next_hop_mode?,
+        bfd,
     })
 }
 

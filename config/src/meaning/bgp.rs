@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use brindle_bgp::bfd::Settings;
 use brindle_bgp::filter::Filter;
 use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Prefix, RouterId};
@@ -26,6 +27,8 @@ pub struct Bgp {
     pub mesh: bool,
     /// `bgp.nodeToNodeMesh.retain`: what keeps the routes of a mesh peer without session.
     pub retain: Retain,
+    /// `bgp.nodeToNodeMesh.bfd`; `None`, the default, for no BFD.
+    pub mesh_bfd: Option<Settings>,
     /// `bgp.holdTime`, 90 s by default.
     pub hold_time: HoldTime,
     /// `bgp.connectRetryTime`: first wait between attempts, 1 s by default.
@@ -74,4 +77,6 @@ pub struct Peer {
     pub export: Option<Vec<Arc<Filter>>>,
     /// `nextHopMode`: Auto, Self or Keep.
     pub next_hop_mode: NextHopMode,
+    /// `bfd`; `None`, the default, for no BFD.
+    pub bfd: Option<Settings>,
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use brindle_bgp::bfd::{Path, Settings};
 use brindle_bgp::filter::{Filter, FilterAction, FilterRule};
 use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::Asn;
@@ -11,7 +12,7 @@ use brindle_bgp::rib::NextHopMode;
 use super::{address, cidr, time};
 use crate::meaning::{Bgp, Peer, Retain as Kept};
 use crate::schema::{
-    Action, AsNumber, BgpSection, FilterSection, Lengths, ListenSection, MeshSection, NextHop,
+    Action, AsNumber, BfdSection, BgpSection, FilterSection, Lengths, ListenSection, MeshSection, NextHop,
     PeerSection, Retain, RuleSection, Time,
 };
 
@@ -31,6 +32,7 @@ pub(super) fn section(bgp: &Bgp) -> BgpSection {
                 Kept::NodeObject => Retain::NodeObject,
                 Kept::BgpOnly => Retain::BgpOnly,
             },
+            bfd: bgp.mesh_bfd.as_ref().map(bfd),
         },
         hold_time: hold_time(bgp.hold_time),
         connect_retry_time: time(bgp.connect_retry),
@@ -60,6 +62,23 @@ fn peer(peer: &Peer) -> PeerSection {
             NextHopMode::SelfAddress => NextHop::SelfAddress,
             NextHopMode::Keep => NextHop::Keep,
         },
+        bfd: peer.bfd.as_ref().map(bfd),
+    }
+}
+
+pub(crate) fn bfd(settings: &Settings) -> BfdSection {
+    let Settings { intervals, path } = settings;
+    let min_ttl = match path {
+        Path::SingleHop => None,
+        Path::Multihop { min_ttl } => Some(*min_ttl),
+    };
+    BfdSection {
+        enabled: true,
+        transmit_interval: time(intervals.transmit),
+        receive_interval: time(intervals.receive),
+        multiplier: intervals.multiplier.get(),
+        multihop: min_ttl.is_some(),
+        minimum_ttl: min_ttl,
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod bgp;
 
+pub(crate) use bgp::bfd;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
