@@ -25,6 +25,10 @@ enum Command {
     Peers(cmd::peers::Args),
     /// Routes: best, received, advertised, refused, installed
     Routes(cmd::routes::Args),
+    /// Take this node out of routing: traffic goes elsewhere first, then sessions end (root)
+    Drain(cmd::drain::Args),
+    /// Let a drained node take part in routing again (root)
+    Undrain(cmd::drain::EndArgs),
     /// Policies: list them, look at one, who may reach whom, tests, mistakes, counters
     Policy(cmd::policy::Args),
     /// What becomes of a flow: allowed or denied, by which policy and rule, and why
@@ -77,6 +81,8 @@ impl Cli {
             Command::Status(args) => cmd::status::run(&args),
             Command::Peers(args) => cmd::peers::run(args),
             Command::Routes(args) => cmd::routes::run(args),
+            Command::Drain(args) => cmd::drain::run(args),
+            Command::Undrain(args) => cmd::drain::end(&args),
             Command::Policy(args) => cmd::policy::run(args),
             Command::Explain(args) => cmd::explain::run(args),
             Command::Flows(args) => cmd::flows::run(args),

@@ -8,6 +8,7 @@ pub mod cmd;
 pub mod cni;
 pub mod control;
 pub mod daemon;
+pub mod drain;
 pub mod enforce;
 pub mod expect;
 pub mod fib;

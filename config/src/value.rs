@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use brindle_bgp::fsm::RestartTime;
 use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Family};
 
@@ -92,6 +93,18 @@ pub(crate) fn duration(item: &Item, accepted: RangeInclusive<Duration>) -> Optio
         return None;
     }
     Some(duration)
+}
+
+/// How long peers are asked to wait: whole seconds, as many as twelve bits can say.
+pub(crate) fn restart_time(item: &Item) -> Option<RestartTime> {
+    let most = Duration::from_secs(RestartTime::MAX.secs().into());
+    let duration = duration(item, Duration::from_secs(1)..=most)?;
+    let secs = u16::try_from(duration.as_secs()).ok().filter(|_| duration.subsec_nanos() == 0);
+    let time = secs.and_then(|secs| RestartTime::from_secs(secs).ok());
+    if time.is_none() {
+        item.refuse(format!("{} is no restart time; accepted are whole seconds", Shown(duration)));
+    }
+    time
 }
 
 /// A BGP hold time: whole seconds, none or at least three.

@@ -174,6 +174,22 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
             "f:1:17  bgp.holdTime: \"20h\" is out of range; accepted are 0s to 65535s",
         ),
         (
+            "bgp: {gracefulRestart: {restartTime: 4096s}}",
+            "f:1:37  bgp.gracefulRestart.restartTime: \"4096s\" is out of range; accepted are 1s to 1h8m15s",
+        ),
+        (
+            "bgp: {gracefulRestart: {restartTime: 1500ms}}",
+            "f:1:37  bgp.gracefulRestart.restartTime: 1s500ms is no restart time; accepted are whole seconds",
+        ),
+        (
+            "bgp: {drain: {wait: 2h}}",
+            "f:1:20  bgp.drain.wait: \"2h\" is out of range; accepted are 0s to 1h",
+        ),
+        (
+            "bgp: {drain: {taints: ['a:Never']}}",
+            "f:1:24  bgp.drain.taints[0]: \"a:Never\" is not a taint; accepted is for instance maintenance, maintenance=disk or maintenance:NoExecute; effects are NoSchedule, PreferNoSchedule, NoExecute",
+        ),
+        (
             "bgp: {connectRetryTime: 0s}",
             "f:1:25  bgp.connectRetryTime: \"0s\" is out of range; accepted are 10ms to 1h",
         ),

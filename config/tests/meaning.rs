@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use brindle_bgp::bfd::{Intervals, Path, Settings};
 use brindle_bgp::filter::{Filter, FilterAction, FilterRule};
+use brindle_bgp::fsm::RestartTime;
 use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Prefix, RouterId};
 use brindle_bgp::rib::NextHopMode;
 use brindle_config::{
-    Backend, Bgp, Config, Control, EstablishedFlows, Failsafe, FailsafeProtocol, FlowLog,
-    HostEndpoints, Node, Peer, Policy, Retain, Routes, Source, Telemetry, ToHost,
+    Backend, Bgp, Config, Control, DrainSettings, EstablishedFlows, Failsafe, FailsafeProtocol,
+    FlowLog, GracefulRestart, HostEndpoints, Node, Peer, Policy, Retain, Routes, Source, Telemetry,
+    ToHost,
 };
 
 /// The example that the documentation promises to be understood for ever.
@@ -89,6 +91,11 @@ fn the_contract_example_means_what_it_says() {
             retain: Retain::NodeObject,
             hold_time: HoldTime::DEFAULT,
             connect_retry: Duration::from_secs(1),
+            graceful_restart: GracefulRestart {
+                enabled: true,
+                time: RestartTime::DEFAULT,
+                long_lived: None,
+            },
             max_paths: 16,
             peers: vec![Peer {
                 name: "tor-a".into(),
@@ -99,12 +106,15 @@ fn the_contract_example_means_what_it_says() {
                 passive: false,
                 reflector_client: false,
                 hold_time: HoldTime::DEFAULT,
+                graceful_restart: None,
+                restart_time: None,
                 import: Some(vec![filter.clone()]),
                 export: Some(vec![filter]),
                 next_hop_mode: NextHopMode::Auto,
                 bfd: None,
             }],
             networks: vec![prefix("192.0.2.0/24")],
+            drain: DrainSettings::default(),
         },
         routes: Routes {
             install: true,
@@ -244,6 +254,8 @@ bgp:
             passive: true,
             reflector_client: true,
             hold_time: HoldTime::from_secs(9).expect("a good time"),
+            graceful_restart: None,
+            restart_time: None,
             import: Some(Vec::new()),
             export: Some(vec![std::sync::Arc::new(filter)]),
             next_hop_mode: NextHopMode::SelfAddress,
@@ -258,6 +270,8 @@ bgp:
             passive: false,
             reflector_client: false,
             hold_time: HoldTime::from_secs(30).expect("a good time"),
+            graceful_restart: None,
+            restart_time: None,
             import: None,
             export: None,
             next_hop_mode: NextHopMode::Keep,
@@ -330,6 +344,9 @@ fn what_is_shown_reads_back_as_the_same_configuration() {
         "routes: {startupHold: 90s, install: false}",
         "bgp: {asNumber: 4294967295, holdTime: 0, connectRetryTime: 1500ms, networks: ['::/0']}",
         "bgp: {peers: [{name: 'yes', peerIP: 'fd00::9', asNumber: 64512, importFilters: []}]}",
+        "bgp: {gracefulRestart: {enabled: false, restartTime: 90s, longLivedStaleTime: 6h}}",
+        "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 64512, gracefulRestart: false, maxRestartTime: 5s}]}",
+        "bgp: {drain: {onCordon: true, taints: ['a.b/c=d:NoExecute', e:NoSchedule, f=g, h], wait: 1500ms}}",
         "source: {kind: files, path: '/a b: #c'}",
         "source: {kind: kubernetes}",
         "source: {kind: kubernetes, kubeconfig: /k, context: 'no', holdDeletions: 1m30s}",

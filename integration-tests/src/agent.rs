@@ -28,6 +28,8 @@ pub struct Config {
     pub networks: Vec<String>,
     /// `bgp.peers`, each as one line of YAML: `{name: a, peerIP: 10.9.0.2, asNumber: 65002}`.
     pub peers: Vec<String>,
+    /// Further keys of `bgp`, as `drain: {onCordon: true}`.
+    pub bgp: Vec<String>,
     /// Further lines of the file, as `routes: {install: false}`.
     pub rest: String,
 }
@@ -42,6 +44,7 @@ impl Config {
             by_node: false,
             networks: Vec::new(),
             peers: Vec::new(),
+            bgp: Vec::new(),
             rest: String::new(),
         }
     }
@@ -73,6 +76,13 @@ impl Config {
         self
     }
 
+    /// Adds a key to `bgp`.
+    #[must_use]
+    pub fn bgp(mut self, key: &str) -> Self {
+        self.bgp.push(key.to_owned());
+        self
+    }
+
     /// Adds lines to the file.
     #[must_use]
     pub fn rest(mut self, lines: &str) -> Self {
@@ -98,6 +108,9 @@ impl Config {
             text,
             "  asNumber: {asn}\n  nodeToNodeMesh: {{enabled: {mesh}, retain: {retain}}}"
         );
+        for key in &self.bgp {
+            let _ = writeln!(text, "  {key}");
+        }
         let quoted: Vec<String> = self.networks.iter().map(|one| format!("\"{one}\"")).collect();
         let _ = writeln!(text, "  networks: [{}]\n  peers:", quoted.join(", "));
         for peer in &self.peers {

@@ -22,6 +22,7 @@ pub mod kernel;
 pub mod lab;
 pub mod load;
 pub mod netns;
+pub mod node;
 pub mod octets;
 pub mod process;
 pub mod rawpeer;

@@ -30,6 +30,8 @@ pub(super) struct Table {
     of_peer: BTreeMap<(IpAddr, bool), Vec<NonZeroU32>>,
     due: BTreeSet<(Instant, NonZeroU32)>,
     receivers: HashMap<SocketAddr, Receiver>,
+    /// Source ports that sessions have.
+    ports: BTreeSet<u16>,
     drops: Arc<Drops>,
 }
 
@@ -52,11 +54,6 @@ struct Entry {
     leaving: Option<Instant>,
 }
 
-/// What makes two sessions one.
-fn key(wanted: &Wanted) -> (IpAddr, Option<IpAddr>, bool) {
-    (wanted.peer, wanted.source, is_multihop(wanted))
-}
-
 fn is_multihop(wanted: &Wanted) -> bool {
     matches!(wanted.settings.path, Path::Multihop { .. })
 }
@@ -68,6 +65,7 @@ impl Table {
             of_peer: BTreeMap::new(),
             due: BTreeSet::new(),
             receivers: HashMap::new(),
+            ports: BTreeSet::new(),
             drops,
         }
     }
@@ -86,8 +84,7 @@ impl Table {
     pub(super) fn set(&mut self, wanted: Vec<Wanted>, now: Instant) {
         let mut gone: BTreeSet<NonZeroU32> = self.sessions.keys().copied().collect();
         for wanted in wanted {
-            let same = |(_, entry): &(&NonZeroU32, &Entry)| key(&entry.wanted) == key(&wanted);
-            match self.sessions.iter().find(same).map(|(id, _)| *id) {
+            match self.find(&wanted) {
                 Some(id) if gone.remove(&id) => self.change(id, wanted, now),
                 // Twice the same: the first counts.
                 Some(_) => {}
@@ -98,6 +95,15 @@ impl Table {
             self.leave(id, now);
         }
         self.close_unused();
+    }
+
+    /// The session that this one would be: to the same peer, from the same address.
+    fn find(&self, wanted: &Wanted) -> Option<NonZeroU32> {
+        let ids = self.of_peer.get(&(wanted.peer, is_multihop(wanted)))?;
+        let is_same = |id: &&NonZeroU32| {
+            self.sessions.get(id).is_some_and(|entry| entry.wanted.source == wanted.source)
+        };
+        ids.iter().find(is_same).copied()
     }
 
     fn add(&mut self, wanted: Wanted, now: Instant) {
@@ -166,7 +172,9 @@ impl Table {
                 self.of_peer.remove(&of);
             }
         }
-        self.close_unused();
+        if let Some(port) = entry.port {
+            self.ports.remove(&port);
+        }
     }
 
     /// Hands in what waits in the sockets.
@@ -223,6 +231,7 @@ impl Table {
 
     /// Runs the timers that are due.
     pub(super) fn run_timers(&mut self, now: Instant) {
+        let before = self.sessions.len();
         while let Some((at, id)) = self.due.first().copied()
             && at <= now
         {
@@ -236,6 +245,9 @@ impl Table {
             }
             let out = entry.session.on_deadline(now);
             self.carry_out(id, out, now);
+        }
+        if self.sessions.len() < before {
+            self.close_unused();
         }
     }
 
@@ -296,7 +308,10 @@ impl Table {
         let Some(entry) = self.sessions.get_mut(&id) else { return };
         match sender {
             Some(Ok(sender)) => {
-                entry.port = Some(sender.port());
+                if let Some(before) = entry.port.replace(sender.port()) {
+                    self.ports.remove(&before);
+                }
+                self.ports.insert(sender.port());
                 (entry.sender, entry.problems[0]) = (Some(sender), None);
             }
             Some(Err(problem)) => {
@@ -321,11 +336,9 @@ impl Table {
     /// is as hard to guess as its discriminator.
     fn new_sender(&self, id: NonZeroU32, entry: &Entry) -> Result<Sender, String> {
         let wanted = &entry.wanted;
-        let others = self.sessions.iter().filter(|(other, _)| **other != id);
-        let taken: BTreeSet<u16> = others.filter_map(|(_, other)| other.port).collect();
         let start = (id.get() >> 16) as u16 | *PORTS.start();
         let ports = entry.port.into_iter().chain(start..=*PORTS.end()).chain(PORTS);
-        let free = ports.filter(|port| !taken.contains(port));
+        let free = ports.filter(|port| entry.port == Some(*port) || !self.ports.contains(port));
         let to = SocketAddr::new(wanted.peer, wanted.settings.path.port());
         Sender::open(to, wanted.source, wanted.interface.as_deref(), free)
     }

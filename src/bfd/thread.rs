@@ -19,7 +19,8 @@ const PANIC_REST: Duration = Duration::from_secs(1);
 
 /// Runs until it is told to stop, or nobody can tell it anything any more.
 pub(super) fn run(orders: &Orders<Order>, wake: &EventFd, drops: Arc<Drops>) {
-    ask_for_precedence();
+    let is_real_time = ask_for_precedence();
+    debug!(is_real_time, "BFD thread");
     let mut wanted: Vec<Wanted> = Vec::new();
     loop {
         let mut table = Table::new(Arc::clone(&drops));
@@ -78,8 +79,9 @@ fn sleep(table: &Table, wake: &EventFd) {
 }
 
 /// Asks to be run before others: a machine that is busy with other things shall not make
-/// peers think that it is gone. Where that is not allowed, it works nevertheless.
-fn ask_for_precedence() {
+/// peers think that it is gone. Where that is not allowed, which the answer says, it works
+/// nevertheless.
+pub(super) fn ask_for_precedence() -> bool {
     let priority = libc::sched_param { sched_priority: 1 };
     let policy = libc::SCHED_RR | libc::SCHED_RESET_ON_FORK;
     // SAFETY: the kernel reads one sched_param, which lives until the call returns. No crate
@@ -87,5 +89,5 @@ fn ask_for_precedence() {
     let refused = unsafe {
         libc::syscall(libc::SYS_sched_setscheduler, 0, policy, std::ptr::from_ref(&priority))
     };
-    debug!(is_real_time = refused == 0, "BFD thread");
+    refused == 0
 }

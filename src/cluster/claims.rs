@@ -234,6 +234,7 @@ mod tests {
             route_reflector: None,
             created: created.parse().ok().map(|at| jiff::Timestamp::from_second(at).unwrap()),
             labels: BTreeMap::new(),
+            cordon: Default::default(),
         })
     }
 

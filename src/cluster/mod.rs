@@ -17,6 +17,7 @@ pub(crate) mod texts;
 pub(crate) mod typed;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -42,6 +43,38 @@ pub struct Node {
     pub created: Option<jiff::Timestamp>,
     /// `metadata.labels`.
     pub labels: BTreeMap<String, String>,
+    /// What keeps pods away from it.
+    pub cordon: Cordon,
+}
+
+/// What keeps pods away from a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cordon {
+    /// `spec.unschedulable`.
+    pub unschedulable: bool,
+    /// `spec.taints`.
+    pub taints: Vec<Taint>,
+}
+
+/// A taint of a node; `Display` writes it as `kubectl taint` does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taint {
+    /// `key`.
+    pub key: String,
+    /// `value`; empty without one.
+    pub value: String,
+    /// `effect`.
+    pub effect: String,
+}
+
+impl fmt::Display for Taint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Taint { key, value, effect } = self;
+        match value.as_str() {
+            "" => write!(f, "{key}:{effect}"),
+            value => write!(f, "{key}={value}:{effect}"),
+        }
+    }
 }
 
 /// A change of the cluster's state, in the order it happened.

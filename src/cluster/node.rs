@@ -6,7 +6,7 @@ use std::sync::Arc;
 use brindle_bgp::net::{Asn, ClusterId, Family, Prefix};
 use k8s_openapi::api::core::v1::{Node as Object, NodeSpec};
 
-use super::Node;
+use super::{Cordon, Node, Taint};
 
 /// The annotation that says in which autonomous system a node speaks.
 pub const AS_NUMBER: &str = "brindle.dev/as-number";
@@ -65,6 +65,7 @@ pub fn read(object: &Object) -> Result<Node, Vec<BadField>> {
         route_reflector,
         created: object.metadata.creation_timestamp.as_ref().map(|time| time.0),
         labels: object.metadata.labels.clone().unwrap_or_default(),
+        cordon: object.spec.as_ref().map(cordon).unwrap_or_default(),
     })
 }
 
@@ -87,6 +88,15 @@ fn check_name(name: &str) -> Result<(), BadField> {
 
 fn annotation<'a>(object: &'a Object, name: &str) -> Option<&'a str> {
     object.metadata.annotations.as_ref()?.get(name).map(String::as_str)
+}
+
+fn cordon(spec: &NodeSpec) -> Cordon {
+    let taints = spec.taints.iter().flatten().map(|taint| Taint {
+        key: taint.key.clone(),
+        value: taint.value.clone().unwrap_or_default(),
+        effect: taint.effect.clone(),
+    });
+    Cordon { unschedulable: spec.unschedulable.unwrap_or(false), taints: taints.collect() }
 }
 
 fn networks(object: &Object, bad: &mut Vec<BadField>) -> Vec<Prefix> {
@@ -242,6 +252,10 @@ metadata:
 spec:
   podCIDR: 10.244.1.0/24
   podCIDRs: [10.244.1.0/24, 'fd00:10:244:1::/64']
+  unschedulable: true
+  taints:
+  - {key: a.b/c, effect: NoSchedule}
+  - {key: maintenance, value: disk, effect: NoExecute}
 status:
   addresses:
   - {type: Hostname, address: n1}
@@ -253,6 +267,11 @@ status:
         );
         let ip = |text: &str| text.parse().expect("an address");
         let prefix = |text: &str| text.parse().expect("a prefix");
+        let taint = |key: &str, value: &str, effect: &str| Taint {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            effect: effect.to_owned(),
+        };
         let want = Node {
             name: "n1.example.org".into(),
             addresses: vec![ip("10.0.0.1"), ip("fd00::1")],
@@ -262,6 +281,13 @@ status:
             route_reflector: Some(ClusterId(0x0A00_0001)),
             created: Some("2026-01-02T03:04:05Z".parse().expect("a time")),
             labels: [("zone".to_owned(), "a".to_owned())].into(),
+            cordon: Cordon {
+                unschedulable: true,
+                taints: vec![
+                    taint("a.b/c", "", "NoSchedule"),
+                    taint("maintenance", "disk", "NoExecute"),
+                ],
+            },
         };
         assert_eq!(got, Ok(want));
     }

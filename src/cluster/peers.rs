@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use brindle_bgp::filter::Filter;
-use brindle_bgp::fsm::PeerSettings;
+use brindle_bgp::fsm::{PeerSettings, RestartOffer};
 use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, ClusterId, Family, RouterId};
 use brindle_bgp::rib::{PeerKind, PeerPolicy, RibPeer};
-use brindle_config::{Bgp, Retain};
+use brindle_config::{Bgp, GracefulRestart, Retain};
 
 use super::Node;
 use super::claims::Claims;
@@ -99,13 +99,26 @@ fn configured(bgp: &Bgp, own: &Identity, peer: &brindle_config::Peer) -> WantedP
         next_hop_mode: peer.next_hop_mode,
         ..RibPeer::new(Arc::clone(&peer.name), peer.address, peer.asn, kind)
     };
+    let restart = &bgp.graceful_restart;
+    let enabled = peer.graceful_restart.unwrap_or(restart.enabled);
+    let time = peer.restart_time.unwrap_or(restart.time);
+    let session = PeerSettings {
+        graceful_restart: offer(&GracefulRestart { enabled, time, ..*restart }),
+        ..session(bgp, own, peer.asn, peer.hold_time, peer.passive)
+    };
     WantedPeer {
         port: peer.port,
         source: peer.source_address,
         bfd: peer.bfd,
         own_addresses: own.addresses.clone(),
-        ..WantedPeer::new(session(bgp, own, peer.asn, peer.hold_time, peer.passive), rib)
+        ..WantedPeer::new(session, rib)
     }
+}
+
+/// What is offered of graceful restart.
+fn offer(restart: &GracefulRestart) -> Option<RestartOffer> {
+    let &GracefulRestart { enabled, time, long_lived } = restart;
+    enabled.then_some(RestartOffer { time, long_lived })
 }
 
 /// A missing list of filters lets an internal peer through and refuses an external one
@@ -189,6 +202,7 @@ fn session(
         connect_retry: bgp.connect_retry,
         connect_retry_max: CONNECT_RETRY_MAX.max(bgp.connect_retry),
         passive,
+        graceful_restart: offer(&bgp.graceful_restart),
         ..PeerSettings::new(own.asn, own.router_id, remote_asn)
     }
 }
@@ -224,6 +238,7 @@ mod tests {
             route_reflector: None,
             created: None,
             labels: BTreeMap::new(),
+            cordon: Default::default(),
         })
     }
 

@@ -14,6 +14,7 @@ pub mod completion;
 pub mod config;
 pub mod convert;
 pub mod crds;
+pub mod drain;
 pub mod endpoints;
 pub mod explain;
 pub mod flows;

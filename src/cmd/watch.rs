@@ -214,6 +214,7 @@ impl Seen {
             Answer::Config(view) => return self.single(page, &**view, now),
             Answer::Reload(view) => return self.single(page, &**view, now),
             Answer::Done(view) => return self.single(page, view, now),
+            Answer::Drain(view) => return self.single(page, &**view, now),
             Answer::Policies(Page { items, .. }) => {
                 self.keep(items, now, view::Policy::full_name)?;
             }
@@ -293,6 +294,7 @@ fn is_a_screen(answer: &Answer) -> bool {
         | Answer::Kernel(_)
         | Answer::Reload(_)
         | Answer::Done(_)
+        | Answer::Drain(_)
         | Answer::Cni(_)
         | Answer::Policies(_)
         | Answer::Findings(_)
@@ -313,6 +315,7 @@ fn kind_of(answer: &Answer) -> &'static str {
         Answer::Config(_) => view::Config::KIND,
         Answer::Reload(_) => view::Reload::KIND,
         Answer::Done(_) => view::Done::KIND,
+        Answer::Drain(_) => view::Drain::KIND,
         Answer::Policies(_) | Answer::Policy(_) => view::Policy::KIND,
         Answer::PodPolicies(_) => view::PodPolicies::KIND,
         Answer::Matrix(_) => view::Matrix::KIND,

@@ -63,6 +63,17 @@ pub enum Query {
     Cni(CniQuery),
     /// Reads the configuration again; answered by [`Answer::Reload`], also when refused.
     Reload,
+    /// Whether the node is drained; answered by [`Answer::Drain`].
+    DrainState,
+    /// Takes the node out of routing, traffic first; answered by [`Answer::Drain`] at once.
+    Drain {
+        /// Longest wait for traffic to go elsewhere; `None` takes that of the configuration.
+        wait: Option<Duration>,
+        /// What peers are told (RFC 9003), at most 255 octets.
+        message: Option<String>,
+    },
+    /// Lets the node take part in routing again; answered by [`Answer::Drain`].
+    Undrain,
     /// Ends the session and lets it come up again, or with either flag only asks the peer for
     /// its routes again or sends ours again; answered by [`Answer::Done`].
     PeerReset {
@@ -98,9 +109,12 @@ impl Query {
             | Query::Rejected(..)
             | Query::Kernel { .. }
             | Query::ConfigShow
+            | Query::DrainState
             | Query::Policy(_) => false,
             Query::Cni(query) => query.is_change(),
             Query::Reload
+            | Query::Drain { .. }
+            | Query::Undrain
             | Query::PeerReset { .. }
             | Query::PeerEnable(_)
             | Query::PeerDisable { .. } => true,
@@ -132,6 +146,9 @@ impl Query {
             | Query::ConfigShow
             | Query::Cni(_)
             | Query::Reload
+            | Query::DrainState
+            | Query::Drain { .. }
+            | Query::Undrain
             | Query::PeerReset { .. }
             | Query::PeerEnable(_)
             | Query::PeerDisable { .. } => None,
@@ -204,6 +221,8 @@ pub enum Answer {
     Reload(Box<view::Reload>),
     /// To the changes of a peer.
     Done(view::Done),
+    /// To [`Query::Drain`], [`Query::Undrain`] and [`Query::DrainState`].
+    Drain(Box<view::Drain>),
     /// To [`PolicyQuery::List`].
     Policies(Page<view::Policy>),
     /// To [`PolicyQuery::Show`].
@@ -244,6 +263,7 @@ impl Answer {
             | Answer::Config(_)
             | Answer::Reload(_)
             | Answer::Done(_)
+            | Answer::Drain(_)
             | Answer::Policy(_)
             | Answer::PodPolicies(_)
             | Answer::Matrix(_)

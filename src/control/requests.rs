@@ -1,6 +1,7 @@
 //! Questions as addresses: `GET /v1/peers/tor-a/routes/in?limit=10`, both ways.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -9,6 +10,9 @@ use crate::flow::Service;
 
 /// Longest text to a peer whose session is shut down (RFC 9003 §2), in octets.
 const MAX_SHUTDOWN_TEXT: usize = 255;
+
+/// The longest that a drain may be told to wait for traffic to go elsewhere.
+const MAX_DRAIN_WAIT: Duration = Duration::from_secs(3600);
 
 /// All parameters that an address may carry behind its question mark.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -22,6 +26,7 @@ pub(super) struct Given {
     soft_in: Option<bool>,
     soft_out: Option<bool>,
     message: Option<String>,
+    wait_seconds: Option<f64>,
     namespace: Option<String>,
     pod: Option<String>,
     source: Option<String>,
@@ -68,6 +73,17 @@ impl Given {
     fn service(&mut self) -> Result<Option<Service>, String> {
         let text = self.port.take();
         text.map(|text| text.parse().map_err(|bad| format!("port: {bad}"))).transpose()
+    }
+
+    fn wait(&mut self) -> Result<Option<Duration>, String> {
+        let Some(seconds) = self.wait_seconds.take() else { return Ok(None) };
+        match Duration::try_from_secs_f64(seconds) {
+            Ok(wait) if wait <= MAX_DRAIN_WAIT => Ok(Some(wait)),
+            Ok(_) | Err(_) => {
+                let most = MAX_DRAIN_WAIT.as_secs();
+                Err(format!("waitSeconds: {seconds} is out of range; accepted are 0 to {most}"))
+            }
+        }
     }
 
     fn message(&mut self) -> Result<Option<String>, String> {
@@ -131,6 +147,12 @@ pub(super) const ENTRIES: &[Entry] = &[
             Ok(Query::Kernel { only_diff, page: given.page() })
         },
     },
+    Entry { path: "/v1/drain", read: |_, _| Ok(Query::DrainState) },
+    Entry {
+        path: "/v1/drain/begin",
+        read: |_, given| Ok(Query::Drain { wait: given.wait()?, message: given.message()? }),
+    },
+    Entry { path: "/v1/drain/end", read: |_, _| Ok(Query::Undrain) },
     Entry { path: "/v1/config", read: |_, _| Ok(Query::ConfigShow) },
     Entry { path: "/v1/config/reload", read: |_, _| Ok(Query::Reload) },
     Entry {
@@ -229,6 +251,13 @@ pub(super) fn address(query: &Query) -> String {
         Query::Cni(query) => address.path(query.path()),
         Query::ConfigShow => address.path(&["config"]),
         Query::Reload => address.path(&["config", "reload"]),
+        Query::DrainState => address.path(&["drain"]),
+        Query::Drain { wait, message } => {
+            address.path(&["drain", "begin"]);
+            address.give_some("waitSeconds", wait.map(|w| w.as_secs_f64().to_string()).as_deref());
+            address.give_some("message", message.as_deref());
+        }
+        Query::Undrain => address.path(&["drain", "end"]),
         Query::PeerReset { peer, soft_in, soft_out } => {
             address.path(&["peers", peer, "reset"]);
             for (name, is_wanted) in [("softIn", soft_in), ("softOut", soft_out)] {

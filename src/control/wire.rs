@@ -59,6 +59,7 @@ kinds! {
     view::Config: "Config", "ConfigList";
     view::Reload: "ConfigReload", "ConfigReloadList";
     view::Done: "Done", "DoneList";
+    view::Drain: "Drain", "DrainList";
     view::Policy: "Policy", "PolicyList";
     view::PodPolicies: "PodPolicies", "PodPoliciesList";
     view::Matrix: "PolicyMatrix", "PolicyMatrixList";
@@ -92,6 +93,7 @@ pub fn encode(answer: &Answer) -> serde_json::Result<Vec<u8>> {
         Answer::Config(view) => serde_json::to_vec(&view.object()),
         Answer::Reload(view) => serde_json::to_vec(&view.object()),
         Answer::Done(view) => serde_json::to_vec(&view.object()),
+        Answer::Drain(view) => serde_json::to_vec(&view.object()),
         Answer::Policies(items) => page(items),
         Answer::Policy(view) => serde_json::to_vec(&view.object()),
         Answer::PodPolicies(view) => serde_json::to_vec(&view.object()),
@@ -147,6 +149,7 @@ pub fn decode(json: &[u8]) -> Result<Answer, BadAnswer> {
         kind if is::<view::Config>(kind) => Answer::Config(serde_json::from_slice(json)?),
         kind if is::<view::Reload>(kind) => Answer::Reload(serde_json::from_slice(json)?),
         kind if is::<view::Done>(kind) => Answer::Done(serde_json::from_slice(json)?),
+        kind if is::<view::Drain>(kind) => Answer::Drain(serde_json::from_slice(json)?),
         kind if lists::<view::Policy>(kind) => Answer::Policies(page(json)?),
         kind if is::<view::Policy>(kind) => Answer::Policy(serde_json::from_slice(json)?),
         kind if is::<view::PodPolicies>(kind) => Answer::PodPolicies(serde_json::from_slice(json)?),

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::identity::ChosenAddress;
 use super::source::SourceState;
-use super::{Options, cni, views};
+use super::{Options, cni, drain, views};
 use crate::cluster::Node;
 use crate::cluster::claims::Claims;
 use crate::cluster::kubernetes::access::Missing;
@@ -90,6 +90,8 @@ pub(super) struct Facts {
     pub(super) asn: Option<(Asn, &'static str)>,
     /// Our cluster, if we reflect.
     pub(super) route_reflector: Option<ClusterId>,
+    /// The node is drained, or about to be.
+    pub(super) drain: Option<drain::Report>,
 }
 
 impl Facts {
@@ -114,6 +116,7 @@ impl Facts {
             claims: Arc::default(),
             asn: None,
             route_reflector: None,
+            drain: None,
         }
     }
 
@@ -146,7 +149,8 @@ impl Known {
     }
 }
 
-/// Answers everything but [`Query::Reload`], which is the daemon's.
+/// Answers everything but what is the daemon's: [`Query::Reload`], and the changes by
+/// [`Query::Drain`] and [`Query::Undrain`].
 pub(super) async fn answer(known: &Arc<Known>, query: Query) -> Result<Answer, Failure> {
     let facts = known.facts.load_full();
     match query {
@@ -229,8 +233,18 @@ pub(super) async fn answer(known: &Arc<Known>, query: Query) -> Result<Answer, F
         }
         Query::Policy(query) => views::policy(known, &facts, query).await,
         Query::Cni(query) => cni::answer(known, &facts, query).await.map(Answer::Cni),
-        Query::Reload => Err(Failure::Invalid("a reload is not answered from facts".to_owned())),
+        Query::DrainState => Ok(draining(known)),
+        Query::Reload | Query::Drain { .. } | Query::Undrain => {
+            Err(Failure::Invalid("a change of the whole is not answered from facts".to_owned()))
+        }
     }
+}
+
+/// Whether the node is drained, as it is known now.
+pub(super) fn draining(known: &Known) -> Answer {
+    let facts = known.facts.load();
+    let view = drain::view(&known.name, facts.drain.as_ref(), &Clock::now());
+    Answer::Drain(Box::new(view))
 }
 
 fn one_route(route: Option<view::Route>) -> Answer {
@@ -238,7 +252,7 @@ fn one_route(route: Option<view::Route>) -> Answer {
 }
 
 /// Why there is no speaker to ask.
-fn no_speaker(facts: &Facts) -> Failure {
+pub(super) fn no_speaker(facts: &Facts) -> Failure {
     if !facts.config.bgp.enabled {
         return Failure::Unavailable(
             "this agent does not speak BGP (bgp.enabled: false)".to_owned(),

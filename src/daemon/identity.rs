@@ -188,6 +188,7 @@ mod tests {
             route_reflector: None,
             created: None,
             labels: BTreeMap::new(),
+            cordon: Default::default(),
         }
     }
 

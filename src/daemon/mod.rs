@@ -15,6 +15,7 @@
 
 mod answer;
 mod cni;
+mod drain;
 mod health;
 mod identity;
 mod policy;
@@ -213,6 +214,9 @@ impl Daemon {
                         let outcome = self.reload().await?;
                         let _ = reply.send(Ok(control::Answer::Reload(Box::new(outcome))));
                     }
+                    query @ (Query::Drain { .. } | Query::Undrain) => {
+                        let _ = reply.send(self.drain(query).await?);
+                    }
                     query => {
                         let known = Arc::clone(&self.known);
                         // In its own task: a slow answer must not hold up the cluster.
@@ -236,6 +240,25 @@ impl Daemon {
 
     fn own_node(&self) -> Option<&Node> {
         self.nodes.get(&self.known.name).map(|node| &**node)
+    }
+
+    /// Begins to drain, or ends it.
+    async fn drain(
+        &mut self,
+        query: Query,
+    ) -> anyhow::Result<Result<control::Answer, control::Failure>> {
+        let Some(routing) = &mut self.routing else {
+            return Ok(Err(answer::no_speaker(&self.known.facts.load())));
+        };
+        let done = match query {
+            Query::Drain { wait, message } => {
+                let wait = wait.unwrap_or(self.config.bgp.drain.wait);
+                routing.drain(&self.known, wait, message).await?
+            }
+            _ => routing.undrain(&self.known).await?,
+        };
+        let answer = done.map(|()| answer::draining(&self.known));
+        Ok(answer.map_err(control::Failure::Conflict))
     }
 
     /// Starts the speaker. Answers whether it did.

@@ -7,29 +7,36 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use brindle_bgp::fsm::State;
+use brindle_bgp::fsm::{OwnRestart, State};
 use brindle_bgp::msg::{Attributes, CeaseReason, Origin};
-use brindle_bgp::net::Prefix;
+use brindle_bgp::net::{Family, Prefix};
 use brindle_bgp::rib::RibSettings;
 use brindle_config::{Config, Retain};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
 use super::answer::Known;
+use super::drain::Draining;
 use super::identity::{self, Chosen};
 use super::tidings::Tidings;
 use crate::cluster::Node;
 use crate::cluster::claims::{self, Claims};
 use crate::cluster::peers::wanted_peers;
 use crate::cluster::report::{Reason, Subject};
+use crate::drain::{Store, wanted_by};
 use crate::fib::{self, FibHandle, FibSettings};
-use crate::speaker::{self, Deed, Listeners, SpeakerHandle, Tiding};
+use crate::speaker::{self, Deed, Listeners, SpeakerHandle, StopMode, Tiding};
 
 /// Tidings of the speaker that may wait; of more there are too many to be of use.
 const TIDINGS: usize = 256;
 
 /// How often it looks for the node's addresses while there are none.
 const START_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long the kernel's routes may take to be read before peers are spoken to, and how often
+/// that is looked at.
+const FIB_LIMIT: Duration = Duration::from_secs(5);
+const FIB_LOOK: Duration = Duration::from_millis(2);
 
 /// What the configuration asks of the fib.
 pub(super) fn fib_settings(config: &Config) -> FibSettings {
@@ -54,8 +61,14 @@ pub(super) struct Routing {
     has_spoken: bool,
     /// Names of peers that an operator disabled before the speaker started anew.
     disabled: Vec<String>,
+    /// The families whose routes stand in the kernel as a speaker before this one left them;
+    /// `None` before the first one has ended.
+    left: Option<[bool; 2]>,
     tidings: (mpsc::Sender<Tiding>, mpsc::Receiver<Tiding>),
     said: Tidings,
+    draining: Draining,
+    /// What the speaker originates.
+    originated: Vec<Prefix>,
 }
 
 /// The speaker, once it is clear who we are.
@@ -111,8 +124,11 @@ impl Routing {
             swept: false,
             has_spoken: false,
             disabled: Vec::new(),
+            left: None,
             tidings: mpsc::channel(TIDINGS),
             said: Tidings::default(),
+            draining: Draining::load(Store::beside(&config.control.socket), Instant::now()),
+            originated: Vec::new(),
         })
     }
 
@@ -186,6 +202,11 @@ impl Routing {
         let events = self.fib_events.take().context("the speaker was started before")?;
         let speaker = speaker::start(settings, listeners, Some((self.fib.clone(), events)));
         speaker.tell_of(self.tidings.0.clone()).await?;
+        let own = self.own_restart(config.routes.install).await;
+        speaker.restarted(own, config.routes.startup_hold).await?;
+        // Before it has peers: a drained node lets no session come up.
+        self.draining.begin_again(Instant::now());
+        speaker.leave(self.draining.leave()).await?;
         known.update(|facts| {
             facts.speaker = Some(speaker.clone());
             facts.asn = Some((chosen.identity.asn, chosen.asn_reason));
@@ -194,10 +215,28 @@ impl Routing {
             facts.router_id = Some(chosen.identity.router_id);
             facts.listen = addresses;
             facts.start_problem = None;
+            facts.drain = self.draining.report();
         });
         self.running = Some(Running { speaker, chosen, start: Start::of(config), complete: None });
         self.has_spoken = true;
         Ok(true)
+    }
+
+    /// What is true of our restart. Who writes no routes forwards nothing itself, so that nothing
+    /// of it was lost; else the routes that stand in the kernel prove it.
+    async fn own_restart(&self, installs: bool) -> OwnRestart {
+        if !installs {
+            return OwnRestart { restarting: false, forwarding: [true; 2] };
+        }
+        let is_read = async {
+            while !self.fib.status.load().ready {
+                tokio::time::sleep(FIB_LOOK).await;
+            }
+        };
+        // Whoever has no answer by then is taken for new, which is safe.
+        let _ = tokio::time::timeout(FIB_LIMIT, is_read).await;
+        let forwarding = self.left.unwrap_or_else(|| self.fib.status.load().found);
+        OwnRestart { restarting: forwarding != [false; 2], forwarding }
     }
 
     /// Tries to start again in a while.
@@ -227,9 +266,11 @@ impl Routing {
         let Ok(now) = identity::choose(&known.name, config, own_node, Some(&running.chosen)) else {
             return Ok(false);
         };
-        let why = identity::changed(&running.chosen, &now);
-        let why = why.or_else(|| running.start.changed(&Start::of(config)));
-        let Some(why) = why else {
+        let is_other = identity::changed(&running.chosen, &now);
+        let is_elsewhere = running.start.changed(&Start::of(config));
+        // Next hops that peers know stay true only if we are who we were.
+        let is_same = is_other.is_none();
+        let Some(why) = is_other.or(is_elsewhere) else {
             // Somebody else may say the same by now.
             if running.chosen != now {
                 known.update(|facts| {
@@ -247,7 +288,16 @@ impl Routing {
             entries.map(|entry| entry.wanted.rib.name.to_string()).collect()
         };
         self.disabled = running.speaker.read(disabled).await?;
-        running.speaker.stop(CeaseReason::OtherConfigurationChange, Some(why)).await;
+        let mode = if is_same {
+            StopMode::Restart
+        } else {
+            StopMode::Leave(CeaseReason::OtherConfigurationChange, Some(why))
+        };
+        running.speaker.stop(mode).await;
+        let status = self.fib.status.load_full();
+        let stands =
+            |family: Family| status.installed[family.index()] > 0 || status.found[family.index()];
+        self.left = Some(Family::ALL.map(stands));
         let (events, told) = mpsc::channel(fib::EVENTS);
         self.fib.commands.send(fib::Command::Succeed(events)).await?;
         (self.fib_events, self.swept) = (Some(told), false);
@@ -304,6 +354,7 @@ impl Routing {
             facts.skipped = skipped;
         });
         let attributes = Attributes { origin: Origin::Igp, ..Attributes::default() };
+        self.originated.clone_from(&originated);
         running.speaker.set_originated(originated, attributes).await?;
         running.speaker.set_peers(peers).await?;
         for peer in std::mem::take(&mut self.disabled) {
@@ -312,6 +363,49 @@ impl Routing {
         }
         if in_sync && running.complete.is_none() {
             running.complete = Some(Instant::now());
+            running.speaker.complete().await?;
+        }
+        if let (true, Some(node)) = (in_sync, own_node) {
+            let settings = &config.bgp.drain;
+            self.draining.follow(wanted_by(settings, node), settings.wait, Instant::now());
+            self.drain_as_decided(known).await?;
+        }
+        Ok(())
+    }
+
+    /// Begins to drain by an operator's will. Answers with a sentence if it cannot.
+    ///
+    /// # Errors
+    /// If the speaker has ended.
+    pub(super) async fn drain(
+        &mut self,
+        known: &Known,
+        wait: Duration,
+        message: Option<String>,
+    ) -> anyhow::Result<Result<(), String>> {
+        let begun = self.draining.begin(wait, message, Instant::now());
+        self.drain_as_decided(known).await?;
+        Ok(begun)
+    }
+
+    /// Ends draining by an operator's will. Answers with a sentence if it cannot.
+    ///
+    /// # Errors
+    /// If the speaker has ended.
+    pub(super) async fn undrain(&mut self, known: &Known) -> anyhow::Result<Result<(), String>> {
+        let ended = self.draining.end();
+        self.drain_as_decided(known).await?;
+        Ok(ended)
+    }
+
+    /// Has the speaker be as far with leaving as was decided.
+    async fn drain_as_decided(&mut self, known: &Known) -> anyhow::Result<()> {
+        let report = self.draining.report();
+        if known.facts.load().drain != report {
+            if let Some(running) = &self.running {
+                running.speaker.leave(self.draining.leave()).await?;
+            }
+            known.update(|facts| facts.drain = report);
         }
         Ok(())
     }
@@ -360,13 +454,20 @@ impl Routing {
             // Forwarding goes on; a service manager starts us again, and we adopt what is there.
             anyhow::bail!("the fib task has ended");
         }
+        if let Some(running) = &self.running {
+            self.draining.look(&running.speaker, &self.originated).await?;
+            let report = self.draining.report();
+            if known.facts.load().drain != report {
+                known.update(|facts| facts.drain = report);
+            }
+        }
         let Some(Running { speaker, complete: Some(complete), .. }) = &self.running else {
             // Before the source has told what it knows, anything may still be wanted.
             return Ok(false);
         };
         if !self.swept {
             let waited = complete.elapsed();
-            let synced = all_synced(speaker).await?;
+            let synced = self.draining.is_drained() || all_synced(speaker).await?;
             if synced || waited >= config.routes.startup_hold {
                 if !synced {
                     warn!(
@@ -387,8 +488,12 @@ impl Routing {
     /// Ends speaker and fib; routes stay in the kernel.
     pub(super) async fn stop(self) {
         if let Some(running) = self.running {
-            let text = Some("brindle is stopping".to_owned());
-            running.speaker.stop(CeaseReason::AdministrativeShutdown, text).await;
+            // Who is leaving does not come back in a moment, so nobody shall wait for that.
+            let mode = match self.draining.farewell() {
+                Some(text) => StopMode::Leave(CeaseReason::AdministrativeShutdown, text),
+                None => StopMode::Restart,
+            };
+            running.speaker.stop(mode).await;
         }
         let _ = self.fib.commands.send(fib::Command::Stop).await;
     }

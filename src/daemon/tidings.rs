@@ -68,6 +68,7 @@ mod tests {
                 route_reflector: None,
                 created: None,
                 labels: BTreeMap::new(),
+                cordon: Default::default(),
             };
             ((*name).into(), Arc::new(node))
         });

@@ -128,6 +128,8 @@ pub struct RouteView {
 pub struct FibStatus {
     /// The start-up dump is read.
     pub ready: bool,
+    /// Whether it had routes of ours, from an earlier run, by [`Family::index`].
+    pub found: [bool; 2],
     /// Routes wanted, by [`Family::index`].
     pub wanted: [usize; 2],
     /// Routes installed, by [`Family::index`].

@@ -180,6 +180,12 @@ impl Table {
         self.conflicts.clear();
     }
 
+    /// Whether there are leftovers, by [`Family::index`].
+    pub fn leftover_families(&self) -> [bool; 2] {
+        let has = |family| self.leftovers.iter().any(|key| key.prefix.family() == family);
+        Family::ALL.map(has)
+    }
+
     /// The leftovers that lead somewhere: each prefix with each of its gateways.
     pub fn leftovers(&self) -> Vec<(Prefix, IpAddr)> {
         let mut leftovers = Vec::new();

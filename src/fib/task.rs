@@ -281,6 +281,7 @@ impl Fib {
                 self.is_disturbed = true;
                 self.status.ready = true;
                 if is_first {
+                    self.status.found = self.table.leftover_families();
                     let (stale, took) = (self.table.leftover_count(), started.elapsed());
                     info!(stale, ?took, "read the routes of an earlier run");
                 } else if surprises > 0 {

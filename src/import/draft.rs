@@ -28,6 +28,8 @@ pub(super) struct Bgp {
     pub(super) node_to_node_mesh: Mesh,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) hold_time: Option<String>,
+    #[serde(skip_serializing_if = "is_default")]
+    pub(super) graceful_restart: GracefulRestart,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) peers: Vec<Peer>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -38,6 +40,13 @@ pub(super) struct Bgp {
 pub(super) struct Listen {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) port: Option<u16>,
+}
+
+#[derive(Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct GracefulRestart {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) restart_time: Option<String>,
 }
 
 #[derive(Debug, Default, PartialEq, Serialize)]
@@ -55,6 +64,8 @@ pub(super) struct Peer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) port: Option<u16>,
     pub(super) as_number: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) max_restart_time: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) import_filters: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -138,6 +138,10 @@ fn settings(title: &str, flags: &BTreeMap<String, String>, imported: &mut Import
     imported.config.bgp.as_number = flags.get("cluster-asn").and_then(|text| text.parse().ok());
     imported.config.bgp.listen.port =
         flags.get("bgp-port").and_then(|text| text.parse().ok()).filter(|port| *port != 179);
+    if is("bgp-graceful-restart", false) {
+        imported.config.bgp.graceful_restart.restart_time =
+            flags.get("bgp-graceful-restart-time").cloned();
+    }
     imported.config.bgp.hold_time = flags.get("bgp-holdtime").cloned();
     if !is("enable-ibgp", true) || !is("nodes-full-mesh", true) {
         imported.config.bgp.node_to_node_mesh.enabled = Some(false);
@@ -176,6 +180,7 @@ fn settings(title: &str, flags: &BTreeMap<String, String>, imported: &mut Import
             | "enable-ipv4"
             | "enable-ipv6"
             | "advertise-pod-cidr"
+            | "bgp-graceful-restart"
             | "bgp-graceful-restart-time"
             | "bgp-graceful-restart-deferral-time" => {}
             "kubeconfig" | "master" => imported.to_do.push(format!(
@@ -196,12 +201,6 @@ fn settings(title: &str, flags: &BTreeMap<String, String>, imported: &mut Import
                  fixed ones",
             ),
             services if OF_SERVICES.contains(&services) => {}
-            "bgp-graceful-restart" if says => refuse(
-                imported,
-                flag,
-                "brindle does not ask peers for graceful restart yet; its own nodes keep routes \
-                 by the Node object",
-            ),
             "peer-router-passwords" | "peer-router-passwords-file" if says => {
                 refuse(imported, flag, WITHOUT_PASSWORD);
             }
@@ -257,6 +256,7 @@ impl Peers<'_> {
                 import_filters: filters(),
                 export_filters: filters(),
                 next_hop_mode: own_next_hop.then_some("Self"),
+                max_restart_time: None,
             });
         }
     }

@@ -16,10 +16,12 @@
 mod bfd;
 mod calm;
 mod dial;
+mod leave;
 mod listener;
 mod next_hops;
 mod owner;
 mod peer;
+mod restart;
 mod retain;
 mod roster;
 mod status;
@@ -29,9 +31,10 @@ mod writer;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use brindle_bgp::bfd::Settings;
-use brindle_bgp::fsm::PeerSettings;
+use brindle_bgp::fsm::{OwnRestart, PeerSettings};
 use brindle_bgp::msg::{Attributes, CeaseReason};
 use brindle_bgp::net::{Family, Prefix};
 use brindle_bgp::rib::{RibPeer, RibSettings};
@@ -39,6 +42,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::fib;
 
+pub use leave::Leave;
 pub use listener::{ListenError, Listeners};
 pub use status::{Counters, MESSAGE_TYPES, PeerStatus};
 pub use view::{PeerEntry, View};
@@ -134,6 +138,17 @@ pub enum Tiding {
     NotOwned(Arc<str>, Prefix),
 }
 
+/// How the speaker ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StopMode {
+    /// To be back in a moment, as for an upgrade: where graceful restart is agreed the session
+    /// ends without a word, so that the peer keeps our routes; others are told that we are gone.
+    Restart,
+    /// To stay away, or to come back as somebody else: every peer is told why, with a text
+    /// where the reason allows one (RFC 9003).
+    Leave(CeaseReason, Option<String>),
+}
+
 type Reader = Box<dyn FnOnce(&View<'_>) + Send>;
 
 /// What the speaker is told.
@@ -146,14 +161,21 @@ enum Command {
     Read(Reader),
     /// Do something to a peer.
     Do(String, Deed, oneshot::Sender<Result<(), DeedError>>),
+    /// Be so far with leaving.
+    Leave(Leave),
     /// Take these routes of an earlier run over, for peers that have no session.
     Adopt(Vec<(Prefix, IpAddr)>),
+    /// We have been here before: this is true of our restart, and peers get so long for what
+    /// they have to say before others are told.
+    Restarted(OwnRestart, Duration),
+    /// All peers that there will be are known.
+    Complete,
     /// Leftover routes of an earlier run may go, once the fib knows all that is wanted.
     Sweep,
     /// Say here what happens.
     TellOf(mpsc::Sender<Tiding>),
     /// Close every session and end.
-    Stop(CeaseReason, Option<String>, oneshot::Sender<()>),
+    Stop(StopMode, oneshot::Sender<()>),
 }
 
 /// The way to a running speaker.
@@ -205,6 +227,25 @@ impl SpeakerHandle {
         answered.await.map_err(|_| Gone)
     }
 
+    /// Says that an earlier run of ours has left its routes in the kernel, before any peer is
+    /// wanted: OPENs tell it, and what others tell is passed on to peers that keep our routes
+    /// only when all have told it, or after this time (RFC 4724 §4.1).
+    pub async fn restarted(&self, own: OwnRestart, limit: Duration) -> Result<(), Gone> {
+        self.send(Command::Restarted(own, limit)).await
+    }
+
+    /// Says that no more peers will become known, other than by changes: who of them does not
+    /// come back now is not waited for any more.
+    pub async fn complete(&self) -> Result<(), Gone> {
+        self.send(Command::Complete).await
+    }
+
+    /// Is so far with leaving from now on. What peers must still be told can be read of the RIB,
+    /// and whether their sessions have ended of their states.
+    pub async fn leave(&self, how: Leave) -> Result<(), Gone> {
+        self.send(Command::Leave(how)).await
+    }
+
     /// Takes over routes of an earlier run, each a prefix and the node that it leads to, that
     /// mesh peers without session may tell: they are kept as if that session had just ended.
     pub async fn adopt(&self, routes: Vec<(Prefix, IpAddr)>) -> Result<(), Gone> {
@@ -222,11 +263,11 @@ impl SpeakerHandle {
         self.send(Command::Sweep).await
     }
 
-    /// Ends all sessions with a Cease and the speaker with them; returns once the peers
-    /// were told, or after two seconds.
-    pub async fn stop(&self, reason: CeaseReason, text: Option<String>) {
+    /// Ends all sessions and the speaker with them; returns once the peers were told, or
+    /// after two seconds.
+    pub async fn stop(&self, mode: StopMode) {
         let (answer, answered) = oneshot::channel();
-        if self.send(Command::Stop(reason, text, answer)).await.is_ok() {
+        if self.send(Command::Stop(mode, answer)).await.is_ok() {
             let _ = answered.await;
         }
     }

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use brindle_bgp::fsm::{Negotiated, WireId};
+use arc_swap::ArcSwap;
+use brindle_bgp::fsm::{Down, Negotiated, OwnRestart, WireId};
 use brindle_bgp::msg::{Attributes, CeaseReason, Refresh, RouteRefresh, Update};
 use brindle_bgp::net::{Family, Prefix};
 use brindle_bgp::rib::{Advertisement, PeerId, Rib, RibSession, RibSettings};
@@ -16,9 +17,10 @@ use tracing::{error, warn};
 use super::listener::Listeners;
 use super::next_hops::Watched;
 use super::peer::{Order, until};
-use super::view::{PeerEntry, Session, View, find};
+use super::restart::Deferral;
+use super::view::{PeerEntry, Session, StaleUntil, View, find};
 use super::wire::Wake;
-use super::{Command, Deed, DeedError, Tiding, local_next_hop, shared_link};
+use super::{Command, Deed, DeedError, StopMode, Tiding, local_next_hop, shared_link};
 use crate::bfd;
 use crate::fib::{self, FibHandle, LocalAddress};
 
@@ -53,7 +55,7 @@ pub(super) enum News {
     Update(Update),
     EndOfRib(Family),
     Refresh(RouteRefresh),
-    Down,
+    Down(Down),
 }
 
 pub(super) struct Owner {
@@ -77,8 +79,14 @@ pub(super) struct Owner {
     pub(super) next_hops: Watched,
     /// The fib is to be told that leftovers may go, once it knows all that we want.
     pub(super) sweep: bool,
-    /// Peers with a session from which an earlier one's paths are still kept, and until when.
-    pub(super) stale_until: HashMap<PeerId, Instant>,
+    /// Until when paths of an earlier session of a peer are kept, where that is limited.
+    pub(super) stale_until: StaleUntil,
+    /// What our next OPENs say of our own restart.
+    pub(super) own_restart: Arc<ArcSwap<OwnRestart>>,
+    /// What is waited for after it.
+    pub(super) deferral: Option<Deferral>,
+    /// No session may come up: see [`super::Leave`].
+    pub(super) is_gone: bool,
     /// The BFD sessions of peers.
     pub(super) bfd: bfd::Handle,
     /// Who wants to know what happens.
@@ -113,6 +121,9 @@ impl Owner {
             sweep: false,
             stale_until: HashMap::new(),
             bfd: bfd::Handle::default(),
+            own_restart: Arc::default(),
+            deferral: None,
+            is_gone: false,
             tidings: None,
         }
     }
@@ -122,17 +133,18 @@ impl Owner {
             let fib = self.fib.clone();
             let may_sweep = self.sweep && !self.next_hops.is_waiting();
             let stale_deadline = self.stale_deadline();
+            let deferral_deadline = self.deferral_deadline();
             let has_orders = fib.is_some() && ((self.dirty && self.tells_fib()) || may_sweep);
             // Not biased: nobody who asks or tells without end may keep the others waiting.
             tokio::select! {
                 command = self.commands.recv() => match command {
-                    Some(Command::Stop(reason, text, done)) => {
-                        self.stop(reason, text).await;
+                    Some(Command::Stop(mode, done)) => {
+                        self.stop(mode).await;
                         let _ = done.send(());
                         return;
                     }
                     Some(command) => self.obey(command),
-                    None => return self.stop(CeaseReason::AdministrativeShutdown, None).await,
+                    None => return self.stop(StopMode::Restart).await,
                 },
                 Some(ended) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => {
                     self.task_ended(ended);
@@ -144,7 +156,9 @@ impl Owner {
                 },
                 Some(message) = self.from_peers.1.recv() => self.take_turn(message),
                 () = until(stale_deadline) => self.end_stale(),
+                () = until(deferral_deadline) => {}
             }
+            self.look_at_deferral(Instant::now());
             self.tell_of_refusals();
             if self.dirty && !self.tells_fib() {
                 self.rib.forget_changes();
@@ -181,14 +195,21 @@ impl Owner {
                 self.set_originated(prefixes, &attributes);
             }
             Command::Read(look) => {
-                look(&View { rib: &self.rib, peers: &self.peers, bfd_drops: self.bfd.drops() });
+                let Self { rib, peers, stale_until, bfd, .. } = self;
+                look(&View { rib, peers, stale_until, bfd_drops: bfd.drops() });
             }
             Command::Do(peer, deed, done) => {
                 let _ = done.send(self.act(&peer, deed));
             }
+            Command::Leave(how) => self.leave(&how),
             Command::Adopt(routes) => self.adopt(routes),
             Command::TellOf(tidings) => self.tidings = Some(tidings),
-            Command::Sweep => self.sweep = true,
+            Command::Restarted(own, limit) => self.restarted(own, limit),
+            Command::Complete => self.complete(),
+            Command::Sweep => {
+                self.sweep = true;
+                self.forwards();
+            }
             Command::Stop(..) => unreachable!("the loop ends at a stop"),
         }
     }
@@ -214,7 +235,7 @@ impl Owner {
         match deed {
             Deed::Reset => {
                 order(Order::Stop(CeaseReason::AdministrativeReset, None))?;
-                if !entry.disabled {
+                if !entry.disabled && !self.is_gone {
                     order(Order::Start)?;
                 }
             }
@@ -227,7 +248,9 @@ impl Owner {
                 self.set_bfd();
             }
             Deed::Enable => {
-                order(Order::Start)?;
+                if !self.is_gone {
+                    order(Order::Start)?;
+                }
                 entry.disabled = false;
                 self.set_bfd();
             }
@@ -289,7 +312,11 @@ impl Owner {
                     shared_link: shared_link(&self.own, entry.wanted.address),
                     negotiated,
                 };
-                entry.session = Some(Session { wire, local, wake });
+                let agreed = Box::new(session.negotiated.clone());
+                entry.session = Some(Session { wire, local, wake, agreed });
+                self.keep_owned(peer, |restart, family| {
+                    restart.is_none_or(|it| it.families[family.index()] != Some(true))
+                });
                 self.rib.session_up(peer, session);
                 self.limit_stale(peer);
                 self.tell_of(peer, |name, address, _| Tiding::Up(name, address));
@@ -301,9 +328,9 @@ impl Owner {
                     self.rib.refresh(peer, family);
                 }
             }
-            News::Down => {
+            News::Down(why) => {
                 let was_up = entry.session.is_some();
-                self.session_lost(peer);
+                self.session_lost(peer, &why);
                 if was_up {
                     self.tell_of(peer, Tiding::Down);
                 }
@@ -327,7 +354,7 @@ impl Owner {
         entry.panics += 1;
         let was_up = entry.session.is_some();
         entry.shared.task_died();
-        self.session_lost(id);
+        self.session_lost(id, &Down::Tcp(String::new()));
         if was_up {
             self.tell_of(id, Tiding::Down);
         }
@@ -431,9 +458,13 @@ impl Owner {
         }
     }
 
-    async fn stop(mut self, reason: CeaseReason, text: Option<String>) {
+    async fn stop(mut self, mode: StopMode) {
+        let order = || match &mode {
+            StopMode::Restart => Order::Restart,
+            StopMode::Leave(reason, text) => Order::Stop(*reason, text.clone()),
+        };
         for (_, entry) in self.peers.drain() {
-            let _ = entry.orders.try_send(Order::Stop(reason, text.clone()));
+            let _ = entry.orders.try_send(order());
         }
         self.bfd.stop().await;
         let all = async { while self.tasks.join_next().await.is_some() {} };

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use brindle_bgp::fsm::{Action, Delivery, Direction, Event, Negotiated, Peer, State, WireId};
+use arc_swap::ArcSwap;
+use brindle_bgp::fsm::{
+    Action, Delivery, Direction, Event, Negotiated, OwnRestart, Peer, State, WireId,
+};
 use brindle_bgp::msg::{
     self, AttributeFault, CeaseReason, Message, Notification, RouteRefresh, Treatment, WireFormat,
 };
@@ -46,6 +49,8 @@ const CLOSING: usize = 16;
 pub(super) enum Order {
     Start,
     Stop(CeaseReason, Option<String>),
+    /// End the session so that the peer keeps our routes, if it can.
+    Restart,
     /// Send this, if there is a session.
     Refresh(RouteRefresh),
     /// Something changed for the better: dial now, if there is no connection.
@@ -66,6 +71,8 @@ pub(super) struct PeerTask {
     life: u64,
     pub(super) wanted: Arc<WantedPeer>,
     pub(super) machine: Peer,
+    /// What an OPEN says of our own restart.
+    own_restart: Arc<ArcSwap<OwnRestart>>,
     wires: Vec<Wire>,
     dialling: Option<JoinHandle<Result<TcpStream, String>>>,
     /// News for the owner that wait for room in its channel; nothing more is read meanwhile.
@@ -94,6 +101,7 @@ impl PeerTask {
         wanted: Arc<WantedPeer>,
         to_owner: mpsc::Sender<FromPeer>,
         shared: Arc<Shared>,
+        own_restart: Arc<ArcSwap<OwnRestart>>,
     ) -> Self {
         // Only jitter hangs on it: two nodes that start together shall not dial in step.
         let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -106,6 +114,7 @@ impl PeerTask {
             life,
             wanted,
             machine,
+            own_restart,
             wires: Vec::new(),
             dialling: None,
             pending: Vec::new(),
@@ -182,6 +191,7 @@ impl PeerTask {
         match order {
             Order::Start => self.feed(Event::Start),
             Order::Stop(reason, text) => self.feed(Event::Stop(reason, text)),
+            Order::Restart => self.feed(Event::Restart(Some("brindle is stopping".to_owned()))),
             Order::Refresh(refresh) => self.say(&Message::RouteRefresh(refresh)),
             Order::Retry => self.retry(),
             #[cfg(test)]
@@ -241,6 +251,7 @@ impl PeerTask {
         match Wire::new(id, stream, start_writer) {
             Ok(wire) => {
                 self.wires.push(wire);
+                self.machine.set_own_restart(**self.own_restart.load());
                 self.feed(Event::Connected(id, direction));
             }
             Err(error) if direction == Direction::Dialled => self.dial_failed(error.to_string()),
@@ -403,11 +414,11 @@ impl PeerTask {
                 Action::Up(wire, negotiated) => self.up(wire, *negotiated),
                 Action::Down(why) => {
                     self.established = None;
+                    self.pending.push(News::Down(why.clone()));
                     let why = self.machine.last_reason().unwrap_or_else(|| why.to_string());
                     let peer = Arc::clone(&self.wanted.rib.name);
                     self.said = Some(why.clone());
                     self.say_session(|| info!(%peer, why, "session down"));
-                    self.pending.push(News::Down);
                 }
                 Action::Deliver(Delivery::Update(update)) => {
                     self.pending.push(News::Update(update));

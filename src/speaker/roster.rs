@@ -79,6 +79,7 @@ impl Owner {
             orders: task.orders,
             accepted: task.accepted,
             session: None,
+            restart: None,
         };
         self.peers.insert(id, entry);
     }
@@ -97,13 +98,14 @@ impl Owner {
         let (accepted, receive_accepted) = mpsc::channel(2);
         let to_owner = self.from_peers.0.clone();
         let (wanted, shared) = (Arc::clone(wanted), Arc::clone(shared));
+        let own_restart = Arc::clone(&self.own_restart);
         let task = async move {
             tokio::time::sleep(rest).await;
-            let task = PeerTask::new(id, life, wanted, to_owner, shared);
+            let task = PeerTask::new(id, life, wanted, to_owner, shared, own_restart);
             task.run(receive_orders, receive_accepted).await;
         };
         self.of_task.insert(self.tasks.spawn(task).id(), id);
-        if !disabled {
+        if !disabled && !self.is_gone {
             // There is room: it is new.
             let _ = orders.try_send(Order::Start);
         }
@@ -131,7 +133,7 @@ impl Owner {
         let ends = old.retain && !wanted.retain;
         entry.wanted = Arc::new(wanted);
         if ends {
-            self.drop_stale(id);
+            self.drop_owned(id);
         }
         self.dirty = true;
         None
@@ -141,7 +143,7 @@ impl Owner {
         if self.peers.get(&id).is_some_and(|entry| entry.session.is_some()) {
             self.tell_of(id, |name, address, _| Tiding::Down(name, address, why.to_owned()));
         }
-        self.stale_until.remove(&id);
+        self.stale_until.retain(|(peer, _), _| *peer != id);
         if let Some(entry) = self.peers.remove(&id) {
             // Its task ends when `orders` is dropped, and tells the peer.
             info!(peer = %entry.wanted.rib.name, "peer {why}");

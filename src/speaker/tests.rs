@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use brindle_bgp::fsm::State;
 use brindle_bgp::msg::HoldTime;
@@ -50,6 +50,11 @@ fn peer(us: &Speaker, them: &Speaker, name: &str) -> WantedPeer {
         own_addresses: vec![IpAddr::from(us.router_id.get().to_be_bytes())],
         ..WantedPeer::new(session, RibPeer::new(name, them.address.ip(), them.asn, kind))
     }
+}
+
+/// For good, and not only to be started again.
+fn leave(text: Option<&str>) -> StopMode {
+    StopMode::Leave(CeaseReason::AdministrativeShutdown, text.map(str::to_owned))
 }
 
 fn prefix(text: &str) -> Prefix {
@@ -105,7 +110,7 @@ async fn two_speakers_tell_each_other_their_prefixes_and_withdraw_them() {
     until("b's prefix at a", || has_best(&a.handle, of_b)).await;
     a.handle.set_originated(vec![], Attributes::default()).await.unwrap();
     until("withdrawal at b", || async { !has_best(&b.handle, of_a).await }).await;
-    a.handle.stop(CeaseReason::AdministrativeShutdown, Some("bye".to_owned())).await;
+    a.handle.stop(leave(Some("bye"))).await;
     until("b notices", || async { !is_established(&b.handle, "a").await }).await;
     let why = b.handle.read(|view| view.find("a").unwrap().1.status().last_down.clone()).await;
     let why = why.unwrap().expect("the session ended for a reason").to_string();

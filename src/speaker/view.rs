@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
-use brindle_bgp::fsm::WireId;
+use brindle_bgp::fsm::{Negotiated, PeerRestart, WireId};
+use brindle_bgp::net::Family;
 use brindle_bgp::rib::{PeerId, Rib};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -29,7 +31,12 @@ pub struct PeerEntry {
     pub(super) orders: mpsc::Sender<Order>,
     pub(super) accepted: mpsc::Sender<TcpStream>,
     pub(super) session: Option<Session>,
+    /// What it said of graceful restart in its last session.
+    pub(super) restart: Option<PeerRestart>,
 }
+
+/// Until when paths of earlier sessions are kept.
+pub(super) type StaleUntil = HashMap<(PeerId, Family), Instant>;
 
 /// An established session as the owner knows it.
 pub(super) struct Session {
@@ -37,6 +44,8 @@ pub(super) struct Session {
     /// Our address on it.
     pub(super) local: IpAddr,
     pub(super) wake: Wake,
+    /// What both sides agreed on.
+    pub(super) agreed: Box<Negotiated>,
 }
 
 impl PeerEntry {
@@ -64,12 +73,18 @@ pub struct View<'a> {
     pub peers: &'a HashMap<PeerId, PeerEntry>,
     /// BFD packets that were dropped.
     pub bfd_drops: &'a bfd::Drops,
+    pub(super) stale_until: &'a StaleUntil,
 }
 
 impl View<'_> {
     /// The peer of that name or address.
     pub fn find(&self, name_or_address: &str) -> Option<(PeerId, &PeerEntry)> {
         find(self.peers, name_or_address).map(|id| (id, &self.peers[&id]))
+    }
+
+    /// Until when paths of an earlier session of a peer are kept; `None` if nothing limits that.
+    pub fn kept_until(&self, peer: PeerId, family: Family) -> Option<Instant> {
+        self.stale_until.get(&(peer, family)).copied()
     }
 
     /// The peer's name, for display.

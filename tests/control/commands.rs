@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use brindle::control::view::{self, API_VERSION};
 use brindle::control::{Answer, Failure, MAX_PAGE, Page, Query};
@@ -15,6 +16,13 @@ fn exit_codes_say_how_it_went() {
     let agent = Agent::start(views::answer);
     for (words, want, says) in [
         (&["status"][..], 0, ""),
+        (&["drain", "--wait", "soon"], 2, "soon"),
+        (
+            &["drain", "--wait", "2h"],
+            2,
+            "waitSeconds: 7200 is out of range; accepted are 0 to 3600",
+        ),
+        (&["drain", "-w"], 2, "--watch is for looking"),
         (&["peers", "nobody"], 1, "there is no peer \"nobody\""),
         (&["routes", "203.0.113.0/24"], 1, "no such route"),
         (&["routes", "diff"], 1, ""),
@@ -123,6 +131,13 @@ fn questions_arrive_as_they_were_asked() {
             Query::PeerReset { peer: "fd00::9".to_owned(), soft_in: false, soft_out: true },
         ),
         (&["peers", "enable", ".."], Query::PeerEnable("..".to_owned())),
+        (
+            &["drain", "--wait", "1m", "--message", "a b"],
+            Query::Drain { wait: Some(Duration::from_secs(60)), message: Some("a b".to_owned()) },
+        ),
+        (&["drain", "--wait", "0"], Query::Drain { wait: Some(Duration::ZERO), message: None }),
+        (&["drain"], Query::Drain { wait: None, message: None }),
+        (&["undrain"], Query::Undrain),
     ] {
         agent.run(words);
         assert_eq!(asked.lock().unwrap().pop(), Some(want), "{words:?}");

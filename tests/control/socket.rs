@@ -246,6 +246,10 @@ async fn every_question_reaches_the_agent_unchanged() {
         Query::Peers,
         Query::ConfigShow,
         Query::Reload,
+        Query::DrainState,
+        Query::Drain { wait: None, message: None },
+        Query::Drain { wait: Some(Duration::from_millis(1500)), message: Some("a&b".to_owned()) },
+        Query::Undrain,
         Query::Routes(RouteFilter::All(None), PageRequest::first()),
         Query::Routes(RouteFilter::All(Some(brindle_bgp::net::Family::Ipv6Unicast)), page.clone()),
         Query::Routes(RouteFilter::Exact("fd00::/8".parse().unwrap()), page.clone()),
@@ -295,6 +299,8 @@ async fn every_answer_arrives_unchanged() {
         Query::ConfigShow,
         Query::Reload,
         Query::PeerEnable("tor-a".to_owned()),
+        Query::DrainState,
+        Query::Undrain,
     ]
     .into_iter()
     .chain(policies::questions().into_iter().map(Query::Policy))

@@ -3,11 +3,11 @@
 use std::time::{Duration, SystemTime};
 
 use brindle::control::view::{
-    Attributes, BgpStatus, Config, ConfigStatus, FamilyCounts, FamilyForwarding, FamilyRoutes,
-    Forwarding, Hop, KernelRoute, KernelState, KernelStatus, MessageCounts, MessageTypes,
-    Negotiated, NodeAddress, NotificationSeen, Path, PathStatus, Peer, PeerKind, Problem, Rejected,
-    Reload, ReloadResult, Route, SourceError, SourceStatus, Status, Target, TelemetryStatus, Time,
-    Timers, UnknownAttribute,
+    Attributes, BgpStatus, Config, ConfigStatus, Drain, DrainState, FamilyCounts, FamilyForwarding,
+    FamilyRoutes, Forwarding, Hop, KernelRoute, KernelState, KernelStatus, MessageCounts,
+    MessageTypes, Negotiated, NodeAddress, NotificationSeen, Path, PathStatus, Peer, PeerKind,
+    Problem, Rejected, Reload, ReloadResult, Route, SourceError, SourceStatus, Status, Target,
+    TelemetryStatus, Time, Timers, UnknownAttribute,
 };
 use brindle::control::view::{Family, SessionState};
 use brindle::control::{Answer, Failure, Page, Query, RouteFilter, view};
@@ -21,6 +21,22 @@ pub(crate) fn time(ago: u64) -> Time {
 }
 
 const DAYS: u64 = 3 * 86_400 + 4 * 3600;
+
+/// A node that is drained.
+pub(crate) fn drain() -> Drain {
+    Drain {
+        state: DrainState::Drained,
+        reason: Some("an operator said so".to_owned()),
+        since: Some(time(60)),
+        since_seconds: Some(60),
+        wait_seconds: Some(30.0),
+        peers: 14,
+        withdrawn_after_seconds: Some(30.0),
+        packets_per_second: Some(0),
+        safe_to_stop: true,
+        ..Drain::serving("n2")
+    }
+}
 
 pub(crate) fn status() -> Status {
     Status {
@@ -42,6 +58,7 @@ pub(crate) fn status() -> Status {
             stale: false,
             errors: vec![],
         },
+        drain: None,
         source: Some(SourceStatus {
             kubernetes: None,
             kind: "files".to_owned(),
@@ -151,6 +168,8 @@ fn peer(name: &str, address: &str, kind: PeerKind, state: SessionState) -> Peer 
             accepted: 2,
             rejected: 0,
             stale: 0,
+            kept: None,
+            kept_seconds: None,
             advertised: 2,
             end_of_rib: is_up,
         }],
@@ -166,6 +185,7 @@ fn peer(name: &str, address: &str, kind: PeerKind, state: SessionState) -> Peer 
         },
         import_filters: None,
         export_filters: None,
+        bfd: None,
         negotiated: is_up.then(|| {
             Box::new(Negotiated {
                 local,
@@ -188,6 +208,8 @@ fn peer(name: &str, address: &str, kind: PeerKind, state: SessionState) -> Peer 
                     "multiprotocol ipv4".to_owned(),
                     "four-octet AS".to_owned(),
                 ],
+                graceful_restart_sent: None,
+                graceful_restart_received: None,
                 last_received_seconds: Some(12),
                 out_queue_bytes: 0,
             })
@@ -206,6 +228,8 @@ pub(crate) fn peers() -> Vec<Peer> {
         accepted: 12,
         rejected: 2,
         stale: 0,
+        kept: None,
+        kept_seconds: None,
         advertised: 2,
         end_of_rib: true,
     };
@@ -380,6 +404,8 @@ pub(crate) fn answer(query: Query) -> Reply {
             needs_restart: vec!["control.socket".to_owned()],
             errors: vec![],
         }))),
+        Query::DrainState | Query::Drain { .. } => Ok(Answer::Drain(Box::new(drain()))),
+        Query::Undrain => Ok(Answer::Drain(Box::new(Drain::serving("n2")))),
         Query::PeerReset { peer, .. } => done(&peer, "session is being reset"),
         Query::PeerEnable(peer) => done(&peer, "enabled"),
         Query::PeerDisable { peer, message } => {

@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use crate::msg::{CeaseReason, Message, Notification};
 
-use super::negotiate::our_open;
 use super::peer::Dialler;
 use super::timers::{COLLISION_FRESH, COLLISION_GRACE};
 use super::wire::Wire;
@@ -47,7 +46,7 @@ impl Peer {
         } else if self.wires.len() == 2 {
             turn_away(id, collision(), out);
         } else {
-            out.push(Action::Send(id, Message::Open(our_open(&self.settings))));
+            out.push(Action::Send(id, Message::Open(self.our_open())));
             self.wires.push(Wire::new(id, direction, now));
         }
         self.settle_dialler(now, out);

@@ -26,8 +26,10 @@ pub enum Event {
     /// The operator does not want it any more (ManualStop); the text goes to the peer
     /// where the reason allows one (RFC 9003).
     Stop(CeaseReason, Option<String>),
-    /// Close without a NOTIFICATION and stay down: the peer shall keep our routes over a restart.
-    StopSilently,
+    /// We are about to be started again, and stay down until then: closes without a word where
+    /// that lets the peer keep our routes (RFC 4724 §4.2), else as `Stop` for a shutdown with
+    /// this text.
+    Restart(Option<String>),
     /// A TCP connection stands.
     Connected(WireId, Direction),
     /// The dialling that [`Action::Dial`] asked for came to nothing; the text says why.

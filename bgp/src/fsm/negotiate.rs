@@ -7,7 +7,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use crate::msg::{Capability, HoldTime, Notification, Open};
 use crate::net::{AfiSafi, Family};
 
-use super::{Direction, PeerSettings};
+use super::restart::{agree, offer};
+use super::{Direction, OwnRestart, PeerRestart, PeerSettings};
 
 /// The address family identifier of IPv6, as next hop family (RFC 8950 §4).
 const AFI_IPV6: u16 = 2;
@@ -33,12 +34,16 @@ pub struct Negotiated {
     pub route_refresh: bool,
     /// The peer understands its begin and end marks (RFC 7313).
     pub enhanced_refresh: bool,
+    /// Both sides offer graceful restart (RFC 4724): what the peer said of it.
+    pub restart: Option<PeerRestart>,
+    /// The peer reads routes of those that have been away for long (RFC 9494 §4.3).
+    pub long_lived_restart: bool,
     /// The peer's OPEN, for display.
     pub their_open: Open,
 }
 
 /// The OPEN that we send to the peer.
-pub(super) fn our_open(settings: &PeerSettings) -> Open {
+pub(super) fn our_open(settings: &PeerSettings, own: OwnRestart) -> Open {
     let families = offered(settings);
     let mut capabilities: Vec<Capability> =
         families.iter().map(|&family| Capability::Multiprotocol(family.into())).collect();
@@ -52,6 +57,7 @@ pub(super) fn our_open(settings: &PeerSettings) -> Open {
     }
     capabilities.push(Capability::FourOctetAsn(settings.local_asn.get()));
     capabilities.push(Capability::EnhancedRouteRefresh);
+    capabilities.extend(offer(settings, own));
     Open {
         my_as: settings.local_asn.two_octets(),
         hold_time: settings.hold_time,
@@ -99,6 +105,8 @@ pub(super) fn negotiate(
             }),
         route_refresh: has(|c| matches!(c, Capability::RouteRefresh)),
         enhanced_refresh: has(|c| matches!(c, Capability::EnhancedRouteRefresh)),
+        restart: agree(settings, &families, &theirs.capabilities),
+        long_lived_restart: has(|c| matches!(c, Capability::LongLivedRestart(_))),
         families,
         their_open: theirs,
     })
@@ -249,7 +257,7 @@ mod tests {
     #[test]
     fn our_open_offers_what_the_settings_say() {
         let ipv4 = || AfiSafi::from(Family::Ipv4Unicast);
-        let full = our_open(&settings(100_000, 65001));
+        let full = our_open(&settings(100_000, 65001), OwnRestart::default());
         assert_eq!((full.my_as, full.asn()), (23456, Asn::new(100_000).ok()));
         assert_eq!(
             full.capabilities,
@@ -269,7 +277,7 @@ mod tests {
             ..settings(64512, 65001)
         };
         assert_eq!(
-            our_open(&ipv6_alone).capabilities,
+            our_open(&ipv6_alone, OwnRestart::default()).capabilities,
             [
                 IPV6,
                 Capability::RouteRefresh,

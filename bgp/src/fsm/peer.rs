@@ -6,9 +6,12 @@ use crate::msg::{CeaseReason, Message, Notification, Open};
 
 use super::advice::advice;
 use super::collisions::{is_collision, turn_away};
+use super::negotiate::our_open;
 use super::timers::{Backoff, DIAL_LIMIT, IDLE_HOLD, Random, STABLE_AFTER};
 use super::wire::{Step, Wire};
-use super::{Action, BfdFailure, Direction, Down, Event, Negotiated, PeerSettings, State, WireId};
+use super::{
+    Action, BfdFailure, Direction, Down, Event, Negotiated, OwnRestart, PeerSettings, State, WireId,
+};
 
 /// The session machine of one peer, with up to two wires until a collision is settled
 /// (RFC 4271 §6.8).
@@ -21,6 +24,8 @@ use super::{Action, BfdFailure, Direction, Down, Event, Negotiated, PeerSettings
 #[derive(Clone, Debug)]
 pub struct Peer {
     pub(super) settings: PeerSettings,
+    /// What our next OPEN says of our own restart.
+    own_restart: OwnRestart,
     /// Whether the operator wants the session.
     pub(super) wanted: bool,
     pub(super) dialler: Dialler,
@@ -62,8 +67,22 @@ impl Peer {
             last_open: None,
             established_since: None,
             times_established: 0,
+            own_restart: OwnRestart::default(),
             settings,
         }
+    }
+
+    /// Says what is true of our own restart from now on; the next OPEN tells it.
+    pub fn set_own_restart(&mut self, own: OwnRestart) {
+        self.own_restart = own;
+    }
+
+    /// The OPEN that we send now. What we forwarded in an earlier session we go on forwarding.
+    pub(super) fn our_open(&self) -> Open {
+        let OwnRestart { restarting, forwarding } = self.own_restart;
+        let had_session = self.times_established > 0;
+        let forwarding = forwarding.map(|forwarding| forwarding || had_session);
+        our_open(&self.settings, OwnRestart { restarting, forwarding })
     }
 
     /// Takes one event and says what to do.
@@ -72,7 +91,7 @@ impl Peer {
         match event {
             Event::Start => self.start(now, &mut out),
             Event::Stop(reason, text) => self.stop(reason, text.as_deref(), &mut out),
-            Event::StopSilently => self.stop_silently(&mut out),
+            Event::Restart(text) => self.restart(text.as_deref(), &mut out),
             Event::Connected(id, direction) => self.connected(id, direction, now, &mut out),
             Event::ConnectFailed(why) => self.connect_failed(why, now),
             Event::Closed(id, how) => self.closed(id, how, now, &mut out),
@@ -181,15 +200,21 @@ impl Peer {
     }
 
     fn stop(&mut self, reason: CeaseReason, text: Option<&str>, out: &mut Vec<Action>) {
-        let cease = Notification::cease(reason, text);
+        let cease = match self.negotiated() {
+            Some(agreed) => agreed.cease(reason, text),
+            None => Notification::cease(reason, text),
+        };
         for wire in &self.wires {
             out.push(Action::Send(wire.id, Message::Notification(cease.clone())));
         }
         self.rest(Down::Sent(cease), out);
     }
 
-    fn stop_silently(&mut self, out: &mut Vec<Action>) {
-        self.rest(Down::Silent, out);
+    fn restart(&mut self, text: Option<&str>, out: &mut Vec<Action>) {
+        match self.negotiated() {
+            Some(agreed) if agreed.is_outlived(&Down::Silent) => self.rest(Down::Silent, out),
+            _ => self.stop(CeaseReason::AdministrativeShutdown, text, out),
+        }
     }
 
     /// Closes everything and forgets what went wrong before.
@@ -239,13 +264,24 @@ impl Peer {
 
     /// The path has failed: nothing that runs over it is of use any more (RFC 9384).
     fn bfd_down(&mut self, failure: &BfdFailure, now: Instant, out: &mut Vec<Action>) {
-        let cease = Notification::cease(CeaseReason::BfdDown, None);
         let mut wires: Vec<(State, WireId)> =
             self.wires.iter().map(|wire| (wire.state(), wire.id)).collect();
         // The one that got furthest first: the end of another would let it go on.
         wires.sort_unstable_by(|a, b| b.cmp(a));
         for (_, id) in wires {
-            self.refuse(id, cease.clone(), Some(Down::BfdDown(failure.clone())), now, out);
+            let why = Down::BfdDown(failure.clone());
+            let agreed = self.find(id).and_then(Wire::agreed);
+            let cease = match agreed {
+                Some(agreed) => agreed.bfd_cease(&why),
+                None => Some(Notification::cease(CeaseReason::BfdDown, None)),
+            };
+            match cease {
+                Some(cease) => self.refuse(id, cease, Some(why), now, out),
+                None => {
+                    out.push(Action::Close(id));
+                    self.end(id, why, now, out);
+                }
+            }
         }
     }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 use crate::msg::HoldTime;
 use crate::net::{Asn, Family, RouterId};
 
+use super::{OwnRestart, RestartOffer};
+
 /// What the machine must know of the peer and of us.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerSettings {
@@ -34,6 +36,8 @@ pub struct PeerSettings {
     /// than the agreed hold time counts as that: the KEEPALIVEs of an idle session are all
     /// the progress it makes. Without a hold time there are none, and this timer is off.
     pub send_hold: Option<Duration>,
+    /// Offer graceful restart (RFC 4724); `None` does not.
+    pub graceful_restart: Option<RestartOffer>,
 }
 
 impl PeerSettings {
@@ -51,6 +55,7 @@ impl PeerSettings {
             extended_message: true,
             extended_next_hop: true,
             send_hold: None,
+            graceful_restart: None,
         }
     }
 
@@ -61,6 +66,6 @@ impl PeerSettings {
 
     /// The OPEN that we send: what we offer.
     pub fn open(&self) -> crate::msg::Open {
-        super::negotiate::our_open(self)
+        super::negotiate::our_open(self, OwnRestart::default())
     }
 }

@@ -23,6 +23,9 @@ pub enum Capability {
     FourOctetAsn(u32),
     /// 70: enhanced route refresh (RFC 7313).
     EnhancedRouteRefresh,
+    /// 71: long-lived graceful restart (RFC 9494 §3.1); without families its sender only keeps
+    /// what others tell.
+    LongLivedRestart(Vec<LongLivedFamily>),
     /// Any other, and a known one whose value has another length than its RFC gives it.
     Unknown {
         /// The capability code.
@@ -50,6 +53,17 @@ impl GracefulRestart {
     pub fn restart_time(&self) -> Duration {
         Duration::from_secs(self.restart_secs.into())
     }
+}
+
+/// One family of a long-lived graceful restart capability (RFC 9494 §3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LongLivedFamily {
+    /// Which family.
+    pub family: AfiSafi,
+    /// F bit: forwarding state was kept over the restart.
+    pub forwarding: bool,
+    /// Long-lived Stale Time in seconds, below 2^24.
+    pub stale_secs: u32,
 }
 
 /// One family of a graceful restart capability.

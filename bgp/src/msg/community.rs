@@ -15,6 +15,10 @@ impl Community {
     pub const NO_EXPORT_SUBCONFED: Community = Community(0xFFFF_FF03);
     /// The sender is about to go (RFC 8326).
     pub const GRACEFUL_SHUTDOWN: Community = Community(0xFFFF_0000);
+    /// Whoever told it has been away for long: the last choice (RFC 9494 §3.3).
+    pub const LLGR_STALE: Community = Community(0xFFFF_0006);
+    /// Not to be kept when whoever told it is away for long (RFC 9494 §3.4).
+    pub const NO_LLGR: Community = Community(0xFFFF_0007);
 }
 
 impl fmt::Display for Community {
@@ -24,6 +28,8 @@ impl fmt::Display for Community {
             Self::NO_ADVERTISE => f.write_str("no-advertise"),
             Self::NO_EXPORT_SUBCONFED => f.write_str("no-export-subconfed"),
             Self::GRACEFUL_SHUTDOWN => f.write_str("graceful-shutdown"),
+            Self::LLGR_STALE => f.write_str("llgr-stale"),
+            Self::NO_LLGR => f.write_str("no-llgr"),
             Self(bits) => write!(f, "{}:{}", bits >> 16, bits & 0xFFFF),
         }
     }

@@ -11,7 +11,7 @@ mod pack;
 pub use attributes::{
     Aggregator, AsPath, AsSegment, Attributes, Origin, SegmentKind, UnknownAttribute,
 };
-pub use capability::{Capability, GracefulRestart, RestartFamily};
+pub use capability::{Capability, GracefulRestart, LongLivedFamily, RestartFamily};
 pub use community::{Community, ExtendedCommunity, LargeCommunity};
 pub use message::{
     Announcement, BadHoldTime, HoldTime, Message, NextHop, Open, Refresh, RouteRefresh, Update,

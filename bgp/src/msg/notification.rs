@@ -128,11 +128,11 @@ impl Notification {
     /// on shutdown and reset; over 255 octets it is cut at a character (RFC 9003 §2). A hard
     /// reset encloses an administrative one (RFC 8538 §3.1).
     pub fn cease(reason: CeaseReason, text: Option<&str>) -> Self {
-        let mut data = BytesMut::new();
         if reason == CeaseReason::HardReset {
-            data.put_slice(&[6, CeaseReason::AdministrativeReset.subcode()]);
+            return Self::cease(CeaseReason::AdministrativeReset, text).into_hard_reset();
         }
-        if let Some(text) = text.filter(|_| reason.has_text() || reason == CeaseReason::HardReset) {
+        let mut data = BytesMut::new();
+        if let Some(text) = text.filter(|_| reason.has_text()) {
             let mut end = text.len().min(Self::MAX_TEXT);
             while !text.is_char_boundary(end) {
                 end -= 1;
@@ -152,6 +152,16 @@ impl Notification {
     /// Send Hold Timer Expired (RFC 9687 §4).
     pub const fn send_hold_timer_expired() -> Self {
         Self::bare(8, 0)
+    }
+
+    /// This, enclosed in a hard reset: who agreed that NOTIFICATIONs leave routes in place
+    /// gives them up nevertheless (RFC 8538 §3.1).
+    #[must_use]
+    pub fn into_hard_reset(self) -> Self {
+        let mut data = BytesMut::with_capacity(2 + self.data.len());
+        data.put_slice(&[self.code, self.subcode]);
+        data.put_slice(&self.data);
+        Self { data: data.freeze(), ..Self::bare(6, CeaseReason::HardReset.subcode()) }
     }
 
     /// Why the sender ceased; `None` for another code or an unknown subcode.
@@ -239,6 +249,25 @@ impl CeaseReason {
     /// The reason that a subcode stands for, if it is known.
     pub fn from_subcode(subcode: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.subcode() == subcode)
+    }
+
+    /// Whether what we told shall go with the session, although the peer would keep it: then
+    /// the Cease travels in a hard reset. What ends only for a moment does not (RFC 8538 §5).
+    pub const fn is_final(self) -> bool {
+        match self {
+            CeaseReason::MaximumPrefixesReached
+            | CeaseReason::AdministrativeShutdown
+            | CeaseReason::PeerDeconfigured
+            // Addresses or numbers are others now, and next hops with them.
+            | CeaseReason::OtherConfigurationChange
+            | CeaseReason::HardReset
+            // Packets do not get through either.
+            | CeaseReason::BfdDown => true,
+            CeaseReason::AdministrativeReset
+            | CeaseReason::ConnectionRejected
+            | CeaseReason::ConnectionCollisionResolution
+            | CeaseReason::OutOfResources => false,
+        }
     }
 
     /// Whether a text may come with it (RFC 9003 §2).

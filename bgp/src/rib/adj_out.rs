@@ -181,6 +181,7 @@ impl AdjOut {
         }
         member.address = address;
         let is_comparable = group.treatment.has_same_form(&treatment) && !has_moved;
+        let ends_deferral = group.treatment.deferred && !treatment.deferred;
         for family in treatment.format.families.iter().copied() {
             let (lane, journal) = (&mut member.lanes[family.index()], &group.lanes[family.index()]);
             let table = &tables[family.index()];
@@ -205,7 +206,9 @@ impl AdjOut {
             }
             lane.owed = owed;
             lane.owed_withdraw = owed_withdraw;
-            if lane.walk.is_none() {
+            if ends_deferral {
+                lane.resume_walk(table.bound());
+            } else if lane.walk.is_none() {
                 lane.position = 0;
             }
         }

@@ -278,7 +278,9 @@ impl Turn<'_> {
         if walk.end {
             self.mark(Refresh::End);
         }
-        if walk.end_of_rib {
+        if walk.end_of_rib && self.treatment.deferred {
+            self.lane.owes_end = true;
+        } else if walk.end_of_rib {
             self.tray.put(end_of_rib(family));
         }
         true

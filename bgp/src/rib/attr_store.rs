@@ -35,6 +35,8 @@ pub(super) struct AttrKey {
     pub(super) originator: u32,
     /// How far it may go.
     pub(super) scope: Scope,
+    /// Whoever told it has been away for long (RFC 9494 §4.3).
+    pub(super) long_lived: bool,
 }
 
 /// How far well-known communities let a path go (RFC 1997); we are in no confederation, so
@@ -68,6 +70,7 @@ impl AttrKey {
             clusters: u32::try_from(attributes.cluster_list.len()).unwrap_or(u32::MAX),
             originator: attributes.originator_id.map_or(0, RouterId::get),
             scope,
+            long_lived: has(Community::LLGR_STALE),
         }
     }
 

@@ -9,7 +9,7 @@ use super::attr_store::{AttrKey, AttrStore};
 use super::next_hop::NextHops;
 use super::path::{Path, PathList, Source};
 use super::peer::Peers;
-use super::settings::PeerId;
+use super::settings::{PeerId, Stale};
 use super::view::Reason;
 
 /// A usable path and where to find what the steps ask of it.
@@ -21,7 +21,8 @@ pub(super) struct Candidate<'a> {
     /// Its place in the list of paths.
     place: u32,
     source: Source,
-    stale: bool,
+    /// How far it is stale; less is better.
+    stale: Option<Stale>,
 }
 
 /// What the last steps ask of the peer that a path came from.
@@ -44,6 +45,16 @@ impl Candidate<'_> {
     /// What [`Reason::RouterId`] compares.
     fn router_id(&self) -> u32 {
         self.key.originator_or(self.peer.router_id)
+    }
+}
+
+/// How far a path counts as stale: during a restart not at all, so that no packet takes another
+/// way for it; and one that was told as the last choice is one (RFC 9494 §4.3).
+fn rank(stale: Option<Stale>, key: &AttrKey) -> Option<Stale> {
+    if key.long_lived {
+        Some(Stale::LongLived)
+    } else {
+        stale.filter(|why| *why != Stale::Restarting)
     }
 }
 
@@ -105,17 +116,17 @@ impl Judge<'_> {
                 cost,
                 place,
                 source: path.source,
-                stale: path.stale,
+                stale: rank(path.stale, self.attributes.key(path.attributes)),
             })
         });
         candidates.collect()
     }
 
-    /// How far a path leads; `None` if it cannot be used. A stale one is used only while its
-    /// next hop is on-link: nobody would tell us of a change on a longer way.
+    /// How far a path leads; `None` if it cannot be used. One that its owner keeps is used only
+    /// while its next hop is on-link: nobody would tell us of a change on a longer way.
     fn cost(&self, path: &Path) -> Option<u32> {
         let cost = if path.refused { None } else { self.hops.cost(path.hop) }?;
-        (!path.stale || cost == 0 || !self.hops.is_tracked()).then_some(cost)
+        (path.stale != Some(Stale::Owned) || cost == 0 || !self.hops.is_tracked()).then_some(cost)
     }
 
     /// Puts the best path and those used together with it in front; how many these are.
@@ -203,7 +214,7 @@ mod tests {
         peer: TieBreakers,
         cost: u32,
         source: Source,
-        stale: bool,
+        stale: Option<Stale>,
     }
 
     /// Numbered by its peer; like any other until a test changes it.
@@ -218,6 +229,7 @@ mod tests {
                 clusters: 0,
                 originator: 0,
                 scope: Scope::Everyone,
+                long_lived: false,
             },
             peer: TieBreakers {
                 router_id: 7,
@@ -226,7 +238,7 @@ mod tests {
             },
             cost: 10,
             source: Source::External,
-            stale: false,
+            stale: None,
         }
     }
 
@@ -271,7 +283,7 @@ mod tests {
         type Change = fn(&mut Contender);
         let rows: [(Reason, Change); 11] = [
             (Reason::Local, |x| x.source = Source::Ours),
-            (Reason::Stale, |x| x.stale = false),
+            (Reason::Stale, |x| x.stale = None),
             (Reason::LocalPref, |x| x.key.local_pref = 101),
             (Reason::AsPathLength, |x| x.key.hops = 1),
             (Reason::Origin, |x| x.key.origin = Origin::Igp),
@@ -287,7 +299,7 @@ mod tests {
             let plain = |number| {
                 with(number, |x| {
                     x.source = Source::Internal;
-                    x.stale = true;
+                    x.stale = Some(Stale::Owned);
                     x.key.origin = Origin::Incomplete;
                     x.key.med = 5;
                     x.key.clusters = 2;
@@ -328,7 +340,7 @@ mod tests {
     fn paths_are_used_together_that_differ_in_the_last_steps_only() {
         type Change = fn(&mut Contender);
         let rows: [(&str, Change, bool); 9] = [
-            ("stale", |x| x.stale = true, false),
+            ("stale", |x| x.stale = Some(Stale::Owned), false),
             ("identifier", |x| x.peer.router_id = 8, true),
             ("clusters", |x| x.key.clusters = 1, true),
             ("address", |_| {}, true),

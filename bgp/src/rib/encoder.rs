@@ -47,7 +47,7 @@ impl Encoder {
         let attributes = self
             .attributes
             .entry((told.attributes, generation, told.form))
-            .or_insert_with(|| encode_attributes(&with.exporter.transform(told), &to.format));
+            .or_insert_with(|| encode_attributes(&with.exporter.transform(to, told), &to.format));
         self.encoded += ids.len() as u64;
         let prefixes = ids.iter().map(|&id| with.table.prefix(id));
         pack_announce(prefixes, next_hop, attributes, with.family, &to.format, out);

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::adj_in::refuse_prefix;
 use super::attr_store::{AttrId, AttrStore, DEFAULT_LOCAL_PREF, Scope};
+use super::departure::Departure;
 use super::next_hop::{HopId, NextHops};
 use super::path::{Path, PeerIx, Source};
 use super::peer::Peers;
@@ -21,7 +22,12 @@ pub(super) struct Treatment {
     /// Our next hops by family, as far as the peer can read them.
     pub(super) own: [Option<NextHop>; 2],
     pub(super) shared_link: Vec<Prefix>,
+    /// Reads what LLGR_STALE means (RFC 9494 §4.3).
+    pub(super) long_lived: bool,
+    /// Is told only what is our own yet, since it keeps the rest (RFC 4724 §4.1).
+    pub(super) deferred: bool,
     pub(super) format: WireFormat,
+    pub(super) departure: Departure,
 }
 
 /// What is told of a path: equal values are equal on the wire.
@@ -65,8 +71,14 @@ pub(super) struct Exporter<'a> {
 }
 
 impl Treatment {
-    /// How a peer with an established session is treated.
-    pub(super) fn of(peer: &RibPeer, session: &RibSession) -> Self {
+    /// How a peer with an established session is treated, also while we are `deferring` and
+    /// how far we are with leaving.
+    pub(super) fn of(
+        peer: &RibPeer,
+        session: &RibSession,
+        deferring: bool,
+        departure: Departure,
+    ) -> Self {
         let negotiated = &session.negotiated;
         let extended = negotiated.extended_next_hop;
         // An IPv6 next hop for IPv4 prefixes needs RFC 8950.
@@ -82,6 +94,8 @@ impl Treatment {
             mode: peer.next_hop_mode,
             own: [v4, v6],
             shared_link: session.shared_link.clone(),
+            long_lived: negotiated.long_lived_restart,
+            deferred: deferring && negotiated.restart.is_some(),
             format: WireFormat {
                 four_octet_asns: negotiated.four_octet_asns,
                 extended_message: negotiated.extended_message,
@@ -89,6 +103,7 @@ impl Treatment {
                 families,
                 internal: peer.kind != PeerKind::External,
             },
+            departure,
         }
     }
 
@@ -98,6 +113,7 @@ impl Treatment {
             && self.own == other.own
             && self.format == other.format
             && self.shared_link == other.shared_link
+            && (self.departure == Departure::Staying) == (other.departure == Departure::Staying)
     }
 
     fn is_external(&self) -> bool {
@@ -135,7 +151,14 @@ impl Exporter<'_> {
         if path.source == Source::Internal && to.kind == PeerKind::Internal {
             return None; // RFC 4271 §9.2, RFC 4456 §6: only to and from clients
         }
-        match self.attributes.key(path.attributes).scope {
+        if to.deferred && path.source != Source::Ours || !to.departure.lets_pass(path.source) {
+            return None;
+        }
+        let key = self.attributes.key(path.attributes);
+        if key.long_lived && !to.long_lived {
+            return None;
+        }
+        match key.scope {
             Scope::Everyone => {}
             Scope::OurAs if !to.is_external() => {}
             Scope::OurAs | Scope::Nobody => return None,
@@ -182,7 +205,7 @@ impl Exporter<'_> {
     }
 
     /// The attributes as they are told.
-    pub(super) fn transform(&self, told: &Told) -> Attributes {
+    pub(super) fn transform(&self, to: &Treatment, told: &Told) -> Attributes {
         let mut out = (**self.attributes.get(told.attributes)).clone();
         match told.form {
             Form::Inside => {
@@ -204,6 +227,7 @@ impl Exporter<'_> {
                 }
             }
         }
+        to.departure.mark(to.kind, &mut out);
         out
     }
 }

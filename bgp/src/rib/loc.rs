@@ -9,7 +9,7 @@ use super::adj_out::News;
 use super::best::Judge;
 use super::export::Exporter;
 use super::path::{Path, PeerIx, Source};
-use super::peer::Peer;
+use super::settings::Stale;
 use super::view::{BestChange, Forwarding};
 use crate::msg::NextHop;
 use crate::net::Family;
@@ -25,7 +25,7 @@ pub(super) enum Edit {
     /// The path of a peer goes.
     Remove(PeerIx),
     /// The session of a peer is over, and its path is kept nevertheless.
-    Age(PeerIx),
+    Age(PeerIx, Stale),
     /// The path of a peer is now refused, or no longer, and its source is of this kind.
     Judge(PeerIx, bool, Source),
     /// Nothing but what the decision process looks at has changed.
@@ -55,15 +55,17 @@ impl Rib {
                 gone = Some(entry.paths.remove(place));
             }
             // What is refused is kept only as long as it may be asked for again.
-            Edit::Age(ix) if find(ix).is_some_and(|place| entry.paths[place].refused) => {
+            Edit::Age(ix, _) if find(ix).is_some_and(|place| entry.paths[place].refused) => {
                 gone = find(ix).map(|place| entry.paths.remove(place));
             }
-            Edit::Judge(ix, true, _) if find(ix).is_some_and(|place| entry.paths[place].stale) => {
+            Edit::Judge(ix, true, _)
+                if find(ix).is_some_and(|place| entry.paths[place].stale.is_some()) =>
+            {
                 gone = find(ix).map(|place| entry.paths.remove(place));
             }
-            Edit::Age(ix) => {
+            Edit::Age(ix, why) => {
                 let Some(place) = find(ix) else { return };
-                let path = Path { stale: true, ..entry.paths[place] };
+                let path = Path { stale: Some(why), ..entry.paths[place] };
                 if path == entry.paths[place] {
                     return;
                 }
@@ -90,7 +92,7 @@ impl Rib {
             if let Some(peer) = peers.get_mut(path.peer) {
                 peer.received[family.index()] += 1;
                 peer.refused[family.index()] += usize::from(path.refused);
-                peer.stale[family.index()] += usize::from(path.stale);
+                peer.stale[family.index()] += usize::from(path.stale.is_some());
                 let is_news = path.refused && gone.is_none_or(|path| !path.refused);
                 if is_news && peer.how.import.is_ownership() && refusals.len() < REFUSALS {
                     refusals.push((path.peer, table.prefix(id)));
@@ -129,32 +131,36 @@ impl Rib {
             if let Some(peer) = peers.get_mut(path.peer) {
                 peer.received[family.index()] -= 1;
                 peer.refused[family.index()] -= usize::from(path.refused);
-                peer.stale[family.index()] -= usize::from(path.stale);
+                peer.stale[family.index()] -= usize::from(path.stale.is_some());
             }
         }
     }
 
     /// Removes all paths of a peer in a family: one walk over its table, if it has any.
     pub(super) fn forget_paths(&mut self, ix: PeerIx, family: Family) {
-        self.walk_paths(ix, family, Edit::Remove(ix), |peer| peer.received[family.index()] > 0);
+        self.walk_paths(ix, family, |_| Some(Edit::Remove(ix)));
         if let Some(peer) = self.peers.get_mut(ix) {
             peer.stale_for[family.index()] = None;
         }
     }
 
-    /// Does an edit wherever a peer has a path in a family, while some that matter are left.
+    /// Edits the paths that a peer has in a family: one walk over the table, as far as there
+    /// are any.
     pub(super) fn walk_paths(
         &mut self,
         ix: PeerIx,
         family: Family,
-        edit: Edit,
-        is_left: impl Fn(&Peer) -> bool,
+        edit: impl Fn(&Path) -> Option<Edit>,
     ) {
+        let mut left = self.peers.get(ix).map_or(0, |peer| peer.received[family.index()]);
         for id in 0..self.tables[family.index()].bound() {
-            if self.peers.get(ix).is_none_or(|peer| !is_left(peer)) {
+            if left == 0 {
                 break;
             }
-            if self.tables[family.index()].entry(id).paths.iter().any(|path| path.peer == ix) {
+            let paths = &self.tables[family.index()].entry(id).paths;
+            let Some(path) = paths.iter().find(|path| path.peer == ix) else { continue };
+            left -= 1;
+            if let Some(edit) = edit(path) {
                 self.edit(family, id, edit);
             }
         }

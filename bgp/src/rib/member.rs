@@ -37,6 +37,8 @@ pub(super) struct MemberLane {
     pub(super) position: u32,
     /// A walk over everything that ends with a mark.
     pub(super) walk: Option<Walk>,
+    /// It was told what it may be told yet, and End-of-RIB is still to come.
+    pub(super) owes_end: bool,
 }
 
 /// A walk over a whole family.
@@ -66,6 +68,18 @@ impl MemberLane {
             end: marks || before.is_some_and(|walk| walk.end),
             end_of_rib: refresh.is_none() || before.is_some_and(|walk| walk.end_of_rib),
         });
+    }
+
+    /// Lets End-of-RIB, if it is owed, follow on all that is owed now.
+    pub(super) fn resume_walk(&mut self, bound: u32) {
+        self.position = 0;
+        let owes_end = std::mem::take(&mut self.owes_end);
+        let under_way =
+            self.walk.unwrap_or(Walk { limit: 0, begin: false, end: false, end_of_rib: false });
+        if owes_end || self.walk.is_some() {
+            let end_of_rib = owes_end || under_way.end_of_rib;
+            self.walk = Some(Walk { limit: bound, end_of_rib, ..under_way });
+        }
     }
 
     /// The next prefix that may have to be told. After the last one it begins at the front

@@ -20,6 +20,8 @@ mod advertise;
 mod attr_store;
 mod best;
 mod bits;
+mod defer;
+mod departure;
 mod encoder;
 mod export;
 mod journal;
@@ -43,6 +45,7 @@ use smallvec::SmallVec;
 use crate::msg::{Attributes, NextHop, Update};
 use crate::net::{Family, Prefix};
 
+pub use departure::Departure;
 pub use settings::{
     NextHopMode, PeerId, PeerKind, PeerPolicy, RibPeer, RibSession, RibSettings, Stale,
 };
@@ -77,8 +80,11 @@ pub struct Rib {
     /// Prefixes whose forwarding has changed since the last [`Rib::take_changes`].
     changed: [VecDeque<u32>; 2],
     out: AdjOut,
+    departure: Departure,
     /// What peers announced that is not theirs, since the last [`Rib::take_refusals`].
     refusals: Vec<(PeerIx, Prefix)>,
+    /// Between [`Rib::defer`] and [`Rib::end_deferral`].
+    deferring: bool,
 }
 
 impl Rib {
@@ -94,7 +100,9 @@ impl Rib {
             tables: Family::ALL.map(Table::new),
             changed: Default::default(),
             out: AdjOut::default(),
+            departure: Departure::Staying,
             refusals: Vec::new(),
+            deferring: false,
         }
     }
 
@@ -112,7 +120,9 @@ impl Rib {
         let is_judged_alike = (&before.import, before.kind, before.asn, before.address)
             == (&how.import, how.kind, how.asn, how.address);
         let has_moved = before.address != how.address;
-        let treatment = known.session.as_ref().map(|session| Treatment::of(how, session));
+        let (deferring, departure) = (self.deferring, self.departure);
+        let treatment =
+            known.session.as_ref().map(|session| Treatment::of(how, session, deferring, departure));
         let address = how.address;
         if !is_judged_alike {
             self.judge_again(Some(ix), has_moved);
@@ -138,7 +148,8 @@ impl Rib {
 
     /// The peer's session is Established: everything is to be told to it, End-of-RIB last.
     /// What was kept of an earlier session stays until the peer says End-of-RIB, or until
-    /// [`Rib::drop_stale`].
+    /// [`Rib::drop_stale`]; but what was kept for a restart goes now in families that the peer
+    /// did not go on forwarding.
     pub fn session_up(&mut self, peer: PeerId, session: RibSession) {
         let Some(ix) = self.peers.find(peer) else { return };
         if self.peers.get(ix).is_some_and(|known| known.session.is_some()) {
@@ -147,10 +158,12 @@ impl Rib {
         for family in Family::ALL {
             if !session.negotiated.families.contains(&family) {
                 self.forget_stale(ix, family);
+            } else {
+                self.forget_lost(ix, family, &session.negotiated);
             }
         }
         let Some(known) = self.peers.get_mut(ix) else { return };
-        let treatment = Treatment::of(&known.how, &session);
+        let treatment = Treatment::of(&known.how, &session, self.deferring, self.departure);
         let negotiated = &session.negotiated;
         let has_marks = negotiated.route_refresh && negotiated.enhanced_refresh;
         known.begin(session);
@@ -217,7 +230,7 @@ impl Rib {
                 let Some(id) = self.tables[family.index()].obtain(prefix) else { continue };
                 let refused =
                     refused || refuse_prefix(&import_policy, prefix, Some(next_hop)).is_some();
-                let path = Path { peer: ix, attributes: set, hop, source, refused, stale: false };
+                let path = Path { peer: ix, attributes: set, hop, source, refused, stale: None };
                 self.edit(family, id, Edit::Put(path));
             }
             self.hops.release(hop);
@@ -266,7 +279,7 @@ impl Rib {
             hop: HopId::NONE,
             source: Source::Ours,
             refused: false,
-            stale: false,
+            stale: None,
         };
         self.edit(family, id, Edit::Put(path));
         self.attributes.release(set);

@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::attr_store::AttrId;
 use super::next_hop::HopId;
-use super::settings::PeerKind;
+use super::settings::{PeerKind, Stale};
 
 /// A peer's place in the RIB's list of peers. Used again once nothing refers to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,15 +64,15 @@ pub(super) struct Path {
     /// Import refused it: kept to be shown and judged again, never used. The reason follows
     /// from the path and the settings and is worked out when somebody asks.
     pub(super) refused: bool,
-    /// The session that told it is over, and it is kept until the next one has told all, or
-    /// until its peer is given up. Never of a refused path.
-    pub(super) stale: bool,
+    /// The session that told it is over, and it is kept for this reason until the next one has
+    /// told all, or until its peer is given up. Never of a refused path.
+    pub(super) stale: Option<Stale>,
 }
 
 impl Path {
     /// The same whether stale or not: what others are told of it does not differ.
     pub(super) fn as_told(self) -> Self {
-        Self { stale: false, ..self }
+        Self { stale: None, ..self }
     }
 }
 

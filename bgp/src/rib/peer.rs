@@ -21,7 +21,7 @@ pub(super) struct Peer {
     /// Paths learned from it, and how many of them import refused, by family.
     pub(super) received: [usize; 2],
     pub(super) refused: [usize; 2],
-    /// Of those received, paths that are stale, by family; and why they are kept.
+    /// Of those received, paths that are stale, by family; and why, or why the latest are.
     pub(super) stale: [usize; 2],
     pub(super) stale_for: [Option<Stale>; 2],
 }
@@ -96,6 +96,11 @@ impl Peers {
         }
     }
 
+    /// The places of all peers.
+    pub(super) fn places(&self) -> impl Iterator<Item = PeerIx> {
+        self.by_id.values().copied()
+    }
+
     /// The peer at a place; none for our own routes.
     pub(super) fn get(&self, ix: PeerIx) -> Option<&Peer> {
         self.slots.get(ix.index())?.as_ref()
@@ -104,6 +109,12 @@ impl Peers {
     /// The peer at a place, to be changed.
     pub(super) fn get_mut(&mut self, ix: PeerIx) -> Option<&mut Peer> {
         self.slots.get_mut(ix.index())?.as_mut()
+    }
+
+    /// All peers, each with its place.
+    pub(super) fn all(&self) -> impl Iterator<Item = (PeerIx, &Peer)> {
+        let slots = (0..).map(PeerIx).zip(&self.slots);
+        slots.filter_map(|(ix, slot)| Some((ix, slot.as_ref()?)))
     }
 
     /// What the last steps of the decision process compare.

@@ -74,11 +74,17 @@ impl PeerPolicy {
     }
 }
 
-/// Why paths of a peer without session are kept.
+/// Why paths are kept although the session that told them is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stale {
-    /// What says who owns the prefixes still says so: the Node object stands.
+    /// The peer is expected back in a moment and forwards meanwhile (RFC 4724 §4.2): used as if
+    /// nothing had happened.
+    Restarting,
+    /// What says who owns the prefixes still says so: the Node object stands. Used where there
+    /// is no other, while the next hop is on-link.
     Owned,
+    /// The peer has been away for long and asked for it (RFC 9494 §4.2): the last choice.
+    LongLived,
 }
 
 /// How next hops are told to a peer.

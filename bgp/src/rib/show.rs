@@ -103,7 +103,7 @@ impl Rib {
                 prefix: table.prefix(id),
                 from: self.peers.get(told.source).map(|peer| peer.id),
                 next_hop,
-                attributes: Arc::new(exporter.transform(&told)),
+                attributes: Arc::new(exporter.transform(treatment, &told)),
                 is_pending: lane.owed.has(id)
                     || lane.owed_withdraw.has(id)
                     || journals.is_pending(lane.announce_cursor, id),
@@ -189,7 +189,7 @@ impl Rib {
                     next_hop: self.hops.get(path.hop),
                     attributes: Arc::clone(self.attributes.get(path.attributes)),
                     status,
-                    is_stale: path.stale,
+                    stale: path.stale,
                 };
                 (place, view)
             })

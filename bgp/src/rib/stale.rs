@@ -1,36 +1,77 @@
 //! Paths that outlive the session that told them.
 //!
-//! Per peer and family, with a reason. A stale path is used only where no live session has
-//! one, only while its next hop is on-link, and never if it is refused. What ends it: the
-//! peer's next session (told again, withdrawn, or not there at End-of-RIB), a changed import
-//! policy, the removal of the peer, [`Rib::drop_stale`].
+//! Per peer and family, with a reason ([`Stale`]), which says whether such a path counts less
+//! than a live one. It is never used if it is refused. What ends it: the peer's next session
+//! (told again, withdrawn, not there at End-of-RIB, or the peer did not go on forwarding), the
+//! next loss before that, a changed import policy, the removal of the peer,
+//! [`Rib::drop_stale`].
 
 use super::Rib;
 use super::adj_in::{import, is_sane, refuse_prefix};
 use super::loc::Edit;
 use super::path::{Path, PeerIx, Source};
-use super::peer::Peer;
 use super::settings::{PeerId, PeerKind, Stale};
-use crate::msg::{AsPath, Attributes, NextHop};
+use crate::fsm::Negotiated;
+use crate::msg::{AsPath, Attributes, Community, NextHop};
 use crate::net::{Family, Prefix};
 
 impl Rib {
     /// The peer's session is over: by [`Family::index`], what was learned from it goes, or is
-    /// kept for a reason. Kept paths are stale: used only where no live session has one, only
-    /// while their next hop is on-link, and gone as soon as the import policy refuses them.
+    /// kept for a reason until it is told again; what import refused goes. What was kept before
+    /// for another reason than that its owner stands goes, too: it had its time
+    /// (RFC 4724 §4.2), unless its owner stands now.
     pub fn session_lost(&mut self, peer: PeerId, keep: [Option<Stale>; 2]) {
         let Some(ix) = self.peers.find(peer) else { return };
         self.out.part(ix);
         for family in Family::ALL {
             match keep[family.index()] {
                 None => self.forget_paths(ix, family),
-                Some(_) => self.age_paths(ix, family),
+                Some(why) => self.walk_paths(ix, family, |path| match (path.stale, why) {
+                    (None, _) | (Some(_), Stale::Owned) => Some(Edit::Age(ix, why)),
+                    (Some(Stale::Owned), _) => None,
+                    (Some(_), _) => Some(Edit::Remove(ix)),
+                }),
             }
         }
         if let Some(known) = self.peers.get_mut(ix) {
             known.session = None;
             known.synced = [false; 2];
             known.stale_for = keep;
+        }
+    }
+
+    /// Keeps what is still kept of a peer's earlier session in a family for this reason from
+    /// now on. For [`Stale::LongLived`] it is marked for others to see, and what must not be
+    /// kept for so long goes (RFC 9494 §4.2).
+    pub fn keep_stale(&mut self, peer: PeerId, family: Family, why: Stale) {
+        let Some(ix) = self.peers.find(peer) else { return };
+        if why == Stale::LongLived {
+            self.keep_long(ix, family);
+        } else {
+            self.walk_paths(ix, family, |path| path.stale.map(|_| Edit::Age(ix, why)));
+        }
+        if let Some(peer) = self.peers.get_mut(ix) {
+            peer.stale_for[family.index()] = Some(why);
+        }
+    }
+
+    fn keep_long(&mut self, ix: PeerIx, family: Family) {
+        for id in 0..self.tables[family.index()].bound() {
+            let paths = &self.tables[family.index()].entry(id).paths;
+            let kept = paths.iter().find(|path| path.peer == ix && path.stale.is_some());
+            let Some(path) = kept.copied() else { continue };
+            let mut attributes = Attributes::clone(self.attributes.get(path.attributes));
+            if attributes.communities.contains(&Community::NO_LLGR) {
+                self.edit(family, id, Edit::Remove(ix));
+                continue;
+            }
+            if !attributes.communities.contains(&Community::LLGR_STALE) {
+                attributes.communities.push(Community::LLGR_STALE);
+            }
+            let attributes = self.attributes.intern(attributes);
+            let stale = Some(Stale::LongLived);
+            self.edit(family, id, Edit::Put(Path { attributes, stale, ..path }));
+            self.attributes.release(attributes);
         }
     }
 
@@ -67,7 +108,7 @@ impl Rib {
         let attributes =
             self.attributes.intern(import(kind, Attributes { as_path, ..Attributes::default() }));
         let hop = self.hops.intern(next_hop);
-        let path = Path { peer: ix, attributes, hop, source, refused: false, stale: true };
+        let path = Path { peer: ix, attributes, hop, source, refused: false, stale: Some(why) };
         self.edit(family, id, Edit::Put(path));
         self.hops.release(hop);
         self.attributes.release(attributes);
@@ -80,23 +121,32 @@ impl Rib {
         peer.stale_for[family.index()].filter(|_| peer.stale[family.index()] > 0)
     }
 
-    /// Marks all paths of a peer in a family as stale, refused ones aside, which go.
-    pub(super) fn age_paths(&mut self, ix: PeerIx, family: Family) {
-        let is_left = |peer: &Peer| peer.received[family.index()] > peer.stale[family.index()];
-        self.walk_paths(ix, family, Edit::Age(ix), is_left);
+    /// A session begins: removes what was kept for a restart, if the peer does not say that it
+    /// went on forwarding (RFC 4724 §4.2, RFC 9494 §4.2). What its owner keeps stays.
+    pub(super) fn forget_lost(&mut self, ix: PeerIx, family: Family, agreed: &Negotiated) {
+        let restart = agreed.restart.as_ref();
+        let forwards = restart.is_some_and(|it| it.families[family.index()] == Some(true));
+        let long = restart.and_then(|it| it.long_lived[family.index()]);
+        let forwards_long = long.is_some_and(|(forwards, _)| forwards);
+        self.walk_paths(ix, family, |path| {
+            let is_lost = match path.stale? {
+                Stale::Restarting => !forwards,
+                Stale::LongLived => !forwards_long,
+                Stale::Owned => false,
+            };
+            is_lost.then_some(Edit::Remove(ix))
+        });
+        if let Some(peer) = self.peers.get_mut(ix)
+            && !forwards
+            && !forwards_long
+        {
+            peer.stale_for[family.index()] = Some(Stale::Owned);
+        }
     }
 
     /// Removes what is still stale of a peer in a family.
     pub(super) fn forget_stale(&mut self, ix: PeerIx, family: Family) {
-        for id in 0..self.tables[family.index()].bound() {
-            if self.peers.get(ix).is_none_or(|peer| peer.stale[family.index()] == 0) {
-                break;
-            }
-            let paths = &self.tables[family.index()].entry(id).paths;
-            if paths.iter().any(|path| path.peer == ix && path.stale) {
-                self.edit(family, id, Edit::Remove(ix));
-            }
-        }
+        self.walk_paths(ix, family, |path| path.stale.map(|_| Edit::Remove(ix)));
         if let Some(peer) = self.peers.get_mut(ix) {
             peer.stale_for[family.index()] = None;
         }

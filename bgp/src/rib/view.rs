@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::settings::PeerId;
+use super::settings::{PeerId, Stale};
 use crate::msg::{Attributes, NextHop};
 use crate::net::Prefix;
 
@@ -72,8 +72,8 @@ pub struct PathView {
     pub attributes: Arc<Attributes>,
     /// What it is to the decision process.
     pub status: PathStatus,
-    /// The session that told it is over; it is used only if there is nothing else.
-    pub is_stale: bool,
+    /// The session that told it is over, and it is kept for this reason.
+    pub stale: Option<Stale>,
 }
 
 /// What a path is to the decision process.

@@ -2,9 +2,9 @@
 
 use brindle_bgp::msg::{
     Aggregator, Announcement, AsPath, AsSegment, Attributes, Capability, Community,
-    ExtendedCommunity, GracefulRestart, HoldTime, LargeCommunity, Message, NextHop, Notification,
-    Open, Origin, Refresh, RestartFamily, RouteRefresh, SegmentKind, UnknownAttribute, Update,
-    WireFormat,
+    ExtendedCommunity, GracefulRestart, HoldTime, LargeCommunity, LongLivedFamily, Message,
+    NextHop, Notification, Open, Origin, Refresh, RestartFamily, RouteRefresh, SegmentKind,
+    UnknownAttribute, Update, WireFormat,
 };
 use brindle_bgp::net::{AfiSafi, Asn, ClusterId, Family, Prefix, RouterId};
 use bytes::Bytes;
@@ -92,15 +92,19 @@ fn any_capability() -> impl Strategy<Value = Capability> {
             })
         },
     );
+    let long_lived = (any_afi_safi(), any::<bool>(), 0..1_u32 << 24).prop_map(
+        |(family, forwarding, stale_secs)| LongLivedFamily { family, forwarding, stale_secs },
+    );
     prop_oneof![
         any_afi_safi().prop_map(Capability::Multiprotocol),
         Just(Capability::RouteRefresh),
         vec((any_afi_safi(), any::<u16>()), 0..4).prop_map(Capability::ExtendedNextHop),
         Just(Capability::ExtendedMessage),
         restart,
+        vec(long_lived, 0..4).prop_map(Capability::LongLivedRestart),
         (1..=u32::MAX).prop_map(Capability::FourOctetAsn),
         Just(Capability::EnhancedRouteRefresh),
-        (71..=255_u8, octets(0..256)).prop_map(|(code, value)| Capability::Unknown { code, value }),
+        (72..=255_u8, octets(0..256)).prop_map(|(code, value)| Capability::Unknown { code, value }),
         // A known code with a value that it cannot have.
         (Just(65), octets(5..9)).prop_map(|(code, value)| Capability::Unknown { code, value }),
     ]

@@ -363,7 +363,11 @@ impl Run {
             assert_eq!((counts.received, counts.stale), (received, stale), "peer {peer} {family}");
             assert_eq!(self.rib.stale(self.id(peer), family).is_some(), stale > 0, "peer {peer}");
             let page = self.rib.page(family, Which::From(self.id(peer)), None, 100);
-            assert_eq!(page.rows.iter().filter(|row| row.is_stale).count(), stale, "peer {peer}");
+            assert_eq!(
+                page.rows.iter().filter(|row| row.stale.is_some()).count(),
+                stale,
+                "peer {peer}"
+            );
         }
         let totals = self.rib.totals();
         assert_eq!(totals.noted, 0, "everybody has taken all");

@@ -64,7 +64,7 @@ fn what_is_kept_goes_on_being_used_and_nobody_is_told_of_a_change() {
     assert_eq!((now(&mut scene), stale(&scene, 0)), (None, 1));
     assert_eq!(scene.rib.stale(PeerId(0), V4), Some(Stale::Owned));
     let path = scene.rib.paths(&owned(0)).remove(0);
-    assert_eq!((path.status, path.is_stale), (PathStatus::Best, true));
+    assert_eq!((path.status, path.stale), (PathStatus::Best, Some(Stale::Owned)));
     // It comes back and says the same.
     scene.rib.session_up(PeerId(0), session(0));
     assert_eq!(stale(&scene, 0), 1, "until it is told again");
@@ -156,7 +156,7 @@ fn a_live_path_comes_before_any_that_is_kept_and_is_not_mixed_with_it() {
     scene.rib.session_lost(PeerId(0), BOTH);
     assert_eq!(now(&mut scene), via(&[address_hop(1)]));
     let lost = scene.rib.paths(&owned(0)).remove(1);
-    assert_eq!((lost.status, lost.is_stale), (PathStatus::Lost(Reason::Stale), true));
+    assert_eq!((lost.status, lost.stale), (PathStatus::Lost(Reason::Stale), Some(Stale::Owned)));
     scene.rib.session_down(PeerId(1));
     assert_eq!(now(&mut scene), via(&[address_hop(0)]), "nothing else is left");
     // Two that are both kept are as equal as they were.

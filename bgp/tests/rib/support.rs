@@ -71,6 +71,8 @@ pub(crate) fn session(number: u32) -> RibSession {
             extended_next_hop: false,
             route_refresh: true,
             enhanced_refresh: false,
+            restart: None,
+            long_lived_restart: false,
             their_open: Open {
                 my_as: 23456,
                 hold_time: HoldTime::DEFAULT,

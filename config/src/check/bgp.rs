@@ -7,7 +7,7 @@ use brindle_bgp::bfd::{Path, Settings};
 use brindle_bgp::net::{Prefix, RouterId};
 
 use super::node::NodeRead;
-use super::{bfd, filter, peer, prefixes, set, values};
+use super::{bfd, drain, filter, peer, prefixes, set, values};
 use crate::meaning::{Bgp, Config, Retain};
 use crate::section::{Good, Item, Section};
 use crate::value;
@@ -18,6 +18,9 @@ const RETAIN: [(&str, Retain); 2] =
 
 const MIN_CONNECT_RETRY: Duration = Duration::from_millis(10);
 const MAX_CONNECT_RETRY: Duration = Duration::from_secs(3600);
+/// What its 24 bits can say (RFC 9494 §3.1), less what makes no whole hour.
+const MAX_LONG_LIVED: Duration = Duration::from_secs(4660 * 3600);
+const MIN_LONG_LIVED: Duration = Duration::from_secs(1);
 const MAX_MAX_PATHS: u32 = 256;
 
 /// Reads the section and checks it against itself and the node.
@@ -39,11 +42,17 @@ pub(super) fn read(item: &Item, node: &NodeRead, complete: bool) -> Bgp {
         let accepted = MIN_CONNECT_RETRY..=MAX_CONNECT_RETRY;
         set(&mut bgp.connect_retry, value::duration(&item, accepted));
     }
+    if let Some(item) = section.get("gracefulRestart") {
+        graceful_restart(&item, &mut bgp);
+    }
     if let Some(paths) = section.get("maxPaths").and_then(|item| item.number(1, MAX_MAX_PATHS)) {
         set(&mut bgp.max_paths, usize::try_from(paths).ok());
     }
     if let Some(item) = section.get("networks") {
         bgp.networks = networks(&item, node);
+    }
+    if let Some(item) = section.get("drain") {
+        bgp.drain = drain::read(&item);
     }
 
     let filters = section.get("filters").map(|item| filter::read(&item)).unwrap_or_default();
@@ -126,9 +135,23 @@ fn mesh(item: &Item, bgp: &mut Bgp) {
     if let Some(item) = section.get("bfd") {
         bgp.mesh_bfd = bfd::read(&item);
         if matches!(bgp.mesh_bfd, Some(Settings { path: Path::Multihop { .. }, .. })) {
-            item.warn("multihop for the whole mesh: all nodes must have it, also those on one link");
+            item.warn(
+                "multihop for the whole mesh: all nodes must have it, also those on one link",
+            );
         }
     }
+    section.finish();
+}
+
+fn graceful_restart(item: &Item, bgp: &mut Bgp) {
+    let Some(mut section) = item.section() else { return };
+    let restart = &mut bgp.graceful_restart;
+    set(&mut restart.enabled, section.get("enabled").and_then(|item| item.boolean()));
+    let time = section.get("restartTime").and_then(|item| value::restart_time(&item));
+    set(&mut restart.time, time);
+    restart.long_lived = section
+        .get("longLivedStaleTime")
+        .and_then(|item| value::duration(&item, MIN_LONG_LIVED..=MAX_LONG_LIVED));
     section.finish();
 }
 

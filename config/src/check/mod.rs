@@ -3,6 +3,7 @@
 mod bfd;
 mod bgp;
 pub(crate) mod cni;
+mod drain;
 mod filter;
 pub(crate) mod hosts;
 mod node;
@@ -14,12 +15,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use brindle_bgp::fsm::RestartTime;
 use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Prefix};
 
 use crate::meaning::{
-    Backend, Bgp, ChainedPlugin, Cni, Config, Control, EstablishedFlows, FlowLog, HostEndpoints,
-    Node, Policy, Retain, Routes, Source, Telemetry,
+    Backend, Bgp, ChainedPlugin, Cni, Config, Control, DrainSettings, EstablishedFlows, FlowLog,
+    GracefulRestart, HostEndpoints, Node, Policy, Retain, Routes, Source, Telemetry,
 };
 use crate::section::{Good, Item, Report};
 use crate::value;
@@ -52,9 +54,15 @@ impl Default for Config {
                 mesh_bfd: None,
                 hold_time: HoldTime::DEFAULT,
                 connect_retry: Duration::from_secs(1),
+                graceful_restart: GracefulRestart {
+                    enabled: true,
+                    time: RestartTime::DEFAULT,
+                    long_lived: None,
+                },
                 max_paths: 16,
                 peers: Vec::new(),
                 networks: Vec::new(),
+                drain: DrainSettings::default(),
             },
             routes: Routes {
                 install: true,

@@ -7,8 +7,8 @@ use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Family};
 use brindle_bgp::rib::NextHopMode;
 
-use super::{BGP_PORT, bfd};
 use super::filter::Filters;
+use super::{BGP_PORT, bfd};
 use crate::meaning::Peer;
 use crate::section::{Good, Item};
 use crate::value;
@@ -57,6 +57,14 @@ fn peer<'a>(item: &Item<'a>, around: &Around, taken: &mut Taken<'a>) -> Option<P
     let reflector_client = client.as_ref().map_or(Some(false), Item::boolean);
     let hold_time =
         section.get("holdTime").map_or(Some(around.hold_time), |item| value::hold_time(&item));
+    let graceful_restart = match section.get("gracefulRestart") {
+        Some(item) => item.boolean().map(Some),
+        None => Some(None),
+    };
+    let restart_time = match section.get("maxRestartTime") {
+        Some(item) => value::restart_time(&item).map(Some),
+        None => Some(None),
+    };
     let import = section.get("importFilters");
     let export = section.get("exportFilters");
     let next_hop_mode = section
@@ -93,6 +101,8 @@ fn peer<'a>(item: &Item<'a>, around: &Around, taken: &mut Taken<'a>) -> Option<P
         passive: passive?,
         reflector_client: reflector_client?,
         hold_time: hold_time?,
+        graceful_restart: graceful_restart?,
+        restart_time: restart_time?,
         import: import?,
         export: export?,
         next_hop_mode: next_hop_mode?,

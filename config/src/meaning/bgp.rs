@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use brindle_bgp::bfd::Settings;
 use brindle_bgp::filter::Filter;
+use brindle_bgp::fsm::RestartTime;
 use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Prefix, RouterId};
 use brindle_bgp::rib::NextHopMode;
+
+use super::DrainSettings;
 
 /// `bgp:` the speaker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,12 +36,28 @@ pub struct Bgp {
     pub hold_time: HoldTime,
     /// `bgp.connectRetryTime`: first wait between attempts, 1 s by default.
     pub connect_retry: Duration,
+    /// `bgp.gracefulRestart`.
+    pub graceful_restart: GracefulRestart,
     /// `bgp.maxPaths`: the most paths used together, 16 by default; 1 switches ECMP off.
     pub max_paths: usize,
     /// `bgp.peers`.
     pub peers: Vec<Peer>,
     /// `bgp.networks`: further prefixes to originate.
     pub networks: Vec<Prefix>,
+    /// `bgp.drain`.
+    pub drain: DrainSettings,
+}
+
+/// `bgp.gracefulRestart`: routes that outlive sessions (RFC 4724).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GracefulRestart {
+    /// `enabled`, true by default: offered to every peer that does not say otherwise.
+    pub enabled: bool,
+    /// `restartTime`, 120 s by default: how long peers are asked to wait for us.
+    pub time: RestartTime,
+    /// `longLivedStaleTime`: the longest that routes of peers are kept that ask for it
+    /// (RFC 9494); `None` by default, which keeps none.
+    pub long_lived: Option<Duration>,
 }
 
 /// `bgp.nodeToNodeMesh.retain`: what keeps the routes of a mesh peer whose session is down.
@@ -70,6 +89,10 @@ pub struct Peer {
     pub reflector_client: bool,
     /// `holdTime`, that of `bgp` by default.
     pub hold_time: HoldTime,
+    /// `gracefulRestart`; `None` takes `bgp.gracefulRestart.enabled`.
+    pub graceful_restart: Option<bool>,
+    /// `maxRestartTime`; `None` takes `bgp.gracefulRestart.restartTime`.
+    pub restart_time: Option<RestartTime>,
     /// `importFilters`, resolved; `None` if the key is missing (RFC 8212 refuses then for an
     /// external peer), an empty list accepts everything.
     pub import: Option<Vec<Arc<Filter>>>,

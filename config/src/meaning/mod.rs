@@ -1,6 +1,7 @@
 //! What a checked configuration means: the values that the rest of brindle reads.
 
 mod bgp;
+mod drain;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -8,7 +9,8 @@ use std::time::Duration;
 
 use brindle_bgp::net::Prefix;
 
-pub use bgp::{Bgp, Peer, Retain};
+pub use bgp::{Bgp, GracefulRestart, Peer, Retain};
+pub use drain::{DrainSettings, TaintMatch};
 
 /// A whole configuration; exists only checked. Two that are equal mean the same.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use brindle_bgp::bfd::{Path, Settings};
 use brindle_bgp::filter::{Filter, FilterAction, FilterRule};
+use brindle_bgp::fsm::RestartTime;
 use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::Asn;
 use brindle_bgp::rib::NextHopMode;
@@ -12,8 +13,8 @@ use brindle_bgp::rib::NextHopMode;
 use super::{address, cidr, time};
 use crate::meaning::{Bgp, Peer, Retain as Kept};
 use crate::schema::{
-    Action, AsNumber, BfdSection, BgpSection, FilterSection, Lengths, ListenSection, MeshSection, NextHop,
-    PeerSection, Retain, RuleSection, Time,
+    Action, AsNumber, BfdSection, BgpSection, FilterSection, GracefulRestartSection, Lengths,
+    ListenSection, MeshSection, NextHop, PeerSection, Retain, RuleSection, Time,
 };
 
 /// The section that says it.
@@ -36,10 +37,16 @@ pub(super) fn section(bgp: &Bgp) -> BgpSection {
         },
         hold_time: hold_time(bgp.hold_time),
         connect_retry_time: time(bgp.connect_retry),
+        graceful_restart: GracefulRestartSection {
+            enabled: bgp.graceful_restart.enabled,
+            restart_time: restart_time(bgp.graceful_restart.time),
+            long_lived_stale_time: bgp.graceful_restart.long_lived.map(time),
+        },
         max_paths: bgp.max_paths,
         peers: bgp.peers.iter().map(peer).collect(),
         filters: used_filters(&bgp.peers).into_iter().map(filter).collect(),
         networks: bgp.networks.iter().map(cidr).collect(),
+        drain: super::drain::section(&bgp.drain),
     }
 }
 
@@ -55,6 +62,8 @@ fn peer(peer: &Peer) -> PeerSection {
         passive: peer.passive,
         reflector_client: peer.reflector_client,
         hold_time: hold_time(peer.hold_time),
+        graceful_restart: peer.graceful_restart,
+        max_restart_time: peer.restart_time.map(restart_time),
         import_filters: peer.import.as_ref().map(names),
         export_filters: peer.export.as_ref().map(names),
         next_hop_mode: match peer.next_hop_mode {
@@ -120,4 +129,8 @@ fn as_number(asn: Asn) -> AsNumber {
 
 fn hold_time(hold: HoldTime) -> Time {
     time(Duration::from_secs(hold.secs().into()))
+}
+
+fn restart_time(restart: RestartTime) -> Time {
+    time(Duration::from_secs(restart.secs().into()))
 }

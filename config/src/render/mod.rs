@@ -1,6 +1,7 @@
 //! From a [`Config`] back to the keys that say it.
 
 mod bgp;
+mod drain;
 
 pub(crate) use bgp::bfd;
 

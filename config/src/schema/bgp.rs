@@ -4,7 +4,7 @@ use brindle_bgp::bfd::Settings;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Address, AsNumber, Cidr, Document, Lengths, Time};
+use super::{Address, AsNumber, Cidr, Document, DrainSection, Lengths, Time};
 
 /// The BGP speaker.
 #[derive(Serialize, JsonSchema)]
@@ -27,6 +27,8 @@ pub(crate) struct BgpSection {
     pub(crate) hold_time: Time,
     /// First wait between attempts to connect to a peer; later ones are longer.
     pub(crate) connect_retry_time: Time,
+    /// Routes that outlive sessions (RFC 4724).
+    pub(crate) graceful_restart: GracefulRestartSection,
     /// Most paths used together to one prefix; 1 switches multipath off.
     #[schemars(range(min = 1, max = 256))]
     pub(crate) max_paths: usize,
@@ -36,11 +38,33 @@ pub(crate) struct BgpSection {
     pub(crate) filters: Vec<FilterSection>,
     /// Further prefixes to originate.
     pub(crate) networks: Vec<Cidr>,
+    /// When the node is drained without being told to.
+    pub(crate) drain: DrainSection,
 }
 
 impl Default for BgpSection {
     fn default() -> Self {
         Document::default().bgp
+    }
+}
+
+/// Routes that outlive sessions (RFC 4724).
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct GracefulRestartSection {
+    /// Whether it is offered to peers that do not say otherwise.
+    pub(crate) enabled: bool,
+    /// How long peers are asked to wait for us: 1s to 4095s.
+    pub(crate) restart_time: Time,
+    /// Longest time that routes of peers are kept, as the last choice, if these ask for it
+    /// (RFC 9494): 1s to 4660h. Default: none are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) long_lived_stale_time: Option<Time>,
+}
+
+impl Default for GracefulRestartSection {
+    fn default() -> Self {
+        Document::default().bgp.graceful_restart
     }
 }
 
@@ -120,6 +144,12 @@ pub(crate) struct PeerSection {
     /// As bgp.holdTime, which is the default.
     #[serde(default = "hold_time")]
     pub(crate) hold_time: Time,
+    /// Whether graceful restart is offered to it. Default: as bgp.gracefulRestart.enabled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) graceful_restart: Option<bool>,
+    /// How long it is asked to wait for us. Default: bgp.gracefulRestart.restartTime.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_restart_time: Option<Time>,
     /// Names of filters, all of which must accept what the peer tells us. Left out, an
     /// external peer gives us nothing (RFC 8212); empty accepts everything.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -5,6 +5,7 @@
 //! mistake; the tests hold the two lists of keys together.
 
 mod bgp;
+mod drain;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -15,9 +16,10 @@ use crate::meaning::Config;
 use crate::value::Shown;
 
 pub(crate) use bgp::{
-    Action, BgpSection, FilterSection, ListenSection, MeshSection, NextHop, PeerSection, Retain,
-    RuleSection,
+    Action, BfdSection, BgpSection, FilterSection, GracefulRestartSection, ListenSection,
+    MeshSection, NextHop, PeerSection, Retain, RuleSection,
 };
+pub(crate) use drain::DrainSection;
 
 /// A JSON Schema (draft 2020-12) of the configuration file, with a description and the
 /// default of each key.

@@ -10,6 +10,8 @@ use crate::control::wire::Kind;
 use crate::control::{Answer, Page};
 use crate::visible::{visible, visible_json, visible_lines};
 
+mod bfd;
+mod drain;
 mod explain;
 mod matrix;
 mod peers;
@@ -83,6 +85,7 @@ impl<W: Write> Printer<W> {
             Answer::Done(view) => {
                 self.single(view, &view.peer, || format!("{}: {}\n", view.peer, view.message))
             }
+            Answer::Drain(view) => self.single(&**view, &view.node, || drain::screen(view)),
             Answer::Peers(items) => self.list(items),
             Answer::Routes(Page { items, .. }) => self.list(items),
             Answer::Paths(Page { items, .. }) => self.list(items),

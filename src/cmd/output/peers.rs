@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 
+use super::bfd;
 use super::table::{Column, Row, Shown, number, text};
 use super::text::{Tone, age, amount, list, or_dash, paint};
-use crate::control::view::{MessageTypes, NotificationSeen, Peer, SessionState};
+use crate::control::view::{GracefulRestart, MessageTypes, NotificationSeen, Peer, SessionState};
 use crate::visible::visible;
 
 impl Shown for Peer {
@@ -23,6 +24,7 @@ impl Shown for Peer {
         ];
         if is_wide {
             columns.extend([number("REJ"), text("FAMILIES"), text("ROUTER ID"), text("HOLD")]);
+            columns.push(text("BFD"));
         }
         columns.push(text("LAST REASON"));
         columns
@@ -56,6 +58,7 @@ impl Shown for Peer {
                 or_dash(agreed.map(|agreed| list(&agreed.families))),
                 or_dash(agreed.map(|agreed| &agreed.peer_router_id)),
                 or_dash(agreed.map(|agreed| off_or(agreed.hold_time_seconds))),
+                or_dash(self.bfd.as_deref().map(|bfd| bfd.state)),
             ]);
         }
         cells.push(reason(self));
@@ -88,11 +91,32 @@ fn reason(peer: &Peer) -> String {
 fn tone(state: SessionState) -> Tone {
     match state {
         SessionState::Established => Tone::Good,
-        SessionState::Disabled | SessionState::OpenSent | SessionState::OpenConfirm => {
-            Tone::Middling
-        }
+        SessionState::Disabled
+        | SessionState::Restarting
+        | SessionState::OpenSent
+        | SessionState::OpenConfirm => Tone::Middling,
         SessionState::Idle | SessionState::Connect | SessionState::Active => Tone::Bad,
     }
+}
+
+/// What one side says of graceful restart.
+fn restart(said: &GracefulRestart) -> String {
+    let mut words = vec![format!("waited for {}s", said.restart_time_seconds)];
+    if said.families.is_empty() {
+        words.push("keeps routes of others, asks for none to be kept".to_owned());
+    } else {
+        words.push(list(&said.families));
+    }
+    if said.notification {
+        words.push("also after a NOTIFICATION".to_owned());
+    }
+    if said.restarting {
+        words.push("has restarted".to_owned());
+    }
+    if !said.forwarding.is_empty() {
+        words.push(format!("went on forwarding {}", list(&said.forwarding)));
+    }
+    words.join(", ")
 }
 
 fn off_or(seconds: u64) -> String {
@@ -142,11 +166,20 @@ pub(super) fn screen(peer: &Peer, color: bool) -> String {
         line("we offer", &list(&agreed.capabilities_sent));
         line("peer offers", &list(&agreed.capabilities_received));
         line("agreed", &list(&agreed.capabilities_agreed));
+        if let Some(said) = &agreed.graceful_restart_sent {
+            line("restart, we", &restart(said));
+        }
+        if let Some(said) = &agreed.graceful_restart_received {
+            line("restart, peer", &restart(said));
+        }
         line("waiting", &format!("{} octets to be written", agreed.out_queue_bytes));
     } else {
         let retry = peer.timers.connect_retry_seconds;
         let hold = off_or(peer.timers.hold_time_seconds);
         line("timers", &format!("hold {hold} offered, connect retry {retry}s"));
+    }
+    for (title, value) in peer.bfd.as_deref().map(bfd::lines).unwrap_or_default() {
+        line(title, &value);
     }
     for family in &peer.families {
         let synced = if family.end_of_rib { ", complete" } else { "" };
@@ -156,7 +189,12 @@ pub(super) fn screen(peer: &Peer, color: bool) -> String {
         );
         let counts = match family.stale {
             0 => counts,
-            stale => format!("{counts}, {stale} kept from the last session"),
+            stale => match family.kept_seconds {
+                Some(left) => {
+                    format!("{counts}, {stale} kept from the last session for {left}s more")
+                }
+                None => format!("{counts}, {stale} kept from the last session"),
+            },
         };
         line(&family.family.to_string(), &counts);
     }

@@ -48,6 +48,9 @@ pub(super) fn screen(status: &Status, color: bool) -> String {
         }
         None => line("BGP", "off (bgp.enabled: false); routes are left to others", None),
     }
+    if let Some(what) = status.drain.as_ref().and_then(super::drain::status) {
+        line("Drain", &what, None);
+    }
     let many = status.routes.len() > 1;
     for routes in &status.routes {
         let family = if many { format!("{}: ", routes.family) } else { String::new() };

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+mod bfd;
+mod drain;
 mod expect;
 mod explain;
 mod from_bgp;
@@ -18,6 +20,8 @@ mod routes;
 mod source;
 mod status;
 
+pub use bfd::{Bfd, BfdRemote, BfdState};
+pub use drain::{Drain, DrainState};
 pub use expect::{PolicyTestReport, RuleName, TestFailure};
 pub use explain::{
     DeniedFlow, Explanation, FlowEnd, FlowOutcome, HostAsked, Judgement, KernelVerdict, Outcome,
@@ -26,8 +30,8 @@ pub use explain::{
 pub use from_bgp::refusal_words;
 pub use matrix::{Cell, CellVerdict, Group, Matrix};
 pub use peers::{
-    FamilyCounts, FamilyTotals, MessageCounts, MessageTypes, Negotiated, NotificationSeen, Peer,
-    PeerKind, SessionState, Timers,
+    FamilyCounts, FamilyTotals, GracefulRestart, Kept, MessageCounts, MessageTypes, Negotiated,
+    NotificationSeen, Peer, PeerKind, SessionState, Timers,
 };
 pub use policy::{
     Direction, Endpoint, EndpointState, FieldProblem, Finding, Level, PodPolicies, Policy,
@@ -126,6 +130,12 @@ impl Clock {
     pub fn past(&self, then: Instant) -> (Time, u64) {
         let ago = self.instant.saturating_duration_since(then);
         (self.wall.checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH).into(), ago.as_secs())
+    }
+
+    /// When something in the past happened that is known by the time of day only, and how many
+    /// seconds ago.
+    pub fn past_time(&self, then: SystemTime) -> (Time, u64) {
+        (then.into(), self.wall.duration_since(then).unwrap_or_default().as_secs())
     }
 
     /// When something in the future will happen, and in how many seconds, rounded up.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Family, Time};
+use super::{Bfd, Family, Time};
 
 /// A peer and its session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,6 +57,9 @@ pub struct Peer {
     /// What both sides agreed on; absent unless Established.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub negotiated: Option<Box<Negotiated>>,
+    /// Its BFD session; absent where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bfd: Option<Box<Bfd>>,
     /// The last NOTIFICATION that we sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_notification_sent: Option<NotificationSeen>,
@@ -132,6 +135,8 @@ pub enum SessionState {
     OpenConfirm,
     /// Up.
     Established,
+    /// Down, and what the peer told is kept until it is back (RFC 4724).
+    Restarting,
 }
 
 impl fmt::Display for SessionState {
@@ -144,6 +149,7 @@ impl fmt::Display for SessionState {
             SessionState::OpenSent => "OpenSent",
             SessionState::OpenConfirm => "OpenConfirm",
             SessionState::Established => "Established",
+            SessionState::Restarting => "Restarting",
         })
     }
 }
@@ -163,6 +169,12 @@ pub struct FamilyCounts {
     /// Of those taken, kept although the session that told them is over.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub stale: usize,
+    /// Why these are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept>,
+    /// For how long more, where that is limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_seconds: Option<u64>,
     /// Prefixes that we told the peer.
     pub advertised: usize,
     /// Whether the peer has told everything (End-of-RIB).
@@ -172,6 +184,18 @@ pub struct FamilyCounts {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
 fn is_zero(count: &usize) -> bool {
     *count == 0
+}
+
+/// Why routes are kept although the session that told them is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Kept {
+    /// The peer restarts and is expected back (RFC 4724).
+    Restarting,
+    /// The Node object that claims them stands.
+    NodeObject,
+    /// The peer has been away for long: they are the last choice (RFC 9494).
+    LongLived,
 }
 
 /// Messages of both directions.
@@ -245,11 +269,33 @@ pub struct Negotiated {
     pub capabilities_received: Vec<String>,
     /// What both offered, likewise.
     pub capabilities_agreed: Vec<String>,
+    /// What we said of graceful restart, other than whether we have just restarted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub graceful_restart_sent: Option<GracefulRestart>,
+    /// What the peer said of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub graceful_restart_received: Option<GracefulRestart>,
     /// When something last came in; absent before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_received_seconds: Option<u64>,
     /// Octets that wait to be written to the peer.
     pub out_queue_bytes: usize,
+}
+
+/// What one side says of graceful restart (RFC 4724 §3).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GracefulRestart {
+    /// How long it asks to be waited for.
+    pub restart_time_seconds: u64,
+    /// It has just restarted.
+    pub restarting: bool,
+    /// NOTIFICATIONs leave routes in place (RFC 8538).
+    pub notification: bool,
+    /// Families whose routes are to be kept: `ipv4`.
+    pub families: Vec<String>,
+    /// Of these, those in which it went on forwarding.
+    pub forwarding: Vec<String>,
 }
 
 /// A NOTIFICATION that was sent or received.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use brindle_bgp::net::Prefix;
 use serde::{Deserialize, Serialize};
 
-use super::{Family, SourceStatus, Time, as_texts};
+use super::{Drain, Family, SourceStatus, Time, as_texts};
 
 /// How the node is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,6 +36,9 @@ pub struct Status {
     /// The speaker; absent without one (`bgp.enabled: false`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bgp: Option<BgpStatus>,
+    /// Whether the node is drained; absent while it serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<Drain>,
     /// Counts of routes, one entry a family that is routed.
     pub routes: Vec<FamilyRoutes>,
     /// Whether the kernel forwards, one entry a family that is routed.

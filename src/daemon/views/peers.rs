@@ -6,11 +6,12 @@ use std::time::Instant;
 use brindle_bgp::fsm::State;
 use brindle_bgp::msg::{Capability, Notification};
 use brindle_bgp::net::Family;
-use brindle_bgp::rib::{PeerId, PeerKind, PeerPolicy};
+use brindle_bgp::rib::{PeerId, PeerKind, PeerPolicy, Stale};
 
+use super::bfd::bfd;
 use crate::control::view::{
-    Clock, FamilyCounts, MessageCounts, MessageTypes, Negotiated, NotificationSeen, Peer,
-    PeerKind as Kind, SessionState, Timers,
+    Clock, FamilyCounts, GracefulRestart, Kept, MessageCounts, MessageTypes, Negotiated,
+    NotificationSeen, Peer, PeerKind as Kind, SessionState, Timers,
 };
 use crate::daemon::answer::Facts;
 use crate::speaker::{PeerEntry, PeerStatus, View};
@@ -38,9 +39,8 @@ pub(in crate::daemon) fn peer(
     let next = next.map(|at| clock.future(at));
     let families = status.negotiated.as_ref().map_or(&wanted.session.families, |n| &n.families);
     let families: Vec<FamilyCounts> =
-        families.iter().map(|family| counts(view, id, *family)).collect();
+        families.iter().map(|family| counts(view, id, *family, &clock)).collect();
     let rejected = families.iter().map(|counts| counts.rejected).sum();
-    let stale = families.iter().map(|counts| counts.stale).sum();
     Peer {
         name: wanted.rib.name.to_string(),
         address: wanted.address,
@@ -51,10 +51,17 @@ pub(in crate::daemon) fn peer(
             (false, PeerKind::ReflectorClient) => Kind::ReflectorClient,
             (false, PeerKind::External | PeerKind::Internal) => Kind::Peer,
         },
-        state: if entry.disabled { SessionState::Disabled } else { status.state.into() },
+        state: match status.state {
+            _ if entry.disabled => SessionState::Disabled,
+            State::Established => SessionState::Established,
+            _ if families.iter().any(|counts| counts.kept == Some(Kept::Restarting)) => {
+                SessionState::Restarting
+            }
+            state => state.into(),
+        },
         since,
         since_seconds,
-        last_reason: reason(entry, &status, rejected, stale).or_else(|| {
+        last_reason: reason(entry, &status, rejected, &families).or_else(|| {
             let name = &entry.wanted.rib.name;
             let mut refused = facts.claims.refused().iter().filter(|one| one.node == *name);
             refused.next().filter(|_| entry.wanted.mesh).map(ToString::to_string)
@@ -76,12 +83,13 @@ pub(in crate::daemon) fn peer(
         import_filters: filters(&wanted.rib.import),
         export_filters: filters(&wanted.rib.export),
         negotiated: negotiated(entry, &status, &clock).map(Box::new),
+        bfd: bfd(entry.bfd(), &clock).map(Box::new),
         last_notification_sent: seen(status.last_sent.as_ref(), &clock),
         last_notification_received: seen(status.last_received.as_ref(), &clock),
     }
 }
 
-fn counts(view: &View<'_>, id: PeerId, family: Family) -> FamilyCounts {
+fn counts(view: &View<'_>, id: PeerId, family: Family, clock: &Clock) -> FamilyCounts {
     let counts = view.rib.counts(id, family).unwrap_or_default();
     FamilyCounts {
         family: family.into(),
@@ -89,13 +97,27 @@ fn counts(view: &View<'_>, id: PeerId, family: Family) -> FamilyCounts {
         accepted: counts.accepted,
         rejected: counts.rejected,
         stale: counts.stale,
+        kept: view.rib.stale(id, family).map(|why| match why {
+            Stale::Restarting => Kept::Restarting,
+            Stale::Owned => Kept::NodeObject,
+            Stale::LongLived => Kept::LongLived,
+        }),
+        kept_seconds: view
+            .kept_until(id, family)
+            .filter(|_| counts.stale > 0)
+            .map(|until| clock.future(until).1),
         advertised: counts.advertised,
         end_of_rib: view.rib.is_synced(id),
     }
 }
 
 /// Why the peer is not Established; of one that is, what of it is not used.
-fn reason(entry: &PeerEntry, status: &PeerStatus, rejected: usize, stale: usize) -> Option<String> {
+fn reason(
+    entry: &PeerEntry,
+    status: &PeerStatus,
+    rejected: usize,
+    families: &[FamilyCounts],
+) -> Option<String> {
     if entry.disabled {
         return Some("disabled by an operator; `brindle peers enable` undoes it".to_owned());
     }
@@ -116,10 +138,44 @@ fn reason(entry: &PeerEntry, status: &PeerStatus, rejected: usize, stale: usize)
         }
         (None, None) => "no answer yet".to_owned(),
     };
-    Some(match stale {
-        0 => why,
-        1 => format!("{why}; keeping 1 stale route while its Node object stands"),
-        _ => format!("{why}; keeping {stale} stale routes while their Node objects stand"),
+    let kept =
+        [Kept::Restarting, Kept::NodeObject, Kept::LongLived].map(|why| keeping(families, why));
+    Some([Some(why)].into_iter().chain(kept).flatten().collect::<Vec<_>>().join("; "))
+}
+
+/// What is kept for one reason, of all families.
+fn keeping(families: &[FamilyCounts], why: Kept) -> Option<String> {
+    let kept = || families.iter().filter(|counts| counts.kept == Some(why));
+    let stale: usize = kept().map(|counts| counts.stale).sum();
+    let seconds = kept().filter_map(|counts| counts.kept_seconds).max().unwrap_or(0);
+    let (routes, stands) = match stale {
+        0 => return None,
+        1 => ("1 stale route".to_owned(), "its Node object stands"),
+        _ => (format!("{stale} stale routes"), "their Node objects stand"),
+    };
+    Some(match why {
+        Kept::Restarting => format!("keeping {routes} {seconds}s more"),
+        Kept::NodeObject => format!("keeping {routes} while {stands}"),
+        Kept::LongLived => format!("keeping {routes} as the last choice {seconds}s more"),
+    })
+}
+
+/// A graceful restart capability as shown.
+fn restart(capabilities: &[Capability]) -> Option<GracefulRestart> {
+    capabilities.iter().rev().find_map(|capability| match capability {
+        Capability::GracefulRestart(said) => Some(GracefulRestart {
+            restart_time_seconds: said.restart_secs.into(),
+            restarting: said.restarting,
+            notification: said.notification,
+            families: said.families.iter().map(|one| one.family.to_string()).collect(),
+            forwarding: said
+                .families
+                .iter()
+                .filter(|one| one.forwarding)
+                .map(|one| one.family.to_string())
+                .collect(),
+        }),
+        _ => None,
     })
 }
 
@@ -161,6 +217,8 @@ fn negotiated(entry: &PeerEntry, status: &PeerStatus, clock: &Clock) -> Option<N
         capabilities_sent: sent,
         capabilities_received: received,
         capabilities_agreed: both,
+        graceful_restart_sent: restart(&ours),
+        graceful_restart_received: restart(theirs),
         last_received_seconds: entry.counters().last_heard().map(|at| clock.past(at).1),
         out_queue_bytes: entry.counters().backlog.load(Ordering::Relaxed),
     })
@@ -176,11 +234,11 @@ fn in_words(capability: &Capability) -> String {
         Capability::GracefulRestart(_) => "graceful restart".to_owned(),
         Capability::FourOctetAsn(_) => "four-octet AS numbers".to_owned(),
         Capability::EnhancedRouteRefresh => "enhanced route refresh".to_owned(),
+        Capability::LongLivedRestart(_) => "long-lived graceful restart".to_owned(),
         Capability::Unknown { code, .. } => match code {
             8 => "multiple labels".to_owned(),
             9 => "role".to_owned(),
             69 => "additional paths".to_owned(),
-            71 => "long-lived graceful restart".to_owned(),
             73 => "host name".to_owned(),
             75 => "software version".to_owned(),
             128 => "route refresh (before its standard)".to_owned(),

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use brindle_bgp::msg::NextHop;
 use brindle_bgp::net::{Family, Prefix};
-use brindle_bgp::rib::{self, PathView, PeerId, Refusal, ToldView, Which};
+use brindle_bgp::rib::{self, PathView, PeerId, Refusal, Stale, ToldView, Which};
 
 use crate::cluster::claims::Owner;
 use crate::control::view::{self, Path, PathStatus, Rejected, Route, refusal_words};
@@ -112,7 +112,11 @@ fn link_local(next_hop: Option<NextHop>) -> Option<IpAddr> {
 
 fn as_path(view: &View<'_>, path: &PathView) -> Path {
     let (status, reason) = PathStatus::of(&path.status);
-    let kept = path.is_stale.then_some("kept without session while its Node object stands");
+    let kept = path.stale.map(|why| match why {
+        Stale::Restarting => "kept while its peer restarts",
+        Stale::Owned => "kept without session while its Node object stands",
+        Stale::LongLived => "kept as the last choice of a peer that is away for long",
+    });
     let reason = match (reason, kept) {
         (Some(reason), Some(kept)) => Some(format!("{reason}; {kept}")),
         (reason, kept) => reason.or(kept.map(str::to_owned)),
@@ -123,7 +127,7 @@ fn as_path(view: &View<'_>, path: &PathView) -> Path {
         next_hop: path.next_hop.map(|next_hop| next_hop.address()),
         next_hop_link_local: link_local(path.next_hop),
         status,
-        stale: path.is_stale,
+        stale: path.stale.is_some(),
         reason,
         attributes: view::Attributes::from(&*path.attributes),
     }

@@ -15,6 +15,7 @@ use crate::control::view::{
     Problem, Status,
 };
 use crate::daemon::answer::{Facts, Known};
+use crate::daemon::drain;
 use crate::daemon::policy::LEFTOVERS_GO;
 use crate::enforce::EnforceStatus;
 use crate::fib::{FibStatus, ForwardingState};
@@ -81,6 +82,7 @@ pub(in crate::daemon) async fn status(known: &Known, facts: &Facts) -> Result<St
         pod_cidrs: facts.pod_cidrs.clone(),
         config: facts.config_status(&clock),
         source,
+        drain: facts.drain.as_ref().map(|report| drain::view(&known.name, Some(report), &clock)),
         bgp: known.fib.is_some().then(|| bgp_status(facts, &speaking)),
         routes: families()
             .map(|family| FamilyRoutes {
@@ -196,6 +198,10 @@ fn bgp_problems(known: &Known, facts: &Facts, speaking: &Speaking, problems: &mu
             format!("BGP has not started: {why}"),
             "set node.addresses, or see to the source",
         ));
+    }
+    // Without sessions it is as somebody wants it.
+    if facts.drain.as_ref().is_some_and(drain::Report::has_no_sessions) {
+        return;
     }
     if known.started.elapsed() >= START_GRACE || !speaking.established.is_empty() {
         for name in &speaking.down {

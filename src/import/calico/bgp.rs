@@ -120,6 +120,7 @@ fn peer(cluster: &Cluster<'_>, one: &Value, ours: u32, imported: &mut Imported) 
         import_filters: imports,
         export_filters: exports,
         next_hop_mode,
+        max_restart_time: spec["maxRestartTime"].as_str().map(str::to_owned),
     });
 }
 

@@ -15,7 +15,7 @@ fn kept(a: &Speaker, b: &Speaker) -> WantedPeer {
 async fn is_kept(speaker: &SpeakerHandle, wanted: Prefix) -> bool {
     let look = move |view: &View<'_>| {
         let paths = view.rib.paths(&wanted);
-        paths.iter().any(|path| path.status == PathStatus::Best && path.is_stale)
+        paths.iter().any(|path| path.status == PathStatus::Best && path.stale.is_some())
     };
     speaker.read(look).await.unwrap()
 }
@@ -33,7 +33,7 @@ async fn what_a_lost_peer_told_is_kept_until_it_is_not_wanted_any_more() {
     assert_eq!(tidings.recv().await, Some(Tiding::Up("b".into(), b.address.ip())));
     assert_eq!(tidings.recv().await, Some(Tiding::NotOwned("b".into(), stolen)));
 
-    b.handle.stop(CeaseReason::AdministrativeShutdown, Some("bye".to_owned())).await;
+    b.handle.stop(leave(Some("bye"))).await;
     until("it is kept", || is_kept(&a.handle, owned)).await;
     match tidings.recv().await {
         Some(Tiding::Down(name, _, why)) => assert!(&*name == "b" && why.contains("bye"), "{why}"),
@@ -73,7 +73,7 @@ async fn nothing_is_kept_of_a_peer_that_an_operator_disables() {
     // Nor if it is down when that happens.
     assert_eq!(a.handle.act("b".to_owned(), Deed::Enable).await.unwrap(), Ok(()));
     until("b's prefix at a", || has_best(&a.handle, owned)).await;
-    b.handle.stop(CeaseReason::AdministrativeShutdown, None).await;
+    b.handle.stop(leave(None)).await;
     until("it is kept", || is_kept(&a.handle, owned)).await;
     assert_eq!(a.handle.act("b".to_owned(), Deed::Disable(None)).await.unwrap(), Ok(()));
     until("it is gone", || async { !has_best(&a.handle, owned).await }).await;
@@ -96,7 +96,7 @@ async fn a_peer_that_never_says_that_it_has_told_all_gets_a_while_for_it() {
     assert!(due > Instant::now());
     owner.end_stale();
     assert_eq!(owner.rib.paths(&earlier).len(), 1, "not yet");
-    owner.stale_until.insert(id, Instant::now());
+    owner.stale_until.insert((id, Family::Ipv4Unicast), Instant::now());
     owner.end_stale();
     assert!(owner.rib.paths(&earlier).is_empty() && owner.stale_deadline().is_none());
 }

@@ -55,6 +55,12 @@ fn figures() -> Figures {
             PeerCounts { received: 14, accepted: 12, rejected: 2, stale: 0, advertised: 3 },
             PeerCounts::default(),
         ],
+        flaps: [("bfd", 2), ("tcp", 1)].into(),
+        bfd: Some(BfdFigures {
+            state: brindle_bgp::bfd::State::Up,
+            detection_seconds: 0.15,
+            packets: [70, 60],
+        }),
     };
     Figures {
         agent: AgentFigures {
@@ -73,6 +79,7 @@ fn figures() -> Figures {
         kubernetes: None,
         routing: Some(RoutingFigures {
             peers: vec![peer],
+            bfd_drops: [0, 0, 4, 0, 0, 0],
             fib: Arc::new(FibStatus { wanted: [24, 2], installed: [23, 2], ..Default::default() }),
         }),
         policy: Some(PolicyFigures {

@@ -23,8 +23,9 @@ struct Link {
 impl Link {
     fn new(wanted: [Intervals; 2], loss: u64, seed: u64) -> Self {
         let now = Instant::now();
-        let end =
-            |at: usize| Session::new(wanted[at], discriminator(at as u32 + 1), seed ^ at as u64, now);
+        let end = |at: usize| {
+            Session::new(wanted[at], discriminator(at as u32 + 1), seed ^ at as u64, now)
+        };
         Self {
             now,
             ends: [end(0), end(1)],

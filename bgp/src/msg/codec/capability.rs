@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::read::{self, Read};
-use crate::msg::{Capability, GracefulRestart, RestartFamily};
+use crate::msg::{Capability, GracefulRestart, LongLivedFamily, RestartFamily};
 use crate::net::AfiSafi;
 
 const MULTIPROTOCOL: u8 = 1;
@@ -13,6 +13,7 @@ const EXTENDED_MESSAGE: u8 = 6;
 const GRACEFUL_RESTART: u8 = 64;
 const FOUR_OCTET_ASN: u8 = 65;
 const ENHANCED_ROUTE_REFRESH: u8 = 70;
+const LONG_LIVED_RESTART: u8 = 71;
 
 /// Splits one capability off a parameter; fails if the parameter ends before it does. A
 /// known one with a value that its RFC does not allow counts as unknown: nothing was offered.
@@ -39,6 +40,7 @@ fn known(code: u8, value: &[u8]) -> Option<Capability> {
             read::exactly(value).map(u32::from_be_bytes).map(Capability::FourOctetAsn)
         }
         ENHANCED_ROUTE_REFRESH => value.is_empty().then_some(Capability::EnhancedRouteRefresh),
+        LONG_LIVED_RESTART => long_lived_restart(value).map(Capability::LongLivedRestart),
         _ => None,
     }
 }
@@ -71,6 +73,17 @@ fn graceful_restart(value: &[u8]) -> Option<GracefulRestart> {
     })
 }
 
+/// RFC 9494 §3.1: AFI, SAFI, flags and 24 bits of time for each family.
+fn long_lived_restart(value: &[u8]) -> Option<Vec<LongLivedFamily>> {
+    let (families, []) = value.as_chunks::<7>() else { return None };
+    let family = |&[a0, a1, safi, flags, t0, t1, t2]: &[u8; 7]| LongLivedFamily {
+        family: AfiSafi { afi: u16::from_be_bytes([a0, a1]), safi },
+        forwarding: flags & 0x80 != 0,
+        stale_secs: u32::from_be_bytes([0, t0, t1, t2]),
+    };
+    Some(families.iter().map(family).collect())
+}
+
 /// Appends a capability; what goes over the 255 octets of its value is cut off, for lists
 /// at an item.
 pub(super) fn encode(capability: &Capability, out: &mut BytesMut) {
@@ -97,6 +110,7 @@ pub(super) fn encode(capability: &Capability, out: &mut BytesMut) {
             out.put_u32(*number);
         }
         Capability::EnhancedRouteRefresh => out.put_slice(&[ENHANCED_ROUTE_REFRESH, 0]),
+        Capability::LongLivedRestart(families) => encode_long_lived_restart(families, out),
         Capability::Unknown { code, value } => {
             let value = value.get(..255).unwrap_or(value);
             put_head(*code, value.len(), out);
@@ -115,6 +129,16 @@ fn encode_graceful_restart(restart: &GracefulRestart, out: &mut BytesMut) {
     for RestartFamily { family, forwarding } in families {
         out.put_u16(family.afi);
         out.put_slice(&[family.safi, if *forwarding { 0x80 } else { 0 }]);
+    }
+}
+
+fn encode_long_lived_restart(families: &[LongLivedFamily], out: &mut BytesMut) {
+    let families = families.get(..255 / 7).unwrap_or(families);
+    put_head(LONG_LIVED_RESTART, families.len() * 7, out);
+    for LongLivedFamily { family, forwarding, stale_secs } in families {
+        out.put_u16(family.afi);
+        out.put_slice(&[family.safi, if *forwarding { 0x80 } else { 0 }]);
+        out.put_uint(u64::from((*stale_secs).min(0x00FF_FFFF)), 3);
     }
 }
 

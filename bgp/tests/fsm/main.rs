@@ -1,0 +1,10 @@
+//! The session machine, alone, in pairs and in a mesh, on a clock that the tests move.
+
+mod collisions;
+mod mesh_200;
+mod pairs;
+mod random;
+mod restart;
+mod states;
+mod support;
+mod timers;

@@ -1,0 +1,8 @@
+//! Routes in real kernels.
+
+mod kernel_routes;
+mod netlink;
+mod repair;
+mod routes;
+mod scale;
+mod support;
