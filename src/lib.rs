@@ -1,5 +1,6 @@
 //! The brindle agent: everything that touches a socket, the kernel or the clock.
 
+pub mod bfd;
 pub mod cleanup;
 pub mod cli;
 pub mod cluster;

@@ -1,5 +1,7 @@
-//! BGP without I/O: octets in, messages, sessions, best paths, octets out.
+//! BGP without I/O: octets in, messages, sessions, best paths, octets out; and BFD, which
+//! finds out sooner that a peer is gone.
 
+pub mod bfd;
 pub mod filter;
 pub mod fsm;
 pub mod msg;

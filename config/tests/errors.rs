@@ -331,7 +331,7 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
         ),
         (
             &format!("{PEER}password: x}}]}}"),
-            "f:1:60  bgp.peers[0]: unknown field \"password\"; accepted here: name, peerIP, asNumber, port, sourceAddress, passive, reflectorClient, holdTime, importFilters, exportFilters, nextHopMode",
+            "f:1:60  bgp.peers[0]: unknown field \"password\"; accepted here: name, peerIP, asNumber, port, sourceAddress, passive, reflectorClient, holdTime, importFilters, exportFilters, nextHopMode, bfd",
         ),
         (
             "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 65001, importFilters: [], exportFilters: [], reflectorClient: true}]}",

@@ -1,9 +1,11 @@
 //! What right configurations mean.
 
 use std::net::IpAddr;
+use std::num::NonZeroU8;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use brindle_bgp::bfd::{Intervals, Path, Settings};
 use brindle_bgp::filter::{
     Change, Condition, Filter, FilterAction, FilterRule, Has, MatchOperator, NextHopChange,
     PeerType, RouteSource,
@@ -100,6 +102,7 @@ fn the_contract_example_means_what_it_says() {
             max_paths: 16,
             as_path_relax: false,
             mesh_limits: PrefixLimits::NONE,
+            mesh_bfd: None,
             peers: vec![Peer {
                 name: "tor-a".into(),
                 address: ip("10.0.0.250"),
@@ -117,6 +120,7 @@ fn the_contract_example_means_what_it_says() {
                 limits: PrefixLimits::NONE,
                 role: None,
                 role_strict: false,
+                bfd: None,
             }],
             dynamic: vec![],
             networks: vec![prefix("192.0.2.0/24")],
@@ -265,6 +269,7 @@ bgp:
             limits: PrefixLimits::NONE,
             role: None,
             role_strict: false,
+            bfd: None,
         },
         Peer {
             name: "b".into(),
@@ -283,6 +288,7 @@ bgp:
             limits: PrefixLimits::NONE,
             role: Some(Role::RouteServerClient),
             role_strict: true,
+            bfd: None,
         },
     ];
     assert_eq!(peers, want);
@@ -492,4 +498,38 @@ fn every_condition_and_change_of_a_filter_is_read_and_shown_as_it_was_written() 
         },
     ];
     assert_eq!(export.rules, want);
+}
+
+#[test]
+fn bfd_has_usual_intervals_and_is_there_where_its_section_stands() {
+    let interval = Duration::from_millis;
+    let settings = |transmit, receive, multiplier, path| Settings {
+        intervals: Intervals {
+            transmit: interval(transmit),
+            receive: interval(receive),
+            multiplier: NonZeroU8::new(multiplier).expect("not zero"),
+        },
+        path,
+    };
+    for (text, want) in [
+        ("bfd: {}", Some(Settings::DEFAULT)),
+        ("bfd: {enabled: true}", Some(settings(300, 300, 3, Path::SingleHop))),
+        ("bfd: {enabled: false, multiplier: 5}", None),
+        (
+            "bfd: {transmitInterval: 50ms, receiveInterval: 60s, multiplier: 255}",
+            Some(settings(50, 60_000, 255, Path::SingleHop)),
+        ),
+        ("bfd: {multihop: true}", Some(settings(300, 300, 3, Path::Multihop { min_ttl: 1 }))),
+        (
+            "bfd: {multihop: true, minimumTTL: 253}",
+            Some(settings(300, 300, 3, Path::Multihop { min_ttl: 253 })),
+        ),
+    ] {
+        let peer = format!("{{name: a, peerIP: 10.0.0.9, asNumber: 64512, {text}}}");
+        let config = read(&format!("bgp: {{peers: [{peer}], nodeToNodeMesh: {{{text}}}}}"));
+        assert_eq!((config.bgp.peers[0].bfd, config.bgp.mesh_bfd), (want, want), "{text}");
+        let again = read(&config.to_yaml());
+        assert_eq!(again.bgp, config.bgp, "{text}");
+    }
+    assert_eq!(read("bgp: {}").bgp.mesh_bfd, None);
 }

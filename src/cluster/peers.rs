@@ -143,6 +143,7 @@ fn configured(bgp: &Bgp, own: &Identity, peer: &brindle_config::Peer) -> WantedP
     WantedPeer {
         port: peer.port,
         source: peer.source_address,
+        bfd: peer.bfd,
         own_addresses: own.addresses.clone(),
         ..WantedPeer::new(session, rib)
     }
@@ -221,6 +222,7 @@ fn mesh_peer(
         own_addresses: own.addresses.clone(),
         mesh: true,
         retain: bgp.retain == Retain::NodeObject,
+        bfd: bgp.mesh_bfd,
         ..WantedPeer::new(session(bgp, own, asn, bgp.hold_time, false), rib)
     })
 }

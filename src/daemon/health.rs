@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -19,12 +20,13 @@ use tracing::{info, warn};
 use super::answer::{Facts, Known};
 use super::drain;
 use super::source::SourceState;
+use crate::bfd::{DROP_REASONS, Report};
 use crate::enforce::{EnforceHandle, EnforceView};
 use crate::fib::{self, ListRequest};
 use crate::speaker::{PeerEntry, SpeakerHandle, View};
 use crate::telemetry::metrics::{
-    AgentFigures, ChainLabels, Figures, ObjectCounts, PacketTotals, PeerFigures, PolicyFigures,
-    RoutingFigures,
+    AgentFigures, BfdFigures, ChainLabels, Figures, ObjectCounts, PacketTotals, PeerFigures,
+    PolicyFigures, RoutingFigures,
 };
 use crate::telemetry::{self, Check, Health, Teller};
 
@@ -233,13 +235,13 @@ async fn figures(known: &Known, packets: PacketTotals) -> Figures {
     let now = Instant::now();
     let time = |at: Instant| SystemTime::now() - now.saturating_duration_since(at);
     let routing = match &known.fib {
-        Some(fib) => Some(RoutingFigures {
-            peers: match &facts.speaker {
+        Some(fib) => {
+            let (peers, bfd_drops) = match &facts.speaker {
                 Some(speaker) => peer_figures(speaker).await,
-                None => Vec::new(),
-            },
-            fib: fib.status.load_full(),
-        }),
+                None => Default::default(),
+            };
+            Some(RoutingFigures { peers, bfd_drops, fib: fib.status.load_full() })
+        }
         None => None,
     };
     let policy = match &known.enforce {
@@ -276,7 +278,7 @@ async fn figures(known: &Known, packets: PacketTotals) -> Figures {
     }
 }
 
-async fn peer_figures(speaker: &SpeakerHandle) -> Vec<PeerFigures> {
+async fn peer_figures(speaker: &SpeakerHandle) -> (Vec<PeerFigures>, [u64; DROP_REASONS.len()]) {
     let look = |view: &View<'_>| {
         let figures = |(id, entry): (&_, &PeerEntry)| {
             let status = entry.status();
@@ -294,13 +296,25 @@ async fn peer_figures(speaker: &SpeakerHandle) -> Vec<PeerFigures> {
                 counts: Family::ALL.map(|family| view.rib.counts(*id, family).unwrap_or_default()),
                 limits: entry.wanted.rib.limits.most,
                 beyond: Family::ALL.map(|family| view.rib.beyond_limit(*id, family)),
+                flaps: status.flaps_by.clone(),
+                bfd: bfd_figures(entry.bfd()),
             }
         };
         let mut peers: Vec<_> = view.peers.iter().map(figures).collect();
         peers.sort_by(|a, b| a.name.cmp(&b.name));
-        peers
+        (peers, view.bfd_drops.counts())
     };
     timeout(PATIENCE, speaker.read(look)).await.ok().and_then(Result::ok).unwrap_or_default()
+}
+
+fn bfd_figures(report: &Report) -> Option<BfdFigures> {
+    let seen = report.status().seen?;
+    let counters = report.counters();
+    Some(BfdFigures {
+        state: seen.state,
+        detection_seconds: seen.detection_time.map_or(0.0, |time| time.as_secs_f64()),
+        packets: [&counters.sent, &counters.received].map(|count| count.load(Ordering::Relaxed)),
+    })
 }
 
 fn object_counts(view: &EnforceView<'_>, node: &str) -> ObjectCounts {

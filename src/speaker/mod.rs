@@ -13,6 +13,7 @@
 //! one task a wire writes. The RIB keeps what a peer is still to be told; the writer asks
 //! for it when the socket has taken the last of it, so nothing queues up for a slow peer.
 
+mod bfd;
 mod calm;
 mod dial;
 mod dynamic;
@@ -36,6 +37,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use brindle_bgp::bfd::Settings;
 use brindle_bgp::fsm::{OwnRestart, PeerSettings};
 use brindle_bgp::msg::{Attributes, CeaseReason};
 use brindle_bgp::net::{Family, Prefix};
@@ -73,6 +75,8 @@ pub struct WantedPeer {
     pub leaving: bool,
     /// Whether its routes are kept while it has no session and is wanted nevertheless.
     pub retain: bool,
+    /// The BFD session beside the BGP session; `None` for none.
+    pub bfd: Option<Settings>,
     /// What the session machine must know.
     pub session: PeerSettings,
     /// What the RIB must know; the name is the key.
@@ -91,6 +95,7 @@ impl WantedPeer {
             group: None,
             leaving: false,
             retain: false,
+            bfd: None,
             session,
             rib,
         }

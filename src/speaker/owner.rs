@@ -24,6 +24,7 @@ use super::restart::Deferral;
 use super::view::{PeerEntry, Session, StaleUntil, View, find};
 use super::wire::Wake;
 use super::{Command, Deed, DeedError, StopMode, Tiding, local_next_hop, shared_link};
+use crate::bfd;
 use crate::fib::{self, FibHandle, LocalAddress};
 
 /// How long stopping may take: peers that do not take our NOTIFICATION lose it.
@@ -93,6 +94,8 @@ pub(super) struct Owner {
     pub(super) is_gone: bool,
     /// How far peers are that are leaving, if some are.
     pub(super) leaving: Option<Leaving>,
+    /// The BFD sessions of peers.
+    pub(super) bfd: bfd::Handle,
     /// Who wants to know what happens.
     pub(super) tidings: Option<mpsc::Sender<Tiding>>,
     /// Orders to peers over their limits that found no room yet.
@@ -129,6 +132,7 @@ impl Owner {
             next_hops: Watched::default(),
             sweep: false,
             stale_until: HashMap::new(),
+            bfd: bfd::Handle::default(),
             own_restart: Arc::default(),
             deferral: None,
             refreshing: Refreshing::default(),
@@ -219,8 +223,8 @@ impl Owner {
                 self.set_originated(prefixes, &attributes);
             }
             Command::Read(look) => {
-                let Self { rib, peers, stale_until, .. } = self;
-                look(&View { rib, peers, stale_until });
+                let Self { rib, peers, stale_until, bfd, .. } = self;
+                look(&View { rib, peers, stale_until, bfd_drops: bfd.drops() });
             }
             Command::Do(peer, deed, done) => {
                 let _ = done.send(self.act(&peer, deed));
@@ -269,12 +273,14 @@ impl Owner {
                 if entry.session.is_none() {
                     self.drop_stale(id);
                 }
+                self.set_bfd();
             }
             Deed::Enable => {
                 if !self.is_gone {
                     order(Order::Start)?;
                 }
                 entry.disabled = false;
+                self.set_bfd();
             }
             Deed::SoftIn | Deed::SoftOut => {
                 let Some(negotiated) = &status.negotiated else {
@@ -423,6 +429,7 @@ impl Owner {
                 self.rib.set_own_addresses(own.iter().map(|local| local.address).collect());
                 let before = std::mem::replace(&mut self.own, own);
                 self.follow_addresses(&before);
+                self.set_bfd();
             }
         }
         self.dirty = true;
@@ -487,6 +494,7 @@ impl Owner {
         for (_, entry) in self.peers.drain() {
             let _ = entry.orders.try_send(order());
         }
+        self.bfd.stop().await;
         let all = async { while self.tasks.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(STOP_LIMIT, all).await;
     }

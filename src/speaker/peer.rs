@@ -24,6 +24,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tracing::{debug, info, warn};
 
 use super::WantedPeer;
+use super::bfd::BfdWatch;
 use super::calm::{Calm, Line};
 use super::dial::dial;
 use super::owner::{FromPeer, News};
@@ -72,8 +73,8 @@ pub(super) enum WireNews {
 pub(super) struct PeerTask {
     id: PeerId,
     life: u64,
-    wanted: Arc<WantedPeer>,
-    machine: Peer,
+    pub(super) wanted: Arc<WantedPeer>,
+    pub(super) machine: Peer,
     /// What an OPEN says of our own restart.
     own_restart: Arc<ArcSwap<OwnRestart>>,
     wires: Vec<Wire>,
@@ -84,6 +85,7 @@ pub(super) struct PeerTask {
     /// Permits for batches of news that the owner has not taken in yet.
     on_its_way: Arc<Semaphore>,
     news: (mpsc::Sender<WireNews>, mpsc::Receiver<WireNews>),
+    pub(super) bfd: BfdWatch,
     shared: Arc<Shared>,
     established: Option<WireId>,
     /// Wires that still carry their last message.
@@ -123,6 +125,7 @@ impl PeerTask {
             to_owner,
             on_its_way: Arc::new(Semaphore::new(BATCHES_AHEAD)),
             news: mpsc::channel(16),
+            bfd: BfdWatch::new(&shared.bfd),
             shared,
             established: None,
             closing: JoinSet::new(),
@@ -162,6 +165,7 @@ impl PeerTask {
                     let news = std::mem::take(&mut self.pending);
                     slot.send(FromPeer::News(self.id, self.life, news, permit));
                 }
+                () = self.bfd.changed() => self.heed_bfd(),
                 Some(stream) = accepted.recv() => self.connected(stream, Direction::Accepted),
                 dialled = async { self.dialling.as_mut().expect("guarded").await }, if self.dialling.is_some() => {
                     self.dialling = None;
@@ -234,7 +238,7 @@ impl PeerTask {
         }
     }
 
-    fn feed(&mut self, event: Event) {
+    pub(super) fn feed(&mut self, event: Event) {
         let actions = self.machine.handle(event, Instant::now());
         self.carry_out(actions);
     }
@@ -393,7 +397,7 @@ impl PeerTask {
     }
 
     /// Says that the session came or went; of a peer that does so all the time, only that.
-    fn say_session(&mut self, say: impl FnOnce()) {
+    pub(super) fn say_session(&mut self, say: impl FnOnce()) {
         let peer = &self.wanted.rib.name;
         match self.calm.line(Instant::now()) {
             Line::Written(0) => say(),
@@ -510,6 +514,9 @@ impl PeerTask {
         if old.state != state {
             let was_up = old.state == State::Established;
             status.flaps += u64::from(was_up);
+            if let (true, Some(why)) = (was_up, last_down) {
+                *status.flaps_by.entry(why.word()).or_default() += 1;
+            }
             // Dialling and waiting take turns; what counts is how long it has not been up.
             if was_up || state == State::Established {
                 status.since = Instant::now();

@@ -68,6 +68,7 @@ impl Owner {
         }
         self.note_leaving();
         self.publish_known();
+        self.set_bfd();
     }
 
     pub(super) fn publish_known(&mut self) {

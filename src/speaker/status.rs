@@ -1,5 +1,6 @@
 //! What a peer's task tells about itself, readable at any time without asking it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -8,6 +9,8 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use brindle_bgp::fsm::{Down, Idle, Negotiated, State};
 use brindle_bgp::msg::Notification;
+
+use crate::bfd;
 
 /// A peer's session as it is now.
 #[derive(Clone, Debug)]
@@ -18,6 +21,8 @@ pub struct PeerStatus {
     pub since: Instant,
     /// Sessions that were Established and ended.
     pub flaps: u64,
+    /// The same by the word for why, as [`Down::word`] has it.
+    pub flaps_by: BTreeMap<&'static str, u64>,
     /// Why the last session or attempt ended.
     pub last_down: Option<Down>,
     /// The same as a sentence, with what to change where that is known.
@@ -44,6 +49,7 @@ impl PeerStatus {
             state: State::Idle,
             since: Instant::now(),
             flaps: 0,
+            flaps_by: BTreeMap::new(),
             last_down: None,
             last_reason: None,
             last_dial_error: None,
@@ -62,12 +68,13 @@ impl PeerStatus {
 pub(super) struct Shared {
     pub(super) status: ArcSwap<PeerStatus>,
     pub(super) counters: Arc<Counters>,
+    pub(super) bfd: Arc<bfd::Report>,
 }
 
 impl Shared {
     pub(super) fn new() -> Arc<Self> {
         let status = ArcSwap::from_pointee(PeerStatus::new());
-        Arc::new(Self { status, counters: Arc::default() })
+        Arc::new(Self { status, counters: Arc::default(), bfd: Arc::default() })
     }
 
     /// The task that told of itself here cannot any more.

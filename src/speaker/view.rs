@@ -15,6 +15,7 @@ use super::WantedPeer;
 use super::peer::Order;
 use super::status::{Counters, PeerStatus, Shared};
 use super::wire::Wake;
+use crate::bfd;
 
 /// A peer as the owner keeps it.
 pub struct PeerEntry {
@@ -57,6 +58,11 @@ impl PeerEntry {
     pub fn counters(&self) -> &Counters {
         &self.shared.counters
     }
+
+    /// Its BFD session.
+    pub fn bfd(&self) -> &bfd::Report {
+        &self.shared.bfd
+    }
 }
 
 /// What can be read of the speaker.
@@ -65,6 +71,8 @@ pub struct View<'a> {
     pub rib: &'a Rib,
     /// The peers.
     pub peers: &'a HashMap<PeerId, PeerEntry>,
+    /// BFD packets that were dropped.
+    pub bfd_drops: &'a bfd::Drops,
     pub(super) stale_until: &'a StaleUntil,
 }
 

@@ -187,6 +187,7 @@ fn peer(name: &str, address: &str, kind: PeerKind, state: SessionState) -> Peer 
         },
         import_filters: None,
         export_filters: None,
+        bfd: None,
         negotiated: is_up.then(|| {
             Box::new(Negotiated {
                 local,

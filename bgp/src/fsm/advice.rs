@@ -13,7 +13,11 @@ pub(super) fn advice(why: &Down, settings: &PeerSettings, theirs: Option<&Open>)
     let (is_sent, Notification { code, subcode, .. }) = match why {
         Down::Sent(notification) => (true, notification),
         Down::Received(notification) => (false, notification),
-        Down::HoldTimerExpired | Down::SendHoldTimerExpired | Down::Tcp(_) | Down::Silent => {
+        Down::HoldTimerExpired
+        | Down::SendHoldTimerExpired
+        | Down::BfdDown(_)
+        | Down::Tcp(_)
+        | Down::Silent => {
             return None;
         }
     };

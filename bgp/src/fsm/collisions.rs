@@ -150,7 +150,11 @@ pub(super) fn is_collision(why: &Down) -> bool {
         Down::Sent(notification) | Down::Received(notification) => {
             notification.cease_reason() == Some(CeaseReason::ConnectionCollisionResolution)
         }
-        Down::HoldTimerExpired | Down::SendHoldTimerExpired | Down::Tcp(_) | Down::Silent => false,
+        Down::HoldTimerExpired
+        | Down::SendHoldTimerExpired
+        | Down::BfdDown(_)
+        | Down::Tcp(_)
+        | Down::Silent => false,
     }
 }
 

@@ -15,10 +15,23 @@ pub enum Down {
     HoldTimerExpired,
     /// Nothing could be written for the send hold time (RFC 9687); code 8 was sent if it could be.
     SendHoldTimerExpired,
+    /// BFD said that the path has failed; code 6, subcode 10 was sent (RFC 9384).
+    BfdDown(BfdFailure),
     /// The TCP connection was closed or broke.
     Tcp(String),
     /// We closed without a NOTIFICATION.
     Silent,
+}
+
+/// A path that failed, as BFD saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BfdFailure {
+    /// What it saw: `no packets from 10.0.0.2 for 150 ms`.
+    pub why: String,
+    /// Whether the peer's BFD outlives its control plane (C bit). If it does not, a restart
+    /// of the peer looks just like this, and routes that it asked us to keep over one are
+    /// kept (RFC 5882 §4.3).
+    pub is_independent: bool,
 }
 
 impl Down {
@@ -30,7 +43,7 @@ impl Down {
                 notification.cease_reason(),
                 Some(CeaseReason::ConnectionRejected | CeaseReason::ConnectionCollisionResolution)
             ),
-            Down::HoldTimerExpired | Down::SendHoldTimerExpired => true,
+            Down::HoldTimerExpired | Down::SendHoldTimerExpired | Down::BfdDown(_) => true,
             Down::Tcp(_) | Down::Silent => false,
         }
     }
@@ -41,9 +54,23 @@ impl Down {
             Down::Sent(notification) | Down::Received(notification) => {
                 notification.cease_reason() == Some(CeaseReason::MaximumPrefixesReached)
             }
-            Down::HoldTimerExpired | Down::SendHoldTimerExpired | Down::Tcp(_) | Down::Silent => {
-                false
-            }
+            Down::HoldTimerExpired
+            | Down::SendHoldTimerExpired
+            | Down::BfdDown(_)
+            | Down::Tcp(_)
+            | Down::Silent => false,
+        }
+    }
+
+    /// The reason in one word, as metrics have it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Down::HoldTimerExpired | Down::SendHoldTimerExpired => "hold_timer",
+            Down::Sent(Notification { code: 6, subcode: 2..=4 | 6, .. }) | Down::Silent => "admin",
+            Down::Sent(_) => "notification_sent",
+            Down::Received(_) => "notification_received",
+            Down::BfdDown(_) => "bfd",
+            Down::Tcp(_) => "tcp",
         }
     }
 }
@@ -59,6 +86,7 @@ impl fmt::Display for Down {
             Down::SendHoldTimerExpired => {
                 f.write_str("send hold timer expired: the peer does not read what we send")
             }
+            Down::BfdDown(failure) => write!(f, "BFD: {}", failure.why),
             Down::Tcp(how) if how.is_empty() => f.write_str("TCP connection closed"),
             Down::Tcp(how) => how.chars().try_for_each(|c| match c.is_control() {
                 true => write!(f, "{}", c.escape_debug()),
@@ -91,6 +119,13 @@ mod tests {
             (
                 Down::SendHoldTimerExpired,
                 "send hold timer expired: the peer does not read what we send",
+            ),
+            (
+                Down::BfdDown(BfdFailure {
+                    why: "no packets from 10.0.0.2 for 150 ms".into(),
+                    is_independent: false,
+                }),
+                "BFD: no packets from 10.0.0.2 for 150 ms",
             ),
             (Down::Tcp("reset\nby peer".into()), "reset\\nby peer"),
             (Down::Tcp(String::new()), "TCP connection closed"),

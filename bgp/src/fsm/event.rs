@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::msg::{CeaseReason, Message, Notification, RouteRefresh, Update};
 use crate::net::Family;
 
-use super::{Down, Negotiated};
+use super::{BfdFailure, Down, Negotiated};
 
 /// One TCP connection with the peer; numbers are never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,6 +45,9 @@ pub enum Event {
     /// The peer has told more prefixes of a family than so many (RFC 4271 §6.7): it rests for
     /// the time given.
     OverLimit(Family, u32, Duration),
+    /// BFD says that the path to the peer has failed (RFC 5882 §4.2): the session ends at
+    /// once, and is tried again as after any other failure.
+    BfdDown(BfdFailure),
     /// The kernel took octets that we wrote: restarts the send hold timer (RFC 9687).
     Progress(WireId),
 }

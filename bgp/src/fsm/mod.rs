@@ -26,10 +26,11 @@ mod state;
 mod timers;
 mod wire;
 
-pub use down::Down;
+pub use down::{BfdFailure, Down};
 pub use event::{Action, Delivery, Direction, Event, WireId};
 pub use negotiate::Negotiated;
 pub use peer::{Idle, Peer};
 pub use restart::{BadRestartTime, OwnRestart, PeerRestart, RestartOffer, RestartTime};
 pub use settings::PeerSettings;
 pub use state::State;
+pub(crate) use timers::Random;

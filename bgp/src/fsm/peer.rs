@@ -11,7 +11,9 @@ use super::damping::Damping;
 use super::negotiate::our_open;
 use super::timers::{Backoff, DIAL_LIMIT, IDLE_HOLD, LONGEST, Random, STABLE_AFTER};
 use super::wire::{Step, Wire};
-use super::{Action, Direction, Down, Event, Negotiated, OwnRestart, PeerSettings, State, WireId};
+use super::{
+    Action, BfdFailure, Direction, Down, Event, Negotiated, OwnRestart, PeerSettings, State, WireId,
+};
 
 /// The session machine of one peer, with up to two wires until a collision is settled
 /// (RFC 4271 §6.8).
@@ -116,6 +118,7 @@ impl Peer {
                 self.over_limit(family, limit, rest, now, &mut out);
             }
             Event::Progress(id) => self.progress(id, now),
+            Event::BfdDown(failure) => self.bfd_down(&failure, now, &mut out),
         }
         out
     }
@@ -323,6 +326,29 @@ impl Peer {
         self.take(id, step, now, out);
     }
 
+    /// The path has failed: nothing that runs over it is of use any more (RFC 9384).
+    fn bfd_down(&mut self, failure: &BfdFailure, now: Instant, out: &mut Vec<Action>) {
+        let mut wires: Vec<(State, WireId)> =
+            self.wires.iter().map(|wire| (wire.state(), wire.id)).collect();
+        // The one that got furthest first: the end of another would let it go on.
+        wires.sort_unstable_by(|a, b| b.cmp(a));
+        for (_, id) in wires {
+            let why = Down::BfdDown(failure.clone());
+            let agreed = self.find(id).and_then(Wire::agreed);
+            let cease = match agreed {
+                Some(agreed) => agreed.bfd_cease(&why),
+                None => Some(Notification::cease(CeaseReason::BfdDown, None)),
+            };
+            match cease {
+                Some(cease) => self.refuse(id, cease, Some(why), now, out),
+                None => {
+                    out.push(Action::Close(id));
+                    self.end(id, why, now, out);
+                }
+            }
+        }
+    }
+
     fn progress(&mut self, id: WireId, now: Instant) {
         if let Some(wire) = self.wires.iter_mut().find(|wire| wire.id == id) {
             wire.progress(&self.settings, now);
@@ -410,9 +436,11 @@ impl Peer {
         // and two speakers that refuse each other in turn would never meet.
         let was_refused = match why {
             Down::Sent(n) | Down::Received(n) => state != State::Established && n.code != 6,
-            Down::HoldTimerExpired | Down::SendHoldTimerExpired | Down::Tcp(_) | Down::Silent => {
-                false
-            }
+            Down::HoldTimerExpired
+            | Down::SendHoldTimerExpired
+            | Down::BfdDown(_)
+            | Down::Tcp(_)
+            | Down::Silent => false,
         };
         if was_refused {
             let wait = self.backoff.wait(&mut self.random);

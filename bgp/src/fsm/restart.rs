@@ -86,17 +86,33 @@ impl Negotiated {
     /// Whether the end of this session for this reason leaves the routes of both sides where
     /// they are, for the families that [`PeerRestart`] names: the end of TCP always
     /// (RFC 4724 §4.2); a NOTIFICATION, the one of the hold timer included, if both sides set
-    /// the N bit, unless it is a hard reset (RFC 8538 §4). Who told us too much keeps nothing
-    /// here: the limit is there for our memory.
+    /// the N bit, unless it is a hard reset (RFC 8538 §4); silence of a BFD that would not
+    /// outlive the peer's control plane. Who told us too much keeps nothing here: the limit is
+    /// there for our memory.
     pub fn is_outlived(&self, why: &Down) -> bool {
         let Some(restart) = &self.restart else { return false };
         match why {
             Down::Tcp(_) | Down::Silent => true,
+            // A restart of the peer silences its BFD too, unless that lives on its own
+            // (RFC 5882 §4.3).
+            Down::BfdDown(failure) => !failure.is_independent,
             Down::HoldTimerExpired | Down::SendHoldTimerExpired => restart.notification,
             Down::Sent(_) if why.is_limit() => false,
             Down::Sent(notification) | Down::Received(notification) => {
                 restart.notification && notification.cease_reason() != Some(CeaseReason::HardReset)
             }
+        }
+    }
+
+    /// The Cease that ends this session because BFD says so, if the peer hears it: in a hard
+    /// reset where it would keep our routes over a path that has surely failed; none where any
+    /// NOTIFICATION would have it drop them, while we keep its own (RFC 4724 §4.2).
+    pub(super) fn bfd_cease(&self, why: &Down) -> Option<Notification> {
+        let cease = Notification::cease(CeaseReason::BfdDown, None);
+        match (&self.restart, self.is_outlived(why)) {
+            (Some(restart), true) => restart.notification.then_some(cease),
+            (Some(restart), false) if restart.notification => Some(cease.into_hard_reset()),
+            _ => Some(cease),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Lengths of the timers, jitter and back-off.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::PeerSettings;
@@ -32,10 +33,10 @@ pub(super) fn send_hold(settings: &PeerSettings, hold: Duration) -> Duration {
 
 /// Numbers that differ between peers and never between two runs with one seed: SplitMix64.
 #[derive(Clone, Debug)]
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -49,8 +50,14 @@ impl Random {
 
     /// 75 to 100 % of `whole`, at most a day (RFC 4271 §10).
     pub(super) fn jitter(&mut self, whole: Duration) -> Duration {
-        let permille = 750 + u32::try_from(self.next() % 251).expect("a remainder of 251 is small");
-        whole.min(LONGEST) * permille / 1000
+        self.share(whole, 750..=1000)
+    }
+
+    /// So many thousandths of `whole`, at most a day.
+    pub(crate) fn share(&mut self, whole: Duration, permille: RangeInclusive<u32>) -> Duration {
+        let span = u64::from(permille.end() - permille.start()) + 1;
+        let more = u32::try_from(self.next() % span).expect("less than the span, which is a u32");
+        whole.min(LONGEST) * (permille.start() + more) / 1000
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use brindle_bgp::fsm::{Direction, Event, Peer, PeerSettings, State, WireId};
+use brindle_bgp::fsm::{BfdFailure, Direction, Event, Peer, PeerSettings, State, WireId};
 use brindle_bgp::msg::{CeaseReason, Message, Notification, Refresh, RouteRefresh, Update};
 use brindle_bgp::net::{AfiSafi, Family};
 use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
@@ -27,6 +27,7 @@ enum Move {
     Received(usize, Message),
     Malformed(usize),
     Progress(usize),
+    BfdDown,
     /// Time goes on so many milliseconds, with all that is due.
     Wait(u64),
     /// Time goes on to the next deadline.
@@ -69,6 +70,7 @@ fn any_move() -> impl Strategy<Value = Move> {
         20 => (wire(), any_message()).prop_map(|(wire, message)| Move::Received(wire, message)),
         1 => wire().prop_map(Move::Malformed),
         2 => wire().prop_map(Move::Progress),
+        1 => Just(Move::BfdDown),
         4 => (0..3000u64).prop_map(Move::Wait),
         1 => (0..600_000u64).prop_map(Move::Wait),
         6 => Just(Move::Due),
@@ -143,6 +145,11 @@ impl Run {
                 self.event(Event::Malformed(self.wire(wire), notification));
             }
             Move::Progress(wire) => self.event(Event::Progress(self.wire(wire))),
+            Move::BfdDown => {
+                let why = "no packets for 150 ms".to_owned();
+                self.event(Event::BfdDown(BfdFailure { why, is_independent: false }));
+                assert!(self.shell.open.is_empty(), "nothing runs over a path that failed");
+            }
             Move::Wait(millis) => self.wait_until(self.now + Duration::from_millis(millis)),
             Move::Due => {
                 if let Some(at) = self.peer.deadline() {

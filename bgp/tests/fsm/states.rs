@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use brindle_bgp::fsm::{Direction, Event, Peer, State, WireId};
+use brindle_bgp::fsm::{BfdFailure, Direction, Event, Peer, State, WireId};
 use brindle_bgp::msg::{
     Capability, CeaseReason, Message, Notification, Open, Refresh, RouteRefresh, Update,
 };
@@ -141,6 +141,11 @@ fn every_event_in_every_state_does_what_the_standard_says() {
         ("progress in writing", On(Event::Progress(WIRE)), [
             "-> Idle", "-> Connect", "-> Active",
             "-> OpenSent", "-> OpenConfirm", "-> Established"]),
+        ("BFD down", On(Event::BfdDown(BfdFailure {
+            why: "no packets for 150 ms".into(), is_independent: false })), [
+            "-> Idle", "-> Connect", "-> Active",
+            "send 1 6/10, close 1 -> Active", "send 1 6/10, close 1 -> Active",
+            "send 1 6/10, close 1, down (BFD: no packets for 150 ms) -> Active"]),
     ];
 
     let mut wrong = Vec::new();

@@ -3,10 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use brindle_bgp::bfd::{Path, Settings};
 use brindle_bgp::net::{Prefix, RouterId};
 
 use super::node::NodeRead;
-use super::{drain, dynamic, filter, limits, peer, prefixes, set, values};
+use super::{bfd, drain, dynamic, filter, limits, peer, prefixes, set, values};
 use crate::meaning::{Bgp, Config, Retain};
 use crate::section::{Good, Item, Section};
 use crate::value;
@@ -140,6 +141,14 @@ fn mesh(item: &Item, bgp: &mut Bgp) {
     set(&mut bgp.mesh, section.get("enabled").and_then(|item| item.boolean()));
     set(&mut bgp.retain, section.get("retain").and_then(|item| item.word(&RETAIN)));
     set(&mut bgp.mesh_limits, section.get("maxPrefixes").and_then(|item| limits::read(&item)));
+    if let Some(item) = section.get("bfd") {
+        bgp.mesh_bfd = bfd::read(&item);
+        if matches!(bgp.mesh_bfd, Some(Settings { path: Path::Multihop { .. }, .. })) {
+            item.warn(
+                "multihop for the whole mesh: all nodes must have it, also those on one link",
+            );
+        }
+    }
     section.finish();
 }
 

@@ -1,5 +1,6 @@
 //! From a tree to a [`Config`]: every key is asked for here, and every mistake noted.
 
+mod bfd;
 mod bgp;
 pub(crate) mod cni;
 mod drain;
@@ -55,6 +56,7 @@ impl Default for Config {
                 listen_port: BGP_PORT,
                 mesh: true,
                 retain: Retain::NodeObject,
+                mesh_bfd: None,
                 hold_time: HoldTime::DEFAULT,
                 connect_retry: Duration::from_secs(1),
                 graceful_restart: GracefulRestart {

@@ -8,7 +8,7 @@ use brindle_bgp::net::{Asn, Family, Role};
 use brindle_bgp::rib::{NextHopMode, PrefixLimits};
 
 use super::filter::Filters;
-use super::{BGP_PORT, limits};
+use super::{BGP_PORT, bfd, limits};
 use crate::meaning::Peer;
 use crate::section::{Good, Item, Section};
 use crate::value;
@@ -106,6 +106,7 @@ pub(super) fn read_peer<'a>(
     let role_word = role.as_ref().map_or(Some(None), |item| item.word(&ROLES).map(Some));
     let strict = section.get("roleStrict");
     let role_strict = strict.as_ref().map_or(Some(false), Item::boolean);
+    let bfd = section.get("bfd").and_then(|item| bfd::read(&item));
     section.finish();
     if let (Some(item), true) = (&role, asn == Some(around.asn)) {
         item.refuse(format!("a peer of our own AS {} has no role (RFC 9234)", around.asn));
@@ -153,6 +154,7 @@ pub(super) fn read_peer<'a>(
         limits: limits?,
         role: role_word?,
         role_strict: role_strict?,
+        bfd,
     })
 }
 

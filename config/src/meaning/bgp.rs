@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use brindle_bgp::bfd::Settings;
 use brindle_bgp::filter::Filter;
 use brindle_bgp::fsm::RestartTime;
 use brindle_bgp::msg::HoldTime;
@@ -30,6 +31,8 @@ pub struct Bgp {
     pub mesh: bool,
     /// `bgp.nodeToNodeMesh.retain`: what keeps the routes of a mesh peer without session.
     pub retain: Retain,
+    /// `bgp.nodeToNodeMesh.bfd`; `None`, the default, for no BFD.
+    pub mesh_bfd: Option<Settings>,
     /// `bgp.holdTime`, 90 s by default.
     pub hold_time: HoldTime,
     /// `bgp.connectRetryTime`: first wait between attempts, 1 s by default.
@@ -111,6 +114,8 @@ pub struct Peer {
     pub role_strict: bool,
     /// `maxPrefixes`: how much it may tell; no limit by default.
     pub limits: PrefixLimits,
+    /// `bfd`; `None`, the default, for no BFD.
+    pub bfd: Option<Settings>,
 }
 
 /// One of `bgp.dynamicPeers`: whoever connects from some prefixes becomes a peer.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use brindle_bgp::bfd::{Path, Settings};
 use brindle_bgp::filter::Filter;
 use brindle_bgp::fsm::RestartTime;
 use brindle_bgp::msg::HoldTime;
@@ -13,8 +14,9 @@ use super::filter::filter;
 use super::{address, cidr, time};
 use crate::meaning::{Bgp, DynamicPeers, ExpectedAs, Peer, Retain as Kept};
 use crate::schema::{
-    AsNumber, BgpSection, DynamicPeerSection, GracefulRestartSection, LimitWord, ListenSection,
-    MaxPrefixesSection, MeshSection, MultipathSection, NextHop, PeerSection, Retain, Role, Time,
+    AsNumber, BfdSection, BgpSection, DynamicPeerSection, GracefulRestartSection, LimitWord,
+    ListenSection, MaxPrefixesSection, MeshSection, MultipathSection, NextHop, PeerSection, Retain,
+    Role, Time,
 };
 
 /// The section that says it.
@@ -34,6 +36,7 @@ pub(super) fn section(bgp: &Bgp) -> BgpSection {
                 Kept::BgpOnly => Retain::BgpOnly,
             },
             max_prefixes: limits(&bgp.mesh_limits),
+            bfd: bgp.mesh_bfd.as_ref().map(bfd),
         },
         hold_time: hold_time(bgp.hold_time),
         connect_retry_time: time(bgp.connect_retry),
@@ -85,6 +88,23 @@ fn peer(peer: &Peer) -> PeerSection {
             net::Role::RouteServerClient => Role::RsClient,
         }),
         role_strict: peer.role_strict,
+        bfd: peer.bfd.as_ref().map(bfd),
+    }
+}
+
+pub(crate) fn bfd(settings: &Settings) -> BfdSection {
+    let Settings { intervals, path } = settings;
+    let min_ttl = match path {
+        Path::SingleHop => None,
+        Path::Multihop { min_ttl } => Some(*min_ttl),
+    };
+    BfdSection {
+        enabled: true,
+        transmit_interval: time(intervals.transmit),
+        receive_interval: time(intervals.receive),
+        multiplier: intervals.multiplier.get(),
+        multihop: min_ttl.is_some(),
+        minimum_ttl: min_ttl,
     }
 }
 

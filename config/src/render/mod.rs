@@ -4,6 +4,8 @@ mod bgp;
 mod drain;
 mod filter;
 
+pub(crate) use bgp::bfd;
+
 use std::net::IpAddr;
 use std::time::Duration;
 

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use brindle_bgp::bfd::Settings;
+
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -105,6 +107,10 @@ pub(crate) struct MeshSection {
     /// How many prefixes each node may tell. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) max_prefixes: Option<MaxPrefixesSection>,
+    /// BFD with every node that there is a session with; all nodes must have it. Left out,
+    /// there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) bfd: Option<BfdSection>,
 }
 
 /// What keeps the routes of a node whose session is down.
@@ -178,6 +184,9 @@ pub(crate) struct PeerSection {
     /// How many prefixes it may tell. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) max_prefixes: Option<MaxPrefixesSection>,
+    /// BFD with the peer, which must have it as well. Left out, there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) bfd: Option<BfdSection>,
 }
 
 /// Which paths are used together.
@@ -309,6 +318,34 @@ pub(crate) enum Role {
     RsServer,
     /// It is a route server, we use it.
     RsClient,
+}
+
+/// Bidirectional Forwarding Detection: ends the session as soon as the path fails.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct BfdSection {
+    /// Whether there is BFD; it is where the section stands.
+    pub(crate) enabled: bool,
+    /// How often we would send: 10ms to 60s.
+    pub(crate) transmit_interval: Time,
+    /// How often we can receive: 10ms to 60s.
+    pub(crate) receive_interval: Time,
+    /// How many of our packets may be missing before the peer takes us for lost.
+    #[schemars(range(min = 1))]
+    pub(crate) multiplier: u8,
+    /// Whether there are routers between the peer and us (RFC 5883).
+    pub(crate) multihop: bool,
+    /// With multihop: the least TTL that the peer's packets arrive with; each router takes one
+    /// of 255.
+    #[serde(rename = "minimumTTL", skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub(crate) minimum_ttl: Option<u8>,
+}
+
+impl Default for BfdSection {
+    fn default() -> Self {
+        crate::render::bfd(&Settings::DEFAULT)
+    }
 }
 
 /// Which next hop a peer is told.

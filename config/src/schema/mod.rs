@@ -17,7 +17,7 @@ use crate::meaning::Config;
 use crate::value::Shown;
 
 pub(crate) use bgp::{
-    BgpSection, DynamicPeerSection, GracefulRestartSection, LimitWord, ListenSection,
+    BfdSection, BgpSection, DynamicPeerSection, GracefulRestartSection, LimitWord, ListenSection,
     MaxPrefixesSection, MeshSection, MultipathSection, NextHop, PeerSection, Retain, Role,
 };
 pub(crate) use drain::DrainSection;

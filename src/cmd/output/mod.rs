@@ -10,6 +10,7 @@ use crate::control::wire::Kind;
 use crate::control::{Answer, Page};
 use crate::visible::{visible, visible_json, visible_lines};
 
+mod bfd;
 mod drain;
 mod explain;
 mod matrix;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::bfd;
 use super::table::{Column, Row, Shown, number, text};
 use super::text::{Tone, age, amount, list, or_dash, paint};
 use crate::control::view::{GracefulRestart, MessageTypes, NotificationSeen, Peer, SessionState};
@@ -23,6 +24,7 @@ impl Shown for Peer {
         ];
         if is_wide {
             columns.extend([number("REJ"), text("FAMILIES"), text("ROUTER ID"), text("HOLD")]);
+            columns.push(text("BFD"));
         }
         columns.push(text("LAST REASON"));
         columns
@@ -56,6 +58,7 @@ impl Shown for Peer {
                 or_dash(agreed.map(|agreed| list(&agreed.families))),
                 or_dash(agreed.map(|agreed| &agreed.peer_router_id)),
                 or_dash(agreed.map(|agreed| off_or(agreed.hold_time_seconds))),
+                or_dash(self.bfd.as_deref().map(|bfd| bfd.state)),
             ]);
         }
         cells.push(reason(self));
@@ -174,6 +177,9 @@ pub(super) fn screen(peer: &Peer, color: bool) -> String {
         let retry = peer.timers.connect_retry_seconds;
         let hold = off_or(peer.timers.hold_time_seconds);
         line("timers", &format!("hold {hold} offered, connect retry {retry}s"));
+    }
+    for (title, value) in peer.bfd.as_deref().map(bfd::lines).unwrap_or_default() {
+        line(title, &value);
     }
     for family in &peer.families {
         let synced = if family.end_of_rib { ", complete" } else { "" };

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+mod bfd;
 mod drain;
 mod expect;
 mod explain;
@@ -20,6 +21,7 @@ mod routes;
 mod source;
 mod status;
 
+pub use bfd::{Bfd, BfdRemote, BfdState};
 pub use drain::{Drain, DrainState};
 pub use expect::{PolicyTestReport, RuleName, TestFailure};
 pub use explain::{

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Family, Time};
+use super::{Bfd, Family, Time};
 
 /// A peer and its session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,6 +57,9 @@ pub struct Peer {
     /// What both sides agreed on; absent unless Established.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub negotiated: Option<Box<Negotiated>>,
+    /// Its BFD session; absent where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bfd: Option<Box<Bfd>>,
     /// The last NOTIFICATION that we sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_notification_sent: Option<NotificationSeen>,

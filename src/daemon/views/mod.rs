@@ -1,5 +1,6 @@
 //! From the state of the parts to what is shown of them.
 
+mod bfd;
 mod peers;
 mod policy;
 mod routes;

@@ -8,6 +8,7 @@ use brindle_bgp::msg::{Capability, Notification};
 use brindle_bgp::net::{Family, Role};
 use brindle_bgp::rib::{LimitLevel, PeerId, PeerKind, PeerPolicy, Stale};
 
+use super::bfd::bfd;
 use crate::control::view::{
     Clock, FamilyCounts, GracefulRestart, Kept, MessageCounts, MessageTypes, Negotiated,
     NotificationSeen, Peer, PeerKind as Kind, SessionState, Timers,
@@ -82,6 +83,7 @@ pub(in crate::daemon) fn peer(
         import_filters: filters(&wanted.rib.import),
         export_filters: filters(&wanted.rib.export),
         negotiated: negotiated(entry, &status, &clock).map(Box::new),
+        bfd: bfd(entry.bfd(), &clock).map(Box::new),
         last_notification_sent: seen(status.last_sent.as_ref(), &clock),
         last_notification_received: seen(status.last_received.as_ref(), &clock),
     }

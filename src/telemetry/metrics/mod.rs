@@ -4,6 +4,7 @@
 //! the cluster.
 
 mod agent;
+mod bfd;
 mod kubernetes;
 mod packets;
 mod policy;
@@ -23,6 +24,7 @@ use super::Timings;
 use crate::cluster::kubernetes::KubernetesStatus;
 
 pub use agent::AgentFigures;
+pub use bfd::BfdFigures;
 pub use packets::{ChainLabels, PacketTotals};
 pub use policy::{ObjectCounts, PolicyFigures};
 pub use routing::{PeerFigures, RoutingFigures};

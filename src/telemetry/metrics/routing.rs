@@ -1,5 +1,6 @@
 //! Metrics of the routing half.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -9,6 +10,8 @@ use brindle_bgp::rib::PeerCounts;
 
 use super::Metric;
 use super::agent::seconds;
+use super::bfd::{self, BfdFigures};
+use crate::bfd::DROP_REASONS;
 use crate::fib::FibStatus;
 
 /// The routing half in figures.
@@ -16,6 +19,8 @@ use crate::fib::FibStatus;
 pub struct RoutingFigures {
     /// Peers; none before BGP has started.
     pub peers: Vec<PeerFigures>,
+    /// BFD packets that were dropped, by [`DROP_REASONS`].
+    pub bfd_drops: [u64; DROP_REASONS.len()],
     /// The kernel's routes.
     pub fib: Arc<FibStatus>,
 }
@@ -39,6 +44,10 @@ pub struct PeerFigures {
     pub limits: [Option<u32>; 2],
     /// Prefixes that were not taken because it had told more, by [`Family::index`].
     pub beyond: [u64; 2],
+    /// Sessions that were Established and ended, by the word for why.
+    pub flaps: BTreeMap<&'static str, u64>,
+    /// Its BFD session, if it has one.
+    pub bfd: Option<BfdFigures>,
 }
 
 const STATES: [(&str, State); 6] = [
@@ -105,7 +114,10 @@ pub(super) fn metrics(routing: &RoutingFigures) -> Vec<Metric> {
     let overruns =
         Metric::counter("brindle_netlink_overruns", "Times that the kernel's events overran us")
             .with([("socket", "routes")], routing.fib.overruns);
-    vec![up, states, since, prefixes, limits, rejected, wanted, installed, overruns]
+    let mut metrics =
+        vec![up, states, since, prefixes, limits, rejected, wanted, installed, overruns];
+    metrics.extend(bfd::metrics(&routing.peers, routing.bfd_drops));
+    metrics
 }
 
 fn family_name(family: Family) -> &'static str {

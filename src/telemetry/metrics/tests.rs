@@ -57,6 +57,12 @@ fn figures() -> Figures {
         ],
         limits: [Some(1000), None],
         beyond: [7, 0],
+        flaps: [("bfd", 2), ("tcp", 1)].into(),
+        bfd: Some(BfdFigures {
+            state: brindle_bgp::bfd::State::Up,
+            detection_seconds: 0.15,
+            packets: [70, 60],
+        }),
     };
     Figures {
         agent: AgentFigures {
@@ -75,6 +81,7 @@ fn figures() -> Figures {
         kubernetes: None,
         routing: Some(RoutingFigures {
             peers: vec![peer],
+            bfd_drops: [0, 0, 4, 0, 0, 0],
             fib: Arc::new(FibStatus { wanted: [24, 2], installed: [23, 2], ..Default::default() }),
         }),
         policy: Some(PolicyFigures {

@@ -38,6 +38,7 @@ impl Shell {
             | Event::Received(..)
             | Event::Malformed(..)
             | Event::OverLimit(..)
+            | Event::BfdDown(_)
             | Event::Progress(_) => {}
         }
     }
