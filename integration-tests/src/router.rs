@@ -39,12 +39,25 @@ pub struct Neighbor {
     pub asn: u32,
     /// Reflect to and from it (RFC 4456). Only BIRD and GoBGP are told.
     pub is_client: bool,
+    /// Sign the session with this (TCP MD5).
+    pub password: Option<&'static str>,
+    /// Take only packets from one hop away, and send such (RFC 5082). GoBGP is not told.
+    pub ttl_security: bool,
+    /// Wait to be connected to.
+    pub passive: bool,
 }
 
 impl Neighbor {
-    /// A neighbour that is no reflector client.
+    /// A neighbour like any other.
     pub fn new(address: impl Into<IpAddr>, asn: u32) -> Self {
-        Self { address: address.into(), asn, is_client: false }
+        Self {
+            address: address.into(),
+            asn,
+            is_client: false,
+            password: None,
+            ttl_security: false,
+            passive: false,
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use super::drain;
 use super::source::SourceState;
 use crate::enforce::{EnforceHandle, EnforceView};
 use crate::fib::{self, ListRequest};
-use crate::speaker::{SpeakerHandle, View};
+use crate::speaker::{AuthFailures, SpeakerHandle, View};
 use crate::telemetry::metrics::{
     AgentFigures, ChainLabels, Figures, ObjectCounts, PacketTotals, PeerFigures, PolicyFigures,
     RoutingFigures,
@@ -237,6 +237,7 @@ async fn figures(known: &Known, packets: PacketTotals) -> Figures {
                 None => Vec::new(),
             },
             fib: fib.status.load_full(),
+            auth_failures: AuthFailures::read(),
         }),
         None => None,
     };

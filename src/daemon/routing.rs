@@ -18,6 +18,7 @@ use tracing::{error, info, warn};
 use super::answer::Known;
 use super::drain::Draining;
 use super::identity::{self, Chosen};
+use super::keys::Keys;
 use super::tidings::Tidings;
 use crate::cluster::Node;
 use crate::cluster::claims::{self, Claims};
@@ -69,6 +70,15 @@ pub(super) struct Routing {
     draining: Draining,
     /// What the speaker originates.
     originated: Vec<Prefix>,
+    keys: Keys,
+}
+
+/// What happens to the routing half.
+pub(super) enum News {
+    /// The speaker tells of something.
+    Tiding(Tiding),
+    /// A peer's key is another.
+    Keys,
 }
 
 /// The speaker, once it is clear who we are.
@@ -127,6 +137,7 @@ impl Routing {
             left: None,
             tidings: mpsc::channel(TIDINGS),
             said: Tidings::default(),
+            keys: Keys::new(),
             draining: Draining::load(Store::beside(&config.control.socket), Instant::now()),
             originated: Vec::new(),
         })
@@ -197,7 +208,7 @@ impl Routing {
             track_next_hops: config.routes.install,
             ..RibSettings::new(chosen.identity.asn, chosen.identity.router_id)
         };
-        let addresses = listeners.addresses().to_vec();
+        let addresses = listeners.addresses();
         info!(asn = %chosen.identity.asn, reason = chosen.asn_reason, router_id = %chosen.identity.router_id, listen = ?addresses, "BGP starts");
         let events = self.fib_events.take().context("the speaker was started before")?;
         let speaker = speaker::start(settings, listeners, Some((self.fib.clone(), events)));
@@ -306,11 +317,14 @@ impl Routing {
         Ok(true)
     }
 
-    /// The next thing that the speaker tells.
-    pub(super) async fn tidings(&mut self) -> Tiding {
-        match self.tidings.1.recv().await {
-            Some(tiding) => tiding,
-            None => unreachable!("we keep a sender ourselves"),
+    /// The next thing that happens. Can be cancelled.
+    pub(super) async fn news(&mut self) -> News {
+        tokio::select! {
+            tiding = self.tidings.1.recv() => match tiding {
+                Some(tiding) => News::Tiding(tiding),
+                None => unreachable!("we keep a sender ourselves"),
+            },
+            () = self.keys.changed() => News::Keys,
         }
     }
 
@@ -341,7 +355,10 @@ impl Routing {
             return Ok(());
         }
         let Some(running) = &mut self.running else { return Ok(()) };
-        let (peers, skipped) = wanted_peers(&config.bgp, &running.chosen.identity, nodes, &claims);
+        let (mut peers, skipped) =
+            wanted_peers(&config.bgp, &running.chosen.identity, nodes, &claims);
+        self.keys.follow(&config.bgp).await;
+        self.keys.protect(&config.bgp, &mut peers);
         let is_ours = |range: &&Prefix| claims.has(&known.name, range);
         let mut originated: Vec<Prefix> = pod_cidrs.iter().filter(is_ours).copied().collect();
         originated.extend(&config.bgp.networks);

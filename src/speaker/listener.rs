@@ -13,6 +13,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
+use super::WantedPeer;
+use super::auth::{self, ListenerKeys};
 use super::dial::set_options;
 
 /// How often it is said that nothing can be accepted.
@@ -24,7 +26,9 @@ pub(super) type KnownPeers = HashMap<IpAddr, mpsc::Sender<TcpStream>>;
 /// Listening sockets and the tasks that accept from them; dropped, they close.
 pub struct Listeners {
     pub(super) known: Arc<ArcSwap<KnownPeers>>,
-    addresses: Vec<SocketAddr>,
+    /// What is listened on, and where.
+    sockets: Vec<(SocketAddr, Arc<TcpListener>)>,
+    keys: ListenerKeys,
     _tasks: JoinSet<()>,
 }
 
@@ -58,19 +62,27 @@ impl Listeners {
     pub fn bind(addresses: &[IpAddr], port: u16) -> Result<Self, ListenError> {
         let known = Arc::new(ArcSwap::from_pointee(KnownPeers::new()));
         let mut tasks = JoinSet::new();
-        let mut bound = Vec::new();
+        let mut sockets = Vec::new();
         for &address in addresses {
             let address = SocketAddr::new(address, port);
             let listener = listen(address).map_err(|cause| ListenError { address, cause })?;
-            bound.push(listener.local_addr().unwrap_or(address));
+            let listener = Arc::new(listener);
+            sockets.push((listener.local_addr().unwrap_or(address), Arc::clone(&listener)));
             tasks.spawn(accept(listener, Arc::clone(&known)));
         }
-        Ok(Self { known, addresses: bound, _tasks: tasks })
+        Ok(Self { known, sockets, keys: ListenerKeys::default(), _tasks: tasks })
     }
 
     /// What is listened on.
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.sockets.iter().map(|(address, _)| *address).collect()
+    }
+
+    /// Has these peers' keys asked for, and no others'. Who is to be known must be so before.
+    pub(super) fn follow_keys(&mut self, wanted: &mut [WantedPeer]) {
+        let sockets: Vec<(IpAddr, &TcpListener)> =
+            self.sockets.iter().map(|(at, socket)| (at.ip(), &**socket)).collect();
+        self.keys.follow(wanted, &sockets);
     }
 }
 
@@ -85,12 +97,13 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         socket.set_freebind_v4(true)?;
     }
     set_options(&socket, address.is_ipv4());
+    auth::prepare_listener(&socket, address.is_ipv4());
     socket.bind(&address.into())?;
     socket.listen(1024)?;
     TcpListener::from_std(socket.into())
 }
 
-async fn accept(listener: TcpListener, known: Arc<ArcSwap<KnownPeers>>) {
+async fn accept(listener: Arc<TcpListener>, known: Arc<ArcSwap<KnownPeers>>) {
     let mut said: Option<Instant> = None;
     loop {
         match listener.accept().await {

@@ -13,6 +13,7 @@
 //! one task a wire writes. The RIB keeps what a peer is still to be told; the writer asks
 //! for it when the socket has taken the last of it, so nothing queues up for a slow peer.
 
+mod auth;
 mod calm;
 mod dial;
 mod leave;
@@ -41,6 +42,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::fib;
 
+pub use auth::{AoKey, AuthFailures, Key, Protection, Ttl};
 pub use leave::Leave;
 pub use listener::{ListenError, Listeners};
 pub use status::{Counters, MESSAGE_TYPES, PeerStatus};
@@ -64,6 +66,8 @@ pub struct WantedPeer {
     pub mesh: bool,
     /// Whether its routes are kept while it has no session and is wanted nevertheless.
     pub retain: bool,
+    /// How its TCP connections are signed, and how far they go.
+    pub protection: Protection,
     /// What the session machine must know.
     pub session: PeerSettings,
     /// What the RIB must know; the name is the key.
@@ -80,6 +84,7 @@ impl WantedPeer {
             own_addresses: Vec::new(),
             mesh: false,
             retain: false,
+            protection: Protection::default(),
             session,
             rib,
         }

@@ -9,6 +9,8 @@ use arc_swap::ArcSwap;
 use brindle_bgp::fsm::{Down, Negotiated, State};
 use brindle_bgp::msg::Notification;
 
+use super::auth::AuthFailures;
+
 /// A peer's session as it is now.
 #[derive(Clone, Debug)]
 pub struct PeerStatus {
@@ -30,6 +32,8 @@ pub struct PeerStatus {
     pub negotiated: Option<Negotiated>,
     /// Both ends of the established connection: ours, theirs.
     pub ends: Option<(SocketAddr, SocketAddr)>,
+    /// What the kernel had dropped when it was last Established, or had not been yet.
+    pub failures_before: AuthFailures,
     /// The last NOTIFICATION that we sent, and when.
     pub last_sent: Option<(Notification, Instant)>,
     /// The last NOTIFICATION that the peer sent, and when.
@@ -48,6 +52,7 @@ impl PeerStatus {
             next_dial: None,
             negotiated: None,
             ends: None,
+            failures_before: AuthFailures::read(),
             last_sent: None,
             last_received: None,
         }

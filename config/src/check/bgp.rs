@@ -6,7 +6,7 @@ use std::time::Duration;
 use brindle_bgp::net::{Prefix, RouterId};
 
 use super::node::NodeRead;
-use super::{drain, filter, peer, prefixes, set, values};
+use super::{auth, drain, filter, peer, prefixes, set, values};
 use crate::meaning::{Bgp, Config, Retain};
 use crate::section::{Good, Item, Section};
 use crate::value;
@@ -131,6 +131,7 @@ fn mesh(item: &Item, bgp: &mut Bgp) {
     let Some(mut section) = item.section() else { return };
     set(&mut bgp.mesh, section.get("enabled").and_then(|item| item.boolean()));
     set(&mut bgp.retain, section.get("retain").and_then(|item| item.word(&RETAIN)));
+    set(&mut bgp.mesh_auth, auth::signing(&mut section));
     section.finish();
 }
 

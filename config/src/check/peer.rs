@@ -7,8 +7,8 @@ use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Family, Role};
 use brindle_bgp::rib::NextHopMode;
 
-use super::BGP_PORT;
 use super::filter::Filters;
+use super::{BGP_PORT, auth};
 use crate::meaning::Peer;
 use crate::section::{Good, Item};
 use crate::value;
@@ -62,6 +62,8 @@ fn peer<'a>(item: &Item<'a>, around: &Around, taken: &mut Taken<'a>) -> Option<P
         None => Some(None),
     };
     let passive = section.get("passive").map_or(Some(false), |item| item.boolean());
+    let auth = auth::signing(&mut section);
+    let hops = auth::hops(&mut section, asn == Some(around.asn));
     let client = section.get("reflectorClient");
     let reflector_client = client.as_ref().map_or(Some(false), Item::boolean);
     let hold_time =
@@ -120,6 +122,9 @@ fn peer<'a>(item: &Item<'a>, around: &Around, taken: &mut Taken<'a>) -> Option<P
         asn: asn?,
         source_address: source_address?,
         passive: passive?,
+        auth: auth?,
+        ttl_security: hops?.security,
+        ebgp_multihop: hops?.multihop,
         reflector_client: reflector_client?,
         hold_time: hold_time?,
         graceful_restart: graceful_restart?,

@@ -10,7 +10,7 @@ use brindle_bgp::net::{self, Asn};
 use brindle_bgp::rib::NextHopMode;
 
 use super::filter::filter;
-use super::{address, cidr, time};
+use super::{address, auth, cidr, time};
 use crate::meaning::{Bgp, Peer, Retain as Kept};
 use crate::schema::{
     AsNumber, BgpSection, GracefulRestartSection, ListenSection, MeshSection, NextHop, PeerSection,
@@ -19,6 +19,7 @@ use crate::schema::{
 
 /// The section that says it.
 pub(super) fn section(bgp: &Bgp) -> BgpSection {
+    let (password, tcp_ao) = auth::sections(&bgp.mesh_auth);
     BgpSection {
         enabled: bgp.enabled,
         as_number: as_number(bgp.asn),
@@ -33,6 +34,8 @@ pub(super) fn section(bgp: &Bgp) -> BgpSection {
                 Kept::NodeObject => Retain::NodeObject,
                 Kept::BgpOnly => Retain::BgpOnly,
             },
+            password,
+            tcp_ao,
         },
         hold_time: hold_time(bgp.hold_time),
         connect_retry_time: time(bgp.connect_retry),
@@ -52,6 +55,7 @@ pub(super) fn section(bgp: &Bgp) -> BgpSection {
 fn peer(peer: &Peer) -> PeerSection {
     let names =
         |filters: &Vec<Arc<Filter>>| filters.iter().map(|filter| filter.name.to_string()).collect();
+    let (password, tcp_ao) = auth::sections(&peer.auth);
     PeerSection {
         name: peer.name.to_string(),
         peer_ip: address(&peer.address),
@@ -59,6 +63,10 @@ fn peer(peer: &Peer) -> PeerSection {
         as_number: as_number(peer.asn),
         source_address: peer.source_address.as_ref().map(address),
         passive: peer.passive,
+        password,
+        tcp_ao,
+        ttl_security: peer.ttl_security,
+        ebgp_multihop: peer.ebgp_multihop,
         reflector_client: peer.reflector_client,
         hold_time: hold_time(peer.hold_time),
         graceful_restart: peer.graceful_restart,

@@ -10,6 +10,7 @@ use brindle_bgp::rib::PeerCounts;
 use super::Metric;
 use super::agent::seconds;
 use crate::fib::FibStatus;
+use crate::speaker::AuthFailures;
 
 /// The routing half in figures.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +19,8 @@ pub struct RoutingFigures {
     pub peers: Vec<PeerFigures>,
     /// The kernel's routes.
     pub fib: Arc<FibStatus>,
+    /// What the kernel dropped of connections that are protected.
+    pub auth_failures: AuthFailures,
 }
 
 /// A peer in figures.
@@ -92,7 +95,15 @@ pub(super) fn metrics(routing: &RoutingFigures) -> Vec<Metric> {
     let overruns =
         Metric::counter("brindle_netlink_overruns", "Times that the kernel's events overran us")
             .with([("socket", "routes")], routing.fib.overruns);
-    vec![up, states, since, prefixes, wanted, installed, overruns]
+    let dropped = &routing.auth_failures;
+    let auth_failures = Metric::counter(
+        "brindle_bgp_auth_failures",
+        "TCP segments that the kernel dropped for their signature or TTL, of all programs here",
+    )
+    .with([("kind", "md5")], dropped.md5_missing + dropped.md5_unexpected + dropped.md5_wrong)
+    .with([("kind", "ao")], dropped.ao)
+    .with([("kind", "ttl")], dropped.ttl);
+    vec![up, states, since, prefixes, wanted, installed, overruns, auth_failures]
 }
 
 fn family_name(family: Family) -> &'static str {

@@ -15,6 +15,8 @@ use crate::enforce::audit::Kind;
 use crate::enforce::dataplane::{Op, Tally};
 use crate::enforce::{Backend, EnforceStatus, Flushed, Trigger};
 use crate::fib::FibStatus;
+use crate::speaker::AuthFailures;
+use crate::speaker::AuthFailures;
 
 fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
@@ -72,6 +74,12 @@ fn figures() -> Figures {
         },
         kubernetes: None,
         routing: Some(RoutingFigures {
+            auth_failures: AuthFailures {
+                md5_missing: 1,
+                md5_wrong: 2,
+                ttl: 4,
+                ..AuthFailures::default()
+            },
             peers: vec![peer],
             fib: Arc::new(FibStatus { wanted: [24, 2], installed: [23, 2], ..Default::default() }),
         }),
@@ -105,6 +113,8 @@ fn figures_stand_under_the_names_that_dashboards_know() {
         "brindle_bgp_peer_established_timestamp_seconds{peer=\"tor-a\"} 500.0",
         "brindle_bgp_prefixes{peer=\"tor-a\",family=\"ipv4\",set=\"accepted\"} 12.0",
         "brindle_routes_wanted{family=\"ipv4\"} 24.0",
+        "brindle_bgp_auth_failures_total{kind=\"md5\"} 3.0",
+        "brindle_bgp_auth_failures_total{kind=\"ttl\"} 4.0",
         "brindle_routes_installed{family=\"ipv4\"} 23.0",
         "brindle_policy_objects{kind=\"Pod\",state=\"active\"} 40.0",
         "brindle_policy_objects{kind=\"NetworkPolicy\",state=\"invalid\"} 1.0",

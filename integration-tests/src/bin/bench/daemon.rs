@@ -57,9 +57,8 @@ impl Program {
             neighbors: neighbors
                 .iter()
                 .map(|&(address, asn)| Neighbor {
-                    address,
-                    asn,
                     is_client: asn == super::work::OUR_AS,
+                    ..Neighbor::new(address, asn)
                 })
                 .collect(),
             originate: vec![],
