@@ -10,7 +10,7 @@
 //! Each file becomes a tree whose nodes know where they stand; the trees are laid on each
 //! other; the check asks the tree for one key after the other, notes all that is wrong and
 //! goes on, so that one run names every mistake. A [`Config`] comes out only if nothing was.
-//! Only [`Config::load`] touches the file system.
+//! Only [`Config::load`] and what reads keys touch the file system.
 
 mod check;
 mod error;
@@ -19,6 +19,7 @@ mod meaning;
 mod merge;
 mod render;
 mod schema;
+mod secret;
 mod section;
 mod value;
 mod yaml;
@@ -26,9 +27,11 @@ mod yaml;
 pub use error::{Errors, Place, Problem, printable};
 pub use load::Loaded;
 pub use meaning::{
-    Backend, Bgp, ChainedPlugin, Cni, Config, Control, DrainSettings, DynamicPeers,
-    EstablishedFlows, ExpectedAs, Failsafe, FailsafeProtocol, FlowLog, GracefulRestart,
-    HostEndpoints, Node, Peer, Policy, Retain, Routes, Source, TaintMatch, Telemetry, ToHost,
+    AoAlgorithm, AoKey, Auth, Backend, Bgp, ChainedPlugin, Cni, Config, Control, DrainSettings,
+    DynamicPeers, EstablishedFlows, ExpectedAs, Failsafe, FailsafeProtocol, FlowLog,
+    GracefulRestart, HostEndpoints, KeyFile, Node, Peer, Policy, Retain, Routes, Source,
+    TaintMatch, Telemetry, ToHost,
 };
 pub use schema::json_schema;
+pub use secret::{BadKey, Secret};
 pub use value::is_dns_subdomain;

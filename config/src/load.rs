@@ -1,4 +1,4 @@
-//! From files to a configuration: the only place of this crate that reads any.
+//! From files to a configuration.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{Errors, Problem};
-use crate::meaning::Config;
+use crate::meaning::{Config, KeyFile};
 use crate::section::Report;
 use crate::yaml::{self, MAX_FILE_BYTES};
 use crate::{check, merge};
@@ -22,6 +22,21 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
     /// What is allowed but probably not meant.
     pub warnings: Vec<Problem>,
+}
+
+impl Loaded {
+    /// Reads the files with keys that the configuration names, and adds warnings about those
+    /// that anybody may read.
+    ///
+    /// # Errors
+    /// Every one that is missing, empty or too long, at the place that names it.
+    pub fn check_keys(&mut self) -> Result<(), Errors> {
+        let files = || self.config.bgp.key_files();
+        let problems = files().filter_map(KeyFile::check).collect();
+        let doubts: Vec<Problem> = files().filter_map(KeyFile::doubt).collect();
+        self.warnings.extend(doubts);
+        Errors::of(problems).map_or(Ok(()), Err)
+    }
 }
 
 impl Config {

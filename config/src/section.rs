@@ -107,6 +107,11 @@ impl<'a> Item<'a> {
         }
     }
 
+    /// Whether it is a single value.
+    pub(crate) fn is_scalar(&self) -> bool {
+        matches!(self.node.value, Value::Scalar { .. })
+    }
+
     /// The text of the scalar that the value must be, quoted or not.
     pub(crate) fn text(&self) -> Option<&'a str> {
         match &self.node.value {
@@ -186,6 +191,20 @@ impl<'a> Section<'a> {
         let (_, node) = self.entries.iter().find(|(known, _)| known.name == key)?;
         let item = Item { node, path: join(&self.item.path, key), report: self.item.report };
         (!matches!(node.value, Value::Null)).then_some(item)
+    }
+
+    /// The value of `key`; `None` if it is missing. Unlike with [`Section::get`] an empty value
+    /// is refused: what protects shall not be lost with a value that a template left out.
+    pub(crate) fn filled(&mut self, key: &'static str) -> Option<Item<'a>> {
+        let found = self.get(key);
+        if let (None, Some((key, _))) =
+            (&found, self.entries.iter().find(|(known, _)| known.name == key))
+        {
+            let message = "has no value; give it one, or leave the key out";
+            let path = join(&self.item.path, &key.name);
+            self.item.report.refuse(&key.place, &path, message);
+        }
+        found
     }
 
     /// The value of `key`, which must be there; `example` says how it could look.

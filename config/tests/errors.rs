@@ -330,8 +330,61 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
             "f:1:76  bgp.peers[0].importFilters[0]: there is no filter \"cluster-onyl\"; did you mean \"cluster-only\"?",
         ),
         (
-            &format!("{PEER}password: x}}]}}"),
-            "f:1:60  bgp.peers[0]: unknown field \"password\"; accepted here: name, peerIP, asNumber, port, sourceAddress, passive, reflectorClient, holdTime, importFilters, exportFilters, nextHopMode, bfd",
+            &format!("{PEER}colour: x}}]}}"),
+            "f:1:60  bgp.peers[0]: unknown field \"colour\"; accepted here: name, peerIP, asNumber, port, sourceAddress, passive, password, tcpAO, ttlSecurity, ebgpMultihop, reflectorClient, holdTime, gracefulRestart, maxRestartTime, importFilters, exportFilters, nextHopMode, role, roleStrict",
+        ),
+        // What protects a session is lost by no mistake.
+        (
+            &format!("{PEER}password: swordfish}}]}}"),
+            "f:1:70  bgp.peers[0].password: the key itself does not belong here, where many may read it; put it into a file and write for instance \"{file: /etc/brindle/keys/tor-a}\"",
+        ),
+        (
+            &format!("{PEER}password: }}]}}"),
+            "f:1:60  bgp.peers[0].password: has no value; give it one, or leave the key out",
+        ),
+        (
+            &format!("{PEER}password: {{}}}}]}}"),
+            "f:1:70  bgp.peers[0].password: file is missing; write for instance \"file: /etc/brindle/keys/tor-a\"",
+        ),
+        (
+            &format!("{PEER}password: {{file: keys/a}}}}]}}"),
+            "f:1:77  bgp.peers[0].password.file: \"keys/a\" is not a path from the root, such as /etc/brindle",
+        ),
+        (
+            "bgp: {nodeToNodeMesh: {password: {file: /k, flie: /k}}}",
+            "f:1:45  bgp.nodeToNodeMesh.password: unknown field \"flie\"; did you mean \"file\"?",
+        ),
+        (
+            &format!("{PEER}password: {{file: /k}}, tcpAO: {{keys: []}}}}]}}"),
+            "f:1:89  bgp.peers[0].tcpAO: password and tcpAO exclude each other on one session; keep one of them (tcpAO, where both kernels have it)",
+        ),
+        (
+            &format!("{PEER}tcpAO: {{keys: []}}}}]}}"),
+            "f:1:74  bgp.peers[0].tcpAO.keys: is empty; a session that nothing signs is one without tcpAO",
+        ),
+        (
+            &format!(
+                "{PEER}tcpAO: {{keys: [{{sendID: 1, recvID: 1, file: /a}}, {{sendID: 2, recvID: 1, file: /b}}]}}}}]}}"
+            ),
+            "f:1:109  bgp.peers[0].tcpAO.keys[1]: the key at f:1:75 has the same sendID or recvID; each key has its own",
+        ),
+        (
+            &format!("{PEER}tcpAO: {{keys: [{{sendID: 256, recvID: 1, file: /a}}]}}}}]}}"),
+            "f:1:84  bgp.peers[0].tcpAO.keys[0].sendID: \"256\" is not a whole number from 0 to 255",
+        ),
+        (
+            &format!(
+                "{PEER}tcpAO: {{keys: [{{sendID: 1, recvID: 1, algorithm: md5, file: /a}}]}}}}]}}"
+            ),
+            "f:1:109  bgp.peers[0].tcpAO.keys[0].algorithm: \"md5\" is not accepted here; accepted: hmac-sha1-96, aes-128-cmac-96",
+        ),
+        (
+            &format!("{PEER}ttlSecurity: 255}}]}}"),
+            "f:1:73  bgp.peers[0].ttlSecurity: \"255\" is not a whole number from 1 to 254",
+        ),
+        (
+            &format!("{PEER}ttlSecurity: 1, ebgpMultihop: 2}}]}}"),
+            "f:1:90  bgp.peers[0].ebgpMultihop: ttlSecurity says already that the peer is up to 1 hops away; keep one of them",
         ),
         (
             "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 65001, importFilters: [], exportFilters: [], reflectorClient: true}]}",
@@ -631,6 +684,12 @@ fn what_is_allowed_but_doubtful_is_a_warning() {
             ],
         ),
         ("bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 64512}]}", vec![]),
+        (
+            "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 64512, ebgpMultihop: 2}]}",
+            vec![
+                "f:1:74  bgp.peers[0].ebgpMultihop: says nothing for a peer in our own AS: it may be any number of hops away",
+            ],
+        ),
         (
             "bgp: {enabled: false, networks: [192.0.2.0/24]}",
             vec!["f:1:6  bgp: peers and networks say nothing while bgp.enabled is false"],

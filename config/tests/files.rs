@@ -1,6 +1,7 @@
 //! A main file and its drop-ins, read from a real folder.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use brindle_config::{Config, Loaded};
@@ -150,4 +151,41 @@ fn every_example_is_valid_and_without_warnings() {
         seen += 1;
     }
     assert!(seen >= 4, "{seen} examples");
+}
+
+#[test]
+fn keys_are_read_and_refused_at_the_place_that_names_them() {
+    let peer = |name: &str, host: u8, folder: &Path| {
+        let file = folder.join(name);
+        format!(
+            "    - {{name: {name}, peerIP: 10.0.0.{host}, asNumber: 64512, password: {{file: {}}}}}\n",
+            file.display()
+        )
+    };
+    let (folder, main) = folder(&[("long", &"k".repeat(81)), ("empty", "\n"), ("good", "k\n")]);
+    let names = ["good", "long", "empty", "missing"];
+    let peers = (9..).zip(names).map(|(host, name)| peer(name, host, folder.path()));
+    fs::write(&main, format!("bgp:\n  peers:\n{}", peers.collect::<String>())).expect("a file");
+    fs::set_permissions(folder.path().join("good"), fs::Permissions::from_mode(0o600))
+        .expect("our file");
+
+    let errors = load(&main).check_keys().expect_err("three are no keys").to_string();
+    let got = errors.replace(&format!("{}/", folder.path().display()), "");
+    let want = [
+        "brindle.yaml:4:77  bgp.peers[1].password.file: long: has 81 octets; a key has 1 to 80",
+        "brindle.yaml:5:79  bgp.peers[2].password.file: empty: is empty; a key has 1 to 80 octets",
+        "brindle.yaml:6:81  bgp.peers[3].password.file: missing: there is no such file; it must be \
+         a file that holds the key, 1 to 80 octets",
+    ];
+    assert_eq!(got.lines().collect::<Vec<_>>(), want);
+
+    let good = format!("bgp:\n  peers:\n{}", peer("good", 9, folder.path()));
+    fs::write(&main, good).expect("a file");
+    for (mode, warned) in [(0o600, 0), (0o644, 1)] {
+        fs::set_permissions(folder.path().join("good"), fs::Permissions::from_mode(mode))
+            .expect("our file");
+        let mut loaded = load(&main);
+        loaded.check_keys().expect("a good key");
+        assert_eq!(loaded.warnings.len(), warned, "{mode:o}: {:?}", loaded.warnings);
+    }
 }

@@ -15,9 +15,9 @@ use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Prefix, Role, RouterId};
 use brindle_bgp::rib::{LimitAction, NextHopMode, PrefixLimits};
 use brindle_config::{
-    Backend, Bgp, Config, Control, DrainSettings, EstablishedFlows, Failsafe, FailsafeProtocol,
-    FlowLog, GracefulRestart, HostEndpoints, Node, Peer, Policy, Retain, Routes, Source, Telemetry,
-    ToHost,
+    AoAlgorithm, AoKey, Auth, Backend, Bgp, Config, Control, DrainSettings, EstablishedFlows,
+    Failsafe, FailsafeProtocol, FlowLog, GracefulRestart, HostEndpoints, KeyFile, Node, Peer,
+    Place, Policy, Retain, Routes, Source, Telemetry, ToHost,
 };
 
 /// The example that the documentation promises to be understood for ever.
@@ -61,6 +61,19 @@ fn asn(number: u32) -> Asn {
     Asn::new(number).expect("not zero")
 }
 
+fn key_file(path: &str) -> KeyFile {
+    // Where it stands makes no difference.
+    KeyFile { path: path.into(), place: Place::file("any"), key: String::new() }
+}
+
+fn md5(path: &str) -> Auth {
+    Auth::Md5(key_file(path))
+}
+
+fn ao(send_id: u8, recv_id: u8, algorithm: AoAlgorithm, path: &str) -> AoKey {
+    AoKey { send_id, recv_id, algorithm, file: key_file(path) }
+}
+
 fn read(text: &str) -> Config {
     Config::from_yaml("f", text).unwrap_or_else(|errors| panic!("{text}\n{errors}"))
 }
@@ -92,6 +105,7 @@ fn the_contract_example_means_what_it_says() {
             listen_port: 179,
             mesh: true,
             retain: Retain::NodeObject,
+            mesh_auth: Auth::None,
             hold_time: HoldTime::DEFAULT,
             connect_retry: Duration::from_secs(1),
             graceful_restart: GracefulRestart {
@@ -110,6 +124,9 @@ fn the_contract_example_means_what_it_says() {
                 asn: asn(65001),
                 source_address: None,
                 passive: false,
+                auth: Auth::None,
+                ttl_security: None,
+                ebgp_multihop: None,
                 reflector_client: false,
                 hold_time: HoldTime::DEFAULT,
                 graceful_restart: None,
@@ -177,6 +194,8 @@ fn keys_of_each_kind_are_read() {
     assert_eq!(bgp("connectRetryTime: 250ms").connect_retry, Duration::from_millis(250));
     assert_eq!(bgp("maxPaths: 1").max_paths, 1);
     assert!(!bgp("nodeToNodeMesh: {enabled: false}").mesh);
+    let mesh = bgp("nodeToNodeMesh: {password: {file: /k/mesh}}");
+    assert_eq!(mesh.mesh_auth, md5("/k/mesh"));
     for (word, want) in [("node-object", Retain::NodeObject), ("bgp-only", Retain::BgpOnly)] {
         assert_eq!(bgp(&format!("nodeToNodeMesh: {{retain: {word}}}")).retain, want);
     }
@@ -241,9 +260,12 @@ bgp:
   peers:
     - {name: a, peerIP: 10.0.0.9, asNumber: 64512, port: 1179, sourceAddress: 10.0.0.1,
        passive: true, reflectorClient: true, holdTime: 9s, nextHopMode: Self,
+       password: {file: /k/a}, ttlSecurity: 2,
        importFilters: [], exportFilters: [one]}
     - {name: b, peerIP: 'fd00::9', asNumber: 64513, nextHopMode: Keep, role: rs-client,
-       roleStrict: true}
+       roleStrict: true, ebgpMultihop: 255,
+       tcpAO: {keys: [{sendID: 1, recvID: 2, file: /k/b},
+                      {sendID: 0, recvID: 255, algorithm: aes-128-cmac-96, file: /k/c}]}}
   filters: [{name: one, rules: [{action: accept, prefixLengths: 24}]}]
 ";
     let peers = read(peer).bgp.peers;
@@ -259,6 +281,9 @@ bgp:
             asn: asn(64512),
             source_address: Some(ip("10.0.0.1")),
             passive: true,
+            auth: md5("/k/a"),
+            ttl_security: Some(2),
+            ebgp_multihop: None,
             reflector_client: true,
             hold_time: HoldTime::from_secs(9).expect("a good time"),
             graceful_restart: None,
@@ -278,6 +303,12 @@ bgp:
             asn: asn(64513),
             source_address: None,
             passive: false,
+            auth: Auth::Ao(vec![
+                ao(1, 2, AoAlgorithm::HmacSha1, "/k/b"),
+                ao(0, 255, AoAlgorithm::AesCmac, "/k/c"),
+            ]),
+            ttl_security: None,
+            ebgp_multihop: Some(255),
             reflector_client: false,
             hold_time: HoldTime::from_secs(30).expect("a good time"),
             graceful_restart: None,
@@ -405,6 +436,8 @@ fn what_is_shown_reads_back_as_the_same_configuration() {
         "bgp: {dynamicPeers: [{name: a, cidrs: [10.0.0.0/8], asNumber: external}, {name: b, cidrs: ['::/0'], asNumber: 64512, reflectorClient: true}]}",
         "bgp: {gracefulRestart: {enabled: false, restartTime: 90s, longLivedStaleTime: 6h}}",
         "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 64512, gracefulRestart: false, maxRestartTime: 5s}]}",
+        "bgp: {peers: [{name: a, peerIP: 'fd00::9', asNumber: 1, password: {file: /k}, ebgpMultihop: 2}]}",
+        "bgp: {peers: [{name: a, peerIP: 'fd00::9', asNumber: 1, ttlSecurity: 254}], nodeToNodeMesh: {tcpAO: {keys: [{sendID: 1, recvID: 2, algorithm: aes-128-cmac-96, file: /k}]}}}",
         "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 1, role: provider}, {name: b, peerIP: 10.0.0.8, asNumber: 1, role: rs-server, roleStrict: true}]}",
         "bgp: {drain: {onCordon: true, taints: ['a.b/c=d:NoExecute', e:NoSchedule, f=g, h], wait: 1500ms}}",
         "source: {kind: files, path: '/a b: #c'}",

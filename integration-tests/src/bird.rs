@@ -114,16 +114,31 @@ fn config(host: &Host, plan: &Plan) -> String {
     text
 }
 
+fn protection(neighbor: &Neighbor) -> String {
+    let mut text = String::new();
+    if let Some(password) = neighbor.password {
+        let _ = write!(text, "password \"{password}\"; ");
+    }
+    if neighbor.ttl_security {
+        text.push_str("ttl security on; ");
+    }
+    if neighbor.passive {
+        text.push_str("passive on; ");
+    }
+    text
+}
+
 fn session(host: &Host, plan: &Plan, neighbor: &Neighbor) -> String {
     format!(
         "protocol bgp {name} {{\n  local {ours} as {asn};\n  neighbor {theirs} as {their_asn};\n  \
-         connect delay time 1;\n  connect retry time 2;\n  error wait time 1, 5;\n  {client}\n  \
+         connect delay time 1;\n  connect retry time 2;\n  error wait time 1, 5;\n  {client}\n  {protection}\n  \
          {family} {{ import all; export where source ~ [RTS_STATIC, RTS_BGP]; }};\n}}\n",
         name = protocol(neighbor.address),
         ours = host.address_like(neighbor.address),
         asn = plan.asn,
         theirs = neighbor.address,
         their_asn = neighbor.asn,
+        protection = protection(neighbor),
         client = if neighbor.is_client { "rr client;" } else { "" },
         family = if neighbor.address.is_ipv4() { "ipv4" } else { "ipv6" },
     )

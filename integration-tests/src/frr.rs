@@ -138,6 +138,15 @@ fn config(host: &Host, plan: &Plan) -> String {
     for neighbor in &plan.neighbors {
         let address = neighbor.address;
         let _ = writeln!(text, "neighbor {address} remote-as {}", neighbor.asn);
+        if let Some(password) = neighbor.password {
+            let _ = writeln!(text, "neighbor {address} password {password}");
+        }
+        if neighbor.ttl_security {
+            let _ = writeln!(text, "neighbor {address} ttl-security hops 1");
+        }
+        if neighbor.passive {
+            let _ = writeln!(text, "neighbor {address} passive");
+        }
         let _ = writeln!(text, "neighbor {address} timers connect 2");
         let _ = writeln!(text, "neighbor {address} advertisement-interval 0");
         let _ = writeln!(text, "neighbor {address} update-source {}", host.address_like(address));

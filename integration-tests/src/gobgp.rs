@@ -90,11 +90,15 @@ fn config(host: &Host, plan: &Plan) -> String {
         let _ = write!(
             text,
             "[[neighbors]]\n[neighbors.config]\nneighbor-address = \"{}\"\npeer-as = {}\n\
+             auth-password = \"{}\"\n\
              [neighbors.timers.config]\nconnect-retry = 2\nidle-hold-time-after-reset = 1\n\
-             [neighbors.transport.config]\nlocal-address = \"{ours}\"\n\
+             [neighbors.transport.config]\nlocal-address = \"{ours}\"\npassive-mode = {}\n\
              [[neighbors.afi-safis]]\n[neighbors.afi-safis.config]\n\
              afi-safi-name = \"{family}-unicast\"\n",
-            neighbor.address, neighbor.asn
+            neighbor.address,
+            neighbor.asn,
+            neighbor.password.unwrap_or_default(),
+            neighbor.passive,
         );
         if neighbor.keeps {
             text.push_str(

@@ -42,12 +42,26 @@ pub struct Neighbor {
     /// Keep its routes over its restarts (RFC 4724), and have them in the kernel, where the
     /// router needs to be told.
     pub keeps: bool,
+    /// Sign the session with this (TCP MD5).
+    pub password: Option<&'static str>,
+    /// Take only packets from one hop away, and send such (RFC 5082). GoBGP is not told.
+    pub ttl_security: bool,
+    /// Wait to be connected to.
+    pub passive: bool,
 }
 
 impl Neighbor {
-    /// A neighbour that is no reflector client.
+    /// A neighbour like any other.
     pub fn new(address: impl Into<IpAddr>, asn: u32) -> Self {
-        Self { address: address.into(), asn, is_client: false, keeps: false }
+        Self {
+            address: address.into(),
+            asn,
+            is_client: false,
+            keeps: false,
+            password: None,
+            ttl_security: false,
+            passive: false,
+        }
     }
 }
 

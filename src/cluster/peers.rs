@@ -16,7 +16,7 @@ use super::Node;
 use super::bgp::sessions::Around;
 use super::bgp::{BgpKey, BgpObjects};
 use super::claims::Claims;
-use crate::speaker::{DynamicPeers, WantedPeer};
+use crate::speaker::{DynamicPeers, Protection, Ttl, WantedPeer};
 
 /// Longest wait between two attempts at a peer.
 const CONNECT_RETRY_MAX: Duration = Duration::from_secs(30);
@@ -144,6 +144,7 @@ fn configured(bgp: &Bgp, own: &Identity, peer: &brindle_config::Peer) -> WantedP
         port: peer.port,
         source: peer.source_address,
         bfd: peer.bfd,
+        protection: Protection { ttl: ttl(kind, peer), ..Protection::default() },
         own_addresses: own.addresses.clone(),
         ..WantedPeer::new(session, rib)
     }
@@ -169,6 +170,16 @@ pub fn dynamic_peers(bgp: &Bgp, own: &Identity) -> Vec<DynamicPeers> {
 fn offer(restart: &GracefulRestart) -> Option<RestartOffer> {
     let &GracefulRestart { enabled, time, long_lived } = restart;
     enabled.then_some(RestartOffer { time, long_lived })
+}
+
+/// Other implementations let external sessions reach the next hop only, too, unless told
+/// otherwise.
+fn ttl(kind: PeerKind, peer: &brindle_config::Peer) -> Ttl {
+    match (peer.ttl_security, kind) {
+        (Some(hops), _) => Ttl::Security(hops),
+        (None, PeerKind::External) => Ttl::Hops(peer.ebgp_multihop.unwrap_or(1)),
+        (None, PeerKind::Internal | PeerKind::ReflectorClient) => Ttl::Any,
+    }
 }
 
 /// A missing list of filters lets an internal peer through and refuses an external one
@@ -401,6 +412,25 @@ mod tests {
         assert_eq!(peers.len(), 1);
         assert!(!peers[0].mesh);
         assert_eq!(skipped[0].why, "10.0.0.2 is already the address of peer special");
+    }
+
+    #[test]
+    fn only_external_peers_must_be_near() {
+        for (asn, more, want) in [
+            (65001, "", Ttl::Hops(1)),
+            (65001, ", ebgpMultihop: 3", Ttl::Hops(3)),
+            (65001, ", ttlSecurity: 2", Ttl::Security(2)),
+            (64512, "", Ttl::Any),
+            (64512, ", ebgpMultihop: 3", Ttl::Any),
+            (64512, ", ttlSecurity: 2", Ttl::Security(2)),
+        ] {
+            let yaml =
+                format!("bgp: {{peers: [{{name: t, peerIP: 10.0.0.9, asNumber: {asn}{more}}}]}}");
+            let nodes = [node("n2", &["10.0.0.2"], Some(65001))];
+            let (peers, _) = mesh(&own(&["10.0.0.1"]), &nodes, &yaml);
+            assert_eq!(peers[0].protection.ttl, want, "AS {asn}{more}");
+            assert_eq!(peers[1].protection, Protection::default(), "the mesh");
+        }
     }
 
     #[test]

@@ -73,7 +73,7 @@ pub fn run(args: Args) -> Exit {
 }
 
 fn check(path: &Path, output: CheckOutput) -> Exit {
-    let result = Config::load(path);
+    let result = Config::load(path).and_then(|mut loaded| loaded.check_keys().map(|()| loaded));
     let exit = if result.is_ok() { Exit::Fine } else { Exit::Usage };
     let text = match output {
         CheckOutput::Text => match &result {

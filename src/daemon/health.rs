@@ -23,7 +23,7 @@ use super::source::SourceState;
 use crate::bfd::{DROP_REASONS, Report};
 use crate::enforce::{EnforceHandle, EnforceView};
 use crate::fib::{self, ListRequest};
-use crate::speaker::{PeerEntry, SpeakerHandle, View};
+use crate::speaker::{AuthFailures, PeerEntry, SpeakerHandle, View};
 use crate::telemetry::metrics::{
     AgentFigures, BfdFigures, ChainLabels, Figures, ObjectCounts, PacketTotals, PeerFigures,
     PolicyFigures, RoutingFigures,
@@ -240,7 +240,12 @@ async fn figures(known: &Known, packets: PacketTotals) -> Figures {
                 Some(speaker) => peer_figures(speaker).await,
                 None => Default::default(),
             };
-            Some(RoutingFigures { peers, bfd_drops, fib: fib.status.load_full() })
+            Some(RoutingFigures {
+                peers,
+                bfd_drops,
+                fib: fib.status.load_full(),
+                auth_failures: AuthFailures::read(),
+            })
         }
         None => None,
     };

@@ -18,6 +18,7 @@ mod cni;
 mod drain;
 mod health;
 mod identity;
+mod keys;
 mod policy;
 mod reload;
 mod reports;
@@ -42,7 +43,7 @@ use tracing::{error, info, warn};
 
 use self::answer::{Facts, Known};
 use self::policy::PolicyHalf;
-use self::routing::{Routing, Said};
+use self::routing::{News, Routing, Said};
 use self::supervisor::Supervisor;
 use self::teller::Teller;
 use crate::cluster::bgp::BgpObjects;
@@ -52,7 +53,6 @@ use crate::cluster::{Change, Node};
 use crate::control::calls::CallCounts;
 use crate::control::{self, Query};
 use crate::enforce::Gone;
-use crate::speaker::Tiding;
 use crate::telemetry::{Beat, Beats};
 
 /// How often the daemon looks whether leftover routes may go and what the service manager is
@@ -208,11 +208,11 @@ impl Daemon {
                     self.take_batch(batch).await?;
                 }
                 told = told(&mut self.policy) => told?,
-                tiding = tidings(&mut self.routing) => {
-                    if let Some(routing) = &mut self.routing {
-                        routing.report(&self.known, &tiding);
-                    }
-                }
+                news = news(&mut self.routing) => match (news, &mut self.routing) {
+                    (News::Tiding(tiding), Some(routing)) => routing.report(&self.known, &tiding),
+                    (News::Keys, _) => self.apply().await?,
+                    (News::Tiding(_), None) => {}
+                },
                 Some((query, reply)) = asked.recv() => match query {
                     Query::Reload => {
                         let outcome = self.reload().await?;
@@ -398,9 +398,9 @@ async fn told(policy: &mut Option<PolicyHalf>) -> Result<(), Gone> {
     }
 }
 
-async fn tidings(routing: &mut Option<Routing>) -> Tiding {
+async fn news(routing: &mut Option<Routing>) -> News {
     match routing {
-        Some(routing) => routing.tidings().await,
+        Some(routing) => routing.news().await,
         None => std::future::pending().await,
     }
 }

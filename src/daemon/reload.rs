@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use brindle_config::{Config, Loaded};
+use brindle_config::{Config, Errors, Loaded};
 use tracing::{info, warn};
 
 use super::routing::fib_settings;
@@ -17,8 +17,12 @@ use crate::fib;
 /// Every problem, one a line, as `file:line:column  path: what is wrong`.
 pub(super) async fn load(options: &Options) -> anyhow::Result<Loaded> {
     let path = options.config.clone();
-    let loaded = tokio::task::spawn_blocking(move || Config::load(&path)).await?;
-    let mut loaded = loaded?;
+    let loaded = tokio::task::spawn_blocking(move || {
+        let mut loaded = Config::load(&path)?;
+        loaded.check_keys()?;
+        Ok::<_, Errors>(loaded)
+    });
+    let mut loaded = loaded.await??;
     if options.policy_only {
         anyhow::ensure!(
             loaded.config.source.is_some(),
@@ -177,6 +181,7 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
         ("bgp.networks", old.bgp.networks != new.bgp.networks),
         ("bgp.nodeToNodeMesh.enabled", old.bgp.mesh != new.bgp.mesh),
         ("bgp.nodeToNodeMesh.retain", old.bgp.retain != new.bgp.retain),
+        ("bgp.nodeToNodeMesh.password or tcpAO", old.bgp.mesh_auth != new.bgp.mesh_auth),
         ("bgp.holdTime", old.bgp.hold_time != new.bgp.hold_time),
         ("bgp.connectRetryTime", old.bgp.connect_retry != new.bgp.connect_retry),
         ("routes.metric", old.routes.metric != new.routes.metric),

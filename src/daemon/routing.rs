@@ -18,6 +18,7 @@ use tracing::{error, info, warn};
 use super::answer::Known;
 use super::drain::Draining;
 use super::identity::{self, Chosen};
+use super::keys::Keys;
 use super::tidings::Tidings;
 use crate::cluster::Node;
 use crate::cluster::bgp::BgpObjects;
@@ -70,6 +71,15 @@ pub(super) struct Routing {
     draining: Draining,
     /// What the speaker originates.
     originated: Vec<Prefix>,
+    keys: Keys,
+}
+
+/// What happens to the routing half.
+pub(super) enum News {
+    /// The speaker tells of something.
+    Tiding(Tiding),
+    /// A peer's key is another.
+    Keys,
 }
 
 /// What configuration and cluster say.
@@ -147,6 +157,7 @@ impl Routing {
             left: None,
             tidings: mpsc::channel(TIDINGS),
             said: Tidings::default(),
+            keys: Keys::new(),
             draining: Draining::load(Store::beside(&config.control.socket), Instant::now()),
             originated: Vec::new(),
         })
@@ -218,7 +229,7 @@ impl Routing {
             track_next_hops: config.routes.install,
             ..RibSettings::new(chosen.identity.asn, chosen.identity.router_id)
         };
-        let addresses = listeners.addresses().to_vec();
+        let addresses = listeners.addresses();
         info!(asn = %chosen.identity.asn, reason = chosen.asn_reason, router_id = %chosen.identity.router_id, listen = ?addresses, "BGP starts");
         let events = self.fib_events.take().context("the speaker was started before")?;
         let speaker = speaker::start(settings, listeners, Some((self.fib.clone(), events)));
@@ -327,11 +338,14 @@ impl Routing {
         Ok(true)
     }
 
-    /// The next thing that the speaker tells.
-    pub(super) async fn tidings(&mut self) -> Tiding {
-        match self.tidings.1.recv().await {
-            Some(tiding) => tiding,
-            None => unreachable!("we keep a sender ourselves"),
+    /// The next thing that happens. Can be cancelled.
+    pub(super) async fn news(&mut self) -> News {
+        tokio::select! {
+            tiding = self.tidings.1.recv() => match tiding {
+                Some(tiding) => News::Tiding(tiding),
+                None => unreachable!("we keep a sender ourselves"),
+            },
+            () = self.keys.changed() => News::Keys,
         }
     }
 
@@ -360,7 +374,9 @@ impl Routing {
         // Others' settings are told from those of brindle.yaml.
         let bgp = &said.config.bgp;
         let identity = &running.chosen.identity;
-        let (peers, skipped) = wanted_peers(bgp, identity, nodes, &claims, objects);
+        let (mut peers, skipped) = wanted_peers(bgp, identity, nodes, &claims, objects);
+        self.keys.follow(bgp).await;
+        self.keys.protect(bgp, &mut peers);
         let is_ours = |range: &&Prefix| claims.has(&known.name, range);
         let mut originated: Vec<Prefix> = pod_cidrs.iter().filter(is_ours).copied().collect();
         originated.extend(&config.bgp.networks);

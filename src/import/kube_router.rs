@@ -210,8 +210,8 @@ fn settings(title: &str, flags: &BTreeMap<String, String>, imported: &mut Import
     }
 }
 
-const WITHOUT_PASSWORD: &str = "brindle cannot sign sessions (TCP MD5) yet: a peer that asks for \
-                                it will not come up";
+const WITHOUT_PASSWORD: &str = "brindle takes a password from a file, which an import does not \
+                                write: add password: {file: ...}, or the peer will not come up";
 
 /// Peers as lists with commas between.
 struct Peers<'t> {

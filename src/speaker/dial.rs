@@ -8,6 +8,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
+use super::auth::{Protection, Ttl};
+
 /// How long a peer may take to answer our SYN.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
@@ -18,11 +20,19 @@ const TOS_CS6: u32 = 0xC0;
 /// megabytes of updates that a slow peer does not take.
 const NOT_SENT: u32 = 256 << 10;
 
-/// Connects to `peer` from `source`, or from an address that the kernel chooses.
+/// Connects to `peer` from `source`, or from an address that the kernel chooses, as protected
+/// as its connections shall be.
 ///
 /// # Errors
 /// A sentence for the operator: what was tried and what came of it.
-pub(super) async fn dial(peer: SocketAddr, source: Option<IpAddr>) -> Result<TcpStream, String> {
+pub(super) async fn dial(
+    peer: SocketAddr,
+    source: Option<IpAddr>,
+    protection: &Protection,
+) -> Result<TcpStream, String> {
+    if let Some(why) = protection.refusal() {
+        return Err(why.to_owned());
+    }
     let from = source.map(|address| format!(" from {address}")).unwrap_or_default();
     let explain = |error: &io::Error| match error.kind() {
         io::ErrorKind::ConnectionRefused => {
@@ -34,13 +44,21 @@ pub(super) async fn dial(peer: SocketAddr, source: Option<IpAddr>) -> Result<Tcp
         io::ErrorKind::AddrNotAvailable => {
             format!("cannot connect{from}: this host does not have that address")
         }
+        io::ErrorKind::HostUnreachable if protection.ttl == Ttl::Hops(1) => format!(
+            "cannot connect to {peer}{from}: {error}; an external peer that is not on the same \
+             link needs ebgpMultihop"
+        ),
         _ => format!("cannot connect to {peer}{from}: {error}"),
     };
     let socket = prepare(peer, source).map_err(|error| explain(&error))?;
+    protection.arm_dial(&socket, peer.ip())?;
     match timeout(CONNECT_LIMIT, socket.connect(peer)).await {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) => Err(explain(&error)),
-        Err(_) => Err(format!("no answer from {peer}{from} to a SYN; check the path and the peer")),
+        Err(_) => Err(format!(
+            "no answer from {peer}{from} to a SYN; check the path and the peer{}",
+            protection.hint()
+        )),
     }
 }
 

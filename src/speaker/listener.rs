@@ -13,6 +13,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
+use super::WantedPeer;
+use super::auth::{self, ListenerKeys};
 use super::dial::set_options;
 use super::dynamic::{Door, Newcomer};
 
@@ -28,7 +30,9 @@ pub struct Listeners {
     pub(super) door: Arc<Door>,
     /// Taken by the speaker.
     pub(super) newcomers: Option<mpsc::Receiver<Newcomer>>,
-    addresses: Vec<SocketAddr>,
+    /// What is listened on, and where.
+    sockets: Vec<(SocketAddr, Arc<TcpListener>)>,
+    keys: ListenerKeys,
     _tasks: JoinSet<()>,
 }
 
@@ -63,19 +67,28 @@ impl Listeners {
         let known = Arc::new(ArcSwap::from_pointee(KnownPeers::new()));
         let (door, newcomers) = Door::new();
         let mut tasks = JoinSet::new();
-        let mut bound = Vec::new();
+        let mut sockets = Vec::new();
         for &address in addresses {
             let address = SocketAddr::new(address, port);
             let listener = listen(address).map_err(|cause| ListenError { address, cause })?;
-            bound.push(listener.local_addr().unwrap_or(address));
+            let listener = Arc::new(listener);
+            sockets.push((listener.local_addr().unwrap_or(address), Arc::clone(&listener)));
             tasks.spawn(accept(listener, Arc::clone(&known), Arc::clone(&door)));
         }
-        Ok(Self { known, door, newcomers: Some(newcomers), addresses: bound, _tasks: tasks })
+        let (newcomers, keys) = (Some(newcomers), ListenerKeys::default());
+        Ok(Self { known, door, newcomers, sockets, keys, _tasks: tasks })
     }
 
     /// What is listened on.
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.sockets.iter().map(|(address, _)| *address).collect()
+    }
+
+    /// Has these peers' keys asked for, and no others'. Who is to be known must be so before.
+    pub(super) fn follow_keys(&mut self, wanted: &mut [WantedPeer]) {
+        let sockets: Vec<(IpAddr, &TcpListener)> =
+            self.sockets.iter().map(|(at, socket)| (at.ip(), &**socket)).collect();
+        self.keys.follow(wanted, &sockets);
     }
 }
 
@@ -90,12 +103,13 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         socket.set_freebind_v4(true)?;
     }
     set_options(&socket, address.is_ipv4());
+    auth::prepare_listener(&socket, address.is_ipv4());
     socket.bind(&address.into())?;
     socket.listen(1024)?;
     TcpListener::from_std(socket.into())
 }
 
-async fn accept(listener: TcpListener, known: Arc<ArcSwap<KnownPeers>>, door: Arc<Door>) {
+async fn accept(listener: Arc<TcpListener>, known: Arc<ArcSwap<KnownPeers>>, door: Arc<Door>) {
     let mut said: Option<Instant> = None;
     loop {
         match listener.accept().await {

@@ -13,6 +13,7 @@
 //! one task a wire writes. The RIB keeps what a peer is still to be told; the writer asks
 //! for it when the socket has taken the last of it, so nothing queues up for a slow peer.
 
+mod auth;
 mod bfd;
 mod calm;
 mod dial;
@@ -46,6 +47,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::fib;
 
+pub use auth::{AoKey, AuthFailures, Key, Protection, Ttl};
 pub use dynamic::DynamicPeers;
 pub use leave::Leave;
 pub use listener::{ListenError, Listeners};
@@ -77,6 +79,8 @@ pub struct WantedPeer {
     pub retain: bool,
     /// The BFD session beside the BGP session; `None` for none.
     pub bfd: Option<Settings>,
+    /// How its TCP connections are signed, and how far they go.
+    pub protection: Protection,
     /// What the session machine must know.
     pub session: PeerSettings,
     /// What the RIB must know; the name is the key.
@@ -96,6 +100,7 @@ impl WantedPeer {
             leaving: false,
             retain: false,
             bfd: None,
+            protection: Protection::default(),
             session,
             rib,
         }

@@ -18,12 +18,14 @@ use brindle_bgp::net::Family;
 use brindle_bgp::rib::PeerId;
 use bytes::BytesMut;
 use futures::FutureExt;
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{debug, info, warn};
 
 use super::WantedPeer;
+use super::auth::{AuthFailures, Protection};
 use super::bfd::BfdWatch;
 use super::calm::{Calm, Line};
 use super::dial::dial;
@@ -53,6 +55,8 @@ pub(super) enum Order {
     Stop(CeaseReason, Option<String>),
     /// End the session so that the peer keeps our routes, if it can.
     Restart,
+    /// Protect its connections in this way from now on.
+    Protect(Box<Protection>),
     /// Send this, if there is a session.
     Refresh(RouteRefresh),
     /// It told more prefixes of a family than so many: end the session and rest so long.
@@ -74,6 +78,7 @@ pub(super) struct PeerTask {
     id: PeerId,
     life: u64,
     pub(super) wanted: Arc<WantedPeer>,
+    protection: Protection,
     pub(super) machine: Peer,
     /// What an OPEN says of our own restart.
     own_restart: Arc<ArcSwap<OwnRestart>>,
@@ -116,6 +121,7 @@ impl PeerTask {
         Self {
             id,
             life,
+            protection: wanted.protection.clone(),
             wanted,
             machine,
             own_restart,
@@ -196,6 +202,7 @@ impl PeerTask {
             Order::Start => self.feed(Event::Start),
             Order::Stop(reason, text) => self.feed(Event::Stop(reason, text)),
             Order::Restart => self.feed(Event::Restart(Some("brindle is stopping".to_owned()))),
+            Order::Protect(protection) => self.protect(*protection),
             Order::Refresh(refresh) => self.say(&Message::RouteRefresh(refresh)),
             Order::OverLimit(family, most, rest) => {
                 self.feed(Event::OverLimit(family, most, rest));
@@ -260,7 +267,36 @@ impl PeerTask {
         }
     }
 
+    fn dial(&mut self) {
+        let peer = SocketAddr::new(self.wanted.address, self.wanted.port);
+        let (source, protection) = (self.wanted.source, self.protection.clone());
+        self.dialling = Some(tokio::spawn(async move { dial(peer, source, &protection).await }));
+    }
+
+    /// Changes the connections that there are; those that cannot live on end.
+    fn protect(&mut self, protection: Protection) {
+        let old = std::mem::replace(&mut self.protection, protection);
+        let peer = self.wanted.address;
+        let change = |wire: &Wire| old.change(&self.protection, wire.socket(), peer).err();
+        let lost = self.wires.iter().find_map(change);
+        if let Some(why) = lost {
+            info!(peer = %self.wanted.rib.name, why, "the session starts anew");
+            self.feed(Event::Stop(CeaseReason::OtherConfigurationChange, None));
+            self.feed(Event::Start);
+        } else if let Some(dialling) = self.dialling.take() {
+            dialling.abort();
+            self.dial();
+        } else {
+            self.retry();
+        }
+    }
+
     fn connected(&mut self, stream: TcpStream, direction: Direction) {
+        if direction == Direction::Accepted
+            && let Err(why) = self.protection.arm_accepted(&stream, self.wanted.address)
+        {
+            return self.turn_away(&stream, why);
+        }
         let id = WireId(NEXT_WIRE.fetch_add(1, Ordering::Relaxed));
         let start_writer = |write| {
             let counters = Arc::clone(&self.shared.counters);
@@ -278,6 +314,15 @@ impl PeerTask {
             Err(error) if direction == Direction::Dialled => self.dial_failed(error.to_string()),
             Err(error) => debug!(%error, "accepted connection was gone at once"),
         }
+    }
+
+    /// Resets a connection that is not protected as it shall be.
+    fn turn_away(&mut self, stream: &TcpStream, why: String) {
+        let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        debug!(peer = %self.wanted.rib.name, %why, "connection turned away");
+        let mut status = PeerStatus::clone(&self.shared.status.load());
+        status.last_dial_error = Some(why);
+        self.shared.status.store(Arc::new(status));
     }
 
     /// The writer failed. What the peer said last may wait to be read, and says more of the
@@ -417,8 +462,7 @@ impl PeerTask {
         for action in actions {
             match action {
                 Action::Dial => {
-                    let peer = SocketAddr::new(self.wanted.address, self.wanted.port);
-                    self.dialling = Some(tokio::spawn(dial(peer, self.wanted.source)));
+                    self.dial();
                 }
                 Action::AbandonDial => {
                     if let Some(dialling) = self.dialling.take() {
@@ -520,6 +564,9 @@ impl PeerTask {
             // Dialling and waiting take turns; what counts is how long it has not been up.
             if was_up || state == State::Established {
                 status.since = Instant::now();
+            }
+            if was_up {
+                status.failures_before = AuthFailures::read();
             }
             status.state = state;
         }

@@ -28,7 +28,8 @@ pub(super) struct Spawned {
 
 impl Owner {
     /// What goes, goes first: an address, a name or a range may pass from one peer to another.
-    pub(super) fn set_peers(&mut self, wanted: Vec<WantedPeer>) {
+    pub(super) fn set_peers(&mut self, mut wanted: Vec<WantedPeer>) {
+        self.listeners.follow_keys(&mut wanted);
         let mut gone: HashMap<Arc<str>, PeerId> = self
             .peers
             .iter()
@@ -146,6 +147,15 @@ impl Owner {
             let disabled = entry.disabled;
             self.remove(id, "changed, its session starts anew");
             return Some((wanted, disabled));
+        }
+        if old.protection != wanted.protection {
+            // If there is no room, the peer is too busy to be protected in time.
+            let protection = Box::new(wanted.protection.clone());
+            if entry.orders.try_send(Order::Protect(protection)).is_err() {
+                let disabled = entry.disabled;
+                self.remove(id, "changed, its session starts anew");
+                return Some((wanted, disabled));
+            }
         }
         info!(peer = %wanted.rib.name, "peer changed, its session stays");
         self.rib.configure_peer(id, wanted.rib.clone());

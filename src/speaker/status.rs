@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use brindle_bgp::fsm::{Down, Idle, Negotiated, State};
 use brindle_bgp::msg::Notification;
 
+use super::auth::AuthFailures;
 use crate::bfd;
 
 /// A peer's session as it is now.
@@ -37,6 +38,8 @@ pub struct PeerStatus {
     pub negotiated: Option<Negotiated>,
     /// Both ends of the established connection: ours, theirs.
     pub ends: Option<(SocketAddr, SocketAddr)>,
+    /// What the kernel had dropped when it was last Established, or had not been yet.
+    pub failures_before: AuthFailures,
     /// The last NOTIFICATION that we sent, and when.
     pub last_sent: Option<(Notification, Instant)>,
     /// The last NOTIFICATION that the peer sent, and when.
@@ -57,6 +60,7 @@ impl PeerStatus {
             next_dial: None,
             negotiated: None,
             ends: None,
+            failures_before: AuthFailures::read(),
             last_sent: None,
             last_received: None,
         }

@@ -58,6 +58,11 @@ impl Wire {
         })
     }
 
+    /// The connection, to change how it is protected.
+    pub(super) fn socket(&self) -> &TcpStream {
+        self.read.as_ref()
+    }
+
     /// The next message of what was read; `None` if it is not whole yet.
     pub(super) fn next_message(
         &mut self,

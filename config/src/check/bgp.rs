@@ -7,7 +7,7 @@ use brindle_bgp::bfd::{Path, Settings};
 use brindle_bgp::net::{Prefix, RouterId};
 
 use super::node::NodeRead;
-use super::{bfd, drain, dynamic, filter, limits, peer, prefixes, set, values};
+use super::{auth, bfd, drain, dynamic, filter, limits, peer, prefixes, set, values};
 use crate::meaning::{Bgp, Config, Retain};
 use crate::section::{Good, Item, Section};
 use crate::value;
@@ -149,6 +149,7 @@ fn mesh(item: &Item, bgp: &mut Bgp) {
             );
         }
     }
+    set(&mut bgp.mesh_auth, auth::signing(&mut section));
     section.finish();
 }
 

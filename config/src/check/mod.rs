@@ -1,5 +1,6 @@
 //! From a tree to a [`Config`]: every key is asked for here, and every mistake noted.
 
+pub(crate) mod auth;
 mod bfd;
 mod bgp;
 pub(crate) mod cni;
@@ -23,8 +24,8 @@ use brindle_bgp::net::{Asn, Prefix};
 use brindle_bgp::rib::PrefixLimits;
 
 use crate::meaning::{
-    Backend, Bgp, ChainedPlugin, Cni, Config, Control, DrainSettings, EstablishedFlows, FlowLog,
-    GracefulRestart, HostEndpoints, Node, Policy, Retain, Routes, Source, Telemetry,
+    Auth, Backend, Bgp, ChainedPlugin, Cni, Config, Control, DrainSettings, EstablishedFlows,
+    FlowLog, GracefulRestart, HostEndpoints, Node, Policy, Retain, Routes, Source, Telemetry,
 };
 use crate::section::{Good, Item, Report};
 use crate::value;
@@ -57,6 +58,7 @@ impl Default for Config {
                 mesh: true,
                 retain: Retain::NodeObject,
                 mesh_bfd: None,
+                mesh_auth: Auth::None,
                 hold_time: HoldTime::DEFAULT,
                 connect_retry: Duration::from_secs(1),
                 graceful_restart: GracefulRestart {

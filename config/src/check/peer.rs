@@ -8,7 +8,7 @@ use brindle_bgp::net::{Asn, Family, Role};
 use brindle_bgp::rib::{NextHopMode, PrefixLimits};
 
 use super::filter::Filters;
-use super::{BGP_PORT, bfd, limits};
+use super::{BGP_PORT, auth, bfd, limits};
 use crate::meaning::Peer;
 use crate::section::{Good, Item, Section};
 use crate::value;
@@ -83,6 +83,8 @@ pub(super) fn read_peer<'a>(
         Some(item) => value::host_address(item).map(Some),
         None => Some(None),
     };
+    let auth = auth::signing(&mut section);
+    let hops = auth::hops(&mut section, asn == Some(around.asn));
     let client = section.get("reflectorClient");
     let reflector_client = client.as_ref().map_or(Some(false), Item::boolean);
     let hold_time =
@@ -144,6 +146,9 @@ pub(super) fn read_peer<'a>(
         asn: asn?,
         source_address: source_address?,
         passive: passive?,
+        auth: auth?,
+        ttl_security: hops?.security,
+        ebgp_multihop: hops?.multihop,
         reflector_client: reflector_client?,
         hold_time: hold_time?,
         graceful_restart: graceful_restart?,

@@ -12,7 +12,7 @@ use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Prefix, Role, RouterId};
 use brindle_bgp::rib::{NextHopMode, PrefixLimits};
 
-use super::DrainSettings;
+use super::{Auth, DrainSettings, KeyFile};
 
 /// `bgp:` the speaker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct Bgp {
     pub retain: Retain,
     /// `bgp.nodeToNodeMesh.bfd`; `None`, the default, for no BFD.
     pub mesh_bfd: Option<Settings>,
+    /// `bgp.nodeToNodeMesh.password` or `tcpAO`: what signs sessions with other nodes.
+    pub mesh_auth: Auth,
     /// `bgp.holdTime`, 90 s by default.
     pub hold_time: HoldTime,
     /// `bgp.connectRetryTime`: first wait between attempts, 1 s by default.
@@ -54,6 +56,14 @@ pub struct Bgp {
     pub networks: Vec<Prefix>,
     /// `bgp.drain`.
     pub drain: DrainSettings,
+}
+
+impl Bgp {
+    /// The files with keys of the mesh and of all peers.
+    pub fn key_files(&self) -> impl Iterator<Item = &KeyFile> {
+        let peers = self.peers.iter().flat_map(|peer| peer.auth.files());
+        self.mesh_auth.files().chain(peers)
+    }
 }
 
 /// `bgp.gracefulRestart`: routes that outlive sessions (RFC 4724).
@@ -93,6 +103,13 @@ pub struct Peer {
     pub source_address: Option<IpAddr>,
     /// `passive`: never dial it.
     pub passive: bool,
+    /// `password` or `tcpAO`: what signs the session.
+    pub auth: Auth,
+    /// `ttlSecurity`: the peer is up to so many hops away, and packets from farther off are
+    /// dropped (RFC 5082).
+    pub ttl_security: Option<u8>,
+    /// `ebgpMultihop`: an external peer is up to so many hops away; `None` is one.
+    pub ebgp_multihop: Option<u8>,
     /// `reflectorClient`: reflect to and from it (RFC 4456).
     pub reflector_client: bool,
     /// `holdTime`, that of `bgp` by default.

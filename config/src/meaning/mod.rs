@@ -1,5 +1,6 @@
 //! What a checked configuration means: the values that the rest of brindle reads.
 
+mod auth;
 mod bgp;
 mod drain;
 
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use brindle_bgp::net::Prefix;
 
+pub use auth::{AoAlgorithm, AoKey, Auth, KeyFile};
 pub use bgp::{Bgp, DynamicPeers, ExpectedAs, GracefulRestart, Peer, Retain};
 pub use drain::{DrainSettings, TaintMatch};
 

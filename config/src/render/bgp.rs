@@ -11,7 +11,7 @@ use brindle_bgp::net::{self, Asn};
 use brindle_bgp::rib::{LimitAction, NextHopMode, PrefixLimits};
 
 use super::filter::filter;
-use super::{address, cidr, time};
+use super::{address, auth, cidr, time};
 use crate::meaning::{Bgp, DynamicPeers, ExpectedAs, Peer, Retain as Kept};
 use crate::schema::{
     AsNumber, BfdSection, BgpSection, DynamicPeerSection, GracefulRestartSection, LimitWord,
@@ -21,6 +21,7 @@ use crate::schema::{
 
 /// The section that says it.
 pub(super) fn section(bgp: &Bgp) -> BgpSection {
+    let (password, tcp_ao) = auth::sections(&bgp.mesh_auth);
     BgpSection {
         enabled: bgp.enabled,
         as_number: as_number(bgp.asn),
@@ -37,6 +38,8 @@ pub(super) fn section(bgp: &Bgp) -> BgpSection {
             },
             max_prefixes: limits(&bgp.mesh_limits),
             bfd: bgp.mesh_bfd.as_ref().map(bfd),
+            password,
+            tcp_ao,
         },
         hold_time: hold_time(bgp.hold_time),
         connect_retry_time: time(bgp.connect_retry),
@@ -61,6 +64,7 @@ pub(super) fn section(bgp: &Bgp) -> BgpSection {
 fn peer(peer: &Peer) -> PeerSection {
     let names =
         |filters: &Vec<Arc<Filter>>| filters.iter().map(|filter| filter.name.to_string()).collect();
+    let (password, tcp_ao) = auth::sections(&peer.auth);
     PeerSection {
         name: peer.name.to_string(),
         peer_ip: address(&peer.address),
@@ -68,6 +72,10 @@ fn peer(peer: &Peer) -> PeerSection {
         as_number: as_number(peer.asn),
         source_address: peer.source_address.as_ref().map(address),
         passive: peer.passive,
+        password,
+        tcp_ao,
+        ttl_security: peer.ttl_security,
+        ebgp_multihop: peer.ebgp_multihop,
         reflector_client: peer.reflector_client,
         hold_time: hold_time(peer.hold_time),
         graceful_restart: peer.graceful_restart,

@@ -1,5 +1,6 @@
 //! From a [`Config`] back to the keys that say it.
 
+mod auth;
 mod bgp;
 mod drain;
 mod filter;

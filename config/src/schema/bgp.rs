@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::filter::FilterSection;
-use super::{Address, AsNumber, Cidr, Document, DrainSection, Time};
+use super::{Address, AsNumber, Cidr, Document, DrainSection, PasswordSection, TcpAoSection, Time};
 use crate::check::DEFAULT_LIMIT;
 
 /// The BGP speaker.
@@ -111,6 +111,12 @@ pub(crate) struct MeshSection {
     /// there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) bfd: Option<BfdSection>,
+    /// A key that all nodes know and sign their sessions with (TCP MD5, RFC 2385).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) password: Option<PasswordSection>,
+    /// Keys that all nodes know and sign their sessions with (RFC 5925); instead of password.
+    #[serde(rename = "tcpAO", skip_serializing_if = "Option::is_none")]
+    pub(crate) tcp_ao: Option<TcpAoSection>,
 }
 
 /// What keeps the routes of a node whose session is down.
@@ -151,6 +157,21 @@ pub(crate) struct PeerSection {
     /// Wait for the peer to connect and never dial it.
     #[serde(default)]
     pub(crate) passive: bool,
+    /// A key that signs the session (TCP MD5, RFC 2385); the peer must have the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) password: Option<PasswordSection>,
+    /// Keys that sign the session (RFC 5925), instead of password.
+    #[serde(rename = "tcpAO", skip_serializing_if = "Option::is_none")]
+    pub(crate) tcp_ao: Option<TcpAoSection>,
+    /// The peer is at most so many hops away, 1 on the same link: packets that have come from
+    /// farther off are dropped (GTSM, RFC 5082). The peer must do the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 254))]
+    pub(crate) ttl_security: Option<u8>,
+    /// An external peer is at most so many hops away. Default: 1, on the same link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub(crate) ebgp_multihop: Option<u8>,
     /// Reflect routes to and from it (RFC 4456); for peers in our own AS.
     #[serde(default)]
     pub(crate) reflector_client: bool,

@@ -4,6 +4,7 @@
 //! Reading does not go through these types, because a derived reader stops at the first
 //! mistake; the tests hold the two lists of keys together.
 
+mod auth;
 mod bgp;
 mod drain;
 mod filter;
@@ -16,6 +17,7 @@ use crate::check::HOLD_DELETIONS;
 use crate::meaning::Config;
 use crate::value::Shown;
 
+pub(crate) use auth::{Algorithm, AoKeySection, PasswordSection, TcpAoSection};
 pub(crate) use bgp::{
     BfdSection, BgpSection, DynamicPeerSection, GracefulRestartSection, LimitWord, ListenSection,
     MaxPrefixesSection, MeshSection, MultipathSection, NextHop, PeerSection, Retain, Role,

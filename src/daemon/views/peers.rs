@@ -14,12 +14,13 @@ use crate::control::view::{
     NotificationSeen, Peer, PeerKind as Kind, SessionState, Timers,
 };
 use crate::daemon::answer::Facts;
-use crate::speaker::{PeerEntry, PeerStatus, View};
+use crate::speaker::{AuthFailures, PeerEntry, PeerStatus, View};
 
 /// All peers in the order of their names.
 pub(in crate::daemon) fn peers(view: &View<'_>, facts: &Facts) -> Vec<Peer> {
-    let mut peers: Vec<Peer> =
-        view.peers.iter().map(|(id, entry)| peer(view, facts, *id, entry)).collect();
+    let dropped = AuthFailures::read();
+    let show = |(id, entry): (&PeerId, &PeerEntry)| shown(view, facts, *id, entry, &dropped);
+    let mut peers: Vec<Peer> = view.peers.iter().map(show).collect();
     peers.sort_by(|a, b| a.name.cmp(&b.name));
     peers
 }
@@ -30,6 +31,16 @@ pub(in crate::daemon) fn peer(
     facts: &Facts,
     id: PeerId,
     entry: &PeerEntry,
+) -> Peer {
+    shown(view, facts, id, entry, &AuthFailures::read())
+}
+
+fn shown(
+    view: &View<'_>,
+    facts: &Facts,
+    id: PeerId,
+    entry: &PeerEntry,
+    dropped: &AuthFailures,
 ) -> Peer {
     let clock = Clock::now();
     let status = entry.status();
@@ -61,7 +72,7 @@ pub(in crate::daemon) fn peer(
         },
         since,
         since_seconds,
-        last_reason: reason(entry, &status, &families, &clock).or_else(|| {
+        last_reason: reason(entry, &status, dropped, &families, &clock).or_else(|| {
             let name = &entry.wanted.rib.name;
             let mut refused = facts.claims.refused().iter().filter(|one| one.node == *name);
             refused.next().filter(|_| entry.wanted.mesh).map(ToString::to_string)
@@ -122,10 +133,12 @@ fn counts(
 fn reason(
     entry: &PeerEntry,
     status: &PeerStatus,
+    dropped: &AuthFailures,
     families: &[FamilyCounts],
     clock: &Clock,
 ) -> Option<String> {
     let rejected: usize = families.iter().map(|counts| counts.rejected).sum();
+    let protection = &entry.wanted.protection;
     if entry.disabled {
         return Some("disabled by an operator; `brindle peers enable` undoes it".to_owned());
     }
@@ -137,18 +150,24 @@ fn reason(
             (PeerPolicy::RefuseUnfiltered, _) => Some(
                 "external peer without importFilters: nothing is accepted (RFC 8212)".to_owned(),
             ),
-            (_, 0) => None,
+            (_, 0) => protection.trouble.clone(),
             (_, count) => Some(format!("{count} refused; see `brindle routes rejected`")),
         };
     }
-    let why = match (&status.last_dial_error, &status.last_reason) {
-        (Some(error), Some(reason)) if error != reason => format!("{reason}; now {error}"),
-        (Some(error), _) => error.clone(),
-        (None, Some(reason)) => reason.clone(),
-        (None, None) if entry.wanted.session.passive => {
+    let why = match (protection.refusal(), &status.last_dial_error, &status.last_reason) {
+        (Some(refusal), _, _) => refusal.to_owned(),
+        (None, Some(error), Some(reason)) if error != reason => format!("{reason}; now {error}"),
+        (None, Some(error), _) => error.clone(),
+        (None, None, Some(reason)) => reason.clone(),
+        (None, None, None) if entry.wanted.session.passive => {
             "waiting for the peer to connect".to_owned()
         }
-        (None, None) => "no answer yet".to_owned(),
+        (None, None, None) => "no answer yet".to_owned(),
+    };
+    // The kernel does not tell whose they were.
+    let why = match protection.suspicion(&dropped.since(&status.failures_before)) {
+        Some(suspicion) => format!("{why} ({suspicion}; of all peers, while this one is down)"),
+        None => why,
     };
     let why = match &status.idle {
         Some(idle) => {

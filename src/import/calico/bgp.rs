@@ -59,8 +59,8 @@ fn configuration(one: &Value, imported: &mut Imported) {
     imported.refuse_others(&title, spec, &known, "brindle has no such setting");
 }
 
-const WITHOUT_PASSWORD: &str = "brindle cannot sign sessions (TCP MD5) yet: a peer that asks for \
-                                it will not come up";
+const WITHOUT_PASSWORD: &str = "brindle takes a password from a file, which an import does not \
+                                write: add password: {file: ...}, or the peer will not come up";
 
 /// Fields of a BGPPeer that are followed, or that mean what brindle does anyway.
 const FOLLOWED: [&str; 11] = [

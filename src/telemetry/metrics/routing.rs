@@ -13,6 +13,7 @@ use super::agent::seconds;
 use super::bfd::{self, BfdFigures};
 use crate::bfd::DROP_REASONS;
 use crate::fib::FibStatus;
+use crate::speaker::AuthFailures;
 
 /// The routing half in figures.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +24,8 @@ pub struct RoutingFigures {
     pub bfd_drops: [u64; DROP_REASONS.len()],
     /// The kernel's routes.
     pub fib: Arc<FibStatus>,
+    /// What the kernel dropped of connections that are protected.
+    pub auth_failures: AuthFailures,
 }
 
 /// A peer in figures.
@@ -114,8 +117,26 @@ pub(super) fn metrics(routing: &RoutingFigures) -> Vec<Metric> {
     let overruns =
         Metric::counter("brindle_netlink_overruns", "Times that the kernel's events overran us")
             .with([("socket", "routes")], routing.fib.overruns);
-    let mut metrics =
-        vec![up, states, since, prefixes, limits, rejected, wanted, installed, overruns];
+    let dropped = &routing.auth_failures;
+    let auth_failures = Metric::counter(
+        "brindle_bgp_auth_failures",
+        "TCP segments that the kernel dropped for their signature or TTL, of all programs here",
+    )
+    .with([("kind", "md5")], dropped.md5_missing + dropped.md5_unexpected + dropped.md5_wrong)
+    .with([("kind", "ao")], dropped.ao)
+    .with([("kind", "ttl")], dropped.ttl);
+    let mut metrics = vec![
+        up,
+        states,
+        since,
+        prefixes,
+        limits,
+        rejected,
+        wanted,
+        installed,
+        overruns,
+        auth_failures,
+    ];
     metrics.extend(bfd::metrics(&routing.peers, routing.bfd_drops));
     metrics
 }

@@ -15,6 +15,7 @@ use crate::enforce::audit::Kind;
 use crate::enforce::dataplane::{Op, Tally};
 use crate::enforce::{Backend, EnforceStatus, Flushed, Trigger};
 use crate::fib::FibStatus;
+use crate::speaker::AuthFailures;
 
 fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
@@ -80,6 +81,12 @@ fn figures() -> Figures {
         },
         kubernetes: None,
         routing: Some(RoutingFigures {
+            auth_failures: AuthFailures {
+                md5_missing: 1,
+                md5_wrong: 2,
+                ttl: 4,
+                ..AuthFailures::default()
+            },
             peers: vec![peer],
             bfd_drops: [0, 0, 4, 0, 0, 0],
             fib: Arc::new(FibStatus { wanted: [24, 2], installed: [23, 2], ..Default::default() }),
@@ -116,6 +123,8 @@ fn figures_stand_under_the_names_that_dashboards_know() {
         "brindle_bgp_max_prefixes{peer=\"tor-a\",family=\"ipv4\"} 1000.0",
         "brindle_bgp_rejected_total{peer=\"tor-a\",reason=\"max_prefix\"} 7.0",
         "brindle_routes_wanted{family=\"ipv4\"} 24.0",
+        "brindle_bgp_auth_failures_total{kind=\"md5\"} 3.0",
+        "brindle_bgp_auth_failures_total{kind=\"ttl\"} 4.0",
         "brindle_routes_installed{family=\"ipv4\"} 23.0",
         "brindle_policy_objects{kind=\"Pod\",state=\"active\"} 40.0",
         "brindle_policy_objects{kind=\"NetworkPolicy\",state=\"invalid\"} 1.0",

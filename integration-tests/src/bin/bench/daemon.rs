@@ -57,10 +57,8 @@ impl Program {
             neighbors: neighbors
                 .iter()
                 .map(|&(address, asn)| Neighbor {
-                    address,
-                    asn,
                     is_client: asn == super::work::OUR_AS,
-                    keeps: false,
+                    ..Neighbor::new(address, asn)
                 })
                 .collect(),
             originate: vec![],
