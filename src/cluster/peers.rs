@@ -134,8 +134,6 @@ fn configured(bgp: &Bgp, own: &Identity, peer: &brindle_config::Peer) -> WantedP
     let enabled = peer.graceful_restart.unwrap_or(restart.enabled);
     let time = peer.restart_time.unwrap_or(restart.time);
     let session = PeerSettings {
-        role: peer.role,
-        role_strict: peer.role_strict,
         graceful_restart: offer(&GracefulRestart { enabled, time, ..*restart }),
         role: peer.role,
         role_strict: peer.role_strict,
