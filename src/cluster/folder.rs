@@ -130,6 +130,8 @@ struct File {
     known: HashMap<Seen, Vec<Arc<Document>>>,
     /// The objects in force: of the last good text, and last good versions of refused ones.
     objects: Vec<(Spot, Key, Object)>,
+    /// Those of them that only stand in for one of which no good version is known.
+    stand_ins: BTreeSet<Key>,
     ignored: BTreeMap<String, usize>,
     unknown: BTreeMap<String, usize>,
     problems: Vec<FileProblem>,
@@ -262,6 +264,7 @@ impl File {
         // Of two of one key the first counts, which comes last here.
         let before: HashMap<Key, Object> =
             before.into_iter().rev().map(|(_, key, object)| (key, object)).collect();
+        let stood_in = std::mem::take(&mut self.stand_ins);
         self.ignored = sum(documents.iter().map(|(_, document)| &document.ignored));
         self.unknown = sum(documents.iter().map(|(_, document)| &document.unknown));
         self.problems.clear();
@@ -278,16 +281,28 @@ impl File {
                 self.problems.push(FileProblem { field: doubt.field.clone(), ..problem });
             }
             for refused in &document.refused {
-                let is_here = |key: &Key| good.contains(key) || stays.contains(key);
-                if let Some(key) = refused.key.as_ref().filter(|key| !is_here(key))
-                    && let Some(object) = before.get(key)
-                {
-                    stays.insert(key.clone());
-                    self.objects.push((at.clone(), key.clone(), object.clone()));
+                let is_here = |key: &Key| {
+                    [&good, &stays, &self.stand_ins].iter().any(|all| all.contains(key))
+                };
+                let mut stand_ins = document.stand_ins.iter();
+                let stand_in = stand_ins.find(|one| Some(one.object.key()) == refused.key);
+                if let Some(key) = refused.key.as_ref().filter(|key| !is_here(key)) {
+                    if let Some(object) = before.get(key).filter(|_| !stood_in.contains(key)) {
+                        stays.insert(key.clone());
+                        self.objects.push((at.clone(), key.clone(), object.clone()));
+                    } else if let Some(stand_in) = stand_in {
+                        self.stand_ins.insert(key.clone());
+                        self.objects.push((at.clone(), key.clone(), stand_in.object.clone()));
+                    }
                 }
                 let mut message = refused.message.clone();
                 if refused.key.as_ref().is_some_and(|key| stays.contains(key)) {
                     message.push_str("; its last good version stays in force");
+                } else if let Some(key) = &refused.key
+                    && self.stand_ins.contains(key)
+                    && let Some(stand_in) = stand_in
+                {
+                    message.push_str(&format!("; {}", stand_in.follows));
                 }
                 let problem = FileProblem::of(name, at, refused.key.as_ref(), message);
                 self.problems.push(FileProblem { field: refused.field.clone(), ..problem });

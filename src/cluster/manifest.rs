@@ -7,6 +7,7 @@ use serde_yaml::{Mapping, Value};
 
 use super::kind::{Kind, Role};
 use super::object::{Key, Object};
+use super::stand_in::StandIn;
 use super::typed;
 
 /// Where in a file something stands.
@@ -33,6 +34,8 @@ pub(super) struct Document {
     pub(super) objects: Vec<Object>,
     /// Objects that are wrong.
     pub(super) refused: Vec<Refused>,
+    /// What counts of some of those while no good version is known.
+    pub(super) stand_ins: Vec<StandIn>,
     /// What is wrong with objects that are taken nevertheless.
     pub(super) doubts: Vec<Doubt>,
     /// How many there are of each kind that is known and not used, by `apiVersion/kind`.
@@ -185,11 +188,12 @@ impl Document {
     }
 
     fn object(&mut self, kind: Kind, object: Mapping, within: &str) {
-        let typed::Reading { key, object, doubts } = typed::read(kind, object);
+        let typed::Reading { key, object, stand_in, doubts } = typed::read(kind, object);
         let path = |field: String| {
             let path = format!("{within}{field}");
             Some(path.trim_end_matches('.').to_owned()).filter(|path| !path.is_empty())
         };
+        self.stand_ins.extend(stand_in);
         match object {
             Ok(object) => {
                 let key = object.key();

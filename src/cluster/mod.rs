@@ -14,6 +14,7 @@ mod object;
 pub mod peers;
 mod policy;
 pub mod report;
+mod stand_in;
 pub(crate) mod texts;
 pub(crate) mod typed;
 

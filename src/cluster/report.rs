@@ -15,6 +15,8 @@ pub enum Subject {
     Node(Arc<str>),
     /// A policy.
     Policy(PolicyId),
+    /// The HostEndpoint of this name.
+    HostEndpoint(Arc<str>),
     /// An object about BGP.
     Bgp(BgpKey),
 }
@@ -38,6 +40,8 @@ pub enum Reason {
     DataplaneFailing,
     /// A policy is wrong.
     PolicyInvalid,
+    /// A host endpoint is wrong, or judges nothing.
+    HostEndpointInvalid,
     /// An object about BGP is wrong.
     BgpInvalid,
     /// There is no session that an object asks for.
@@ -58,6 +62,7 @@ impl Reason {
             Reason::DataplaneRepaired => "DataplaneRepaired",
             Reason::DataplaneFailing => "DataplaneFailing",
             Reason::PolicyInvalid => "PolicyInvalid",
+            Reason::HostEndpointInvalid => "HostEndpointInvalid",
             Reason::BgpInvalid => "BGPInvalid",
             Reason::PeerSkipped => "PeerSkipped",
             Reason::DeletionsHeld => "DeletionsHeld",

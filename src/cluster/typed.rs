@@ -19,6 +19,7 @@ use super::kind::{CALICO_STORE, Kind};
 use super::node::{self, BadField};
 use super::object::{Key, Object};
 use super::policy;
+use super::stand_in::{self, StandIn};
 
 /// The namespace of an object that names none.
 const DEFAULT_NAMESPACE: &str = "default";
@@ -29,6 +30,8 @@ pub(super) struct Reading {
     pub(super) key: Option<Key>,
     /// What is used of it, or all that is wrong.
     pub(super) object: Result<Object, Vec<BadField>>,
+    /// What counts of one that is wrong while no good version is known.
+    pub(super) stand_in: Option<StandIn>,
     /// Fields that do not say what their author may think.
     pub(super) doubts: Vec<BadField>,
 }
@@ -117,7 +120,8 @@ pub(super) fn read(kind: Kind, mut object: Mapping) -> Reading {
             &mut doubts,
         ),
     };
-    Reading { key, object, doubts }
+    let stand_in = object.is_err().then(|| stand_in::of(kind, &value)).flatten();
+    Reading { key, object, stand_in, doubts }
 }
 
 /// Reads an object of a kind as the API server writes it, in JSON. A server may be newer than
@@ -154,7 +158,7 @@ pub(super) fn read_json(kind: Kind, text: &str) -> Reading {
         | Kind::Secret => None,
     };
     if let Some(Ok(object)) = object {
-        return Reading { key: Some(object.key()), object: Ok(object), doubts };
+        return Reading { key: Some(object.key()), object: Ok(object), stand_in: None, doubts };
     }
     let mut object = match serde_json::from_str::<Value>(text) {
         Ok(Value::Mapping(object)) => object,
@@ -177,7 +181,7 @@ impl Reading {
     /// Of something of which not even a name can be told.
     fn nothing(message: String) -> Self {
         let bad = BadField { field: String::new(), message };
-        Self { key: None, object: Err(vec![bad]), doubts: Vec::new() }
+        Self { key: None, object: Err(vec![bad]), stand_in: None, doubts: Vec::new() }
     }
 }
 

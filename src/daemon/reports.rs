@@ -48,6 +48,7 @@ struct Told {
     repairs: u64,
     failing: Option<String>,
     broken: BTreeMap<PolicyId, String>,
+    hosts: BTreeMap<Arc<str>, String>,
 }
 
 impl Told {
@@ -81,6 +82,14 @@ impl Told {
             }
         }
         self.broken = broken;
+
+        for (name, why) in &status.host_problems {
+            if self.hosts.get(name) != Some(why) {
+                let subject = Subject::HostEndpoint(Arc::clone(name));
+                tell(subject, Reason::HostEndpointInvalid, format!("on node {node}: {why}"));
+            }
+        }
+        self.hosts.clone_from(&status.host_problems);
         news
     }
 }
@@ -114,6 +123,10 @@ mod tests {
             broken: vec![(id.clone(), why.to_owned())],
             ..EnforceStatus::default()
         };
+        let idle = |why: &str| EnforceStatus {
+            host_problems: [("eth".into(), why.to_owned())].into(),
+            ..EnforceStatus::default()
+        };
         let missing =
             EnforceStatus { unavailable: Some("no ipset".to_owned()), ..EnforceStatus::default() };
         let mut told = Told::default();
@@ -134,6 +147,11 @@ mod tests {
             (18, broken("a set"), vec![(Reason::PolicyInvalid, "a set")]),
             (19, good.clone(), vec![]),
             (20, broken("a set"), vec![(Reason::PolicyInvalid, "a set")]),
+            (21, idle("b counts"), vec![(Reason::HostEndpointInvalid, "on node n1: b counts")]),
+            (22, idle("b counts"), vec![]),
+            (23, idle("c counts"), vec![(Reason::HostEndpointInvalid, "on node n1: c counts")]),
+            (24, good.clone(), vec![]),
+            (25, idle("c counts"), vec![(Reason::HostEndpointInvalid, "on node n1: c counts")]),
         ] {
             let news = told.news(&"n1".into(), &status, at(seconds));
             let reasons: Vec<_> = news.iter().map(|report| report.reason).collect();
@@ -142,7 +160,7 @@ mod tests {
                 assert!(report.message.contains(words), "at {seconds} s: {report:?}");
                 assert_eq!(
                     report.subject == Subject::Node("n1".into()),
-                    report.reason != Reason::PolicyInvalid
+                    !matches!(report.reason, Reason::PolicyInvalid | Reason::HostEndpointInvalid)
                 );
             }
         }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
-use brindle_policy::model::{Criterion, Policy};
-use brindle_policy::verdict::verdict;
+use brindle_policy::model::{Criterion, HostEndpoint, HostSettings, Policy};
+use brindle_policy::verdict::{Flow, HostQuestion, hosts_verdict, verdict};
 use brindle_policy::world::Touched;
 use brindle_policy::{Cidr, Direction, World};
 
@@ -65,8 +65,19 @@ impl Affected {
         Affected::Some(Addresses::default())
     }
 
-    /// Those that `touched` is about.
-    pub(super) fn of(world: &World, touched: &Touched) -> Self {
+    /// Those of a node itself, if it has host endpoints: without one nothing of it is denied.
+    pub(super) fn of_host(world: &World, node: &str) -> Self {
+        if world.host_endpoints_on(node).next().is_none() {
+            return Affected::none();
+        }
+        let of_devices = world.devices().devices.values().flatten();
+        let of_node = world.node(node).into_iter().flat_map(|node| &node.addresses);
+        let single: BTreeSet<IpAddr> = of_devices.chain(of_node).copied().collect();
+        Affected::Some(single.into())
+    }
+
+    /// Those that `touched` is about, on a node.
+    pub(super) fn of(world: &World, node: &str, touched: &Touched) -> Self {
         if touched.nodes {
             return Affected::All;
         }
@@ -93,13 +104,19 @@ impl Affected {
             let ports = delta.added.iter().chain(&delta.removed);
             addresses.single.extend(ports.map(|(address, _)| *address));
         }
-        // Nothing follows from `hosts`: connections of pods are judged, and what host endpoints
-        // are to them as peers stands in `selected` and `named_ports`, the policies of a tier
-        // that changed in `policies`.
         if addresses.blocks.len() > MOST_BLOCKS {
             return Affected::All;
         }
-        Affected::Some(addresses)
+        let mut affected = Affected::Some(addresses);
+        // What host endpoints are as peers stands in `selected` and `named_ports`; their policies
+        // that came, went or changed, and those of a tier that did, in `hosts`.
+        let governs_one = |policy: &Policy| {
+            world.host_endpoints_on(node).any(|host| world.matches_host(&policy.subject, host))
+        };
+        if touched.hosts || world.policies().any(|one| names_one(one) && governs_one(one)) {
+            affected.add(Affected::of_host(world, node));
+        }
+        affected
     }
 
     /// These too.
@@ -135,6 +152,17 @@ fn uses(policy: &Policy, touched: &Touched) -> bool {
     !touched.services.is_empty() && criteria.any(is_named)
 }
 
+/// What entries are judged by.
+#[derive(Clone, Copy)]
+pub(super) struct Law<'a> {
+    /// The policies, and whom they govern.
+    pub world: &'a World,
+    /// The node whose connections they are.
+    pub node: &'a str,
+    /// What else decides about those of the node itself.
+    pub hosts: &'a HostSettings,
+}
+
 /// Entries that are being judged, some at a time.
 #[derive(Debug)]
 pub(super) struct Trial {
@@ -156,13 +184,13 @@ impl Trial {
     }
 
     /// Judges up to `count` more; those that are to be cut once all are judged.
-    pub(super) fn go_on(&mut self, world: &World, node: &str, count: usize) -> Option<Vec<Entry>> {
+    pub(super) fn go_on(&mut self, law: Law<'_>, count: usize) -> Option<Vec<Entry>> {
         let end = self.next.saturating_add(count).min(self.entries.len());
         for entry in &self.entries[self.next..end] {
             let is_guilty = match entry.master {
                 // One whose master is not there was let through with it: it may stay.
                 Some(master) => self.masters.get(&master).copied().unwrap_or(false),
-                None => is_denied(world, node, entry),
+                None => law.denies(entry),
             };
             if let Some(outcome) = self.masters.get_mut(&entry.original) {
                 *outcome = is_guilty;
@@ -176,232 +204,69 @@ impl Trial {
     }
 }
 
-/// Whether a connection of an endpoint of this node could not begin any more.
-fn is_denied(world: &World, node: &str, entry: &Entry) -> bool {
-    let flow = entry.flow();
-    let is_local = |address: IpAddr| {
-        world.endpoint_at(address).is_some_and(|pod| pod.node.as_deref() == Some(node))
-    };
-    (is_local(flow.source) || is_local(flow.destination)) && !verdict(world, &flow).is_allowed()
+impl Law<'_> {
+    /// Whether a connection of an endpoint of this node, or of the node itself, could not begin
+    /// any more.
+    fn denies(self, entry: &Entry) -> bool {
+        let flow = entry.flow();
+        let ends = [flow.source, flow.destination];
+        let is_pod = ends.map(|address| {
+            self.world
+                .endpoint_at(address)
+                .is_some_and(|pod| pod.node.as_deref() == Some(self.node))
+        });
+        if is_pod != [false, false] && !verdict(self.world, &flow).is_allowed() {
+            return true;
+        }
+        // What stays on the node is not for its host endpoints.
+        let [from, to] = ends.map(|address| self.is_own(address));
+        let direction = match [from || is_pod[0], to || is_pod[1]] {
+            [true, false] if from => Direction::Egress,
+            [false, true] if to => Direction::Ingress,
+            _ => return false,
+        };
+        self.host_denies(entry, &flow, direction)
+    }
+
+    /// Whether an address is one of the node itself.
+    fn is_own(self, address: IpAddr) -> bool {
+        let mut of_devices = self.world.devices().devices.values();
+        of_devices.any(|held| held.contains(&address))
+            || self.world.node(self.node).is_some_and(|node| node.addresses.contains(&address))
+    }
+
+    /// Whether no interface that a connection may have come in or left by would let it begin.
+    fn host_denies(self, entry: &Entry, flow: &Flow, direction: Direction) -> bool {
+        let address = match direction {
+            Direction::Ingress => flow.destination,
+            Direction::Egress => flow.source,
+        };
+        let original = Flow {
+            destination: entry.original.destination,
+            destination_port: entry.original.destination_port,
+            ..*flow
+        };
+        let devices = &self.world.devices().devices;
+        let has_it = |held: &BTreeSet<IpAddr>| held.contains(&address);
+        // One of `lo` is reached by any of them.
+        let is_of_device = devices.values().any(has_it);
+        let mut candidates = devices
+            .iter()
+            .filter(|(_, held)| !is_of_device || has_it(held))
+            .map(|(device, held)| {
+                let all = self.world.host_endpoints_on(self.node);
+                HostEndpoint::of_interface(all, *device, held)
+            })
+            .peekable();
+        candidates.peek().is_some()
+            && candidates.all(|endpoint| {
+                endpoint.is_some_and(|endpoint| {
+                    let question = HostQuestion::End(endpoint, direction);
+                    !hosts_verdict(self.world, self.hosts, question, flow, &original).is_allowed()
+                })
+            })
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use brindle_policy::model::{EndpointSlice, Namespace, Pod, ServiceName, SliceKey};
-    use brindle_policy::{Change, PodKey, Protocol, ingest};
-
-    use super::*;
-
-    fn tuple(source: &str, destination: &str, ports: (u16, u16)) -> Tuple {
-        Tuple {
-            source: source.parse().unwrap(),
-            destination: destination.parse().unwrap(),
-            protocol: 6,
-            source_port: Some(ports.0),
-            destination_port: Some(ports.1),
-            icmp: None,
-        }
-    }
-
-    /// `web` is closed, `free` is not; both are on `n1`. `far`, on `n2`, is closed too.
-    fn world() -> World {
-        let mut world = World::default();
-        let labels = [("kubernetes.io/metadata.name".into(), "a".into())].into();
-        world.apply(Change::NamespaceApplied(Arc::new(Namespace { name: "a".into(), labels })));
-        for (name, node, address) in
-            [("web", "n1", "10.1.0.1"), ("free", "n1", "10.1.0.2"), ("far", "n2", "10.2.0.1")]
-        {
-            let app = if name == "free" { "free" } else { "closed" };
-            world.apply(Change::PodApplied(Arc::new(Pod {
-                key: PodKey { namespace: "a".into(), name: name.into() },
-                labels: [("app".into(), app.into())].into(),
-                node: Some(node.into()),
-                host_network: false,
-                finished: false,
-                addresses: vec![address.parse().unwrap()],
-                ports: BTreeSet::new(),
-                created: "".into(),
-                service_account: "default".into(),
-            })));
-        }
-        let object = serde_json::json!({
-            "metadata": {"name": "closed", "namespace": "a"},
-            "spec": {"podSelector": {"matchLabels": {"app": "closed"}}}
-        });
-        let object = serde_json::from_value(object).unwrap();
-        let policy = brindle_policy::ingest::network_policy(&object).unwrap();
-        world.apply(Change::PolicyApplied(Arc::new(policy)));
-        world
-    }
-
-    #[test]
-    fn exactly_what_could_not_begin_any_more_is_guilty() {
-        let world = world();
-        let (service, outside) = ("10.96.0.1", "192.0.2.1");
-        let plain = |from: &str, to: &str| {
-            Entry::new(tuple(from, to, (4000, 80)), tuple(to, from, (80, 4000)), None)
-        };
-        let control = tuple(outside, "10.1.0.1", (4001, 21));
-        let allowed = tuple("10.1.0.1", outside, (4001, 21));
-        for (what, entry, is_guilty) in [
-            ("into the closed one", plain(outside, "10.1.0.1"), true),
-            ("from the closed one", plain("10.1.0.1", outside), false),
-            ("into the free one", plain(outside, "10.1.0.2"), false),
-            ("not of this node", plain(outside, "10.2.0.1"), false),
-            ("of this node, denied at the other", plain("10.1.0.2", "10.2.0.1"), true),
-            (
-                "through a Service",
-                Entry::new(
-                    tuple(outside, service, (4000, 443)),
-                    tuple("10.1.0.1", outside, (80, 4000)),
-                    None,
-                ),
-                true,
-            ),
-            (
-                "from behind the node's address",
-                Entry::new(
-                    tuple("10.1.0.1", outside, (4000, 80)),
-                    tuple(outside, "192.0.2.9", (80, 61000)),
-                    None,
-                ),
-                false,
-            ),
-            (
-                "related to one that is allowed",
-                Entry::new(
-                    tuple(outside, "10.1.0.1", (20, 5000)),
-                    tuple("10.1.0.1", outside, (5000, 20)),
-                    Some(allowed),
-                ),
-                false,
-            ),
-            (
-                "related to one that is denied",
-                Entry::new(
-                    tuple("10.1.0.1", outside, (5001, 5000)),
-                    tuple(outside, "10.1.0.1", (5000, 5001)),
-                    Some(control),
-                ),
-                true,
-            ),
-        ] {
-            let masters = [
-                Entry::new(control, tuple("10.1.0.1", outside, (21, 4001)), None),
-                Entry::new(allowed, tuple(outside, "10.1.0.1", (21, 4001)), None),
-            ];
-            // In slices of one, the related one told first.
-            let entries = [entry.clone()].into_iter().chain(masters).collect();
-            let mut trial = Trial::new(entries);
-            let guilty = std::iter::repeat_with(|| trial.go_on(&world, "n1", 1));
-            let guilty = guilty.take(3).flatten().next().expect("three are judged in three turns");
-            assert_eq!(guilty.contains(&entry), is_guilty, "{what}");
-            assert_eq!(guilty.len(), 1 + usize::from(is_guilty), "{what}: the control denied");
-        }
-    }
-
-    #[test]
-    fn what_is_affected_follows_from_what_was_touched() {
-        let mut world = world();
-        drop(world.take_touched());
-        let free = PodKey { namespace: "a".into(), name: "free".into() };
-        let mut pod = Pod::clone(world.pod(&free).expect("it is there"));
-        pod.labels = [("app".into(), "closed".into())].into();
-        world.apply(Change::PodApplied(Arc::new(pod)));
-        let touched = world.take_touched();
-        let mut affected = Affected::of(&world, &touched);
-        let there = |from: &str, to: &str| {
-            Entry::new(tuple(from, to, (1, 2)), tuple(to, from, (2, 1)), None)
-        };
-        assert!(affected.concerns(&there("192.0.2.1", "10.1.0.2")));
-        assert!(affected.concerns(&there("10.1.0.2", "192.0.2.1")));
-        assert!(!affected.concerns(&there("192.0.2.1", "192.0.2.2")));
-        let nodes = Touched { nodes: true, ..Touched::default() };
-        affected.add(Affected::of(&world, &nodes));
-        assert!(affected.concerns(&there("192.0.2.1", "192.0.2.2")));
-        affected.add(Affected::none());
-        assert_eq!(affected, Affected::All);
-        assert!(Affected::of(&world, &Touched::default()).is_empty());
-    }
-
-    fn there(from: &str, to: &str) -> Entry {
-        Entry::new(tuple(from, to, (1, 2)), tuple(to, from, (2, 1)), None)
-    }
-
-    fn calico(world: &mut World, spec: &serde_json::Value) {
-        let object =
-            serde_json::json!({"metadata": {"name": "out", "namespace": "a"}, "spec": spec});
-        let object = serde_json::from_value(object).unwrap();
-        let policy = ingest::network_policy_v3(&object).unwrap();
-        world.apply(Change::PolicyApplied(Arc::new(policy)));
-        drop(world.take_touched());
-    }
-
-    #[test]
-    fn a_network_set_that_changes_affects_connections_with_its_blocks() {
-        let mut world = world();
-        let rule = serde_json::json!({
-            "action": "Allow",
-            "destination": {"namespaceSelector": "global()", "selector": "role == 'office'"}
-        });
-        calico(&mut world, &serde_json::json!({"selector": "app == 'free'", "egress": [rule]}));
-        let set = |nets: &[&str]| {
-            let object = serde_json::json!({
-                "metadata": {"name": "offices", "labels": {"role": "office"}},
-                "spec": {"nets": nets}
-            });
-            let object = serde_json::from_value(object).unwrap();
-            let (set, problems) = ingest::global_network_set(&object).unwrap();
-            assert_eq!(problems, []);
-            Change::NetworkSetApplied(Arc::new(set))
-        };
-        let many: Vec<String> = (0..=MOST_BLOCKS).map(|i| format!("203.0.{i}.0/24")).collect();
-        let many: Vec<&str> = many.iter().map(String::as_str).collect();
-        // With the two nets before that went, and the one that came.
-        for (nets, near, far) in [
-            (&["192.0.2.0/25", "198.51.100.7/32"][..], &["192.0.2.1", "198.51.100.7"][..], true),
-            (&["198.51.100.7/32", "192.0.2.128/25"], &["192.0.2.1", "192.0.2.200"], true),
-            (&many, &["203.0.7.7", "8.8.8.8"], false),
-        ] {
-            world.apply(set(nets));
-            let touched = world.take_touched();
-            let affected = Affected::of(&world, &touched);
-            for address in near {
-                assert!(affected.concerns(&there("10.1.0.2", address)), "{nets:?}: {address}");
-            }
-            assert_eq!(!affected.concerns(&there("10.1.0.2", "8.8.8.8")), far, "{nets:?}");
-        }
-    }
-
-    #[test]
-    fn a_service_that_loses_an_endpoint_affects_who_has_a_rule_for_it() {
-        let mut world = world();
-        let rule = serde_json::json!({
-            "action": "Allow",
-            "destination": {"services": {"name": "shop", "namespace": "a"}}
-        });
-        calico(&mut world, &serde_json::json!({"selector": "app == 'free'", "egress": [rule]}));
-        let slice = |service: &str, addresses: &[&str]| {
-            Change::SliceApplied(Arc::new(EndpointSlice {
-                key: SliceKey { namespace: "a".into(), name: service.into() },
-                service: Some(ServiceName { namespace: "a".into(), name: service.into() }),
-                addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
-                ports: [(Protocol::Tcp, 80)].into(),
-            }))
-        };
-        for (service, addresses, is_about_free) in [
-            ("shop", &["192.0.2.1", "192.0.2.2"][..], true),
-            ("shop", &["192.0.2.2"], true),
-            ("other", &["192.0.2.1"], false),
-        ] {
-            world.apply(slice(service, addresses));
-            let touched = world.take_touched();
-            let affected = Affected::of(&world, &touched);
-            let lost = there("10.1.0.2", "192.0.2.1");
-            assert_eq!(affected.concerns(&lost), is_about_free, "{service} {addresses:?}");
-            assert!(!affected.concerns(&there("10.1.0.1", "192.0.2.1")), "who names it not");
-        }
-    }
-}
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use brindle_policy::model::{HostStage, Pod, Policy, PolicyKind};
+use brindle_policy::model::{Action, Criterion, HostStage, Pod, Policy, PolicyKind};
 use brindle_policy::verdict::{staged_for, subject_in_words};
 use brindle_policy::{Direction, PolicyId, World};
 
@@ -104,8 +104,10 @@ fn governed(world: &World, policy: &Policy) -> Vec<String> {
 
 /// Whether a policy takes effect; `governs` is how many endpoints it has.
 fn state(known: &Known<'_>, policy: &Policy, governs: usize, is_broken: bool) -> PolicyState {
-    if is_broken || !policy.problems.is_empty() {
+    if is_broken || !policy.problems.is_empty() && !lets_through(policy) {
         PolicyState::Invalid
+    } else if !policy.problems.is_empty() {
+        PolicyState::Partial
     } else if policy.staged.is_some() {
         PolicyState::Staged
     } else if known.world.tier(&policy.tier).is_none() {
@@ -115,6 +117,20 @@ fn state(known: &Known<'_>, policy: &Policy, governs: usize, is_broken: bool) ->
     } else {
         PolicyState::Active
     }
+}
+
+/// Whether a rule of it may let something through: those that are not understood do not.
+fn lets_through(policy: &Policy) -> bool {
+    let fits_nothing = |one: &Criterion| match one {
+        Criterion::Peer { any_of, negated: false, .. } => any_of.is_empty(),
+        Criterion::Ports { any_of, negated: false, .. } => any_of.is_empty(),
+        _ => false,
+    };
+    let rules = Direction::ALL.into_iter().filter_map(|direction| policy.rules(direction));
+    rules.flatten().any(|rule| {
+        let may = matches!(rule.action, Action::Allow | Action::Pass);
+        may && !rule.criteria.iter().any(fits_nothing)
+    })
 }
 
 /// Why no policy can govern a pod.

@@ -5,13 +5,13 @@ use brindle_policy::model::HostSettings;
 use brindle_policy::names::ChainName;
 use brindle_policy::readback::{Installed, InstalledHook, InstalledRule, InstalledSet};
 use brindle_policy::ruleset::{Table, Target};
-use brindle_policy::{Direction, Family, PodKey, PolicyId, World};
+use brindle_policy::{Change, Direction, Family, PodKey, PolicyId, World, ingest};
 
 mod hosts;
 
 use super::{Here, Known, answer};
 use crate::cluster::{self, files};
-use crate::control::view::{CellVerdict, Explanation, Outcome, Policy, RuleHits};
+use crate::control::view::{CellVerdict, Explanation, Outcome, Policy, PolicyState, RuleHits};
 use crate::control::{Answer, Failure, FlowQuestion, PageRequest, PolicyQuery};
 use crate::enforce::EnforceStatus;
 use crate::flow::{Destination, End};
@@ -309,5 +309,33 @@ fn what_is_not_there_is_told_with_what_is() {
     ] {
         let failure: Failure = answer(&known, &query).unwrap_err();
         assert!(failure.to_string().contains(want), "{failure} does not say {want:?}");
+    }
+}
+
+#[test]
+fn a_policy_is_invalid_if_nothing_in_it_allows_anything_and_partial_if_something_does() {
+    let allow = |port: i64| {
+        let ports = serde_json::json!([port]);
+        serde_json::json!(
+            {"action": "Allow", "protocol": "TCP", "destination": {"ports": ports}}
+        )
+    };
+    for (rules, want) in [
+        (vec![allow(80)], PolicyState::Unused),
+        (vec![allow(80), allow(0)], PolicyState::Partial),
+        (vec![allow(0)], PolicyState::Invalid),
+        (vec![serde_json::json!({"action": "Drop"})], PolicyState::Invalid),
+    ] {
+        let object = serde_json::json!({
+            "metadata": {"name": "p"}, "spec": {"selector": "has(nothing)", "ingress": rules}
+        });
+        let object = serde_json::from_value(object).unwrap();
+        let policy = ingest::global_network_policy(&object).unwrap();
+        let mut world = World::default();
+        world.apply(Change::PolicyApplied(policy.into()));
+        let known = Known { world: &world, here: None };
+        let query = PolicyQuery::Show("p".to_owned());
+        let Ok(Answer::Policy(policy)) = answer(&known, &query) else { panic!("no policy") };
+        assert_eq!(policy.state, want, "{rules:?}");
     }
 }

@@ -403,14 +403,27 @@ fn what_is_staged_or_logged_is_told_and_passes() {
         let lab = Lab::new();
         let task = lab.start(backend);
         let id = |policy: &Option<PolicyId>| policy.as_ref().map(ToString::to_string);
-        let staged = r#"{"metadata": {"name": "soon"}, "spec": {"types": ["Ingress"],
-            "selector": "app == 'web'"}}"#;
-        let staged = serde_json::from_str(staged).expect("the test wrote JSON");
-        let staged = ingest::staged_global_network_policy(&staged).expect("it has a name");
+        let staged = |name: &str, selector: &str| {
+            let text = format!(
+                r#"{{"metadata": {{"name": "{name}"}}, "spec": {{"types": ["Ingress"],
+                    "selector": "{selector}"}}}}"#
+            );
+            let staged = serde_json::from_str(&text).expect("the test wrote JSON");
+            ingest::staged_global_network_policy(&staged).expect("it has a name")
+        };
+        let (staged, of_host) = (staged("soon", "app == 'web'"), staged("host-soon", "has(host)"));
         let staged_id = staged.id.clone();
-        task.apply(vec![Change::PolicyApplied(Arc::new(staged))]);
+        let open = r#""interfaceName": "eth0", "profiles": ["projectcalico-default-allow"]"#;
+        let staged = [staged, of_host].map(|one| Change::PolicyApplied(Arc::new(one)));
+        task.apply(staged.into_iter().chain([host("edge", open)]).collect());
         task.settle();
-        lab.see(word, &[("outside", (v4(10), PORT), Open)]);
+        lab.see(word, &[("outside", (v4(10), PORT), Open), ("outside", (NODE, OTHER), Open)]);
+        told_of(&task, "a staged policy on a host", |flow| {
+            flow.outcome == FlowOutcome::WouldDeny
+                && flow.host.as_deref() == Some("edge")
+                && id(&flow.policy).as_deref() == Some("StagedGlobalNetworkPolicy host-soon")
+                && flow.destination.port == Some(OTHER)
+        });
         told_of(&task, "a staged policy", |flow| {
             flow.outcome == FlowOutcome::WouldDeny
                 && id(&flow.policy).as_deref() == Some("StagedGlobalNetworkPolicy soon")

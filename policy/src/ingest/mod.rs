@@ -22,9 +22,9 @@ mod port;
 mod service_account;
 
 pub use calico::{
-    closed_profile, global_network_policy, global_network_set, host_endpoint, network_policy_v3,
-    network_set, profile, staged_global_network_policy, staged_kubernetes_network_policy,
-    staged_network_policy, tier,
+    global_network_policy, global_network_set, host_endpoint, network_policy_v3, network_set,
+    profile, staged_global_network_policy, staged_kubernetes_network_policy, staged_network_policy,
+    tier,
 };
 pub use cluster_network_policy::cluster_network_policy;
 pub use doubt::{closed_policy, distrust_rule, distrust_subject};

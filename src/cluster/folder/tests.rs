@@ -298,3 +298,26 @@ fn one_changed_document_of_many_is_all_that_is_read_again() {
     assert!(Arc::ptr_eq(&before, &after), "it was read again");
     assert_eq!(folder.files["a"].known.len(), 51, "what is not there any more is forgotten");
 }
+
+#[test]
+fn what_stands_in_counts_only_while_no_good_version_is_known() {
+    let folder = &mut Folder::default();
+    let key = Key::Tier("t".into());
+    for (spec, order, follows) in [
+        ("{order: first}", None, "the rest of it counts"),
+        ("{order: 7, defaultAction: 7}", Some(7.0), "the rest of it counts"),
+        ("{order: 5}", Some(5.0), ""),
+        ("{order: first}", Some(5.0), "its last good version stays"),
+        ("{order: 6, defaultAction: [Deny]}", Some(5.0), "its last good version stays"),
+    ] {
+        let text = format!(
+            "apiVersion: projectcalico.org/v3\nkind: Tier\nmetadata: {{name: t}}\nspec: {spec}\n"
+        );
+        update(folder, [("a", Ok(text))]);
+        let Some(Object::Tier(tier)) = folder.told.get(&key) else { panic!("none of {spec}") };
+        assert_eq!(tier.order.get(), order, "{spec}");
+        let told = problems(folder);
+        assert_eq!(told.len(), usize::from(!follows.is_empty()), "{spec}: {told:?}");
+        assert!(told.iter().all(|message| message.contains(follows)), "{spec}: {told:?}");
+    }
+}

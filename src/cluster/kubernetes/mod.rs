@@ -230,6 +230,9 @@ impl Source {
                 tracing::warn!(object, field, "object in doubt: {message}");
                 let (subject, reason) = match &key {
                     Key::Policy(id) => (Subject::Policy(id.clone()), Reason::PolicyInvalid),
+                    Key::HostEndpoint(name) => {
+                        (Subject::HostEndpoint(name.clone()), Reason::HostEndpointInvalid)
+                    }
                     Key::Bgp(id) => (Subject::Bgp(id.clone()), Reason::BgpInvalid),
                     _ => continue,
                 };

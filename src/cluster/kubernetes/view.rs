@@ -13,6 +13,7 @@ use crate::cluster::files::{Batch, Counts};
 use crate::cluster::kind::Kind;
 use crate::cluster::node::BadField;
 use crate::cluster::object::{Key, Object};
+use crate::cluster::stand_in::StandIn;
 use crate::cluster::typed::Reading;
 
 /// What is wrong with an object.
@@ -58,6 +59,8 @@ pub(super) struct View {
     doubtful: BTreeSet<Key>,
     /// Changed whenever the problems may have.
     problems_age: u64,
+    /// Objects that only stand in for one of which no good version is known.
+    stand_ins: BTreeSet<Key>,
     names: Names,
 }
 
@@ -76,6 +79,7 @@ impl View {
             nameless: BTreeMap::new(),
             doubtful: BTreeSet::new(),
             problems_age: 0,
+            stand_ins: BTreeSet::new(),
             names: Names::default(),
         }
     }
@@ -134,7 +138,7 @@ impl View {
     /// Takes an object that is new or changed. One that is wrong leaves its last good version
     /// in force.
     pub(super) fn apply(&mut self, kind: Kind, reading: Reading) {
-        let Reading { key, object, doubts } = reading;
+        let Reading { key, object, stand_in, doubts } = reading;
         let Some(key) = key else {
             let problems = object.err().unwrap_or_default();
             let problems = problems.into_iter().map(|bad| problem(kind.name().to_owned(), bad, ""));
@@ -146,21 +150,23 @@ impl View {
             return;
         };
         self.held.remove(&key);
-        let (follows, bad) = match object {
-            Ok(object) => {
-                if self.objects.get(&key) != Some(&object) {
-                    let object = self.names.share(object);
-                    self.set(key.clone(), Some(object));
-                }
-                ("", doubts)
+        let has_good = self.objects.contains_key(&key) && !self.stand_ins.contains(&key);
+        let (follows, bad) = match (object, stand_in) {
+            (Ok(object), _) => {
+                self.stand_ins.remove(&key);
+                self.replace(&key, object);
+                (String::new(), doubts)
             }
-            Err(bad) if self.objects.contains_key(&key) => {
-                ("; its last good version stays in force", bad)
+            (Err(bad), _) if has_good => ("; its last good version stays in force".to_owned(), bad),
+            (Err(bad), Some(StandIn { object, follows })) => {
+                self.stand_ins.insert(key.clone());
+                self.replace(&key, object);
+                (format!("; {follows}"), bad)
             }
-            Err(bad) => ("", bad),
+            (Err(bad), None) => (String::new(), bad),
         };
         let bad: Vec<_> =
-            bad.into_iter().map(|bad| problem(key.to_string(), bad, follows)).collect();
+            bad.into_iter().map(|bad| problem(key.to_string(), bad, &follows)).collect();
         let before = if bad.is_empty() {
             self.problems.remove(&key)
         } else {
@@ -172,9 +178,17 @@ impl View {
         }
     }
 
+    fn replace(&mut self, key: &Key, object: Object) {
+        if self.objects.get(key) != Some(&object) {
+            let object = self.names.share(object);
+            self.set(key.clone(), Some(object));
+        }
+    }
+
     /// Takes that an object is gone.
     pub(super) fn delete(&mut self, key: &Key) {
         self.held.remove(key);
+        self.stand_ins.remove(key);
         if self.problems.remove(key).is_some() {
             self.problems_age += 1;
         }

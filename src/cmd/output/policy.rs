@@ -34,7 +34,7 @@ impl Shown for Policy {
         cells.extend([self.state.to_string(), problem(self)]);
         let tone = match self.state {
             PolicyState::Active => Tone::Good,
-            PolicyState::Unused | PolicyState::Staged => Tone::Middling,
+            PolicyState::Unused | PolicyState::Partial | PolicyState::Staged => Tone::Middling,
             PolicyState::Invalid | PolicyState::UnknownTier => Tone::Bad,
         };
         vec![Row::new(cells).tone(column, tone)]
@@ -75,7 +75,8 @@ pub(super) fn screen(policy: &Policy, color: bool) -> String {
     match policy.state {
         PolicyState::Active => {}
         PolicyState::Unused => line("state", "unused: nothing that there is fits it"),
-        PolicyState::Invalid => line("state", "invalid: allows no more than what is understood"),
+        PolicyState::Partial => line("state", "partial: what is not understood allows nothing"),
+        PolicyState::Invalid => line("state", "invalid: allows nothing until it is mended"),
         PolicyState::Staged => line("state", "staged: reported, not enforced"),
         PolicyState::UnknownTier => line("state", "not enforced: there is no such tier"),
     }

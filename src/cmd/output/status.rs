@@ -36,6 +36,9 @@ pub(super) fn screen(status: &Status, color: bool) -> String {
     match &status.source {
         Some(source @ SourceStatus { kubernetes: Some(way), .. }) => {
             line("Kubernetes", &kubernetes(source, way), None);
+            if let Some(kinds) = not_served(way) {
+                line("", &kinds, None);
+            }
             way.warnings.iter().for_each(|warning| line("", warning, None));
         }
         Some(files) => line("Source", &source(files), None),
@@ -134,6 +137,14 @@ fn config(config: &ConfigStatus) -> String {
         (true, []) => "STALE, newer files were refused".to_owned(),
     };
     format!("{files}  loaded {} ago, {state}", age(config.loaded_seconds))
+}
+
+/// The kinds that the API server does not have, if there are some.
+fn not_served(way: &KubernetesSource) -> Option<String> {
+    let missing = way.resources.iter().filter(|one| one.served == Some(false));
+    let mut missing = missing.map(|one| one.resource.as_str()).peekable();
+    missing.peek()?;
+    Some(format!("not served: {}", list(missing)))
 }
 
 fn source(source: &SourceStatus) -> String {

@@ -80,7 +80,9 @@ pub enum PolicyState {
     Active,
     /// It governs nothing that there is.
     Unused,
-    /// Part of it was not understood, or could not be installed, and allows nothing.
+    /// Part of it was not understood; the rest is in force.
+    Partial,
+    /// It could not be understood, or could not be installed, and allows nothing.
     Invalid,
     /// It is only reported, not enforced.
     Staged,
@@ -93,6 +95,7 @@ impl fmt::Display for PolicyState {
         f.write_str(match self {
             PolicyState::Active => "active",
             PolicyState::Unused => "unused",
+            PolicyState::Partial => "partial",
             PolicyState::Invalid => "invalid",
             PolicyState::Staged => "staged",
             PolicyState::UnknownTier => "unknown tier",

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use super::super::attribution::{self, Sight};
 use super::super::denied::{Heard, Listener, ToldPacket};
 use super::super::flows::FlowOutcome;
-use super::super::recheck::{Affected, Trial};
+use super::super::recheck::{Affected, Law, Trial};
 use super::super::status::Trigger;
 use super::super::tracker::Tracked;
 use super::Enforcer;
@@ -22,8 +22,10 @@ const FLUSH_TRIES: u32 = 3;
 impl Enforcer {
     /// Begins the next work on tracked connections, once everything is in the kernel.
     pub(super) fn track(&mut self) {
+        let (world, settings) = (&self.world, &self.settings);
+        let law = Law { world, node: &settings.node, hosts: &settings.hosts };
         if let Some(trial) = &mut self.trial
-            && let Some(guilty) = trial.go_on(&self.world, &self.settings.node, JUDGED_A_TURN)
+            && let Some(guilty) = trial.go_on(law, JUDGED_A_TURN)
         {
             self.guilty.extend(guilty);
             self.trial = None;

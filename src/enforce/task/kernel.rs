@@ -54,7 +54,7 @@ impl Enforcer {
             self.look_at_hosts();
         }
         if self.settings.established == EstablishedFlows::Recheck {
-            self.unsettled.add(Affected::of(&self.world, &touched));
+            self.unsettled.add(Affected::of(&self.world, &self.settings.node, &touched));
         }
         self.roster.touch(&self.world, &self.settings.node, &touched.endpoints);
         let attachments = touched.attachments.iter().filter_map(|one| self.world.attachment(*one));

@@ -29,7 +29,9 @@ use super::schedule::Schedule;
 use super::status::Trigger;
 use super::tenants::Tenants;
 use super::tracker::Tracker;
-use super::{Command, CountersError, EnforceSettings, EnforceStatus, EnforceView, Flows};
+use super::{
+    Command, CountersError, EnforceSettings, EnforceStatus, EnforceView, EstablishedFlows, Flows,
+};
 
 mod connections;
 mod interfaces;
@@ -291,6 +293,10 @@ impl Enforcer {
         for (family, compiler) in &mut self.compilers {
             let plan = compiler.set_settings(&self.world, wanted.clone());
             self.waiting.entry(*family).or_default().push(plan);
+        }
+        let is_strict = self.settings.established == EstablishedFlows::Recheck;
+        if is_strict && before.hosts != self.settings.hosts && !self.compilers.is_empty() {
+            self.unsettled.add(Affected::of_host(&self.world, &self.settings.node));
         }
     }
 

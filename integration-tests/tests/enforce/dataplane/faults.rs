@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use brindle::enforce::Backend;
 use brindle::enforce::dataplane::{Applied, ApplyError};
-use brindle_policy::model::{Direction, Side};
+use brindle_policy::model::{Direction, HostStage, Side};
 use brindle_policy::names::{ChainName, SetName};
 use brindle_policy::ruleset::{Match, Purpose, Rule, Ruleset, Target};
 use brindle_policy::{Family, PodKey};
@@ -50,11 +50,19 @@ fn a_bad_rule_costs_only_the_chain_that_it_is_in() {
                 let of_pod = ChainName::endpoint(&pod, Direction::Egress);
                 let purpose = Purpose::Endpoint(pod, Direction::Egress);
                 add_chain(&mut wanted, of_pod.clone(), purpose, vec![bad.clone()]);
+                // Of a host endpoint what comes before the bad rule stays: failsafe ports.
+                let (stage, direction) = (HostStage::Normal, Direction::Ingress);
+                let of_host = ChainName::host("eth", stage, direction, "");
+                let purpose = Purpose::Host("eth".into(), stage, direction);
+                let matches = vec![Match::Established];
+                let safe = Rule { matches, target: Target::Accept, comment: None };
+                add_chain(&mut wanted, of_host.clone(), purpose, vec![safe.clone(), bad.clone()]);
 
                 let applied = bring(&mut dataplane, &wanted).await;
                 let mut found: Vec<_> = applied.broken_chains.iter().map(|b| &b.chain).collect();
                 found.sort();
-                let mut all = [&broken[..], &[denies.clone(), of_pod.clone()]].concat();
+                let mut all =
+                    [&broken[..], &[denies.clone(), of_pod.clone(), of_host.clone()]].concat();
                 all.sort();
                 assert_eq!(found, all.iter().collect::<Vec<_>>());
                 let told = applied.broken_chains.iter().find(|b| b.chain == broken[0]);
@@ -64,13 +72,18 @@ fn a_bad_rule_costs_only_the_chain_that_it_is_in() {
                 let why = "rule 2 (brindle:rule/7/NetworkPolicy/shop/bad): ";
                 assert!(told.why.starts_with(why), "{}", told.why);
 
+                let of_host_told = applied.broken_chains.iter().find(|b| b.chain == of_host);
+                let blamed = &of_host_told.expect("it is among them").policies;
+                assert_eq!(*blamed, [policy("bad")].into(), "whose rule it is");
+
                 // All else is there, and what closes where these are not.
                 for chain in &broken {
                     wanted_rules(&mut wanted, chain, vec![]);
                 }
                 let closed = rule(vec![], Target::Drop, "closed");
                 wanted_rules(&mut wanted, &denies, vec![closed.clone()]);
-                wanted_rules(&mut wanted, &of_pod, vec![closed]);
+                wanted_rules(&mut wanted, &of_pod, vec![closed.clone()]);
+                wanted_rules(&mut wanted, &of_host, vec![safe, closed]);
                 assert_empty(&drift(&dataplane, &wanted).await, "the rest");
                 bring(&mut dataplane, &Ruleset::new(family)).await;
                 assert_eq!(host.ours(), Vec::<String>::new());

@@ -13,7 +13,7 @@ mod tier;
 pub use host_endpoint::host_endpoint;
 pub use network_set::{global_network_set, network_set};
 pub use policy::{global_network_policy, network_policy_v3};
-pub use profile::{closed_profile, profile};
+pub use profile::profile;
 pub use staged::{
     staged_global_network_policy, staged_kubernetes_network_policy, staged_network_policy,
 };

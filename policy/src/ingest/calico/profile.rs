@@ -1,11 +1,8 @@
 //! Profiles (policy-semantics 3.9).
 
-use std::sync::Arc;
-
 use super::list;
 use super::rule::rules;
 use crate::api::calico::{Profile as Object, ProfileSpec};
-use crate::ingest::doubt::deny_all;
 use crate::ingest::network_policy::rules_field;
 use crate::ingest::{Problems, name};
 use crate::model::{Direction, Labels, Problem, Profile};
@@ -29,16 +26,4 @@ pub fn profile(object: &Object) -> Result<(Profile, Vec<Problem>), Problem> {
     let egress = rules(list(&spec.egress), Direction::Egress);
     let problems = problems.0;
     Ok((Profile { name, labels, ingress, egress, problems: problems.clone() }, problems))
-}
-
-/// What stands in for a profile of which no more could be read than its name: it denies
-/// everything.
-pub fn closed_profile(name: Arc<str>, problem: Problem) -> Profile {
-    Profile {
-        name,
-        labels: Labels::new(),
-        ingress: vec![deny_all()],
-        egress: vec![deny_all()],
-        problems: vec![problem],
-    }
 }

@@ -142,6 +142,7 @@ async fn find(client: &Client, subject: &Subject) -> Found {
             let kind = Kind::of_policy(id.kind);
             find_of(client, kind, id.namespace.as_deref(), &id.name).await
         }
+        Subject::HostEndpoint(name) => find_of(client, Kind::HostEndpoint, None, name).await,
         Subject::Bgp(key) => find_of(client, key.kind(), key.namespace(), key.name()).await,
     }
 }
@@ -178,7 +179,7 @@ async fn uid(client: &Client, place: Place, namespace: Option<&str>, name: &str)
 /// Where the Event of a subject belongs.
 fn namespace(subject: &Subject) -> &str {
     match subject {
-        Subject::Node(_) => NO_NAMESPACE,
+        Subject::Node(_) | Subject::HostEndpoint(_) => NO_NAMESPACE,
         Subject::Policy(id) => id.namespace.as_deref().unwrap_or(NO_NAMESPACE),
         Subject::Bgp(key) => key.namespace().unwrap_or(NO_NAMESPACE),
     }
@@ -211,6 +212,7 @@ fn reference(subject: &Subject, found: Found) -> ObjectReference {
         Subject::Policy(PolicyId { kind, namespace, name }) => {
             (Kind::of_policy(*kind), name, namespace.as_deref())
         }
+        Subject::HostEndpoint(name) => (Kind::HostEndpoint, name, None),
         Subject::Bgp(key) => (key.kind(), key.name(), key.namespace()),
     };
     ObjectReference {
@@ -234,6 +236,7 @@ fn event_name(write: &Write, uid: Option<&str>) -> String {
             name
         }
         Subject::Policy(id) => &id.name,
+        Subject::HostEndpoint(name) => name,
         Subject::Bgp(key) => key.name(),
     };
     let name = cut(name, MOST_NAME).trim_end_matches(['.', '-']);

@@ -545,3 +545,29 @@ impl World {
         Ok(())
     }
 }
+
+#[test]
+fn what_stands_in_counts_only_while_no_good_version_is_known() {
+    let view = &mut with_nodes(&[]);
+    let key = Key::Tier("t".into());
+    for (spec, order, follows) in [
+        (r#"{"order":"first"}"#, None, "the rest of it counts"),
+        (r#"{"order":7,"defaultAction":7}"#, Some(7.0), "the rest of it counts"),
+        (r#"{"order":5}"#, Some(5.0), ""),
+        (r#"{"order":"first"}"#, Some(5.0), "its last good version stays"),
+        ("gone", None, ""),
+        (r#"{"order":"first"}"#, None, "the rest of it counts"),
+    ] {
+        if spec == "gone" {
+            view.delete(&key);
+            assert!(!view.objects.contains_key(&key));
+            continue;
+        }
+        view.apply(Kind::Tier, object(Kind::Tier, "t", spec));
+        let Some(Object::Tier(tier)) = view.objects.get(&key) else { panic!("none of {spec}") };
+        assert_eq!(tier.order.get(), order, "{spec}");
+        let told: Vec<_> = view.problems().map(|one| one.message.as_str()).collect();
+        assert_eq!(told.len(), usize::from(!follows.is_empty()), "{spec}: {told:?}");
+        assert!(told.iter().all(|message| message.contains(follows)), "{spec}: {told:?}");
+    }
+}
