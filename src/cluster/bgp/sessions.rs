@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use brindle_bgp::filter::RouteSource;
 use brindle_bgp::net::{Asn, Family};
 use brindle_bgp::rib::{PeerKind, RibPeer};
 use brindle_config::{Bgp, Retain};
@@ -184,6 +185,7 @@ impl BgpObjects {
             import: policy(Direction::Import, import),
             export: policy(Direction::Export, export),
             next_hop_mode: by.next_hop_mode,
+            source: if is_node { RouteSource::Mesh } else { RouteSource::Peer },
             ..RibPeer::new(name(asked, around), address, asn, kind)
         };
         let source = own.addresses.iter().find(|own| Family::of(**own) == Family::of(address));
