@@ -1,18 +1,13 @@
 //! brindle's BGP with real peers: BIRD, FRR, GoBGP, itself, and octets that a test wrote.
 
+mod bfd;
 mod collisions;
 mod drain;
-mod filters;
-mod graceful_restart;
 mod harness;
 mod interop;
-mod limits;
 mod malformed;
 mod mesh;
 mod node_objects;
-mod objects;
-mod reflection;
 mod refusals;
 mod restart;
-mod roles;
 mod slow_peer;
