@@ -29,6 +29,8 @@ enum Command {
     Drain(cmd::drain::Args),
     /// Let a drained node take part in routing again (root)
     Undrain(cmd::drain::EndArgs),
+    /// Filters: tests of what they take, refuse and change
+    Filter(cmd::filter::Args),
     /// Policies: list them, look at one, who may reach whom, tests, mistakes, counters
     Policy(cmd::policy::Args),
     /// What becomes of a flow: allowed or denied, by which policy and rule, and why
@@ -83,6 +85,7 @@ impl Cli {
             Command::Routes(args) => cmd::routes::run(args),
             Command::Drain(args) => cmd::drain::run(args),
             Command::Undrain(args) => cmd::drain::end(&args),
+            Command::Filter(args) => cmd::filter::run(&args),
             Command::Policy(args) => cmd::policy::run(args),
             Command::Explain(args) => cmd::explain::run(args),
             Command::Flows(args) => cmd::flows::run(args),

@@ -99,30 +99,39 @@ pub struct BadExpectations(pub Vec<String>);
 /// # Errors
 /// Everything that is wrong with it.
 pub fn read(path: &Path) -> Result<Expectations, BadExpectations> {
+    from_text(path, &text(path)?)
+}
+
+/// What stands in a file of expectations.
+///
+/// # Errors
+/// Why it cannot be read, or that it is too large.
+pub(crate) fn text(path: &Path) -> Result<String, BadExpectations> {
     let bad = |what: String| BadExpectations(vec![format!("{}: {what}", path.display())]);
     let size = fs::metadata(path).map_err(|error| bad(error.to_string()))?.len();
     if size > MAX_FILE_BYTES {
         return Err(bad(format!("it has {size} bytes; accepted are at most {MAX_FILE_BYTES}")));
     }
-    let text = fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
-    from_text(path, &text)
+    fs::read_to_string(path).map_err(|error| bad(error.to_string()))
 }
 
-/// The same for text that is known to stand in `path`.
+/// The YAML of a file of expectations as a `T`.
 ///
 /// # Errors
-/// Everything that is wrong with it.
-pub fn from_text(path: &Path, text: &str) -> Result<Expectations, BadExpectations> {
+/// What is wrong with it, and where.
+pub(crate) fn parse<T: serde::de::DeserializeOwned>(
+    path: &Path,
+    text: &str,
+) -> Result<T, BadExpectations> {
     let options = serde_saphyr::options! {
         strict_booleans: true,
         with_snippet: false,
         budget: serde_saphyr::budget! { max_depth: 16 },
     };
-    let place = |line: u64, column: u64| format!("{}:{line}:{column}", path.display());
-    let raw: RawFile = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let error = error.without_snippet();
         let place = match error.location() {
-            Some(at) => place(at.line(), at.column()),
+            Some(at) => format!("{}:{}:{}", path.display(), at.line(), at.column()),
             None => path.display().to_string(),
         };
         let said = serde_saphyr::MessageFormatter::format_message(
@@ -130,7 +139,21 @@ pub fn from_text(path: &Path, text: &str) -> Result<Expectations, BadExpectation
             error,
         );
         BadExpectations(vec![format!("{place}  {said}")])
-    })?;
+    })
+}
+
+/// `file:line:column  message`.
+pub(crate) fn problem<T>(path: &Path, at: &Spanned<T>, message: &str) -> String {
+    let at = at.referenced;
+    format!("{}:{}:{}  {message}", path.display(), at.line(), at.column())
+}
+
+/// The same for text that is known to stand in `path`.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn from_text(path: &Path, text: &str) -> Result<Expectations, BadExpectations> {
+    let raw: RawFile = parse(path, text)?;
     let mut reader = Reader { path, problems: Vec::new(), names: BTreeSet::new() };
     let expectations = reader.file(raw);
     if reader.problems.is_empty() {
@@ -304,8 +327,7 @@ impl Reader<'_> {
     }
 
     fn complain<T>(&mut self, at: &Spanned<T>, message: &str) {
-        let (path, at) = (self.path.display(), at.referenced);
-        self.problems.push(format!("{path}:{}:{}  {message}", at.line(), at.column()));
+        self.problems.push(problem(self.path, at, message));
     }
 }
 

@@ -12,6 +12,7 @@ pub mod drain;
 pub mod enforce;
 pub mod expect;
 pub mod fib;
+pub mod filters;
 pub mod flow;
 pub mod import;
 pub mod lab;

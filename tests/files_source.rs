@@ -79,6 +79,8 @@ fn shown(change: Change) -> Option<String> {
     Some(match change {
         Change::NodeApplied(node) => format!("+{} {}", node.name, node.pod_cidrs[0]),
         Change::NodeDeleted(name) => format!("-{name}"),
+        Change::BgpApplied(object) => format!("+{}", object.key()),
+        Change::BgpDeleted(key) => format!("-{key}"),
         Change::InSync => "in sync".to_owned(),
         Change::Policy(Policy::NamespaceApplied(namespace)) => {
             format!("+Namespace {} {:?}", namespace.name, namespace.labels)

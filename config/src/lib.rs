@@ -26,9 +26,9 @@ mod yaml;
 pub use error::{Errors, Place, Problem, printable};
 pub use load::Loaded;
 pub use meaning::{
-    Backend, Bgp, ChainedPlugin, Cni, Config, Control, DrainSettings, EstablishedFlows, Failsafe,
-    FailsafeProtocol, FlowLog, GracefulRestart, HostEndpoints, Node, Peer, Policy, Retain, Routes,
-    Source, TaintMatch, Telemetry, ToHost,
+    Backend, Bgp, ChainedPlugin, Cni, Config, Control, DrainSettings, DynamicPeers,
+    EstablishedFlows, ExpectedAs, Failsafe, FailsafeProtocol, FlowLog, GracefulRestart,
+    HostEndpoints, Node, Peer, Policy, Retain, Routes, Source, TaintMatch, Telemetry, ToHost,
 };
 pub use schema::json_schema;
 pub use value::is_dns_subdomain;

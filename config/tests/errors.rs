@@ -51,6 +51,30 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
             "bgp: {routerId: 1}",
             "f:1:7  bgp: unknown field \"routerId\"; did you mean \"routerID\"?",
         ),
+        (
+            "bgp: {nodeToNodeMesh: {maxPrefixes: {warnAt: 50}}}",
+            "f:1:37  bgp.nodeToNodeMesh.maxPrefixes: sets no limit; write for instance \"{ipv4: 1000, ipv6: 1000}\"",
+        ),
+        (
+            "bgp: {nodeToNodeMesh: {maxPrefixes: {ipv4: 0}}}",
+            "f:1:44  bgp.nodeToNodeMesh.maxPrefixes.ipv4: \"0\" is not a whole number from 1 to 4294967295",
+        ),
+        (
+            "bgp: {dynamicPeers: [{name: a, cidrs: [10.0.0.0/8], asNumber: 9-1}]}",
+            "f:1:63  bgp.dynamicPeers[0].asNumber: \"9-1\" is an empty range; did you mean 1-9?",
+        ),
+        (
+            "bgp: {dynamicPeers: [{name: a, cidrs: [10.0.0.0/8], asNumber: 1-x}]}",
+            "f:1:63  bgp.dynamicPeers[0].asNumber: \"1-x\" is not a range of AS numbers; accepted is for instance 65001, 65001-65100 or external",
+        ),
+        (
+            "bgp: {dynamicPeers: [{name: a, cidrs: [10.0.0.0/8], asNumber: 64512}, {name: b, cidrs: [10.0.0.0/8], asNumber: 64512}]}",
+            "f:1:89  bgp.dynamicPeers[1].cidrs[0]: 10.0.0.0/8 is in another group, at f:1:40",
+        ),
+        (
+            "bgp: {dynamicPeers: [{name: a, cidrs: [10.0.0.0/8], asNumber: 64512, passive: true}]}",
+            "f:1:70  bgp.dynamicPeers[0]: unknown field \"passive\"; accepted here: cidrs, asNumber, limit, name, reflectorClient, holdTime, gracefulRestart, maxRestartTime, importFilters, exportFilters, nextHopMode, maxPrefixes, role, roleStrict",
+        ),
         ("node: [1]", "f:1:7  node: expected keys with values, found a list"),
         (
             "node: {addresses: 10.0.0.1}",
@@ -175,15 +199,19 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
         ),
         (
             "bgp: {gracefulRestart: {restartTime: 4096s}}",
-            "f:1:37  bgp.gracefulRestart.restartTime: \"4096s\" is out of range; accepted are 1s to 1h8m15s",
+            "f:1:38  bgp.gracefulRestart.restartTime: \"4096s\" is out of range; accepted are 1s to 4095s",
         ),
         (
             "bgp: {gracefulRestart: {restartTime: 1500ms}}",
-            "f:1:37  bgp.gracefulRestart.restartTime: 1s500ms is no restart time; accepted are whole seconds",
+            "f:1:38  bgp.gracefulRestart.restartTime: 1500ms is no restart time; accepted are whole seconds",
+        ),
+        (
+            "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 64512, role: peer}]}",
+            "f:1:66  bgp.peers[0].role: a peer of our own AS 64512 has no role (RFC 9234)",
         ),
         (
             "bgp: {drain: {wait: 2h}}",
-            "f:1:20  bgp.drain.wait: \"2h\" is out of range; accepted are 0s to 1h",
+            "f:1:21  bgp.drain.wait: \"2h\" is out of range; accepted are 0s to 1h",
         ),
         (
             "bgp: {drain: {taints: ['a:Never']}}",
@@ -320,7 +348,7 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
         ),
         (
             "bgp: {filters: [{name: f, rules: [{action: permit}]}]}",
-            "f:1:44  bgp.filters[0].rules[0].action: \"permit\" is not accepted here; accepted: accept, reject",
+            "f:1:44  bgp.filters[0].rules[0].action: \"permit\" is not accepted here; accepted: accept, reject, continue",
         ),
         (
             "bgp: {filters: [{name: f, rules: [{action: accept, cidr: 10.1.0.0/8}]}]}",
@@ -345,6 +373,82 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
         (
             "bgp: {filters: [{name: f, rules: [{action: accept, cidr: 10.0.0.0/16, prefixLengths: 8-24}]}]}",
             "f:1:86  bgp.filters[0].rules[0].prefixLengths: 8 is shorter than 10.0.0.0/16 itself, in which no prefix has under 16 bits",
+        ),
+        (
+            "bgp: {filters: [{name: f, rules: [{action: accept, cidr: 10.0.0.0/16, matchOperator: Equal, prefixLengths: 24}]}]}",
+            "f:1:108  bgp.filters[0].rules[0].prefixLengths: the length of 10.0.0.0/16 is none of these: the rule could match nothing",
+        ),
+        (
+            "bgp: {filters: [{name: f, rules: [{action: accept, matchOperator: NotIn}]}]}",
+            "f:1:67  bgp.filters[0].rules[0].matchOperator: compares the prefix with cidr, which is missing",
+        ),
+        (
+            "bgp: {filters: [{name: f, rules: [{action: accept, cidr: 10.0.0.0/16, family: ipv6}]}]}",
+            "f:1:79  bgp.filters[0].rules[0].family: no ipv6 prefix is inside 10.0.0.0/16",
+        ),
+        (
+            "bgp: {filters: [{name: f, rules: [{action: accept, sources: [local], nextHops: [10.0.0.0/8]}]}]}",
+            "f:1:80  bgp.filters[0].rules[0].nextHops: our own routes have no next hop: the rule could match nothing",
+        ),
+        (
+            "bgp: {filters: [{name: f, rules: [{action: accept, sources: [world]}]}]}",
+            "f:1:62  bgp.filters[0].rules[0].sources[0]: \"world\" is not accepted here; accepted: local, service, mesh, peer",
+        ),
+        (
+            "bgp: {filters: [{name: f, rules: [{action: accept, sources: []}]}]}",
+            "f:1:61  bgp.filters[0].rules[0].sources: an empty list would never match; leave it out, or name something",
+        ),
+        (
+            "bgp: {filters: [{name: f, rules: [{action: accept, asPath: {regex: '(1'}}]}]}",
+            "f:1:68  bgp.filters[0].rules[0].asPath.regex: \"(1\" is not an expression over AS paths: unclosed group; accepted is for instance \"^65001 .* 65010$\" or \"_65001_\"",
+        ),
+        (
+            "bgp: {filters: [{name: f, rules: [{action: accept, asPath: {length: 5-1}}]}]}",
+            "f:1:69  bgp.filters[0].rules[0].asPath.length: \"5-1\" is not a range of AS path lengths; accepted is for instance 3 or 1-5",
+        ),
+        (
+            "bgp: {filters: [{name: f, rules: [{action: accept, asPath: {length: 1, prefix: [1, 2]}}]}]}",
+            "f:1:80  bgp.filters[0].rules[0].asPath.prefix: has 2 numbers, more than asPath.length: the rule could match nothing",
+        ),
+        (
+            "bgp: {filters: [{name: f, rules: [{action: accept, asPath: {first: [3], prefix: [1, 2]}}]}]}",
+            "f:1:81  bgp.filters[0].rules[0].asPath.prefix: begins with another AS than asPath.first: the rule could match nothing",
+        ),
+        (
+            "bgp: {filters: [{name: f, rules: [{action: accept, asPath: {}}]}]}",
+            "f:1:60  bgp.filters[0].rules[0].asPath: asPath is empty; write for instance \"asPath: {contains: [65001]}\"",
+        ),
+        (
+            "bgp: {filters: [{name: f, rules: [{action: accept, communities: {any: ['65536:1']}}]}]}",
+            "f:1:72  bgp.filters[0].rules[0].communities.any[0]: \"65536:1\" is not a community or a pattern of them; accepted are 65001:1, 65001:*, large ones such as 65001:1:*, extended ones such as rt:65001:*, rt:* or 0x and 16 hexadecimal digits, and no-export, no-advertise, no-export-subconfed, graceful-shutdown, blackhole, llgr-stale, no-llgr",
+        ),
+        (
+            "bgp: {filters: [{name: f, rules: [{action: reject, set: {med: 1}}]}]}",
+            "f:1:57  bgp.filters[0].rules[0].set: a rule that rejects changes nothing; leave it out, or accept or continue",
+        ),
+        (
+            "bgp: {filters: [{name: f, rules: [{set: {}}]}]}",
+            "f:1:41  bgp.filters[0].rules[0].set: set is empty; write for instance \"set: {localPref: 200}\"",
+        ),
+        (
+            "bgp: {filters: [{name: f, rules: [{set: {med: 1, addMed: -5}}]}]}",
+            "f:1:58  bgp.filters[0].rules[0].set.addMed: one of med, addMed and removeMed is enough",
+        ),
+        (
+            "bgp: {filters: [{name: f, rules: [{set: {addMed: 1.5}}]}]}",
+            "f:1:50  bgp.filters[0].rules[0].set.addMed: \"1.5\" is not a whole number from -4294967295 to 4294967295",
+        ),
+        (
+            "bgp: {filters: [{name: f, rules: [{set: {prepend: {times: 33}}}]}]}",
+            "f:1:59  bgp.filters[0].rules[0].set.prepend.times: \"33\" is not a whole number from 1 to 32",
+        ),
+        (
+            "bgp: {filters: [{name: f, rules: [{set: {addCommunities: ['65001:*']}}]}]}",
+            "f:1:59  bgp.filters[0].rules[0].set.addCommunities[0]: \"65001:*\" is not a community; accepted are 65001:1, large ones such as 65001:1:2, extended ones such as rt:65001:1, ro:10.0.0.1:1 or 0x and 16 hexadecimal digits, and no-export, no-advertise, no-export-subconfed, graceful-shutdown, blackhole, llgr-stale, no-llgr",
+        ),
+        (
+            "bgp: {filters: [{name: f, otherwise: pass, rules: []}]}",
+            "f:1:38  bgp.filters[0].otherwise: \"pass\" is not accepted here; accepted: accept, reject",
         ),
         (
             "bgp: {filters: [{name: f, rules: []}, {name: f, rules: []}]}",
@@ -531,6 +635,12 @@ fn what_is_allowed_but_doubtful_is_a_warning() {
             "bgp: {enabled: false, networks: [192.0.2.0/24]}",
             vec!["f:1:6  bgp: peers and networks say nothing while bgp.enabled is false"],
         ),
+        (
+            "bgp: {nodeToNodeMesh: {maxPrefixes: {ipv4: 9, action: warn, retryAfter: 1m}}}",
+            vec![
+                "f:1:73  bgp.nodeToNodeMesh.maxPrefixes.retryAfter: says nothing with action warn: the session goes on",
+            ],
+        ),
         ("telemetry: {listen: ['127.0.0.2:80', '[::1]:80']}", vec![]),
         (
             "telemetry: {listen: ['0.0.0.0:9798']}",
@@ -543,6 +653,14 @@ fn what_is_allowed_but_doubtful_is_a_warning() {
             vec![
                 "f:1:24  bgp.filters[0].name: no peer uses the filter \"f\"",
                 "f:1:53  bgp.filters[0].rules[1]: never reached: the rule before it matches everything",
+            ],
+        ),
+        (
+            "bgp: {filters: [{name: f, rules: [{action: reject, cidr: 10.0.0.0/8}, {set: {med: 1}}, {action: accept, cidr: 10.1.0.0/16, communities: {any: ['1:1']}}, {action: accept, communities: {any: ['1:1']}}, {set: {addCommunities: ['1:1']}}, {action: reject, communities: {any: ['1:1']}}, {action: continue}]}]}",
+            vec![
+                "f:1:24  bgp.filters[0].name: no peer uses the filter \"f\"",
+                "f:1:88  bgp.filters[0].rules[2]: never reached: rules[0] matches all that it would",
+                "f:1:291  bgp.filters[0].rules[6].action: a rule that goes on and changes nothing does nothing",
             ],
         ),
         (

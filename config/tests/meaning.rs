@@ -6,11 +6,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use brindle_bgp::bfd::{Intervals, Path, Settings};
-use brindle_bgp::filter::{Filter, FilterAction, FilterRule};
+use brindle_bgp::filter::{
+    Change, Condition, Filter, FilterAction, FilterRule, Has, MatchOperator, NextHopChange,
+    PeerType, RouteSource,
+};
 use brindle_bgp::fsm::RestartTime;
 use brindle_bgp::msg::HoldTime;
-use brindle_bgp::net::{Asn, Prefix, RouterId};
-use brindle_bgp::rib::NextHopMode;
+use brindle_bgp::net::{Asn, Prefix, Role, RouterId};
+use brindle_bgp::rib::{LimitAction, NextHopMode, PrefixLimits};
 use brindle_config::{
     Backend, Bgp, Config, Control, DrainSettings, EstablishedFlows, Failsafe, FailsafeProtocol,
     FlowLog, GracefulRestart, HostEndpoints, Node, Peer, Policy, Retain, Routes, Source, Telemetry,
@@ -64,17 +67,17 @@ fn read(text: &str) -> Config {
 
 #[test]
 fn the_contract_example_means_what_it_says() {
-    let filter = std::sync::Arc::new(Filter {
-        name: "cluster-only".into(),
-        rules: vec![
-            FilterRule {
-                action: FilterAction::Accept,
-                cidr: Some(prefix("10.244.0.0/16")),
-                prefix_lengths: Some(16..=32),
-            },
-            FilterRule { action: FilterAction::Reject, cidr: None, prefix_lengths: None },
+    let within = vec![
+        Condition::Cidr(MatchOperator::In, prefix("10.244.0.0/16")),
+        Condition::PrefixLengths(16..=32),
+    ];
+    let filter = std::sync::Arc::new(Filter::new(
+        "cluster-only",
+        vec![
+            FilterRule::new(FilterAction::Accept, within),
+            FilterRule::new(FilterAction::Reject, vec![]),
         ],
-    });
+    ));
     let want = Config {
         node: Node {
             name: Some("n1".to_owned()),
@@ -97,6 +100,9 @@ fn the_contract_example_means_what_it_says() {
                 long_lived: None,
             },
             max_paths: 16,
+            as_path_relax: false,
+            mesh_limits: PrefixLimits::NONE,
+            mesh_bfd: None,
             peers: vec![Peer {
                 name: "tor-a".into(),
                 address: ip("10.0.0.250"),
@@ -111,8 +117,12 @@ fn the_contract_example_means_what_it_says() {
                 import: Some(vec![filter.clone()]),
                 export: Some(vec![filter]),
                 next_hop_mode: NextHopMode::Auto,
+                limits: PrefixLimits::NONE,
+                role: None,
+                role_strict: false,
                 bfd: None,
             }],
+            dynamic: vec![],
             networks: vec![prefix("192.0.2.0/24")],
             drain: DrainSettings::default(),
         },
@@ -232,18 +242,15 @@ bgp:
     - {name: a, peerIP: 10.0.0.9, asNumber: 64512, port: 1179, sourceAddress: 10.0.0.1,
        passive: true, reflectorClient: true, holdTime: 9s, nextHopMode: Self,
        importFilters: [], exportFilters: [one]}
-    - {name: b, peerIP: 'fd00::9', asNumber: 64513, nextHopMode: Keep}
+    - {name: b, peerIP: 'fd00::9', asNumber: 64513, nextHopMode: Keep, role: rs-client,
+       roleStrict: true}
   filters: [{name: one, rules: [{action: accept, prefixLengths: 24}]}]
 ";
     let peers = read(peer).bgp.peers;
-    let filter = Filter {
-        name: "one".into(),
-        rules: vec![FilterRule {
-            action: FilterAction::Accept,
-            cidr: None,
-            prefix_lengths: Some(24..=24),
-        }],
-    };
+    let filter = Filter::new(
+        "one",
+        vec![FilterRule::new(FilterAction::Accept, vec![Condition::PrefixLengths(24..=24)])],
+    );
     let want = [
         Peer {
             name: "a".into(),
@@ -259,6 +266,9 @@ bgp:
             import: Some(Vec::new()),
             export: Some(vec![std::sync::Arc::new(filter)]),
             next_hop_mode: NextHopMode::SelfAddress,
+            limits: PrefixLimits::NONE,
+            role: None,
+            role_strict: false,
             bfd: None,
         },
         Peer {
@@ -275,10 +285,55 @@ bgp:
             import: None,
             export: None,
             next_hop_mode: NextHopMode::Keep,
+            limits: PrefixLimits::NONE,
+            role: Some(Role::RouteServerClient),
+            role_strict: true,
             bfd: None,
         },
     ];
     assert_eq!(peers, want);
+}
+
+#[test]
+fn a_peer_may_tell_as_much_as_is_said_and_others_without_limit() {
+    let limits = |text: &str| {
+        let text = format!(
+            "bgp: {{peers: [{{name: a, peerIP: 10.0.0.9, asNumber: 64512, maxPrefixes: {text}}}]}}"
+        );
+        read(&text).bgp.peers[0].limits.clone()
+    };
+    let restart = |secs| LimitAction::Restart(Duration::from_secs(secs));
+    for (text, most, warn_percent, action) in [
+        ("{ipv4: 1000}", [Some(1000), None], 75, restart(300)),
+        ("{ipv6: 7, warnAt: 100, retryAfter: 1s}", [None, Some(7)], 100, restart(1)),
+        ("{ipv4: 1, ipv6: 2, action: warn}", [Some(1), Some(2)], 75, LimitAction::Warn),
+    ] {
+        assert_eq!(limits(text), PrefixLimits { most, warn_percent, action }, "{text}");
+    }
+}
+
+#[test]
+fn a_dynamic_peer_may_be_in_the_as_that_is_expected() {
+    let own = asn(64512);
+    for (text, is_in, is_not) in [
+        ("65001", vec![65001], vec![65002, 64512]),
+        ("64512", vec![64512], vec![64513]),
+        ("64500-64600", vec![64500, 64511, 64600], vec![64512, 64499, 64601]),
+        ("1.0-1.5", vec![65536, 65541], vec![65542]),
+        ("external", vec![1, 64511, u32::MAX], vec![64512]),
+    ] {
+        let text =
+            format!("bgp: {{dynamicPeers: [{{name: a, cidrs: [10.0.0.0/8], asNumber: {text}}}]}}");
+        let group = &read(&text).bgp.dynamic[0];
+        assert_eq!((group.limit, group.peer.passive), (100, true));
+        for number in is_in {
+            assert!(group.asn.has(asn(number), own), "{number} is in {text}");
+        }
+        for number in is_not {
+            assert!(!group.asn.has(asn(number), own), "{number} is not in {text}");
+        }
+        assert!(group.asn.has(group.asn.example(own), own), "{text}");
+    }
 }
 
 #[test]
@@ -344,8 +399,13 @@ fn what_is_shown_reads_back_as_the_same_configuration() {
         "routes: {startupHold: 90s, install: false}",
         "bgp: {asNumber: 4294967295, holdTime: 0, connectRetryTime: 1500ms, networks: ['::/0']}",
         "bgp: {peers: [{name: 'yes', peerIP: 'fd00::9', asNumber: 64512, importFilters: []}]}",
+        "bgp: {multipath: {asPathRelax: true}, nodeToNodeMesh: {maxPrefixes: {ipv6: 7, action: warn}}}",
+        "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 1, maxPrefixes: {ipv4: 9, warnAt: 50, retryAfter: 1m}}]}",
+        "bgp: {dynamicPeers: [{name: a, cidrs: [10.0.0.0/8, 'fd00::/8'], asNumber: 1-9, limit: 7, importFilters: []}]}",
+        "bgp: {dynamicPeers: [{name: a, cidrs: [10.0.0.0/8], asNumber: external}, {name: b, cidrs: ['::/0'], asNumber: 64512, reflectorClient: true}]}",
         "bgp: {gracefulRestart: {enabled: false, restartTime: 90s, longLivedStaleTime: 6h}}",
         "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 64512, gracefulRestart: false, maxRestartTime: 5s}]}",
+        "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 1, role: provider}, {name: b, peerIP: 10.0.0.8, asNumber: 1, role: rs-server, roleStrict: true}]}",
         "bgp: {drain: {onCordon: true, taints: ['a.b/c=d:NoExecute', e:NoSchedule, f=g, h], wait: 1500ms}}",
         "source: {kind: files, path: '/a b: #c'}",
         "source: {kind: kubernetes}",
@@ -364,6 +424,80 @@ fn what_is_shown_reads_back_as_the_same_configuration() {
         let json = config.to_json().to_string();
         assert_eq!(read(&json), config, "{text}\n{json}");
     }
+}
+
+#[test]
+fn every_condition_and_change_of_a_filter_is_read_and_shown_as_it_was_written() {
+    let config = read(include_str!("../examples/filters.yaml"));
+    let again = read(&config.to_json().to_string());
+    assert_eq!(again.bgp, config.bgp);
+    let [peer] = &config.bgp.peers[..] else { panic!("{:?}", config.bgp.peers) };
+    let (Some([import]), Some([export])) = (peer.import.as_deref(), peer.export.as_deref()) else {
+        panic!("{peer:?}");
+    };
+    fn all<T: std::str::FromStr<Err: std::fmt::Debug>>(texts: &[&str]) -> Vec<T> {
+        texts.iter().map(|text| text.parse().expect("right")).collect()
+    }
+    let cidr = |operator, text| Condition::Cidr(operator, prefix(text));
+    let reject = |condition| FilterRule::new(FilterAction::Reject, vec![condition]);
+    let want = [
+        reject(cidr(MatchOperator::In, "10.244.0.0/16")),
+        reject(Condition::AsPathRegex("_(64666|65099)_".parse().expect("right"))),
+        FilterRule {
+            conditions: vec![Condition::Communities(Has::Any, all(&["65001:666", "65001:80:*"]))],
+            changes: vec![Change::LocalPref(50), Change::RemoveCommunities(all(&["65001:*"]))],
+            action: FilterAction::Continue,
+        },
+        FilterRule::new(FilterAction::Accept, vec![cidr(MatchOperator::Equal, "0.0.0.0/0")]),
+        FilterRule::new(
+            FilterAction::Accept,
+            vec![
+                Condition::PrefixLengths(8..=24),
+                Condition::Family(brindle_bgp::net::Family::Ipv4Unicast),
+                Condition::NextHop(vec![prefix("10.0.0.0/24")]),
+                Condition::PeerType(PeerType::External),
+                Condition::AsPathContains(vec![asn(65010), asn(65011)]),
+                Condition::AsPathFirst(vec![asn(65001)]),
+                Condition::AsPathLast(vec![asn(65010)]),
+                Condition::AsPathLength(1..=5),
+                Condition::AsPathPrefix(vec![asn(65001)]),
+            ],
+        ),
+        FilterRule {
+            conditions: vec![Condition::Communities(Has::All, all(&["rt:65001:1", "no-export"]))],
+            changes: vec![Change::Med(20)],
+            action: FilterAction::Accept,
+        },
+    ];
+    assert_eq!(import.rules, want);
+    let want = [
+        FilterRule {
+            conditions: vec![
+                cidr(MatchOperator::In, "10.244.0.0/16"),
+                Condition::PrefixLengths(24..=32),
+                Condition::Source(vec![RouteSource::Local]),
+            ],
+            changes: vec![
+                Change::Med(10),
+                Change::SetCommunities(all(&["64512:100", "64512:1:1", "rt:64512:1"])),
+            ],
+            action: FilterAction::Accept,
+        },
+        FilterRule {
+            conditions: vec![
+                cidr(MatchOperator::NotIn, "192.0.2.0/24"),
+                Condition::Source(vec![RouteSource::Mesh, RouteSource::Service]),
+            ],
+            changes: vec![
+                Change::AddMed(50),
+                Change::AddCommunities(all(&["graceful-shutdown"])),
+                Change::Prepend(None, 2),
+                Change::NextHop(NextHopChange::SelfAddress),
+            ],
+            action: FilterAction::Accept,
+        },
+    ];
+    assert_eq!(export.rules, want);
 }
 
 #[test]

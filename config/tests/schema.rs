@@ -34,8 +34,27 @@ fn the_schema_and_the_reader_know_the_same_keys() {
         ("/$defs/MeshSection", "bgp: {nodeToNodeMesh: {xyzzyxyzzy: 1}}"),
         ("/$defs/DrainSection", "bgp: {drain: {xyzzyxyzzy: 1}}"),
         ("/$defs/PeerSection", "bgp: {peers: [{xyzzyxyzzy: 1}]}"),
+        ("/$defs/MultipathSection", "bgp: {multipath: {xyzzyxyzzy: 1}}"),
+        (
+            "/$defs/DynamicPeerSection",
+            "bgp: {dynamicPeers: [{cidrs: [10.0.0.0/8], asNumber: 1, xyzzyxyzzy: 1}]}",
+        ),
+        (
+            "/$defs/MaxPrefixesSection",
+            "bgp: {nodeToNodeMesh: {maxPrefixes: {ipv4: 1, xyzzyxyzzy: 1}}}",
+        ),
         ("/$defs/FilterSection", "bgp: {filters: [{xyzzyxyzzy: 1}]}"),
         ("/$defs/RuleSection", "bgp: {filters: [{name: f, rules: [{xyzzyxyzzy: 1}]}]}"),
+        ("/$defs/AsPathSection", "bgp: {filters: [{name: f, rules: [{asPath: {xyzzyxyzzy: 1}}]}]}"),
+        (
+            "/$defs/CommunitiesSection",
+            "bgp: {filters: [{name: f, rules: [{communities: {xyzzyxyzzy: 1}}]}]}",
+        ),
+        ("/$defs/SetSection", "bgp: {filters: [{name: f, rules: [{set: {xyzzyxyzzy: 1}}]}]}"),
+        (
+            "/$defs/PrependSection",
+            "bgp: {filters: [{name: f, rules: [{set: {prepend: {xyzzyxyzzy: 1}}}]}]}",
+        ),
         ("/$defs/RoutesSection", "routes: {xyzzyxyzzy: 1}"),
         ("/$defs/PolicySection", "policy: {xyzzyxyzzy: 1}"),
         ("/$defs/FlowLogSection", "policy: {flowLog: {xyzzyxyzzy: 1}}"),

@@ -181,6 +181,17 @@ impl Agent {
         self.answers();
     }
 
+    /// Starts a copy of the program after [`Agent::kill`] or [`Agent::stop`], as an upgrade does.
+    ///
+    /// # Panics
+    /// If it cannot be copied, or does not answer then.
+    pub fn start_upgraded(&mut self) {
+        let copy = self.folder.path().join("brindle-new");
+        std::fs::copy(binary(), &copy).expect("there is room for it");
+        self.process = launch_as(&copy, &self.host, &self.folder);
+        self.answers();
+    }
+
     /// Starts it again after [`Agent::kill`] or [`Agent::stop`], with another configuration.
     ///
     /// # Panics
@@ -302,9 +313,13 @@ fn write(host: &Host, folder: &TempDir, config: &Config) {
 }
 
 fn launch(host: &Host, folder: &TempDir) -> Process {
+    launch_as(binary(), host, folder)
+}
+
+fn launch_as(binary: &Path, host: &Host, folder: &TempDir) -> Process {
     let config = file(folder);
     let args = ["agent", "--config", config.to_str().expect("ASCII")];
-    Process::start(&host.netns, "brindle", folder.path(), binary(), args)
+    Process::start(&host.netns, "brindle", folder.path(), binary, args)
         .expect("the agent can be started")
 }
 

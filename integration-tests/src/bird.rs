@@ -100,6 +100,14 @@ fn config(host: &Host, plan: &Plan) -> String {
         }
         text.push_str("}\n");
     }
+    if plan.neighbors.iter().any(|neighbor| neighbor.keeps) {
+        for family in ["ipv4", "ipv6"] {
+            let _ = writeln!(
+                text,
+                "protocol kernel {{ {family} {{ export where source = RTS_BGP; }}; }}"
+            );
+        }
+    }
     for neighbor in &plan.neighbors {
         text.push_str(&session(host, plan, neighbor));
     }

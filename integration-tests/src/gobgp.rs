@@ -96,6 +96,13 @@ fn config(host: &Host, plan: &Plan) -> String {
              afi-safi-name = \"{family}-unicast\"\n",
             neighbor.address, neighbor.asn
         );
+        if neighbor.keeps {
+            text.push_str(
+                "[neighbors.afi-safis.mp-graceful-restart.config]\nenabled = true\n\
+                 [neighbors.graceful-restart.config]\nenabled = true\nrestart-time = 120\n\
+                 notification-enabled = true\n",
+            );
+        }
         if neighbor.is_client {
             let _ = writeln!(
                 text,

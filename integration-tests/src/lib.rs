@@ -28,6 +28,7 @@ pub mod process;
 pub mod rawpeer;
 pub mod router;
 pub mod skip;
+pub mod stream;
 pub mod wait;
 
 pub use agent::Agent;

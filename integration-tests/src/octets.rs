@@ -25,12 +25,11 @@ pub fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     [&[0xff; 16], length.to_be_bytes().as_slice(), &[kind], body].concat()
 }
 
-/// An OPEN with four-octet AS numbers and both families.
+/// An OPEN with four-octet AS numbers, both families and enhanced route refresh.
 pub fn open(asn: u32, router_id: Ipv4Addr, hold_time: u16) -> Vec<u8> {
     let short = u16::try_from(asn).unwrap_or(23456).to_be_bytes();
-    let capabilities =
-        [[1, 4, 0, 1, 0, 1].as_slice(), &[1, 4, 0, 2, 0, 1], &[2, 0], &[65, 4], &asn.to_be_bytes()]
-            .concat();
+    let families = [1, 4, 0, 1, 0, 1, 1, 4, 0, 2, 0, 1];
+    let capabilities = [families.as_slice(), &[2, 0, 70, 0], &[65, 4], &asn.to_be_bytes()].concat();
     let length = u8::try_from(capabilities.len()).unwrap_or(u8::MAX);
     let body = [
         [4].as_slice(),

@@ -39,12 +39,15 @@ pub struct Neighbor {
     pub asn: u32,
     /// Reflect to and from it (RFC 4456). Only BIRD and GoBGP are told.
     pub is_client: bool,
+    /// Keep its routes over its restarts (RFC 4724), and have them in the kernel, where the
+    /// router needs to be told.
+    pub keeps: bool,
 }
 
 impl Neighbor {
     /// A neighbour that is no reflector client.
     pub fn new(address: impl Into<IpAddr>, asn: u32) -> Self {
-        Self { address: address.into(), asn, is_client: false }
+        Self { address: address.into(), asn, is_client: false, keeps: false }
     }
 }
 

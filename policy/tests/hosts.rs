@@ -14,15 +14,18 @@ use std::sync::Arc;
 use brindle_policy::compile::{Compiler, DenyLog, Settings, compile};
 use brindle_policy::model::{
     DEFAULT_ALLOW_PROFILE, DeviceAddresses, Failsafe, Failsafes, HostEndpoint, HostInterface,
-    HostSettings, HostStage, Policy, PolicyKind, Profile, Protocol, ToHost,
+    HostSettings, HostStage, Policy, PolicyKind, Profile, Protocol, StagedAction, ToHost,
 };
-use brindle_policy::names::Device;
+use brindle_policy::names::{ChainName, Comment, Device};
 use brindle_policy::readback::{Installed, read_tables};
 use brindle_policy::ruleset::Table;
 use brindle_policy::selector::{Expr, Key, Scope};
-use brindle_policy::verdict::{Flow, HostReason, HostVerdict, Outcome, Passage, Way, host_verdict};
+use brindle_policy::verdict::{
+    Flow, HostQuestion, HostReason, HostStep, HostVerdict, Outcome, Passage, Way, explain_hosts,
+    host_verdict, hosts_verdict, staged_hosts,
+};
 use brindle_policy::walk::State;
-use brindle_policy::{Change, Direction, Family, Ruleset, World, render};
+use brindle_policy::{Change, Direction, Family, PolicyId, Ruleset, World, render};
 use passage::pass;
 use proptest::collection::{btree_set, vec};
 use proptest::option;
@@ -31,7 +34,7 @@ use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
 /// Worlds that are tried.
-const WORLDS: u32 = 150;
+const WORLDS: u32 = 120;
 /// Packets that are tried in each.
 const PACKETS: usize = 100;
 /// The node that is looked at.
@@ -118,11 +121,16 @@ fn policy() -> impl Strategy<Value = Change> {
             .prop_map(|name| Expr::Has(Key { scope: Scope::Own, name: name.into() })),
     ];
     let names = select(&["g0", "g1", "g2", "g3", "g4", "g5"][..]);
-    (worlds::any_policy(), subject, select(&HostStage::ALL[..]), names).prop_map(
-        |(mut policy, subject, stage, name): (Policy, _, _, _)| {
-            policy.id.kind = PolicyKind::GlobalNetworkPolicy;
+    let staged = [StagedAction::Set, StagedAction::Set, StagedAction::Delete, StagedAction::Learn];
+    let staged = option::weighted(0.2, select(staged.to_vec()));
+    (worlds::any_policy(), subject, select(&HostStage::ALL[..]), names, staged).prop_map(
+        |(mut policy, subject, stage, name, staged): (Policy, _, _, _, _)| {
+            policy.id.kind = match staged {
+                Some(_) => PolicyKind::StagedGlobalNetworkPolicy,
+                None => PolicyKind::GlobalNetworkPolicy,
+            };
             policy.id.name = name.into();
-            policy.staged = None;
+            policy.staged = staged;
             policy.subject = subject.into();
             policy.stage = stage;
             if stage == HostStage::PreDnat {
@@ -161,7 +169,7 @@ fn case() -> impl Strategy<Value = Case> {
     let change = || prop_oneof![3 => policy(), 3 => endpoint(), 1 => profile(), 1 => devices()];
     let gone = select(&["h0", "h1", "h2", "h3"][..])
         .prop_map(|name| Change::HostEndpointDeleted(name.into()));
-    let hosts = (vec(endpoint(), 1..5), vec(policy(), 2..9), vec(profile(), 0..3), devices());
+    let hosts = (vec(endpoint(), 1..5), vec(policy(), 3..11), vec(profile(), 0..3), devices());
     let hosts = hosts.prop_map(|(endpoints, policies, profiles, devices)| {
         endpoints.into_iter().chain(policies).chain(profiles).chain([devices]).collect()
     });
@@ -270,8 +278,12 @@ fn agrees(case: &Case, seen: &mut Seen) -> Result<(), TestCaseError> {
     for (_, ruleset) in &rulesets {
         comes_back(ruleset)?;
     }
-    for (flow, raw) in case.world.flows.iter().zip(&case.ways) {
+    let enforced = enforced(case);
+    for (index, (flow, raw)) in case.world.flows.iter().zip(&case.ways).enumerate() {
         let Some(passage) = passage(&world, flow, raw) else { continue };
+        if index % 3 == 0 {
+            staged_as_enforced(case, [&world, &enforced], &rulesets, &passage, seen)?;
+        }
         let family = Family::of(flow.source);
         let (_, ruleset) = rulesets.iter().find(|(f, _)| *f == family).expect("both are there");
         let said = host_verdict(&world, &case.settings, NODE, &passage);
@@ -286,7 +298,90 @@ fn agrees(case: &Case, seen: &mut Seen) -> Result<(), TestCaseError> {
             .of(HostStage::Untracked, direction(&passage))
             .is_some_and(|step| step.outcome == Some(Outcome::Allowed));
         prop_assert_eq!(passed.is_untracked(), is_untracked, "{:?}: {:#?}", passage, passed);
+        if let Way::Through { from, to } = passage.way {
+            let [from, to] = [from, to].map(|device| counting(&world, device));
+            let is_of_pod = passed_from_pod(&world, &passage);
+            let (from, to) = (from.as_ref(), to.as_ref());
+            let question = HostQuestion::Crossing { from, to, is_of_pod };
+            let alone = hosts_verdict(&world, &case.settings, question, flow, &passage.original());
+            prop_assert_eq!(&alone.steps, &said.steps, "{:?}", passage);
+            let told = explain_hosts(&world, &case.settings, question, flow);
+            prop_assert_eq!(told.tiers.len(), told.verdict.steps.len(), "{:?}", passage);
+        }
         note(seen, &said, &passage);
+    }
+    Ok(())
+}
+
+/// The host endpoint of an interface.
+fn counting(world: &World, device: Device) -> Option<Arc<HostEndpoint>> {
+    let addresses = world.devices().devices.get(&device).cloned().unwrap_or_default();
+    let all = world.host_endpoints_on(NODE);
+    let found = HostEndpoint::of_interface(all, device, &addresses);
+    found.filter(|_| device.as_str() != "lo").cloned()
+}
+
+fn passed_from_pod(world: &World, passage: &Passage) -> bool {
+    let Way::Through { from, .. } = passage.way else { return false };
+    let pod = world.endpoint_at(passage.flow.source);
+    from.as_str().starts_with("brn") || pod.is_some_and(|pod| pod.node.as_deref() == Some(NODE))
+}
+
+/// The world of a case with what is staged in effect.
+fn enforced(case: &Case) -> World {
+    let mut world = case.world.world();
+    case.hosts.iter().chain(&case.later).for_each(|change| world.apply(change.clone()));
+    for staged in world.staged().cloned().collect::<Vec<_>>() {
+        let kind = staged.id.kind.enforced().expect("it is of a staged kind");
+        let id = PolicyId { kind, ..staged.id.clone() };
+        match staged.staged {
+            Some(StagedAction::Set) => {
+                let policy = Policy { id, staged: None, ..(*staged).clone() };
+                world.apply(Change::PolicyApplied(policy.into()));
+            }
+            Some(StagedAction::Delete) => world.apply(Change::PolicyDeleted(id)),
+            Some(StagedAction::Learn | StagedAction::Ignore) | None => {}
+        }
+        world.apply(Change::PolicyDeleted(staged.id.clone()));
+    }
+    world
+}
+
+/// What is staged would be judged at each stage as it is once it is enforced, and where that
+/// is not as it is now, the packet is told.
+fn staged_as_enforced(
+    case: &Case,
+    [world, enforced]: [&World; 2],
+    rulesets: &[(Family, Ruleset)],
+    passage: &Passage,
+    seen: &mut Seen,
+) -> Result<(), TestCaseError> {
+    let Passage { flow, .. } = passage;
+    let original = passage.original();
+    for step in host_verdict(enforced, &case.settings, NODE, passage).steps {
+        let HostStep { endpoint, stage, direction, outcome, .. } = &step;
+        let mut all = world.host_endpoints_on(NODE);
+        let host = all.find(|host| host.name == *endpoint).expect("it judged");
+        let question = HostQuestion::Stage(host, *stage, *direction);
+        let now = hosts_verdict(world, &case.settings, question, flow, &original);
+        let now = now.steps.first().and_then(|step| step.outcome);
+        let would = match staged_hosts(world, &case.settings, question, flow, &original) {
+            Some(staged) => staged.verdict.steps.first().and_then(|step| step.outcome),
+            None => now,
+        };
+        prop_assert_eq!(would, *outcome, "{:?}: {}", passage, step);
+        let denies = |outcome| outcome == Some(Outcome::Denied);
+        if denies(now) == denies(would) {
+            continue;
+        }
+        *seen.entry("otherwise once what is staged is enforced".to_owned()).or_default() += 1;
+        let family = Family::of(flow.source);
+        let (_, ruleset) = rulesets.iter().find(|(f, _)| *f == family).expect("both are there");
+        let chain = ChainName::host(endpoint, *stage, *direction, "");
+        let mut chains = ruleset.chains.iter().filter(|((_, name), _)| *name == chain);
+        let told = Some(Comment::new(&["staged"]));
+        let is_told = chains.any(|(_, chain)| chain.rules.iter().any(|rule| rule.comment == told));
+        prop_assert!(is_told, "{:?}: {}", passage, step);
     }
     Ok(())
 }
@@ -355,6 +450,7 @@ fn tables_of_a_node_do_what_the_verdict_on_hosts_says() {
         "pods' egress denied",
         "pods' ingress allowed",
         "pods' ingress denied",
+        "otherwise once what is staged is enforced",
         "pre-DNAT ingress allowed: rule",
         "pre-DNAT ingress denied: rule",
         "pre-DNAT ingress goes on: failsafe",

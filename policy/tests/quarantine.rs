@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use brindle_policy::compile::{Compiler, Settings};
 use brindle_policy::model::{
-    Action, Criterion, DEFAULT_TIER, HostSettings, HostStage, Node, PeerTerm, Pod, Policy,
-    PolicyKind, PolicyOrder, Rule, Side,
+    Action, Criterion, DEFAULT_TIER, HostEndpoint, HostInterface, HostSettings, HostStage, Node,
+    PeerTerm, Pod, Policy, PolicyKind, PolicyOrder, PortMatch, PortTerm, Protocol, Rule, Side,
 };
 use brindle_policy::names::ChainName;
 use brindle_policy::ruleset::Table;
@@ -108,4 +108,64 @@ fn what_would_allow_is_gone_and_what_would_deny_denies_all() {
         compiler.quarantine(&world, BTreeSet::new());
         assert_eq!(*compiler.ruleset(), before, "{actions:?}");
     }
+}
+
+/// Host endpoints have the rules of all policies in one chain: those of the others stay.
+#[test]
+fn on_a_host_only_the_policy_that_is_refused_allows_nothing() {
+    let policy = |name: &str, port: u16| {
+        let port = PortMatch::Range(port, port);
+        let any_of = vec![PortTerm { protocol: Protocol::Tcp, port }];
+        let ports = Criterion::Ports { side: Side::Destination, any_of, negated: false };
+        let rules = vec![Rule { action: Action::Allow, criteria: vec![ports] }];
+        Policy {
+            id: PolicyId {
+                kind: PolicyKind::GlobalNetworkPolicy,
+                namespace: None,
+                name: name.into(),
+            },
+            tier: DEFAULT_TIER.into(),
+            order: PolicyOrder::new(None),
+            subject: Arc::new(Expr::All),
+            stage: HostStage::Normal,
+            staged: None,
+            ingress: Some(rules),
+            egress: None,
+            problems: Vec::new(),
+        }
+    };
+    let mut world = world(&[]);
+    world.apply(Change::HostEndpointApplied(Arc::new(HostEndpoint {
+        name: "eth".into(),
+        labels: BTreeMap::new(),
+        node: "n".into(),
+        interface: Some(HostInterface::Any),
+        expected: BTreeSet::new(),
+        ports: BTreeSet::new(),
+        profiles: Vec::new(),
+    })));
+    let (bad, good) = (policy("bad", 8001), policy("good", 8002));
+    let id = bad.id.clone();
+    for one in [bad, good] {
+        world.apply(Change::PolicyApplied(one.into()));
+    }
+    let settings = Settings {
+        node: "n".into(),
+        pod_cidrs: BTreeSet::new(),
+        masquerade: false,
+        deny_log: None,
+        hosts: HostSettings::default(),
+    };
+    let mut compiler = Compiler::new(&world, settings, Family::V4);
+    let chain = || ChainName::host("eth", HostStage::Normal, Direction::Ingress, "");
+    let has = |compiler: &Compiler, port: &str| {
+        let rules = rules(compiler, chain()).expect("the host endpoint judges");
+        rules.iter().any(|rule| rule.contains(port))
+    };
+    assert!(has(&compiler, "8001") && has(&compiler, "8002"));
+    let before = compiler.ruleset().clone();
+    compiler.quarantine(&world, BTreeSet::from([id]));
+    assert!(!has(&compiler, "8001") && has(&compiler, "8002") && has(&compiler, "DROP"));
+    compiler.quarantine(&world, BTreeSet::new());
+    assert_eq!(*compiler.ruleset(), before);
 }

@@ -19,6 +19,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::cni::record::{self, HOST_INTERFACE_PREFIX};
+use crate::control::server::refuse_if_taken;
+use crate::drain::Store;
 use crate::enforce::dataplane::{Tuning, marked};
 use crate::fib::netlink::{NamedLink, Remover};
 
@@ -101,11 +103,17 @@ impl Account {
         }
     }
 
-    /// What an agent that was killed has left; one that still runs removes it itself.
+    /// The socket that an agent that was killed has left, which one that still runs removes
+    /// itself; and the note that the node is drained.
     fn socket(&mut self, scope: &Scope) {
         if files::is_dead_socket(&scope.socket) {
             let removed = if scope.dry_run { Ok(()) } else { files::remove(&scope.socket) };
             self.settle(format!("socket {}", scope.socket.display()), removed);
+        }
+        let drained = Store::beside(&scope.socket);
+        if drained.path().is_file() && refuse_if_taken(&scope.socket).is_ok() {
+            let removed = if scope.dry_run { Ok(()) } else { files::remove(drained.path()) };
+            self.settle(format!("file {}", drained.path().display()), removed);
         }
     }
 

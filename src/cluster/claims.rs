@@ -2,7 +2,7 @@
 //! that was created first; where that does not decide, the one that had it before; then the
 //! first by name. The claim of the other is refused as a whole, its other ranges are not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -158,6 +158,13 @@ impl Claims {
     /// All that the node may announce.
     pub fn ranges(&self, node: &str) -> Arc<[Prefix]> {
         self.ranges.get(node).cloned().unwrap_or_default()
+    }
+
+    /// All that nodes may announce.
+    pub fn all_ranges(&self) -> Arc<[Prefix]> {
+        let all: BTreeSet<Prefix> =
+            self.ranges.values().flat_map(|one| one.iter().copied()).collect();
+        all.into_iter().collect()
     }
 
     /// The node that an address is one of.

@@ -85,6 +85,10 @@ pub struct Counts {
     pub host_endpoints: usize,
     /// Policies of all kinds, staged ones included.
     pub policies: usize,
+    /// Objects about BGP: BGPConfigurations, BGPFilters and BGPPeers.
+    pub bgp: usize,
+    /// Secrets.
+    pub secrets: usize,
 }
 
 impl Counts {
@@ -107,6 +111,8 @@ impl Counts {
             | Kind::StagedKubernetesNetworkPolicy
             | Kind::StagedNetworkPolicy
             | Kind::StagedGlobalNetworkPolicy => &mut self.policies,
+            Kind::BgpConfiguration | Kind::BgpFilter | Kind::BgpPeer => &mut self.bgp,
+            Kind::Secret => &mut self.secrets,
         }
     }
 }

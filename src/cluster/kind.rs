@@ -39,6 +39,14 @@ pub enum Kind {
     StagedNetworkPolicy,
     /// `projectcalico.org/v3` StagedGlobalNetworkPolicy.
     StagedGlobalNetworkPolicy,
+    /// `projectcalico.org/v3` BGPConfiguration.
+    BgpConfiguration,
+    /// `projectcalico.org/v3` BGPFilter.
+    BgpFilter,
+    /// `projectcalico.org/v3` BGPPeer.
+    BgpPeer,
+    /// `v1` Secret: of an API server only those that sessions need, by name.
+    Secret,
 }
 
 /// The API of Calico's kinds.
@@ -48,8 +56,8 @@ pub const CALICO: &str = "projectcalico.org/v3";
 pub(super) const CALICO_STORE: &str = "crd.projectcalico.org/v1";
 
 impl Kind {
-    /// All of them, in their order.
-    pub(super) const ALL: [Kind; 17] = [
+    /// All of them that are watched as a whole, in their order.
+    pub(super) const ALL: [Kind; 20] = [
         Kind::Node,
         Kind::Namespace,
         Kind::ServiceAccount,
@@ -67,6 +75,9 @@ impl Kind {
         Kind::StagedKubernetesNetworkPolicy,
         Kind::StagedNetworkPolicy,
         Kind::StagedGlobalNetworkPolicy,
+        Kind::BgpConfiguration,
+        Kind::BgpFilter,
+        Kind::BgpPeer,
     ];
 
     /// The APIs that may have it: of those that an API server has, the first counts, alone.
@@ -77,7 +88,8 @@ impl Kind {
             | Kind::Namespace
             | Kind::ServiceAccount
             | Kind::Pod
-            | Kind::NetworkPolicy => &[],
+            | Kind::NetworkPolicy
+            | Kind::Secret => &[],
             // Servers before 1.21 have the older one only; what we use of it is the same.
             Kind::EndpointSlice => &["discovery.k8s.io/v1", "discovery.k8s.io/v1beta1"],
             Kind::ClusterNetworkPolicy => &["policy.networking.k8s.io/v1alpha2"],
@@ -90,7 +102,10 @@ impl Kind {
             | Kind::GlobalNetworkPolicy
             | Kind::StagedKubernetesNetworkPolicy
             | Kind::StagedNetworkPolicy
-            | Kind::StagedGlobalNetworkPolicy => &[CALICO, CALICO_STORE],
+            | Kind::StagedGlobalNetworkPolicy
+            | Kind::BgpConfiguration
+            | Kind::BgpFilter
+            | Kind::BgpPeer => &[CALICO, CALICO_STORE],
         }
     }
 
@@ -141,6 +156,10 @@ impl Kind {
             Kind::StagedKubernetesNetworkPolicy => "StagedKubernetesNetworkPolicy",
             Kind::StagedNetworkPolicy => "StagedNetworkPolicy",
             Kind::StagedGlobalNetworkPolicy => "StagedGlobalNetworkPolicy",
+            Kind::BgpConfiguration => "BGPConfiguration",
+            Kind::BgpFilter => "BGPFilter",
+            Kind::BgpPeer => "BGPPeer",
+            Kind::Secret => "Secret",
         }
     }
 
@@ -163,6 +182,10 @@ impl Kind {
             Kind::StagedKubernetesNetworkPolicy => "stagedkubernetesnetworkpolicies",
             Kind::StagedNetworkPolicy => "stagednetworkpolicies",
             Kind::StagedGlobalNetworkPolicy => "stagedglobalnetworkpolicies",
+            Kind::BgpConfiguration => "bgpconfigurations",
+            Kind::BgpFilter => "bgpfilters",
+            Kind::BgpPeer => "bgppeers",
+            Kind::Secret => "secrets",
         }
     }
 
@@ -176,7 +199,8 @@ impl Kind {
             | Kind::NetworkPolicy
             | Kind::CalicoNetworkPolicy
             | Kind::StagedKubernetesNetworkPolicy
-            | Kind::StagedNetworkPolicy => true,
+            | Kind::StagedNetworkPolicy
+            | Kind::Secret => true,
             Kind::Node
             | Kind::Namespace
             | Kind::Tier
@@ -185,7 +209,10 @@ impl Kind {
             | Kind::HostEndpoint
             | Kind::GlobalNetworkPolicy
             | Kind::ClusterNetworkPolicy
-            | Kind::StagedGlobalNetworkPolicy => false,
+            | Kind::StagedGlobalNetworkPolicy
+            | Kind::BgpConfiguration
+            | Kind::BgpFilter
+            | Kind::BgpPeer => false,
         }
     }
 
@@ -203,7 +230,8 @@ impl Kind {
             | Kind::ServiceAccount
             | Kind::Pod
             | Kind::EndpointSlice
-            | Kind::NetworkPolicy => self.plural(),
+            | Kind::NetworkPolicy
+            | Kind::Secret => self.plural(),
             Kind::Tier => "tiers.projectcalico.org",
             Kind::Profile => "profiles.projectcalico.org",
             Kind::GlobalNetworkSet => "globalnetworksets.projectcalico.org",
@@ -217,13 +245,16 @@ impl Kind {
             }
             Kind::StagedNetworkPolicy => "stagednetworkpolicies.projectcalico.org",
             Kind::StagedGlobalNetworkPolicy => "stagedglobalnetworkpolicies.projectcalico.org",
+            Kind::BgpConfiguration => "bgpconfigurations.projectcalico.org",
+            Kind::BgpFilter => "bgpfilters.projectcalico.org",
+            Kind::BgpPeer => "bgppeers.projectcalico.org",
         }
     }
 
     /// As `apiVersion` has it.
     pub fn api_version(self) -> &'static str {
         match self {
-            Kind::Node | Kind::Namespace | Kind::ServiceAccount | Kind::Pod => "v1",
+            Kind::Node | Kind::Namespace | Kind::ServiceAccount | Kind::Pod | Kind::Secret => "v1",
             Kind::EndpointSlice => "discovery.k8s.io/v1",
             Kind::NetworkPolicy => "networking.k8s.io/v1",
             Kind::ClusterNetworkPolicy => "policy.networking.k8s.io/v1alpha2",
@@ -236,7 +267,10 @@ impl Kind {
             | Kind::GlobalNetworkPolicy
             | Kind::StagedKubernetesNetworkPolicy
             | Kind::StagedNetworkPolicy
-            | Kind::StagedGlobalNetworkPolicy => CALICO,
+            | Kind::StagedGlobalNetworkPolicy
+            | Kind::BgpConfiguration
+            | Kind::BgpFilter
+            | Kind::BgpPeer => CALICO,
         }
     }
 }
@@ -284,7 +318,8 @@ pub(super) enum Role {
 impl Role {
     /// The role of an object.
     pub(super) fn of(api_version: &str, kind: &str) -> Self {
-        let of_version = || Kind::ALL.into_iter().filter(|k| k.is_of(api_version));
+        let all = || Kind::ALL.into_iter().chain([Kind::Secret]);
+        let of_version = || all().filter(|k| k.is_of(api_version));
         if let Some(kind) = of_version().find(|k| k.name() == kind) {
             return Role::Object(kind);
         }
@@ -307,7 +342,6 @@ const OTHERS: [(&str, &[&str]); 9] = [
             "Service",
             "Endpoints",
             "ConfigMap",
-            "Secret",
             "PersistentVolume",
             "PersistentVolumeClaim",
             "ResourceQuota",
@@ -346,7 +380,7 @@ mod tests {
     #[test]
     fn kinds_sort_as_they_are_told_and_no_two_share_a_resource() {
         assert!(Kind::ALL.is_sorted());
-        assert_eq!(Kind::ALL.map(Kind::resource).into_iter().collect::<BTreeSet<_>>().len(), 17);
+        assert_eq!(Kind::ALL.map(Kind::resource).into_iter().collect::<BTreeSet<_>>().len(), 20);
         for kind in Kind::ALL.into_iter().filter(|kind| kind.is_optional()) {
             assert_eq!(kind.optional_apis()[0], kind.api_version(), "{kind:?}");
         }
@@ -372,7 +406,10 @@ mod tests {
                 Object(Kind::ClusterNetworkPolicy),
             ),
             ("policy.networking.k8s.io/v1alpha1", "AdminNetworkPolicy", Ignored),
-            (CALICO, "BGPPeer", Ignored),
+            (CALICO, "BGPPeer", Object(Kind::BgpPeer)),
+            (CALICO_STORE, "BGPFilter", Object(Kind::BgpFilter)),
+            ("v1", "Secret", Object(Kind::Secret)),
+            (CALICO, "IPPool", Ignored),
             (CALICO_STORE, "IPPool", Ignored),
             ("projectcalico.org/v4", "NetworkPolicy", Ignored),
             ("v1", "NetworkPolicy", Unknown),

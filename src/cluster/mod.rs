@@ -1,5 +1,6 @@
 //! The cluster's state: what nodes, namespaces, pods and policies there are.
 
+pub mod bgp;
 pub mod claims;
 mod distrust;
 pub(crate) mod fields;
@@ -22,6 +23,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use brindle_bgp::net::{Asn, ClusterId, Prefix};
+
+use self::bgp::{BgpKey, BgpObject};
 
 /// A node of the cluster, as far as routing needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +87,10 @@ pub enum Change {
     NodeApplied(Arc<Node>),
     /// A node is gone.
     NodeDeleted(Arc<str>),
+    /// An object about BGP is there, new or changed.
+    BgpApplied(BgpObject),
+    /// An object about BGP is gone.
+    BgpDeleted(BgpKey),
     /// Something that only policy is about. Never [`brindle_policy::Change::InSync`].
     Policy(brindle_policy::Change),
     /// Everything that there was at the start has been delivered; said once.

@@ -15,9 +15,13 @@ pub const AS_NUMBER: &str = "brindle.dev/as-number";
 /// has in `bgp.networks`: separated by commas.
 pub const NETWORKS: &str = "brindle.dev/networks";
 
-/// The annotation that makes a node reflect routes between the others (RFC 4456), and names
-/// the cluster for which it does: four octets such as 10.0.0.1.
+/// The annotation, or the label, that makes a node reflect routes between the others (RFC 4456),
+/// and names the cluster for which it does: four octets such as 10.0.0.1.
 pub const ROUTE_REFLECTOR: &str = "brindle.dev/route-reflector-cluster-id";
+
+/// What Calico's users have said the same by: it counts where ours says nothing.
+const CALICO_AS_NUMBER: &str = "projectcalico.org/ASNumber";
+const CALICO_ROUTE_REFLECTOR: &str = "projectcalico.org/RouteReflectorClusterID";
 
 /// What one field of an object has that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,19 +119,28 @@ fn networks(object: &Object, bad: &mut Vec<BadField>) -> Vec<Prefix> {
 }
 
 fn as_number(object: &Object) -> Result<Option<Asn>, BadField> {
-    let Some(text) = annotation(object, AS_NUMBER) else { return Ok(None) };
+    let said = |name| Some((name, annotation(object, name)?));
+    let Some((name, text)) = said(AS_NUMBER).or_else(|| said(CALICO_AS_NUMBER)) else {
+        return Ok(None);
+    };
     text.parse().map(Some).map_err(|error: brindle_bgp::net::BadAsn| {
-        BadField::new(format!("metadata.annotations[{AS_NUMBER}]"), error.to_string())
+        BadField::new(format!("metadata.annotations[{name}]"), error.to_string())
     })
 }
 
 fn route_reflector(object: &Object) -> Result<Option<ClusterId>, BadField> {
-    let Some(text) = annotation(object, ROUTE_REFLECTOR) else { return Ok(None) };
+    let said = |name| Some((format!("metadata.annotations[{name}]"), annotation(object, name)?));
+    let label = || {
+        let text = object.metadata.labels.as_ref()?.get(ROUTE_REFLECTOR)?;
+        Some((format!("metadata.labels[{ROUTE_REFLECTOR}]"), text.as_str()))
+    };
+    let found = said(ROUTE_REFLECTOR).or_else(label).or_else(|| said(CALICO_ROUTE_REFLECTOR));
+    let Some((field, text)) = found else { return Ok(None) };
     // Zero stands for no cluster with some speakers, and no two could be told apart by it.
     match text.parse::<Ipv4Addr>() {
         Ok(id) if !id.is_unspecified() => Ok(Some(ClusterId(id.to_bits()))),
         _ => Err(BadField::new(
-            format!("metadata.annotations[{ROUTE_REFLECTOR}]"),
+            field,
             format!(
                 "{text:?} is not a cluster id; accepted are four octets such as 10.0.0.1, not all \
                  zero"
@@ -290,6 +303,38 @@ status:
             },
         };
         assert_eq!(got, Ok(want));
+    }
+
+    #[test]
+    fn what_calico_is_told_of_a_node_counts_where_we_are_told_nothing() {
+        let (ours, calicos) = ("brindle.dev/", "projectcalico.org/");
+        let reflector = "route-reflector-cluster-id";
+        for (metadata, want) in [
+            (format!("annotations: {{{calicos}ASNumber: '65010'}}"), (Some(65010), None)),
+            (
+                format!("annotations: {{{calicos}ASNumber: '1', {ours}as-number: '2'}}"),
+                (Some(2), None),
+            ),
+            (
+                format!("annotations: {{{calicos}RouteReflectorClusterID: 244.0.0.1}}"),
+                (None, Some(0xF400_0001)),
+            ),
+            (format!("labels: {{{ours}{reflector}: 10.0.0.1}}"), (None, Some(0x0A00_0001))),
+            (
+                format!(
+                    "annotations: {{{ours}{reflector}: 10.0.0.2, {calicos}RouteReflectorClusterID: \
+                     10.0.0.3}}, labels: {{{ours}{reflector}: 10.0.0.1}}"
+                ),
+                (None, Some(0x0A00_0002)),
+            ),
+        ] {
+            let got = node(&format!("metadata: {{name: n1, {metadata}}}")).expect("a good node");
+            let id = got.route_reflector.map(|id| id.0);
+            assert_eq!((got.asn.map(Asn::get), id), want, "{metadata}");
+        }
+        let bad = "metadata: {name: n1, annotations: {projectcalico.org/ASNumber: x}}";
+        let bad = node(bad).expect_err("no number");
+        assert!(bad[0].starts_with("metadata.annotations[projectcalico.org/ASNumber]"), "{bad:?}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use brindle_policy::model;
 use brindle_policy::model::{AccountKey, NetworkSetId, SliceKey};
 use brindle_policy::{Change as PolicyChange, PodKey, PolicyId};
 
+use super::bgp::{BgpKey, BgpObject};
 use super::kind::Kind;
 use super::{Change, Node};
 
@@ -24,6 +25,7 @@ pub(super) enum Key {
     NetworkSet(NetworkSetId),
     HostEndpoint(Arc<str>),
     Policy(PolicyId),
+    Bgp(BgpKey),
 }
 
 impl fmt::Display for Key {
@@ -48,6 +50,7 @@ impl fmt::Display for Key {
                 Some(namespace) => write!(f, "{}/{namespace}/{}", id.kind.as_str(), id.name),
                 None => write!(f, "{}/{}", id.kind.as_str(), id.name),
             },
+            Key::Bgp(key) => write!(f, "{key}"),
         }
     }
 }
@@ -67,12 +70,14 @@ impl Key {
             Key::NetworkSet(NetworkSetId { namespace: Some(_), .. }) => Kind::NetworkSet,
             Key::HostEndpoint(_) => Kind::HostEndpoint,
             Key::Policy(id) => Kind::of_policy(id.kind),
+            Key::Bgp(key) => key.kind(),
         }
     }
 
     /// The changes that say that it is gone.
     pub(super) fn deleted(&self) -> Vec<Change> {
         let policy = Change::Policy(match self {
+            Key::Bgp(key) => return vec![Change::BgpDeleted(key.clone())],
             Key::Node(name) => PolicyChange::NodeDeleted(Arc::clone(name)),
             Key::Namespace(name) => PolicyChange::NamespaceDeleted(Arc::clone(name)),
             Key::ServiceAccount(key) => PolicyChange::ServiceAccountDeleted(key.clone()),
@@ -94,7 +99,8 @@ impl Key {
             | Key::Profile(_)
             | Key::NetworkSet(_)
             | Key::HostEndpoint(_)
-            | Key::Policy(_) => vec![policy],
+            | Key::Policy(_)
+            | Key::Bgp(_) => vec![policy],
         }
     }
 }
@@ -116,6 +122,7 @@ pub(super) enum Object {
     NetworkSet(Arc<model::NetworkSet>),
     HostEndpoint(Arc<model::HostEndpoint>),
     Policy(Arc<model::Policy>),
+    Bgp(BgpObject),
 }
 
 impl Object {
@@ -132,6 +139,7 @@ impl Object {
             Object::NetworkSet(set) => Key::NetworkSet(set.id.clone()),
             Object::HostEndpoint(host) => Key::HostEndpoint(Arc::clone(&host.name)),
             Object::Policy(policy) => Key::Policy(policy.id.clone()),
+            Object::Bgp(object) => Key::Bgp(object.key()),
         }
     }
 
@@ -140,7 +148,7 @@ impl Object {
         match (self, before) {
             (Object::Node { routing, policy }, Some(Object::Node { routing: r, policy: p })) => {
                 let routing_change = Change::NodeApplied(Arc::clone(routing));
-                let policy_change = Change::Policy(self.told_to_policy());
+                let policy_change = Change::Policy(PolicyChange::NodeApplied(Arc::clone(policy)));
                 let changes = [(routing_change, routing != r), (policy_change, policy != p)];
                 changes
                     .into_iter()
@@ -148,20 +156,20 @@ impl Object {
                     .collect()
             }
             (object, Some(before)) if object == before => Vec::new(),
-            (object, _) => {
-                let routing = match object {
-                    Object::Node { routing, .. } => Some(Change::NodeApplied(Arc::clone(routing))),
-                    _ => None,
-                };
-                routing.into_iter().chain([Change::Policy(object.told_to_policy())]).collect()
-            }
+            (object, _) => object.told(),
         }
     }
 
-    /// What policy is told of it.
-    fn told_to_policy(&self) -> PolicyChange {
-        match self {
-            Object::Node { policy, .. } => PolicyChange::NodeApplied(Arc::clone(policy)),
+    /// The changes that say all of it.
+    fn told(&self) -> Vec<Change> {
+        let policy = match self {
+            Object::Node { routing, policy } => {
+                return vec![
+                    Change::NodeApplied(Arc::clone(routing)),
+                    Change::Policy(PolicyChange::NodeApplied(Arc::clone(policy))),
+                ];
+            }
+            Object::Bgp(object) => return vec![Change::BgpApplied(object.clone())],
             Object::Namespace(namespace) => PolicyChange::NamespaceApplied(Arc::clone(namespace)),
             Object::ServiceAccount(account) => {
                 PolicyChange::ServiceAccountApplied(Arc::clone(account))
@@ -173,6 +181,7 @@ impl Object {
             Object::NetworkSet(set) => PolicyChange::NetworkSetApplied(Arc::clone(set)),
             Object::HostEndpoint(host) => PolicyChange::HostEndpointApplied(Arc::clone(host)),
             Object::Policy(policy) => PolicyChange::PolicyApplied(Arc::clone(policy)),
-        }
+        };
+        vec![Change::Policy(policy)]
     }
 }

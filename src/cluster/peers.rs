@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use brindle_bgp::filter::Filter;
+use brindle_bgp::filter::{Filter, RouteSource};
 use brindle_bgp::fsm::{PeerSettings, RestartOffer};
 use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, ClusterId, Family, RouterId};
@@ -13,8 +13,10 @@ use brindle_bgp::rib::{PeerKind, PeerPolicy, RibPeer};
 use brindle_config::{Bgp, GracefulRestart, Retain};
 
 use super::Node;
+use super::bgp::sessions::Around;
+use super::bgp::{BgpKey, BgpObjects};
 use super::claims::Claims;
-use crate::speaker::WantedPeer;
+use crate::speaker::{DynamicPeers, WantedPeer};
 
 /// Longest wait between two attempts at a peer.
 const CONNECT_RETRY_MAX: Duration = Duration::from_secs(30);
@@ -39,47 +41,75 @@ pub struct Identity {
 pub struct Skipped {
     /// The name of the node or peer.
     pub name: Arc<str>,
+    /// The object that asks for the session; `None` if it is the Node.
+    pub object: Option<BgpKey>,
     /// A sentence.
     pub why: String,
 }
 
-/// The peers that configuration and nodes ask for, configured ones first. A node at the
-/// address of a configured peer is not peered with twice: what is configured counts. Where
-/// nodes reflect routes, the others have sessions with these only. `claims` says which ranges
-/// each node may tell.
+impl Skipped {
+    /// What is not peered with: `Node/n2`, `BGPPeer/tor`.
+    pub fn what(&self) -> String {
+        match &self.object {
+            Some(object) => object.to_string(),
+            None => format!("Node/{}", self.name),
+        }
+    }
+}
+
+/// The peers that configuration, objects and nodes ask for, in this order. Of two that ask for
+/// one address the first counts, whole. Where nodes reflect routes, the others have sessions of
+/// the mesh with these only; sessions that the mesh had without that, or without a
+/// BGPConfiguration that ends it, are among the peers as [`WantedPeer::leaving`]. `claims` says
+/// which ranges each node may tell.
 pub fn wanted_peers(
-    bgp: &Bgp,
+    configuration: &Bgp,
     own: &Identity,
     nodes: &BTreeMap<Arc<str>, Arc<Node>>,
     claims: &Claims,
+    objects: &BgpObjects,
 ) -> (Vec<WantedPeer>, Vec<Skipped>) {
+    let bgp = &objects.effective(configuration, &own.name);
     let mut peers: Vec<WantedPeer> = bgp.peers.iter().map(|p| configured(bgp, own, p)).collect();
-    let mut skipped = Vec::new();
-    if !bgp.mesh {
-        return (peers, skipped);
-    }
+    let around = Around { bgp, configured_port: configuration.listen_port, own, nodes, claims };
+    let (asked, mut skipped) = objects.sessions(&around, &peers);
+    let by_objects: Vec<IpAddr> = asked.iter().map(|peer| peer.address).collect();
+    peers.extend(asked);
     let others = || nodes.values().filter(|node| node.name != own.name);
     let is_reflected =
         own.route_reflector.is_some() || others().any(|node| node.route_reflector.is_some());
-    let is_direct = |node: &&Arc<Node>| {
-        !is_reflected || own.route_reflector.is_some() || node.route_reflector.is_some()
+    let is_wanted = |node: &Node| {
+        let reflects = own.route_reflector.is_some() || node.route_reflector.is_some();
+        bgp.mesh && (!is_reflected || reflects)
     };
-    for node in others().filter(is_direct) {
-        let skip = |why| Skipped { name: Arc::clone(&node.name), why };
-        match mesh_peer(bgp, own, node, claims) {
-            Err(why) => skipped.push(skip(why)),
+    let is_over = !configuration.mesh;
+    for node in others().filter(|node| is_wanted(node) || !is_over) {
+        let is_wanted = is_wanted(node);
+        let skip = |why| Skipped { name: Arc::clone(&node.name), object: None, why };
+        let peer = mesh_peer(bgp, own, node, claims).and_then(|peer| {
+            // The other one may have its port from a BGPConfiguration of its own.
+            let port = objects.port_of(&node.name, configuration.listen_port);
+            objects.mesh_password().map(|()| WantedPeer { port, ..peer })
+        });
+        match peer {
+            Err(why) if is_wanted => skipped.push(skip(why)),
+            Err(_) => {}
             Ok(peer) => {
                 let same_name = peers.iter().any(|other| other.rib.name == peer.rib.name);
                 match peers.iter().find(|other| other.address == peer.address) {
+                    // One session, whose settings are those of the object.
+                    Some(_) if by_objects.contains(&peer.address) => {}
+                    Some(_) if !is_wanted => {}
                     Some(other) => {
                         let (name, address) = (&other.rib.name, peer.address);
                         skipped
                             .push(skip(format!("{address} is already the address of peer {name}")));
                     }
+                    None if same_name && !is_wanted => {}
                     None if same_name => {
                         skipped.push(skip("a configured peer has the same name".to_owned()));
                     }
-                    None => peers.push(peer),
+                    None => peers.push(WantedPeer { leaving: !is_wanted, ..peer }),
                 }
             }
         }
@@ -97,6 +127,8 @@ fn configured(bgp: &Bgp, own: &Identity, peer: &brindle_config::Peer) -> WantedP
         import: policy(kind, peer.import.as_deref()),
         export: policy(kind, peer.export.as_deref()),
         next_hop_mode: peer.next_hop_mode,
+        limits: peer.limits.clone(),
+        role: peer.role,
         ..RibPeer::new(Arc::clone(&peer.name), peer.address, peer.asn, kind)
     };
     let restart = &bgp.graceful_restart;
@@ -104,6 +136,8 @@ fn configured(bgp: &Bgp, own: &Identity, peer: &brindle_config::Peer) -> WantedP
     let time = peer.restart_time.unwrap_or(restart.time);
     let session = PeerSettings {
         graceful_restart: offer(&GracefulRestart { enabled, time, ..*restart }),
+        role: peer.role,
+        role_strict: peer.role_strict,
         ..session(bgp, own, peer.asn, peer.hold_time, peer.passive)
     };
     WantedPeer {
@@ -113,6 +147,22 @@ fn configured(bgp: &Bgp, own: &Identity, peer: &brindle_config::Peer) -> WantedP
         own_addresses: own.addresses.clone(),
         ..WantedPeer::new(session, rib)
     }
+}
+
+/// The peers that may come by themselves, from the prefixes that the configuration names.
+pub fn dynamic_peers(bgp: &Bgp, own: &Identity) -> Vec<DynamicPeers> {
+    let group = |group: &brindle_config::DynamicPeers| DynamicPeers {
+        name: Arc::clone(&group.peer.name),
+        prefixes: group.cidrs.clone(),
+        asn: group.asn,
+        limit: group.limit,
+        template: {
+            // Whether they are internal hangs on our AS as it is, which a Node may name.
+            let asn = group.asn.example(own.asn);
+            configured(bgp, own, &brindle_config::Peer { asn, ..group.peer.clone() })
+        },
+    };
+    bgp.dynamic.iter().map(group).collect()
 }
 
 /// What is offered of graceful restart.
@@ -159,8 +209,13 @@ fn mesh_peer(
         Some(_) => PeerPolicy::AcceptAll,
         None => PeerPolicy::OriginatedOr(claims.ranges(&own.name)),
     };
-    let rib =
-        RibPeer { import, export, ..RibPeer::new(Arc::clone(&node.name), address, asn, kind) };
+    let rib = RibPeer {
+        import,
+        export,
+        source: RouteSource::Mesh,
+        limits: bgp.mesh_limits.clone(),
+        ..RibPeer::new(Arc::clone(&node.name), address, asn, kind)
+    };
     Ok(WantedPeer {
         port: bgp.listen_port,
         source: Some(source),
@@ -173,7 +228,10 @@ fn mesh_peer(
 }
 
 /// Our address and theirs, IPv4 where both have it: one session carries both families.
-fn common_family(ours: &[IpAddr], theirs: &[IpAddr]) -> Result<(IpAddr, IpAddr), String> {
+pub(super) fn common_family(
+    ours: &[IpAddr],
+    theirs: &[IpAddr],
+) -> Result<(IpAddr, IpAddr), String> {
     if theirs.is_empty() {
         return Err("its Node object has no InternalIP address yet".to_owned());
     }
@@ -190,7 +248,8 @@ fn common_family(ours: &[IpAddr], theirs: &[IpAddr]) -> Result<(IpAddr, IpAddr),
     Err(format!("no family in common: we have {}, it has {}", list(ours), list(theirs)))
 }
 
-fn session(
+/// What the machine is told of a session.
+pub(super) fn session(
     bgp: &Bgp,
     own: &Identity,
     remote_asn: Asn,
@@ -249,7 +308,7 @@ mod tests {
     fn mesh(own: &Identity, nodes: &[Arc<Node>], yaml: &str) -> (Vec<WantedPeer>, Vec<Skipped>) {
         let nodes = nodes.iter().map(|node| (Arc::clone(&node.name), Arc::clone(node))).collect();
         let claims = settle(&nodes, None, &Claims::default());
-        wanted_peers(&bgp(yaml), own, &nodes, &claims)
+        wanted_peers(&bgp(yaml), own, &nodes, &claims, &BgpObjects::default())
     }
 
     #[test]
@@ -323,10 +382,9 @@ mod tests {
             let (peers, skipped) = mesh(&who, &nodes, "{}");
             let by_next_hop =
                 |peer: &WantedPeer| matches!(peer.rib.import, PeerPolicy::OwnedByNextHop(_));
-            let got: Vec<_> = peers
-                .iter()
-                .map(|peer| (&*peer.rib.name, peer.rib.kind, by_next_hop(peer)))
-                .collect();
+            let staying = peers.iter().filter(|peer| !peer.leaving);
+            let got: Vec<_> =
+                staying.map(|peer| (&*peer.rib.name, peer.rib.kind, by_next_hop(peer))).collect();
             assert_eq!(got, want, "{who:?}");
             // Who does not reflect passes nothing on.
             let passes_on = |peer: &WantedPeer| peer.rib.export == PeerPolicy::AcceptAll;

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use brindle_policy::PolicyId;
 use tokio::sync::mpsc;
 
+use super::bgp::BgpKey;
+
 /// The object that something is said about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
@@ -13,6 +15,8 @@ pub enum Subject {
     Node(Arc<str>),
     /// A policy.
     Policy(PolicyId),
+    /// An object about BGP.
+    Bgp(BgpKey),
 }
 
 /// What happened, as `reason` of an Event has it (operations 5).
@@ -34,6 +38,10 @@ pub enum Reason {
     DataplaneFailing,
     /// A policy is wrong.
     PolicyInvalid,
+    /// An object about BGP is wrong.
+    BgpInvalid,
+    /// There is no session that an object asks for.
+    PeerSkipped,
     /// More objects than is likely vanished at once; they are kept for a while.
     DeletionsHeld,
 }
@@ -50,6 +58,8 @@ impl Reason {
             Reason::DataplaneRepaired => "DataplaneRepaired",
             Reason::DataplaneFailing => "DataplaneFailing",
             Reason::PolicyInvalid => "PolicyInvalid",
+            Reason::BgpInvalid => "BGPInvalid",
+            Reason::PeerSkipped => "PeerSkipped",
             Reason::DeletionsHeld => "DeletionsHeld",
         }
     }

@@ -6,12 +6,13 @@ use brindle_policy::api::{calico, cluster};
 use brindle_policy::ingest;
 use brindle_policy::model::{self, AccountKey, NetworkSetId, PolicyKind, SliceKey};
 use brindle_policy::{PodKey, PolicyId};
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Secret, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_yaml::{Mapping, Value};
 
+use super::bgp::{self, BgpKey, BgpObject};
 use super::distrust;
 use super::fields::{culprit, unknown_fields};
 use super::kind::{CALICO_STORE, Kind};
@@ -64,6 +65,14 @@ pub(super) fn read(kind: Kind, mut object: Mapping) -> Reading {
         Kind::HostEndpoint => {
             typed(kind, &value, &mut doubts).and_then(|o| host_endpoint(&o, &mut doubts))
         }
+        Kind::BgpConfiguration => {
+            typed(kind, &value, &mut doubts).and_then(|o| bgp_configuration(&o, &mut doubts))
+        }
+        Kind::BgpFilter => {
+            typed(kind, &value, &mut doubts).and_then(|o| bgp_filter(&o, &mut doubts))
+        }
+        Kind::BgpPeer => typed(kind, &value, &mut doubts).and_then(|o| bgp_peer(&o, &mut doubts)),
+        Kind::Secret => secret(&value),
         Kind::NetworkPolicy => policy_of(policy::read(&value), &mut doubts),
         Kind::CalicoNetworkPolicy => policy_of(
             distrusted::<calico::NetworkPolicy>(kind, &key, &value, ingest::network_policy_v3),
@@ -130,13 +139,19 @@ pub(super) fn read_json(kind: Kind, text: &str) -> Reading {
         }
         Kind::NetworkSet => parsed(text).map(|object| network_set(&object, &mut doubts)),
         Kind::HostEndpoint => parsed(text).map(|object| host_endpoint(&object, &mut doubts)),
+        Kind::BgpConfiguration => {
+            parsed(text).map(|object| bgp_configuration(&object, &mut doubts))
+        }
+        Kind::BgpFilter => parsed(text).map(|object| bgp_filter(&object, &mut doubts)),
+        Kind::BgpPeer => parsed(text).map(|object| bgp_peer(&object, &mut doubts)),
         Kind::NetworkPolicy
         | Kind::CalicoNetworkPolicy
         | Kind::GlobalNetworkPolicy
         | Kind::ClusterNetworkPolicy
         | Kind::StagedKubernetesNetworkPolicy
         | Kind::StagedNetworkPolicy
-        | Kind::StagedGlobalNetworkPolicy => None,
+        | Kind::StagedGlobalNetworkPolicy
+        | Kind::Secret => None,
     };
     if let Some(Ok(object)) = object {
         return Reading { key: Some(object.key()), object: Ok(object), doubts };
@@ -200,6 +215,35 @@ taken! {
     global_network_set: calico::GlobalNetworkSet => NetworkSet;
     network_set: calico::NetworkSet => NetworkSet;
     host_endpoint: calico::HostEndpoint => HostEndpoint;
+}
+
+/// The same for objects about BGP.
+macro_rules! taken_for_bgp {
+    ($($name:ident: $from:ty, $read:ident => $to:ident;)*) => {$(
+        fn $name(object: &$from, doubts: &mut Vec<BadField>) -> Result<Object, Vec<BadField>> {
+            let (object, idle) = bgp::$read(object)?;
+            doubts.extend(idle);
+            Ok(Object::Bgp(BgpObject::$to(Arc::new(object))))
+        }
+    )*};
+}
+
+taken_for_bgp! {
+    bgp_configuration: bgp::api::BgpConfiguration, read_configuration => Configuration;
+    bgp_filter: bgp::api::BgpFilter, read_filter => Filter;
+    bgp_peer: bgp::api::BgpPeer, read_peer => Peer;
+}
+
+/// A Secret. What is wrong with it never shows a value.
+fn secret(value: &Value) -> Result<Object, Vec<BadField>> {
+    let refused = |field: String| {
+        let message = "is not what a Secret has there; data holds base64, stringData holds text";
+        vec![BadField { field, message: message.to_owned() }]
+    };
+    let object = <Secret as serde::Deserialize>::deserialize(value)
+        .map_err(|_| refused(culprit::<Secret>(value)))?;
+    let (secret, _) = bgp::read_secret(&object)?;
+    Ok(Object::Bgp(BgpObject::Secret(Arc::new(secret))))
 }
 
 fn distrusted<T: DeserializeOwned + Serialize>(
@@ -337,5 +381,9 @@ pub(super) fn key_of(kind: Kind, namespace: Option<&str>, name: Option<&str>) ->
             Some(Key::NetworkSet(NetworkSetId { namespace: Some(part(namespace)?), name }))
         }
         Kind::HostEndpoint => Some(Key::HostEndpoint(name)),
+        Kind::BgpConfiguration => Some(Key::Bgp(BgpKey::Configuration(name))),
+        Kind::BgpFilter => Some(Key::Bgp(BgpKey::Filter(name))),
+        Kind::BgpPeer => Some(Key::Bgp(BgpKey::Peer(name))),
+        Kind::Secret => Some(Key::Bgp(BgpKey::Secret(part(namespace)?, name))),
     }
 }

@@ -160,7 +160,7 @@ fn pretty(value: &Value) -> String {
 
 /// Writes `text` to the standard output and answers `exit`. A reader that has gone away, such
 /// as `head`, is no failure.
-fn print(text: &str, exit: Exit) -> Exit {
+pub(super) fn print(text: &str, exit: Exit) -> Exit {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

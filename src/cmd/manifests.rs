@@ -110,6 +110,8 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Read, Exit> {
                 // What routing needs of nodes is told beside what policy does.
                 cluster::Change::NodeApplied(_)
                 | cluster::Change::NodeDeleted(_)
+                | cluster::Change::BgpApplied(_)
+                | cluster::Change::BgpDeleted(_)
                 | cluster::Change::InSync => {}
             }
         }

@@ -17,6 +17,7 @@ pub mod crds;
 pub mod drain;
 pub mod endpoints;
 pub mod explain;
+pub mod filter;
 pub mod flows;
 pub mod import;
 pub mod lab;

@@ -23,7 +23,7 @@ use super::source::SourceState;
 use crate::bfd::{DROP_REASONS, Report};
 use crate::enforce::{EnforceHandle, EnforceView};
 use crate::fib::{self, ListRequest};
-use crate::speaker::{SpeakerHandle, View};
+use crate::speaker::{PeerEntry, SpeakerHandle, View};
 use crate::telemetry::metrics::{
     AgentFigures, BfdFigures, ChainLabels, Figures, ObjectCounts, PacketTotals, PeerFigures,
     PolicyFigures, RoutingFigures,
@@ -205,7 +205,9 @@ async fn peers(known: &Known, facts: &Facts) -> Result<(), String> {
         return Ok(());
     }
     let count = |view: &View<'_>| {
-        let wanted = || view.peers.values().filter(|entry| !entry.disabled);
+        // Nobody waits for those that may come or not.
+        let is_wanted = |entry: &&PeerEntry| !entry.disabled && entry.wanted.group.is_none();
+        let wanted = || view.peers.values().filter(is_wanted);
         let up = wanted().filter(|entry| entry.status().state == State::Established).count();
         (up, wanted().count())
     };
@@ -278,7 +280,7 @@ async fn figures(known: &Known, packets: PacketTotals) -> Figures {
 
 async fn peer_figures(speaker: &SpeakerHandle) -> (Vec<PeerFigures>, [u64; DROP_REASONS.len()]) {
     let look = |view: &View<'_>| {
-        let figures = |(id, entry): (&_, &crate::speaker::PeerEntry)| {
+        let figures = |(id, entry): (&_, &PeerEntry)| {
             let status = entry.status();
             let is_up = status.state == State::Established;
             let since = SystemTime::now() - status.since.elapsed();
@@ -292,6 +294,8 @@ async fn peer_figures(speaker: &SpeakerHandle) -> (Vec<PeerFigures>, [u64; DROP_
                 established: is_up.then_some(since),
                 negotiated: Family::ALL.map(agreed),
                 counts: Family::ALL.map(|family| view.rib.counts(*id, family).unwrap_or_default()),
+                limits: entry.wanted.rib.limits.most,
+                beyond: Family::ALL.map(|family| view.rib.beyond_limit(*id, family)),
                 flaps: status.flaps_by.clone(),
                 bfd: bfd_figures(entry.bfd()),
             }

@@ -161,6 +161,12 @@ pub(super) fn changed(running: &Chosen, now: &Chosen) -> Option<String> {
     (!changes.is_empty()).then(|| format!("node {} has {}", after.name, changes.join(", ")))
 }
 
+/// Whether what peers know of the node stays true: it may only have another role.
+pub(super) fn is_the_same_to_peers(running: &Chosen, now: &Chosen) -> bool {
+    let route_reflector = now.identity.route_reflector;
+    Identity { route_reflector, ..running.identity.clone() } == now.identity
+}
+
 /// The node's own pod CIDRs: as configured, else as its Node object has them.
 pub(super) fn pod_cidrs(config: &Config, own_node: Option<&Node>) -> Vec<Prefix> {
     if config.node.pod_cidrs.is_empty() {

@@ -42,9 +42,10 @@ use tracing::{error, info, warn};
 
 use self::answer::{Facts, Known};
 use self::policy::PolicyHalf;
-use self::routing::Routing;
+use self::routing::{Routing, Said};
 use self::supervisor::Supervisor;
 use self::teller::Teller;
+use crate::cluster::bgp::BgpObjects;
 use crate::cluster::files::Batch;
 use crate::cluster::kubernetes::access::Missing;
 use crate::cluster::{Change, Node};
@@ -112,6 +113,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let daemon = Daemon {
         config,
         nodes: BTreeMap::new(),
+        bgp: BgpObjects::default(),
         source_in_sync: changes.is_none(),
         changes,
         supervisor: Supervisor::new(),
@@ -171,6 +173,8 @@ struct Daemon {
     /// `None` without an API server.
     teller: Option<Teller>,
     nodes: BTreeMap<Arc<str>, Arc<Node>>,
+    /// The objects about BGP.
+    bgp: BgpObjects,
     changes: Option<mpsc::Receiver<Batch>>,
     source_in_sync: bool,
     supervisor: Supervisor,
@@ -265,7 +269,8 @@ impl Daemon {
     async fn speak(&mut self) -> anyhow::Result<bool> {
         let own_node = self.nodes.get(&self.known.name).map(|node| &**node);
         let Some(routing) = &mut self.routing else { return Ok(false) };
-        let spoke = routing.speak(&self.known, &self.config, own_node).await?;
+        let config = &self.bgp.effective_config(&self.config, &self.known.name);
+        let spoke = routing.speak(&self.known, config, own_node).await?;
         if spoke {
             health::watch_speaker(&self.known);
         }
@@ -286,8 +291,14 @@ impl Daemon {
             facts.nodes.clone_from(&self.nodes);
         });
         let Some(routing) = &mut self.routing else { return Ok(()) };
-        let in_sync = self.source_in_sync;
-        routing.apply(&self.known, &self.config, &self.nodes, &pod_cidrs, in_sync).await
+        let said = Said {
+            config: &self.config,
+            nodes: &self.nodes,
+            objects: &self.bgp,
+            pod_cidrs: &pod_cidrs,
+            in_sync: self.source_in_sync,
+        };
+        routing.apply(&self.known, &said).await
     }
 
     async fn take_batch(&mut self, batch: Batch) -> anyhow::Result<()> {
@@ -321,6 +332,8 @@ impl Daemon {
             Change::NodeDeleted(name) => {
                 self.nodes.remove(&name);
             }
+            Change::BgpApplied(object) => self.bgp.apply(object),
+            Change::BgpDeleted(key) => self.bgp.delete(&key),
             Change::InSync => {
                 self.source_in_sync = true;
                 info!(nodes = self.nodes.len(), "the cluster's state is in sync");

@@ -20,8 +20,9 @@ use super::drain::Draining;
 use super::identity::{self, Chosen};
 use super::tidings::Tidings;
 use crate::cluster::Node;
+use crate::cluster::bgp::BgpObjects;
 use crate::cluster::claims::{self, Claims};
-use crate::cluster::peers::wanted_peers;
+use crate::cluster::peers::{dynamic_peers, wanted_peers};
 use crate::cluster::report::{Reason, Subject};
 use crate::drain::{Store, wanted_by};
 use crate::fib::{self, FibHandle, FibSettings};
@@ -71,6 +72,18 @@ pub(super) struct Routing {
     originated: Vec<Prefix>,
 }
 
+/// What configuration and cluster say.
+pub(super) struct Said<'a> {
+    /// brindle.yaml.
+    pub(super) config: &'a Config,
+    pub(super) nodes: &'a BTreeMap<Arc<str>, Arc<Node>>,
+    pub(super) objects: &'a BgpObjects,
+    /// The node's own.
+    pub(super) pod_cidrs: &'a [Prefix],
+    /// Whether the cluster is known.
+    pub(super) in_sync: bool,
+}
+
 /// The speaker, once it is clear who we are.
 struct Running {
     speaker: SpeakerHandle,
@@ -86,13 +99,19 @@ struct Start {
     addresses: Vec<IpAddr>,
     port: u16,
     max_paths: usize,
+    as_path_relax: bool,
 }
 
 impl Start {
     fn of(config: &Config) -> Self {
         let bgp = &config.bgp;
         let addresses = bgp.listen_addresses.clone();
-        Self { addresses, port: bgp.listen_port, max_paths: bgp.max_paths }
+        Self {
+            addresses,
+            port: bgp.listen_port,
+            max_paths: bgp.max_paths,
+            as_path_relax: bgp.as_path_relax,
+        }
     }
 
     /// A sentence if a speaker that started so would start otherwise now.
@@ -101,6 +120,7 @@ impl Start {
             ("bgp.listen.addresses", self.addresses != now.addresses),
             ("bgp.listen.port", self.port != now.port),
             ("bgp.maxPaths", self.max_paths != now.max_paths),
+            ("bgp.multipath", self.as_path_relax != now.as_path_relax),
         ];
         let changed: Vec<&str> =
             keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect();
@@ -194,6 +214,7 @@ impl Routing {
                 .route_reflector
                 .unwrap_or_else(|| chosen.identity.router_id.into()),
             multipath: bgp.max_paths,
+            as_path_relax: bgp.as_path_relax,
             track_next_hops: config.routes.install,
             ..RibSettings::new(chosen.identity.asn, chosen.identity.router_id)
         };
@@ -269,7 +290,7 @@ impl Routing {
         let is_other = identity::changed(&running.chosen, &now);
         let is_elsewhere = running.start.changed(&Start::of(config));
         // Next hops that peers know stay true only if we are who we were.
-        let is_same = is_other.is_none();
+        let is_same = identity::is_the_same_to_peers(&running.chosen, &now);
         let Some(why) = is_other.or(is_elsewhere) else {
             // Somebody else may say the same by now.
             if running.chosen != now {
@@ -323,32 +344,36 @@ impl Routing {
     }
 
     /// Hands the speaker what configuration and cluster ask for; what is the same already is
-    /// left alone. `pod_cidrs` are the node's own, `in_sync` says whether the cluster is known.
+    /// left alone.
     ///
     /// # Errors
     /// If the speaker has ended.
-    pub(super) async fn apply(
-        &mut self,
-        known: &Known,
-        config: &Config,
-        nodes: &BTreeMap<Arc<str>, Arc<Node>>,
-        pod_cidrs: &[Prefix],
-        in_sync: bool,
-    ) -> anyhow::Result<()> {
+    pub(super) async fn apply(&mut self, known: &Known, said: &Said<'_>) -> anyhow::Result<()> {
+        let Said { nodes, objects, pod_cidrs, in_sync, .. } = *said;
+        let config = &objects.effective_config(said.config, &known.name);
         let claims = self.settle_claims(known, config, nodes);
         let own_node = nodes.get(&known.name).map(|node| &**node);
         if self.follow_identity(known, config, own_node).await? {
             return Ok(());
         }
         let Some(running) = &mut self.running else { return Ok(()) };
-        let (peers, skipped) = wanted_peers(&config.bgp, &running.chosen.identity, nodes, &claims);
+        // Others' settings are told from those of brindle.yaml.
+        let bgp = &said.config.bgp;
+        let identity = &running.chosen.identity;
+        let (peers, skipped) = wanted_peers(bgp, identity, nodes, &claims, objects);
         let is_ours = |range: &&Prefix| claims.has(&known.name, range);
         let mut originated: Vec<Prefix> = pod_cidrs.iter().filter(is_ours).copied().collect();
         originated.extend(&config.bgp.networks);
         known.update(|facts| {
             for skip in &skipped {
                 if !facts.skipped.contains(skip) {
-                    warn!(node = %skip.name, why = %skip.why, "no peering with this node");
+                    let what = skip.what();
+                    warn!(what, why = %skip.why, "no peering");
+                    if let Some(object) = &skip.object {
+                        let message = format!("Node/{} has no session: {}", known.name, skip.why);
+                        let subject = Subject::Bgp(object.clone());
+                        known.reporter.report(subject, Reason::PeerSkipped, message);
+                    }
                 }
             }
             facts.skipped = skipped;
@@ -357,6 +382,8 @@ impl Routing {
         self.originated.clone_from(&originated);
         running.speaker.set_originated(originated, attributes).await?;
         running.speaker.set_peers(peers).await?;
+        let dynamic = dynamic_peers(&config.bgp, &running.chosen.identity);
+        running.speaker.set_dynamic(dynamic).await?;
         for peer in std::mem::take(&mut self.disabled) {
             // It may be no peer any more, which is as good.
             let _ = running.speaker.act(peer, Deed::Disable(None)).await?;
@@ -518,6 +545,7 @@ async fn all_synced(speaker: &SpeakerHandle) -> Result<bool, speaker::Gone> {
     let look = |view: &speaker::View<'_>| {
         view.peers.iter().all(|(id, entry)| {
             entry.disabled
+                || entry.wanted.group.is_some()
                 || (entry.status().state == State::Established && view.rib.is_synced(*id))
         })
     };

@@ -4,9 +4,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use brindle_policy::model::{HostSettings, HostStage};
 use brindle_policy::names::{CHAIN_MARK, COMMENT_MARK, ChainName, Comment};
 use brindle_policy::ruleset::{Purpose, Rule, Ruleset, Table, Target};
-use brindle_policy::verdict::{self, Judgement, Reason, verdict};
+use brindle_policy::verdict::{self, HostQuestion, HostReason, Judgement, Reason, verdict};
 use brindle_policy::walk::{self, walk_in};
 use brindle_policy::{Direction, Family, World};
 
@@ -20,6 +21,8 @@ use super::packet::Packet;
 pub(super) struct Sight<'a> {
     /// All objects.
     pub world: &'a World,
+    /// What holds on this host whatever policies say.
+    pub hosts: &'a HostSettings,
     /// What the kernel is to hold, by [`Family::ALL`]'s order.
     pub rulesets: [&'a Ruleset; 2],
 }
@@ -40,7 +43,12 @@ pub(super) fn flow(sight: Sight<'_>, told: &ToldPacket, now: SystemTime) -> Opti
             _ => denied(sight, told, now),
         }),
         Word::Log => Some(logged(sight, told, found, now)),
-        Word::Staged => staged(sight, told, now),
+        Word::Staged => match &found {
+            Some(Found { purpose: Purpose::Host(host, stage, direction), .. }) => {
+                staged_by_host(sight, told, host, (*stage, *direction), now)
+            }
+            _ => staged(sight, told, now),
+        },
     }
 }
 
@@ -144,6 +152,48 @@ fn staged(sight: Sight<'_>, told: &ToldPacket, now: SystemTime) -> Option<Flow> 
         tier: tier(would),
         rule: would.rule(),
         why: would.reason.to_string().into(),
+        ..blank(world, told, now)
+    })
+}
+
+/// What staged policies would have a host endpoint decide otherwise at one stage; nothing if
+/// they would not.
+fn staged_by_host(
+    sight: Sight<'_>,
+    told: &ToldPacket,
+    name: &Arc<str>,
+    (stage, direction): (HostStage, Direction),
+    now: SystemTime,
+) -> Option<Flow> {
+    let Sight { world, hosts, .. } = sight;
+    let host = world.host_endpoints().find(|host| host.name == *name)?;
+    let question = HostQuestion::Stage(host, stage, direction);
+    let flow = as_judged(&told.packet);
+    let staged = verdict::staged_hosts(world, hosts, question, &flow, &flow)?;
+    let outcome = match (staged.now.is_allowed(), staged.verdict.is_allowed()) {
+        (true, false) => FlowOutcome::WouldDeny,
+        (false, true) => FlowOutcome::WouldAllow,
+        (true, true) | (false, false) => return None,
+    };
+    let step = staged.verdict.steps.last();
+    let (policy, rule, tier) = match step.map(|step| &step.reason) {
+        Some(HostReason::Rule { policy, index }) => (Some(policy.clone()), Some(*index), None),
+        Some(HostReason::NoRule { tier, policies }) => {
+            (policies.first().cloned(), None, Some(tier.clone()))
+        }
+        _ => (None, None, None),
+    };
+    let why = match step {
+        Some(step) => format!("{} (HostEndpoint {name}, {stage} stage)", step.reason),
+        None => format!("no policy would be about it (HostEndpoint {name}, {stage} stage)"),
+    };
+    Some(Flow {
+        outcome,
+        host: Some(Arc::clone(name)),
+        policy,
+        rule,
+        tier,
+        why: why.into(),
         ..blank(world, told, now)
     })
 }
@@ -294,9 +344,10 @@ fn as_met(told: &ToldPacket) -> walk::Packet {
 
 #[cfg(test)]
 mod tests {
-    use brindle_policy::PolicyId;
-    use brindle_policy::model::{HostStage, PolicyKind};
+    use brindle_policy::compile::{DenyLog, compile};
+    use brindle_policy::model::PolicyKind;
     use brindle_policy::ruleset::{Chain, Match};
+    use brindle_policy::{Change, PolicyId};
 
     use super::*;
 
@@ -354,7 +405,8 @@ mod tests {
         ruleset.chains.insert((Table::Filter, name), Arc::new(Chain { purpose, rules }));
         let nothing = Ruleset::new(Family::V6);
         let world = World::default();
-        let sight = Sight { world: &world, rulesets: [&ruleset, &nothing] };
+        let hosts = HostSettings::default();
+        let sight = Sight { world: &world, hosts: &hosts, rulesets: [&ruleset, &nothing] };
         for (word, letter, port, policy, rule, why) in [
             (Word::Log, "log", 80, Some(&id), Some(0), "GlobalNetworkPolicy p rule 0 logs it"),
             (
@@ -382,5 +434,53 @@ mod tests {
         let gone = told(&Comment::new(&["log", "HI", "0123456789AB"]), Word::Log, 80);
         let flow = flow(sight, &gone, SystemTime::UNIX_EPOCH).expect("it is told");
         assert_eq!((flow.outcome, flow.policy), (FlowOutcome::Logged, None));
+    }
+
+    #[test]
+    fn what_a_staged_policy_would_have_a_host_decide_is_told_only_if_it_is_another_thing() {
+        let mut world = World::default();
+        let object = serde_json::json!({
+            "metadata": {"name": "edge"},
+            "spec": {"node": "n1", "interfaceName": "eth0",
+                     "profiles": ["projectcalico-default-allow"]}
+        });
+        let object = serde_json::from_value(object).unwrap();
+        let (host, problems) = brindle_policy::ingest::host_endpoint(&object).unwrap();
+        assert_eq!(problems, []);
+        world.apply(Change::HostEndpointApplied(Arc::new(host)));
+        let object = serde_json::json!({
+            "metadata": {"name": "soon"},
+            "spec": {"ingress": [{"action": "Allow", "protocol": "TCP",
+                                  "destination": {"ports": [80]}}]}
+        });
+        let object = serde_json::from_value(object).unwrap();
+        let policy = brindle_policy::ingest::staged_global_network_policy(&object).unwrap();
+        let id = policy.id.clone();
+        world.apply(Change::PolicyApplied(Arc::new(policy)));
+        let hosts = HostSettings::default();
+        let settings = brindle_policy::compile::Settings {
+            node: "n1".into(),
+            pod_cidrs: Default::default(),
+            masquerade: false,
+            deny_log: Some(DenyLog { group: 98, per_second: 10 }),
+            hosts: hosts.clone(),
+        };
+        let rulesets = [Family::V4, Family::V6].map(|family| compile(&world, &settings, family));
+        let tells = rulesets[0].chains.values().flat_map(|chain| &chain.rules);
+        let prefix = tells.filter_map(|rule| match &rule.target {
+            Target::Log { prefix, .. } if prefix.as_str().contains("staged/HI") => Some(prefix),
+            _ => None,
+        });
+        let prefix = prefix.last().expect("a rule of the host tells").clone();
+        let sight = Sight { world: &world, hosts: &hosts, rulesets: [&rulesets[0], &rulesets[1]] };
+        let seen = |port| flow(sight, &told(&prefix, Word::Staged, port), SystemTime::UNIX_EPOCH);
+        assert_eq!(seen(80), None, "as it is now");
+        let flow = seen(81).expect("it would be denied");
+        assert_eq!(flow.outcome, FlowOutcome::WouldDeny);
+        assert_eq!((flow.policy, flow.host.as_deref()), (Some(id), Some("edge")));
+        assert_eq!(
+            &*flow.why,
+            "StagedGlobalNetworkPolicy soon (no rule) (HostEndpoint edge, normal stage)"
+        );
     }
 }

@@ -7,6 +7,7 @@ use brindle_policy::names::SetName;
 use brindle_policy::ruleset::{Match, Purpose, Rule};
 use brindle_policy::{Family, PolicyId, Ruleset};
 
+use super::by::By;
 use super::dataplane::Applied;
 
 /// When a quarantined policy is tried again although it did not change: what the kernel takes
@@ -31,13 +32,12 @@ impl Quarantine {
     pub(super) fn admit(&mut self, ruleset: &Ruleset, applied: &Applied, now: Instant) -> bool {
         let before = self.policies.len();
         for broken in &applied.broken_chains {
+            // Chains of pods and of host endpoints have rules of several policies in them: only
+            // those of which some were refused are to blame.
             let policies = match &broken.purpose {
                 Purpose::Policy(id, _) => BTreeSet::from([id.clone()]),
-                // A chain of an endpoint has rules of policies in it, if they leave something
-                // to the next tier.
-                Purpose::Endpoint(..) | Purpose::Host(..) | Purpose::Fixed | Purpose::Dispatch => {
-                    BTreeSet::new()
-                }
+                Purpose::Endpoint(..) | Purpose::Host(..) => broken.policies.clone(),
+                Purpose::Fixed | Purpose::Dispatch => BTreeSet::new(),
             };
             self.add(ruleset.family, policies, &broken.why, now);
         }
@@ -94,18 +94,23 @@ fn users(ruleset: &Ruleset, set: &SetName) -> BTreeSet<PolicyId> {
         })
     };
     let mut users = BTreeSet::new();
-    for chain in ruleset.chains.values().filter(|chain| chain.rules.iter().any(names)) {
-        if let Purpose::Policy(id, _) = &chain.purpose {
-            users.insert(id.clone());
-        }
+    for chain in ruleset.chains.values() {
+        let naming = chain.rules.iter().filter(|rule| names(rule));
+        users.extend(naming.filter_map(|rule| match &chain.purpose {
+            Purpose::Policy(id, _) => Some(id.clone()),
+            _ => match By::read(rule.comment.as_ref()?)? {
+                By::Rule(id, _) => Some(id),
+                By::Tier(_) | By::Profile(_) | By::Host => None,
+            },
+        }));
     }
     users
 }
 
 #[cfg(test)]
 mod tests {
-    use brindle_policy::model::{PolicyKind, Side};
-    use brindle_policy::names::ChainName;
+    use brindle_policy::model::{HostStage, PolicyKind, Side};
+    use brindle_policy::names::{ChainName, Comment};
     use brindle_policy::ruleset::{Chain, Table, Target};
     use brindle_policy::{Direction, PodKey};
 
@@ -119,7 +124,8 @@ mod tests {
 
     fn broken_chain(purpose: Purpose) -> Applied {
         let (table, chain) = (Table::Filter, ChainName::policy(&id("p"), Direction::Ingress));
-        let broken = BrokenChain { table, chain, purpose, why: "no".to_owned() };
+        let policies = BTreeSet::from([id("inner")]);
+        let broken = BrokenChain { table, chain, purpose, policies, why: "no".to_owned() };
         Applied { broken_chains: vec![broken], ..Applied::default() }
     }
 
@@ -131,7 +137,13 @@ mod tests {
         let rule = Rule { matches, target: Target::Accept, comment: None };
         let purpose = Purpose::Policy(id("user"), Direction::Ingress);
         let name = ChainName::policy(&id("user"), Direction::Ingress);
-        let chain = Chain { purpose, rules: vec![rule] };
+        let chain = Chain { purpose, rules: vec![rule.clone()] };
+        ruleset.chains.insert((Table::Filter, name), chain.into());
+        let host = Purpose::Host("eth".into(), HostStage::Normal, Direction::Ingress);
+        let name = ChainName::host("eth", HostStage::Normal, Direction::Ingress, "");
+        let comment = Some(Comment::policy_rule(&id("inlined"), 0));
+        let rules = vec![Rule { comment, ..rule }];
+        let chain = Chain { purpose: host.clone(), rules };
         ruleset.chains.insert((Table::Filter, name), chain.into());
         let broken_set = Applied {
             broken_sets: vec![BrokenSet { set, why: "full".to_owned() }],
@@ -140,15 +152,16 @@ mod tests {
         let pod = PodKey { namespace: "a".into(), name: "pod".into() };
         let now = Instant::now();
         for (what, applied, admitted) in [
-            ("nothing", Applied::default(), None),
-            ("a policy", broken_chain(Purpose::Policy(id("p"), Direction::Egress)), Some("p")),
-            ("an endpoint", broken_chain(Purpose::Endpoint(pod, Direction::Egress)), None),
-            ("a fixed one", broken_chain(Purpose::Fixed), None),
-            ("a set", broken_set, Some("user")),
+            ("nothing", Applied::default(), &[][..]),
+            ("a policy", broken_chain(Purpose::Policy(id("p"), Direction::Egress)), &["p"]),
+            ("an endpoint", broken_chain(Purpose::Endpoint(pod, Direction::Egress)), &["inner"]),
+            ("a host endpoint", broken_chain(host), &["inner"]),
+            ("a fixed one", broken_chain(Purpose::Fixed), &[]),
+            ("a set", broken_set, &["user", "inlined"]),
         ] {
             let mut quarantine = Quarantine::default();
-            assert_eq!(quarantine.admit(&ruleset, &applied, now), admitted.is_some(), "{what}");
-            let policies: BTreeSet<PolicyId> = admitted.map(id).into_iter().collect();
+            assert_eq!(quarantine.admit(&ruleset, &applied, now), !admitted.is_empty(), "{what}");
+            let policies: BTreeSet<PolicyId> = admitted.iter().map(|name| id(name)).collect();
             assert_eq!(quarantine.of(Family::V4), policies, "{what}");
             assert_eq!(quarantine.of(Family::V6), BTreeSet::new(), "{what}");
             assert!(!quarantine.admit(&ruleset, &applied, now), "{what}: it is in");

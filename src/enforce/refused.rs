@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use brindle_policy::Family;
 use brindle_policy::names::ChainName;
 use brindle_policy::ruleset::{Plan, Purpose, Table};
+use brindle_policy::{Family, PolicyId};
 
 use super::dataplane::Applied;
 
@@ -23,8 +23,14 @@ const MOST_TOLD: usize = 64;
 
 impl Refused {
     /// Takes out of what was told after writing what is about policies on this host; what of it
-    /// was not told before, in words.
-    pub(super) fn take(&mut self, family: Family, applied: &mut Applied) -> Vec<String> {
+    /// was not told before, in words. Chains are left of which policies are to blame that are
+    /// not in quarantine yet: without them the kernel may take the rest.
+    pub(super) fn take(
+        &mut self,
+        family: Family,
+        applied: &mut Applied,
+        quarantined: &BTreeSet<PolicyId>,
+    ) -> Vec<String> {
         let mut news = Vec::new();
         for (table, why) in std::mem::take(&mut applied.lost_tables) {
             news.push(lost(family, table, &why));
@@ -32,6 +38,9 @@ impl Refused {
         }
         applied.broken_chains.retain(|broken| {
             let Purpose::Host(name, stage, direction) = &broken.purpose else { return true };
+            if !broken.policies.is_subset(quarantined) {
+                return true;
+            }
             let what = format!("HostEndpoint {name}, {stage} {direction}");
             news.push(kept(family, &what, &broken.why));
             let place = (family, broken.table, broken.chain.clone());
@@ -81,7 +90,10 @@ fn lost(family: Family, table: Table, why: &str) -> String {
 }
 
 fn kept(family: Family, what: &str, why: &str) -> String {
-    format!("{what}, {family}: the kernel refused its rules, and those before stay: {why}")
+    format!(
+        "{what}, {family}: the kernel refused its rules; those before stay, and where there were \
+         none, all but failsafe ports is closed: {why}"
+    )
 }
 
 #[cfg(test)]
@@ -89,7 +101,7 @@ mod tests {
     use std::sync::Arc;
 
     use brindle_policy::Direction;
-    use brindle_policy::model::HostStage;
+    use brindle_policy::model::{HostStage, PolicyKind};
     use brindle_policy::names::Fixed;
     use brindle_policy::ruleset::{BuiltIn, Chain, ChainOp, Hook};
 
@@ -103,6 +115,7 @@ mod tests {
             table: Table::Filter,
             chain,
             purpose,
+            policies: BTreeSet::new(),
             why: "no".to_owned(),
         };
         let host = Purpose::Host("eth".into(), HostStage::Normal, Direction::Ingress);
@@ -115,13 +128,28 @@ mod tests {
             ..Applied::default()
         };
         let mut refused = Refused::default();
-        let news = refused.take(Family::V4, &mut applied);
+        let id =
+            PolicyId { kind: PolicyKind::GlobalNetworkPolicy, namespace: None, name: "bad".into() };
+        let blamed = BrokenChain {
+            policies: BTreeSet::from([id.clone()]),
+            ..applied.broken_chains[0].clone()
+        };
+        let mut isolated = Applied {
+            broken_chains: vec![blamed],
+            lost_tables: BTreeMap::new(),
+            ..applied.clone()
+        };
+        assert_eq!(refused.take(Family::V4, &mut isolated, &BTreeSet::new()), Vec::<String>::new());
+        assert_eq!(isolated.broken_chains.len(), 1, "the policy goes into quarantine");
+        let news = Refused::default().take(Family::V4, &mut isolated, &BTreeSet::from([id]));
+        assert_eq!((news.len(), isolated.broken_chains.len()), (1, 0), "it did not help");
+        let news = refused.take(Family::V4, &mut applied, &BTreeSet::new());
         assert_eq!(
             news,
             [
                 "doNotTrack policies on this host are not enforced for IPv4: no module",
-                "HostEndpoint eth, normal ingress, IPv4: the kernel refused its rules, and those \
-                 before stay: no",
+                "HostEndpoint eth, normal ingress, IPv4: the kernel refused its rules; those \
+                 before stay, and where there were none, all but failsafe ports is closed: no",
             ]
         );
         assert_eq!(refused.cases(), news);

@@ -1,6 +1,9 @@
 //! The part of a configuration that an import can tell; what it leaves out has its default.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
+use serde_json::Value;
 
 /// `brindle.yaml`.
 #[derive(Debug, Default, Serialize)]
@@ -80,20 +83,31 @@ pub(super) struct Filter {
     pub(super) rules: Vec<Rule>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Rule {
     pub(super) action: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) cidr: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) match_operator: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) prefix_lengths: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) family: Option<&'static str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub(super) sources: &'static [&'static str],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) peer_type: Option<String>,
+    /// What else it asks for and changes, by the keys of our rules.
+    #[serde(flatten)]
+    pub(super) more: BTreeMap<&'static str, Value>,
 }
 
 impl Rule {
     /// A rule for all prefixes.
     pub(super) fn all(action: &'static str) -> Self {
-        Self { action, cidr: None, prefix_lengths: None }
+        Self { action, ..Self::default() }
     }
 }
 

@@ -60,7 +60,7 @@ kind: BGPFilter
 metadata: {name: odd}
 spec:
   exportV4:
-  - {action: Reject, cidr: 192.0.2.0/24, matchOperator: NotIn}
+  - {action: Reject, interface: 'eth*'}
 ---
 apiVersion: projectcalico.org/v3
 kind: BGPPeer
@@ -172,7 +172,7 @@ source:
             "FelixConfiguration default: spec.wireguardEnabled",
             "BGPConfiguration default: spec.serviceClusterIPs",
             "BGPPeer tor: spec.password",
-            "BGPFilter odd: spec.exportV4[0].matchOperator",
+            "BGPFilter odd: spec.exportV4[0].interface",
             "IPReservation held: ",
         ]
     );
@@ -194,6 +194,50 @@ source:
             "spec": {"tier": "default", "selector": "all()", "types": ["Egress"]},
         })
     );
+}
+
+#[test]
+fn what_a_bgp_filter_asks_for_and_changes_is_followed() {
+    let text = "
+apiVersion: projectcalico.org/v3
+kind: BGPFilter
+metadata: {name: much}
+spec:
+  importV4:
+  - {action: Reject, cidr: 192.0.2.0/24, matchOperator: NotIn, source: RemotePeers}
+  - action: Accept
+    peerType: eBGP
+    asPathPrefix: [65001, 65002]
+    communities: {values: ['65001:1']}
+    operations: [{addCommunity: {value: '65001:2'}}, {prependASPath: {prefix: [65009, 65009]}}]
+  importV6:
+  - {action: Accept, operations: [{setPriority: {value: 5}}]}
+---
+apiVersion: projectcalico.org/v3
+kind: BGPPeer
+metadata: {name: tor}
+spec: {peerIP: 192.0.2.2, asNumber: 65001, filters: [much]}
+";
+    let all = calico::import(&objects(text), None);
+    assert_eq!(refused(&all), ["BGPFilter much: spec.importV6[0].operations[0]"]);
+    let odd = "  importV6:\n  - {action: Accept, operations: [{setPriority: {value: 5}}]}\n";
+    let followed = text.replace(odd, "");
+    let imported = calico::import(&objects(&followed), None);
+    assert_eq!(refused(&imported), [] as [&str; 0]);
+    let rules = serde_json::to_value(&imported.config.bgp.filters[0].rules).expect("JSON");
+    assert_eq!(
+        rules,
+        serde_json::json!([
+            {"action": "reject", "cidr": "192.0.2.0/24", "matchOperator": "NotIn",
+             "prefixLengths": "0-32", "family": "ipv4", "sources": ["mesh", "peer"]},
+            {"action": "accept", "cidr": "0.0.0.0/0", "prefixLengths": "0-32", "peerType": "eBGP",
+             "asPath": {"prefix": [65001, 65002]}, "communities": {"any": ["65001:1"]},
+             "set": {"addCommunities": ["65001:2"],
+                     "prepend": {"asNumber": 65009, "times": 2}}},
+            {"action": "accept"},
+        ])
+    );
+    config(&imported); // can be read
 }
 
 #[test]

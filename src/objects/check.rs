@@ -9,8 +9,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::found::Object;
+use crate::cluster::bgp;
 use crate::cluster::fields::culprit;
 use crate::cluster::kind::Kind;
+use crate::cluster::node::BadField;
 use crate::cluster::typed::{unknown, without_place};
 
 /// Something about an object.
@@ -28,11 +30,11 @@ pub struct Finding {
 /// Everything that is to be said of an object.
 pub fn check(object: &Object) -> Vec<Finding> {
     type Judged<T> = Result<(T, Vec<Problem>), Problem>;
-    fn policy(read: Result<Policy, Problem>) -> Vec<Problem> {
-        read.map_or_else(|problem| vec![problem], |policy| policy.problems)
+    fn policy(read: Result<Policy, Problem>) -> Vec<Finding> {
+        findings(read.map_or_else(|problem| vec![problem], |policy| policy.problems))
     }
-    fn other<T>(read: Judged<T>) -> Vec<Problem> {
-        read.map_or_else(|problem| vec![problem], |(_, problems)| problems)
+    fn other<T>(read: Judged<T>) -> Vec<Finding> {
+        findings(read.map_or_else(|problem| vec![problem], |(_, problems)| problems))
     }
     match object.id.kind {
         Kind::NetworkPolicy => of(object, |o: &NetworkPolicy| policy(ingest::network_policy(o))),
@@ -65,16 +67,40 @@ pub fn check(object: &Object) -> Vec<Finding> {
         }
         Kind::Tier => of(object, |o: &calico::Tier| other(ingest::tier(o))),
         Kind::Profile => of(object, |o: &calico::Profile| other(ingest::profile(o))),
-        Kind::Node | Kind::Namespace | Kind::ServiceAccount | Kind::Pod | Kind::EndpointSlice => {
-            Vec::new()
-        }
+        Kind::BgpConfiguration => of(object, |o| bgp_findings(bgp::read_configuration(o))),
+        Kind::BgpFilter => of(object, |o| bgp_findings(bgp::read_filter(o))),
+        Kind::BgpPeer => of(object, |o| bgp_findings(bgp::read_peer(o))),
+        Kind::Node
+        | Kind::Namespace
+        | Kind::ServiceAccount
+        | Kind::Pod
+        | Kind::EndpointSlice
+        | Kind::Secret => Vec::new(),
     }
+}
+
+fn findings(problems: Vec<Problem>) -> Vec<Finding> {
+    let finding = |Problem { field, message }| {
+        let is_refused = !is_only_not_enforced(&field);
+        Finding { field, message, is_refused }
+    };
+    problems.into_iter().map(finding).collect()
+}
+
+/// The same of what is read for BGP: what does nothing here is right nevertheless.
+fn bgp_findings<T>(read: bgp::Reading<T>) -> Vec<Finding> {
+    let (found, is_refused) = match read {
+        Ok((_, idle)) => (idle, false),
+        Err(wrong) => (wrong, true),
+    };
+    let finding = |BadField { field, message }| Finding { field, message, is_refused };
+    found.into_iter().map(finding).collect()
 }
 
 /// The object as a `T`, and what `judge` says of it.
 fn of<T: DeserializeOwned + Serialize>(
     object: &Object,
-    judge: impl Fn(&T) -> Vec<Problem>,
+    judge: impl Fn(&T) -> Vec<Finding>,
 ) -> Vec<Finding> {
     let refused = |field: String, message: String| Finding { field, message, is_refused: true };
     let value = match serde_yaml::to_value(&object.value) {
@@ -88,13 +114,9 @@ fn of<T: DeserializeOwned + Serialize>(
     let unknown = unknown(&typed, &value).into_iter().map(|field| {
         refused(field, format!("a {} has no such field; it says nothing", object.id.kind.name()))
     });
-    let problems = judge(&typed).into_iter().map(|Problem { field, message }| {
-        let is_refused = !is_only_not_enforced(&field);
-        Finding { field, message, is_refused }
-    });
     // Of a field that is twice in the list, the first says what is wrong with it.
     let mut findings: Vec<Finding> = Vec::new();
-    for finding in unknown.chain(problems) {
+    for finding in unknown.chain(judge(&typed)) {
         if !findings.contains(&finding) {
             findings.push(finding);
         }

@@ -42,7 +42,11 @@ pub fn default_as_stored(object: &mut Object) {
         | Kind::Namespace
         | Kind::ServiceAccount
         | Kind::Pod
-        | Kind::EndpointSlice => return,
+        | Kind::EndpointSlice
+        | Kind::BgpConfiguration
+        | Kind::BgpFilter
+        | Kind::BgpPeer
+        | Kind::Secret => return,
     };
     if is_staged && is_left_open(spec.get("stagedAction")) {
         spec.insert("stagedAction".to_owned(), json!("Set"));

@@ -127,9 +127,23 @@ fn columns(
         Kind::NetworkSet | Kind::GlobalNetworkSet => (&["NAME"], &["NAME", "NETS"], &["LABELS"]),
         Kind::Tier => (&["NAME"], &["NAME", "ORDER"], &["ACTION"]),
         Kind::Profile => (&["NAME"], &["NAME", "LABELS"], &[]),
-        Kind::Node | Kind::Namespace | Kind::ServiceAccount | Kind::Pod | Kind::EndpointSlice => {
-            (&["NAME"], &["NAME"], &[])
-        }
+        Kind::BgpPeer => (
+            &["NAME", "PEERIP", "NODE", "ASN"],
+            &["NAME", "PEERIP", "NODE", "ASN", "PEERS", "FILTERS"],
+            &[],
+        ),
+        Kind::BgpConfiguration => (
+            &["NAME", "MESHENABLED", "ASNUMBER"],
+            &["NAME", "MESHENABLED", "ASNUMBER", "PORT"],
+            &[],
+        ),
+        Kind::Node
+        | Kind::Namespace
+        | Kind::ServiceAccount
+        | Kind::Pod
+        | Kind::EndpointSlice
+        | Kind::BgpFilter
+        | Kind::Secret => (&["NAME"], &["NAME"], &[]),
     }
 }
 
@@ -143,7 +157,20 @@ fn cell(object: &Object, column: &str) -> String {
         "TIER" => text(&spec["tier"]),
         "ACTION" => text(&spec["defaultAction"]),
         "STAGED" => text(&spec["stagedAction"]),
-        "NODE" => text(&spec["node"]),
+        "NODE" => match (object.id.kind, text(&spec["node"]), text(&spec["nodeSelector"])) {
+            // As calicoctl has it.
+            (Kind::BgpPeer, node, selector) if node.is_empty() && selector.is_empty() => {
+                "(global)".to_owned()
+            }
+            (_, node, selector) if node.is_empty() => selector,
+            (_, node, _) => node,
+        },
+        "PEERIP" => text(&spec["peerIP"]),
+        "PEERS" => text(&spec["peerSelector"]),
+        "FILTERS" => text(&spec["filters"]),
+        "ASN" | "ASNUMBER" => text(&spec["asNumber"]),
+        "MESHENABLED" => text(&spec["nodeToNodeMeshEnabled"]),
+        "PORT" => text(&spec["listenPort"]),
         "INTERFACE" => text(&spec["interfaceName"]),
         "IPS" => text(&spec["expectedIPs"]),
         "PROFILES" => text(&spec["profiles"]),

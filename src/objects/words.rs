@@ -3,7 +3,7 @@
 use crate::cluster::kind::Kind;
 
 /// The kinds that can be handled.
-pub const KINDS: [Kind; 12] = [
+pub const KINDS: [Kind; 15] = [
     Kind::GlobalNetworkPolicy,
     Kind::CalicoNetworkPolicy,
     Kind::HostEndpoint,
@@ -16,6 +16,9 @@ pub const KINDS: [Kind; 12] = [
     Kind::StagedKubernetesNetworkPolicy,
     Kind::ClusterNetworkPolicy,
     Kind::NetworkPolicy,
+    Kind::BgpConfiguration,
+    Kind::BgpFilter,
+    Kind::BgpPeer,
 ];
 
 /// In the singular, as `kubectl api-resources` and CustomResourceDefinitions have it.
@@ -38,17 +41,21 @@ pub fn short_names(kind: Kind) -> &'static [&'static str] {
         Kind::StagedKubernetesNetworkPolicy => &["sknp", "sknps"],
         Kind::ClusterNetworkPolicy => &["cnp"],
         Kind::NetworkPolicy => &["netpol", "knp"],
+        Kind::BgpConfiguration => &["bgpconfig", "bgpconfigs"],
+        Kind::BgpPeer => &["bgpp", "bgpps"],
+        Kind::BgpFilter => &["bgpf"],
         Kind::Tier
         | Kind::Node
         | Kind::Namespace
         | Kind::ServiceAccount
         | Kind::Pod
-        | Kind::EndpointSlice => &[],
+        | Kind::EndpointSlice
+        | Kind::Secret => &[],
     }
 }
 
 /// Words of calicoctl that are neither the kind's name nor announced.
-const MORE: [(&str, Kind); 11] = [
+const MORE: [(&str, Kind); 13] = [
     ("policy", Kind::CalicoNetworkPolicy),
     ("policies", Kind::CalicoNetworkPolicy),
     ("pol", Kind::CalicoNetworkPolicy),
@@ -60,6 +67,8 @@ const MORE: [(&str, Kind); 11] = [
     ("kubernetesnetworkpolicies", Kind::NetworkPolicy),
     ("knps", Kind::NetworkPolicy),
     ("netpols", Kind::NetworkPolicy),
+    ("bp", Kind::BgpPeer),
+    ("bps", Kind::BgpPeer),
 ];
 
 /// The kind that a word means: its name, one or many, in any case, with its API group behind
@@ -133,6 +142,9 @@ mod tests {
             (&["stagednetworkpolicy", "snp"], Kind::StagedNetworkPolicy),
             (&["stagedkubernetesnetworkpolicies"], Kind::StagedKubernetesNetworkPolicy),
             (&["clusternetworkpolicy", "cnp"], Kind::ClusterNetworkPolicy),
+            (&["bgppeer", "bgpPeers", "bgpp", "bp"], Kind::BgpPeer),
+            (&["bgpconfiguration", "bgpconfig", "bgpconfigs"], Kind::BgpConfiguration),
+            (&["bgpfilter", "BGPFilters"], Kind::BgpFilter),
             (&["networkpolicies.networking.k8s.io", "knp", "netpol"], Kind::NetworkPolicy),
             (
                 &["networkpolicies.projectcalico.org", "networkpolicy.v3.projectcalico.org"],

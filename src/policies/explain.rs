@@ -41,9 +41,11 @@ pub(super) fn explain(
         notes: explained.notes.clone(),
         disagreements: Vec::new(),
     };
-    hosts::judge(known, &flow, [&from, &to], &mut view);
+    let crossed = hosts::judge(known, &flow, [&from, &to], &explained, &mut view);
     if let Some(here) = &known.here {
-        kernel::compare(known.world, here, &flow, [&from, &to], &mut view);
+        let crossed = crossed.iter().find(|one| one.node == here.node);
+        let asked = kernel::Asked { flow: &flow, ends: [&from, &to], pods: &explained.verdict };
+        kernel::compare(known.world, here, &asked, crossed, &mut view);
     }
     Ok(view)
 }
@@ -69,16 +71,15 @@ fn judgement(trace: &DirectionTrace, end: &Located<'_>) -> view::Judgement {
         tier: trace.deciding_tier().filter(|_| trace.has_tiers()).map(ToString::to_string),
         decided_by: judged.policies().iter().map(PolicyId::to_string).collect(),
         rule: judged.rule(),
-        policies: policies_asked(trace),
+        policies: tiers_asked(&trace.stages, trace.has_tiers()),
         host: Vec::new(),
         to_host: None,
         kernel: None,
     }
 }
 
-/// Every policy that was asked, with its tier where that is worth saying.
-fn policies_asked(trace: &DirectionTrace) -> Vec<view::PolicyAsked> {
-    let has_tiers = trace.has_tiers();
+/// Every policy that was asked, with its tier if that is worth saying.
+pub(super) fn tiers_asked(tiers: &[StageTrace], has_tiers: bool) -> Vec<view::PolicyAsked> {
     let of_stage = |stage: &StageTrace| {
         let end = stage_end(stage).filter(|_| has_tiers);
         let asked = |policy: &PolicyTrace| view::PolicyAsked {
@@ -93,7 +94,7 @@ fn policies_asked(trace: &DirectionTrace) -> Vec<view::PolicyAsked> {
         }
         policies
     };
-    trace.stages.iter().flat_map(of_stage).collect()
+    tiers.iter().flat_map(of_stage).collect()
 }
 
 /// How a tier ended that did not decide.

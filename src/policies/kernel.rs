@@ -1,32 +1,40 @@
 //! What the kernel of this node would do with a flow, by the rules that it holds, held against
 //! what the policies say.
 
-use std::sync::Arc;
-
-use brindle_policy::model::{HostEndpoint, HostStage, Pod, ToHost};
+use brindle_policy::model::{HostStage, Pod, ToHost};
 use brindle_policy::names::{ChainName, Fixed};
 use brindle_policy::readback::{Installed, InstalledRule};
 use brindle_policy::ruleset::{BuiltIn, Match, Table, Target};
-use brindle_policy::verdict::Flow;
+use brindle_policy::verdict::{self, Flow, Verdict};
 use brindle_policy::walk::{End, Lost, Packet, State, Step, walk};
 use brindle_policy::{Direction, Family, World};
 
 use super::Here;
 use super::find::Located;
+use super::hosts::Crossed;
 use crate::control::view::{Explanation, KernelVerdict, Outcome};
 
 /// ICMPv6 echo request.
 const ECHO: u8 = 128;
 
+/// What was asked, and what the policies of pods say.
+pub(super) struct Asked<'a> {
+    pub(super) flow: &'a Flow,
+    pub(super) ends: [&'a Located<'a>; 2],
+    pub(super) pods: &'a Verdict,
+}
+
 /// Adds what the kernel would do to each direction whose endpoint is here, and where it would
-/// do something else than the policies say.
+/// do something else than the policies say. `crossed` is how the flow passes host endpoints of
+/// this node that judge what it forwards, if it has such.
 pub(super) fn compare(
     world: &World,
     here: &Here<'_>,
-    flow: &Flow,
-    ends: [&Located<'_>; 2],
+    asked: &Asked<'_>,
+    crossed: Option<&Crossed<'_>>,
     explained: &mut Explanation,
 ) {
+    let Asked { flow, ends, pods } = *asked;
     let local = ends.map(|end| end.endpoint.filter(|pod| pod.node.as_deref() == Some(here.node)));
     let family = Family::of(flow.source);
     let Some(installed) = here.installed.iter().find(|held| held.family == family) else { return };
@@ -73,9 +81,10 @@ pub(super) fn compare(
             Direction::Ingress => &mut explained.ingress,
         };
         let verdict = held.judge(pod, direction, &packet);
-        expected = expected.max(judged.verdict);
-        if verdict.verdict != Some(judged.verdict) {
-            found.push(disagreement(direction, judged.verdict, &verdict));
+        let wanted = Outcome::of(pods.of(direction).is_allowed());
+        expected = expected.max(wanted);
+        if verdict.verdict != Some(wanted) {
+            found.push(disagreement(direction, wanted, &verdict));
         }
         judged.kernel = Some(verdict);
     }
@@ -83,28 +92,51 @@ pub(super) fn compare(
         expected = Outcome::Denied;
     }
     if found.is_empty() {
-        if to_host.is_none() && has_forward_policies(world, here.node) {
-            let note = "policies of host endpoints on forwarded packets are not looked at here, \
-                        nor is what the kernel does with them";
-            explained.notes.push(note.to_owned());
-        } else {
-            found.extend(held.whole_way(&packet, to_host, expected));
+        match crossed.map(|crossed| as_crossed(&packet, crossed)) {
+            None => found.extend(held.whole_way(&packet, to_host, expected)),
+            Some(Crossing::Unknown) => explained.notes.push(
+                "what the kernel does with it on its way past host endpoints is not looked at: by \
+                 which interface it passes is not known"
+                    .to_owned(),
+            ),
+            Some(Crossing::Dropped) => {}
+            Some(Crossing::Forwarded(packet, outcome)) => {
+                found.extend(held.whole_way(&packet, to_host, expected.max(outcome)));
+            }
         }
     }
     explained.disagreements = found;
 }
 
-/// Whether host endpoints of a node judge packets that it forwards: by which interfaces they
-/// come and leave is not known of every flow.
-fn has_forward_policies(world: &World, node: &str) -> bool {
-    let judges = |host: &Arc<HostEndpoint>| {
-        let stages = [HostStage::PreDnat, HostStage::Forward];
-        stages.into_iter().any(|stage| {
-            let governing = |direction| world.governing_host(host, stage, direction);
-            Direction::ALL.into_iter().any(|direction| !governing(direction).is_empty())
-        })
-    };
-    world.host_endpoints_on(node).any(judges)
+/// How a packet comes to the forward chain of a node with host endpoints.
+enum Crossing {
+    /// By which interfaces is not known.
+    Unknown,
+    /// It does not: it was dropped before.
+    Dropped,
+    /// So; what host endpoints say of it there.
+    Forwarded(Packet, Outcome),
+}
+
+fn as_crossed(packet: &Packet, crossed: &Crossed<'_>) -> Crossing {
+    if !crossed.is_known {
+        return Crossing::Unknown;
+    }
+    let (mut outcome, mut is_marked) = (Outcome::Allowed, false);
+    for step in crossed.said.iter().flat_map(|said| &said.steps) {
+        match (step.stage, step.outcome) {
+            (HostStage::Untracked | HostStage::PreDnat, Some(verdict::Outcome::Denied)) => {
+                return Crossing::Dropped;
+            }
+            (HostStage::Untracked | HostStage::PreDnat, Some(verdict::Outcome::Allowed)) => {
+                is_marked = true;
+            }
+            (_, Some(verdict::Outcome::Denied)) => outcome = Outcome::Denied,
+            (_, Some(verdict::Outcome::Allowed) | None) => {}
+        }
+    }
+    let (arrives, leaves) = (crossed.from, crossed.to);
+    Crossing::Forwarded(Packet { arrives, leaves, is_marked, ..packet.clone() }, outcome)
 }
 
 fn disagreement(direction: Direction, wanted: Outcome, kernel: &KernelVerdict) -> String {

@@ -14,6 +14,7 @@ use brindle_policy::readback::Installed;
 use crate::control::{Answer, Failure, PolicyQuery};
 use crate::enforce::EnforceStatus;
 
+mod counting;
 mod endpoints;
 mod expect;
 mod explain;

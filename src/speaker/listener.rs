@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
 use super::dial::set_options;
+use super::dynamic::{Door, Newcomer};
 
 /// How often it is said that nothing can be accepted.
 const SAY_EVERY: Duration = Duration::from_secs(60);
@@ -24,6 +25,9 @@ pub(super) type KnownPeers = HashMap<IpAddr, mpsc::Sender<TcpStream>>;
 /// Listening sockets and the tasks that accept from them; dropped, they close.
 pub struct Listeners {
     pub(super) known: Arc<ArcSwap<KnownPeers>>,
+    pub(super) door: Arc<Door>,
+    /// Taken by the speaker.
+    pub(super) newcomers: Option<mpsc::Receiver<Newcomer>>,
     addresses: Vec<SocketAddr>,
     _tasks: JoinSet<()>,
 }
@@ -57,15 +61,16 @@ impl Listeners {
     /// Names the first address that fails and why.
     pub fn bind(addresses: &[IpAddr], port: u16) -> Result<Self, ListenError> {
         let known = Arc::new(ArcSwap::from_pointee(KnownPeers::new()));
+        let (door, newcomers) = Door::new();
         let mut tasks = JoinSet::new();
         let mut bound = Vec::new();
         for &address in addresses {
             let address = SocketAddr::new(address, port);
             let listener = listen(address).map_err(|cause| ListenError { address, cause })?;
             bound.push(listener.local_addr().unwrap_or(address));
-            tasks.spawn(accept(listener, Arc::clone(&known)));
+            tasks.spawn(accept(listener, Arc::clone(&known), Arc::clone(&door)));
         }
-        Ok(Self { known, addresses: bound, _tasks: tasks })
+        Ok(Self { known, door, newcomers: Some(newcomers), addresses: bound, _tasks: tasks })
     }
 
     /// What is listened on.
@@ -90,11 +95,11 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-async fn accept(listener: TcpListener, known: Arc<ArcSwap<KnownPeers>>) {
+async fn accept(listener: TcpListener, known: Arc<ArcSwap<KnownPeers>>, door: Arc<Door>) {
     let mut said: Option<Instant> = None;
     loop {
         match listener.accept().await {
-            Ok((stream, from)) => hand_over(stream, from.ip().to_canonical(), &known),
+            Ok((stream, from)) => hand_over(stream, from.ip().to_canonical(), &known, &door),
             Err(error) => {
                 if said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
                     said = Some(Instant::now());
@@ -109,13 +114,14 @@ async fn accept(listener: TcpListener, known: Arc<ArcSwap<KnownPeers>>) {
     }
 }
 
-fn hand_over(stream: TcpStream, from: IpAddr, known: &ArcSwap<KnownPeers>) {
+fn hand_over(stream: TcpStream, from: IpAddr, known: &ArcSwap<KnownPeers>, door: &Arc<Door>) {
     let refused = match known.load().get(&from) {
         Some(peer) => match peer.try_send(stream) {
             Ok(()) => return,
             Err(refused) => refused.into_inner(),
         },
         None => {
+            let Some(stream) = door.take(stream, from) else { return };
             debug!(%from, "connection from an address that is no peer's, closed");
             stream
         }

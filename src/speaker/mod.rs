@@ -16,11 +16,15 @@
 mod bfd;
 mod calm;
 mod dial;
+mod dynamic;
+mod handover;
 mod leave;
+mod limits;
 mod listener;
 mod next_hops;
 mod owner;
 mod peer;
+mod refresh;
 mod restart;
 mod retain;
 mod roster;
@@ -42,6 +46,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::fib;
 
+pub use dynamic::DynamicPeers;
 pub use leave::Leave;
 pub use listener::{ListenError, Listeners};
 pub use status::{Counters, MESSAGE_TYPES, PeerStatus};
@@ -63,6 +68,11 @@ pub struct WantedPeer {
     pub own_addresses: Vec<IpAddr>,
     /// Whether it comes from the node mesh; else it is configured.
     pub mesh: bool,
+    /// The group of dynamic peers that it belongs to, if it was not configured itself.
+    pub group: Option<Arc<str>>,
+    /// Whether it was wanted for what others bring from now on: it goes as soon as they do, and
+    /// is not there without a session.
+    pub leaving: bool,
     /// Whether its routes are kept while it has no session and is wanted nevertheless.
     pub retain: bool,
     /// The BFD session beside the BGP session; `None` for none.
@@ -82,6 +92,8 @@ impl WantedPeer {
             source: None,
             own_addresses: Vec::new(),
             mesh: false,
+            group: None,
+            leaving: false,
             retain: false,
             bfd: None,
             session,
@@ -155,6 +167,8 @@ type Reader = Box<dyn FnOnce(&View<'_>) + Send>;
 enum Command {
     /// These peers and no others.
     SetPeers(Vec<WantedPeer>),
+    /// These groups of dynamic peers and no others.
+    SetDynamic(Vec<DynamicPeers>),
     /// These prefixes of our own and no others.
     SetOriginated(Vec<Prefix>, Attributes),
     /// Look at the RIB; must be short.
@@ -194,6 +208,12 @@ impl SpeakerHandle {
     /// in filters keep their session.
     pub async fn set_peers(&self, peers: Vec<WantedPeer>) -> Result<(), Gone> {
         self.send(Command::SetPeers(peers)).await
+    }
+
+    /// Lets peers of these groups and of no others become such by connecting. Those that there
+    /// are and may stay follow a changed group as configured peers follow a change.
+    pub async fn set_dynamic(&self, groups: Vec<DynamicPeers>) -> Result<(), Gone> {
+        self.send(Command::SetDynamic(groups)).await
     }
 
     /// Originates these prefixes and no others.

@@ -9,14 +9,17 @@ use arc_swap::ArcSwap;
 use brindle_bgp::fsm::{Down, Negotiated, OwnRestart, WireId};
 use brindle_bgp::msg::{Attributes, CeaseReason, Refresh, RouteRefresh, Update};
 use brindle_bgp::net::{Family, Prefix};
-use brindle_bgp::rib::{Advertisement, PeerId, Rib, RibSession, RibSettings};
+use brindle_bgp::rib::{Advertisement, OwnRoute, PeerId, Rib, RibSession, RibSettings};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 use tracing::{error, warn};
 
+use super::dynamic::{Gone, Newcomer};
+use super::handover::Leaving;
 use super::listener::Listeners;
 use super::next_hops::Watched;
 use super::peer::{Order, until};
+use super::refresh::Refreshing;
 use super::restart::Deferral;
 use super::view::{PeerEntry, Session, StaleUntil, View, find};
 use super::wire::Wake;
@@ -85,22 +88,31 @@ pub(super) struct Owner {
     pub(super) own_restart: Arc<ArcSwap<OwnRestart>>,
     /// What is waited for after it.
     pub(super) deferral: Option<Deferral>,
+    /// Peers in the middle of telling a family again, and until when.
+    pub(super) refreshing: Refreshing,
     /// No session may come up: see [`super::Leave`].
     pub(super) is_gone: bool,
+    /// How far peers are that are leaving, if some are.
+    pub(super) leaving: Option<Leaving>,
     /// The BFD sessions of peers.
     pub(super) bfd: bfd::Handle,
     /// Who wants to know what happens.
     pub(super) tidings: Option<mpsc::Sender<Tiding>>,
+    /// Orders to peers over their limits that found no room yet.
+    pub(super) over_limit: Vec<(PeerId, Order)>,
+    pub(super) gone: Gone,
+    newcomers: Option<mpsc::Receiver<Newcomer>>,
 }
 
 impl Owner {
     pub(super) fn new(
         settings: RibSettings,
         commands: mpsc::Receiver<Command>,
-        listeners: Listeners,
+        mut listeners: Listeners,
         fib: Option<(FibHandle, mpsc::Receiver<fib::Event>)>,
     ) -> Self {
         let (fib, fib_events) = fib.unzip();
+        let newcomers = listeners.newcomers.take();
         Self {
             installs: settings.track_next_hops,
             rib: Rib::new(settings),
@@ -123,8 +135,13 @@ impl Owner {
             bfd: bfd::Handle::default(),
             own_restart: Arc::default(),
             deferral: None,
+            refreshing: Refreshing::default(),
             is_gone: false,
+            leaving: None,
             tidings: None,
+            over_limit: Vec::new(),
+            gone: Gone::new(),
+            newcomers,
         }
     }
 
@@ -132,8 +149,11 @@ impl Owner {
         loop {
             let fib = self.fib.clone();
             let may_sweep = self.sweep && !self.next_hops.is_waiting();
-            let stale_deadline = self.stale_deadline();
+            let stale_deadline =
+                self.stale_deadline().into_iter().chain(self.refresh_deadline()).min();
             let deferral_deadline = self.deferral_deadline();
+            let gone_deadline = self.gone_deadline();
+            let leaving_deadline = self.leaving_deadline();
             let has_orders = fib.is_some() && ((self.dirty && self.tells_fib()) || may_sweep);
             // Not biased: nobody who asks or tells without end may keep the others waiting.
             tokio::select! {
@@ -149,16 +169,23 @@ impl Owner {
                 Some(ended) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => {
                     self.task_ended(ended);
                 }
-                Some(event) = next_event(&mut self.fib_events) => self.take_fib_event(event),
+                Some(event) = next(&mut self.fib_events) => self.take_fib_event(event),
                 permit = reserve(fib.as_ref()), if has_orders => match permit {
                     Some(permit) => self.tell_fib(permit),
                     None => self.fib = None,
                 },
                 Some(message) = self.from_peers.1.recv() => self.take_turn(message),
-                () = until(stale_deadline) => self.end_stale(),
+                () = until(stale_deadline) => {
+                    self.end_stale();
+                    self.end_refreshes();
+                }
                 () = until(deferral_deadline) => {}
+                Some(newcomer) = next(&mut self.newcomers) => self.welcome(newcomer),
+                () = until(gone_deadline) => self.forget_gone(),
+                () = until(leaving_deadline) => self.look_at_leaving(),
             }
             self.look_at_deferral(Instant::now());
+            self.enforce_limits();
             self.tell_of_refusals();
             if self.dirty && !self.tells_fib() {
                 self.rib.forget_changes();
@@ -191,6 +218,7 @@ impl Owner {
     fn obey(&mut self, command: Command) {
         match command {
             Command::SetPeers(wanted) => self.set_peers(wanted),
+            Command::SetDynamic(groups) => self.set_dynamic(groups),
             Command::SetOriginated(prefixes, attributes) => {
                 self.set_originated(prefixes, &attributes);
             }
@@ -220,7 +248,7 @@ impl Owner {
             self.rib.withdraw(gone);
         }
         for prefix in &wanted {
-            self.rib.originate(*prefix, attributes.clone());
+            self.rib.originate(*prefix, attributes.clone(), OwnRoute::Local);
         }
         self.originated = wanted;
         self.dirty = true;
@@ -319,18 +347,18 @@ impl Owner {
                 });
                 self.rib.session_up(peer, session);
                 self.limit_stale(peer);
+                self.note_session(peer, true);
                 self.tell_of(peer, |name, address, _| Tiding::Up(name, address));
             }
             News::Update(update) => self.rib.learn(peer, update),
             News::EndOfRib(family) => self.rib.end_of_rib(peer, family),
             News::Refresh(refresh) => {
-                if let (Some(family), Refresh::Request) = (refresh.family.family(), refresh.kind) {
-                    self.rib.refresh(peer, family);
-                }
+                self.take_refresh(peer, refresh);
             }
             News::Down(why) => {
                 let was_up = entry.session.is_some();
                 self.session_lost(peer, &why);
+                self.note_session(peer, false);
                 if was_up {
                     self.tell_of(peer, Tiding::Down);
                 }
@@ -473,7 +501,8 @@ impl Owner {
     }
 }
 
-async fn next_event(events: &mut Option<mpsc::Receiver<fib::Event>>) -> Option<fib::Event> {
+/// What comes next of it; once nothing more can come, nothing for ever.
+async fn next<T>(events: &mut Option<mpsc::Receiver<T>>) -> Option<T> {
     match events {
         Some(receiver) => {
             let event = receiver.recv().await;

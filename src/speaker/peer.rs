@@ -11,8 +11,10 @@ use brindle_bgp::fsm::{
     Action, Delivery, Direction, Event, Negotiated, OwnRestart, Peer, State, WireId,
 };
 use brindle_bgp::msg::{
-    self, AttributeFault, CeaseReason, Message, Notification, RouteRefresh, Treatment, WireFormat,
+    self, AttributeFault, CeaseReason, Message, Notification, Refresh, RouteRefresh, Treatment,
+    WireFormat,
 };
+use brindle_bgp::net::Family;
 use brindle_bgp::rib::PeerId;
 use bytes::BytesMut;
 use futures::FutureExt;
@@ -53,6 +55,8 @@ pub(super) enum Order {
     Restart,
     /// Send this, if there is a session.
     Refresh(RouteRefresh),
+    /// It told more prefixes of a family than so many: end the session and rest so long.
+    OverLimit(Family, u32, Duration),
     /// Something changed for the better: dial now, if there is no connection.
     Retry,
     #[cfg(test)]
@@ -193,6 +197,9 @@ impl PeerTask {
             Order::Stop(reason, text) => self.feed(Event::Stop(reason, text)),
             Order::Restart => self.feed(Event::Restart(Some("brindle is stopping".to_owned()))),
             Order::Refresh(refresh) => self.say(&Message::RouteRefresh(refresh)),
+            Order::OverLimit(family, most, rest) => {
+                self.feed(Event::OverLimit(family, most, rest));
+            }
             Order::Retry => self.retry(),
             #[cfg(test)]
             Order::Panic => panic!("as ordered"),
@@ -223,7 +230,9 @@ impl PeerTask {
     }
 
     fn retry(&mut self) {
-        if self.wires.is_empty() && self.machine.next_dial().is_some() {
+        // Who rests for what it did does so until its time is over.
+        let may_dial = self.machine.next_dial().is_some() && self.machine.idle().is_none();
+        if self.wires.is_empty() && may_dial {
             self.feed(Event::Stop(CeaseReason::OtherConfigurationChange, None));
             self.feed(Event::Start);
         }
@@ -242,6 +251,15 @@ impl PeerTask {
         self.feed(Event::ConnectFailed(why));
     }
 
+    /// Dialling has come to something again.
+    fn forget_dial_error(&self) {
+        let status = self.shared.status.load();
+        if status.last_dial_error.is_some() {
+            let status = PeerStatus { last_dial_error: None, ..PeerStatus::clone(&status) };
+            self.shared.status.store(Arc::new(status));
+        }
+    }
+
     fn connected(&mut self, stream: TcpStream, direction: Direction) {
         let id = WireId(NEXT_WIRE.fetch_add(1, Ordering::Relaxed));
         let start_writer = |write| {
@@ -250,6 +268,9 @@ impl PeerTask {
         };
         match Wire::new(id, stream, start_writer) {
             Ok(wire) => {
+                if direction == Direction::Dialled {
+                    self.forget_dial_error();
+                }
                 self.wires.push(wire);
                 self.machine.set_own_restart(**self.own_restart.load());
                 self.feed(Event::Connected(id, direction));
@@ -427,9 +448,23 @@ impl PeerTask {
                     self.pending.push(News::EndOfRib(family));
                 }
                 Action::Deliver(Delivery::Refresh(refresh)) => {
-                    self.pending.push(News::Refresh(refresh));
+                    self.note_refresh(refresh);
                 }
             }
+        }
+    }
+
+    /// Passes a ROUTE-REFRESH on. Of a flood of requests one a family is enough: each has
+    /// everything sent again from the beginning.
+    fn note_refresh(&mut self, refresh: RouteRefresh) {
+        let is_known = |news: &News| match news {
+            News::Refresh(earlier) => *earlier == refresh,
+            News::Up { .. } | News::Update(_) | News::EndOfRib(_) | News::Down(_) => false,
+        };
+        let mut latest =
+            self.pending.iter().rev().take_while(|news| matches!(news, News::Refresh(_)));
+        if refresh.kind != Refresh::Request || !latest.any(is_known) {
+            self.pending.push(News::Refresh(refresh));
         }
     }
 
@@ -461,12 +496,14 @@ impl PeerTask {
         let old = self.shared.status.load();
         let state = self.machine.state();
         let next_dial = self.machine.next_dial();
+        let idle = self.machine.idle();
         let last_down = self.machine.last_error();
         let notified = |old: &Option<(Notification, Instant)>, new: &Option<(_, Instant)>| {
             old.as_ref().map(|(_, at)| *at) != new.as_ref().map(|(_, at)| *at)
         };
         if old.state == state
             && old.next_dial == next_dial
+            && old.idle == idle
             && old.last_down.as_ref() == last_down
             && !notified(&old.last_sent, &self.sent_notification)
             && !notified(&old.last_received, &self.received_notification)
@@ -492,6 +529,7 @@ impl PeerTask {
         status.last_down = last_down.cloned();
         status.last_reason = self.machine.last_reason().or(status.last_reason);
         status.next_dial = next_dial;
+        status.idle = idle;
         status.last_sent.clone_from(&self.sent_notification);
         status.last_received.clone_from(&self.received_notification);
         status.negotiated = self.machine.negotiated().cloned();

@@ -32,23 +32,41 @@ impl Owner {
         let mut gone: HashMap<Arc<str>, PeerId> = self
             .peers
             .iter()
+            .filter(|(_, entry)| {
+                // Dynamic ones are not named here; they give way to who is.
+                let wants_place = |peer: &WantedPeer| {
+                    peer.address == entry.wanted.address || peer.rib.name == entry.wanted.rib.name
+                };
+                entry.wanted.group.is_none() || wanted.iter().any(wants_place)
+            })
             .map(|(id, entry)| (Arc::clone(&entry.wanted.rib.name), *id))
             .collect();
-        let known: Vec<Option<PeerId>> =
+        let mut known: Vec<Option<PeerId>> =
             wanted.iter().map(|peer| gone.remove(&peer.rib.name)).collect();
+        // One that is only called otherwise, since somebody else asks for it, keeps its session.
+        for (peer, known) in wanted.iter().zip(&mut known).filter(|(_, known)| known.is_none()) {
+            let is_it = |id: &PeerId| {
+                self.peers.get(id).is_some_and(|entry| entry.wanted.address == peer.address)
+            };
+            let name = gone.iter().find(|(_, id)| is_it(id)).map(|(name, _)| Arc::clone(name));
+            *known = name.and_then(|name| gone.remove(&name));
+        }
         for id in gone.into_values() {
             self.remove(id, "removed");
         }
         let mut fresh = Vec::new();
         for (peer, known) in wanted.into_iter().zip(known) {
             match known {
+                None if peer.leaving => {}
                 None => fresh.push((peer, false)),
                 Some(id) => fresh.extend(self.change(id, peer)),
             }
         }
-        for (peer, disabled) in fresh {
+        // One that leaves is there for its session alone.
+        for (peer, disabled) in fresh.into_iter().filter(|(peer, _)| !peer.leaving) {
             self.add(peer, disabled);
         }
+        self.note_leaving();
         self.publish_known();
         self.set_bfd();
     }
@@ -62,7 +80,7 @@ impl Owner {
         self.listeners.known.store(Arc::new(known));
     }
 
-    fn add(&mut self, wanted: WantedPeer, disabled: bool) {
+    pub(super) fn add(&mut self, wanted: WantedPeer, disabled: bool) -> PeerId {
         let id = PeerId(self.next_peer);
         self.next_peer += 1;
         info!(peer = %wanted.rib.name, address = %wanted.address, asn = %wanted.rib.asn, "peer added");
@@ -82,6 +100,7 @@ impl Owner {
             restart: None,
         };
         self.peers.insert(id, entry);
+        id
     }
 
     pub(super) fn spawn(
@@ -113,7 +132,7 @@ impl Owner {
     }
 
     /// Changes a peer; gives it back to be added, disabled or not, if it must start anew.
-    fn change(&mut self, id: PeerId, wanted: WantedPeer) -> Option<(WantedPeer, bool)> {
+    pub(super) fn change(&mut self, id: PeerId, wanted: WantedPeer) -> Option<(WantedPeer, bool)> {
         let entry = self.peers.get_mut(&id)?;
         if *entry.wanted == wanted {
             return None;
@@ -139,11 +158,12 @@ impl Owner {
         None
     }
 
-    fn remove(&mut self, id: PeerId, why: &str) {
+    pub(super) fn remove(&mut self, id: PeerId, why: &str) {
         if self.peers.get(&id).is_some_and(|entry| entry.session.is_some()) {
             self.tell_of(id, |name, address, _| Tiding::Down(name, address, why.to_owned()));
         }
         self.stale_until.retain(|(peer, _), _| *peer != id);
+        self.gone.remove(&id);
         if let Some(entry) = self.peers.remove(&id) {
             // Its task ends when `orders` is dropped, and tells the peer.
             info!(peer = %entry.wanted.rib.name, "peer {why}");

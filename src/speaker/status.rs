@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use brindle_bgp::fsm::{Down, Negotiated, State};
+use brindle_bgp::fsm::{Down, Idle, Negotiated, State};
 use brindle_bgp::msg::Notification;
 
 use crate::bfd;
@@ -29,6 +29,8 @@ pub struct PeerStatus {
     pub last_reason: Option<String>,
     /// Why dialling came to nothing the last time, if that is newer than `last_down`.
     pub last_dial_error: Option<String>,
+    /// Until when it is left alone, and why.
+    pub idle: Option<Idle>,
     /// When it is dialled next.
     pub next_dial: Option<Instant>,
     /// What was agreed, while Established.
@@ -51,6 +53,7 @@ impl PeerStatus {
             last_down: None,
             last_reason: None,
             last_dial_error: None,
+            idle: None,
             next_dial: None,
             negotiated: None,
             ends: None,
@@ -83,6 +86,7 @@ impl Shared {
         }
         status.state = State::Idle;
         (status.negotiated, status.ends, status.next_dial) = (None, None, None);
+        status.idle = None;
         status.last_reason = Some(
             "a fault in brindle ended the peer's task; it starts anew, see the log and report it"
                 .to_owned(),

@@ -13,6 +13,7 @@ use super::*;
 
 mod kernel;
 mod raw;
+mod restart;
 mod retained;
 mod torture;
 

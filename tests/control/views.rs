@@ -71,6 +71,7 @@ pub(crate) fn status() -> Status {
             tiers: 0,
             network_sets: 0,
             host_endpoints: 0,
+            bgp_objects: 0,
             changed: Some(time(300)),
             changed_seconds: Some(300),
             errors: vec![],
@@ -171,6 +172,7 @@ fn peer(name: &str, address: &str, kind: PeerKind, state: SessionState) -> Peer 
             kept: None,
             kept_seconds: None,
             advertised: 2,
+            limit: None,
             end_of_rib: is_up,
         }],
         messages: MessageCounts {
@@ -231,6 +233,7 @@ pub(crate) fn peers() -> Vec<Peer> {
         kept: None,
         kept_seconds: None,
         advertised: 2,
+        limit: None,
         end_of_rib: true,
     };
     tor_a.import_filters = Some(vec!["cluster-only".to_owned()]);
@@ -269,6 +272,7 @@ fn path(prefix: &str, from: Option<&str>, next_hop: Option<&str>, status: PathSt
             local_pref: Some(100),
             ..Default::default()
         },
+        filters: Vec::new(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use crate::msg::{Capability, Notification, Open};
-use crate::net::{AfiSafi, Family};
+use crate::net::{AfiSafi, Family, Role};
 
 use super::{Down, PeerSettings};
 
@@ -30,12 +30,33 @@ pub(super) fn advice(why: &Down, settings: &PeerSettings, theirs: Option<&Open>)
         (2, 2, false) => Some(format!("the peer does not expect us in AS {local_asn}")),
         (2, 3, true) => Some(format!("the peer has our own router id {router_id}")),
         (2, 3, false) => Some(format!("the peer does not accept our router id {router_id}")),
+        (2, 11, true) => {
+            let wanted = settings.external_role()?;
+            let ours = format!("we are {wanted} to it and it must be {}", wanted.opposite());
+            Some(format!("the peer says {}, {ours}", said_role(theirs?)))
+        }
+        (2, 11, false) => Some(match settings.external_role() {
+            Some(role) => format!("the peer does not accept that we are {role} to it"),
+            None => "the peer wants to know our role; set the peer's role".to_owned(),
+        }),
         (2, 7, true) => {
             let theirs = list(offers(theirs?));
             Some(format!("the peer offers {theirs}, we offer {}", list(families)))
         }
         _ => None,
     }
+}
+
+fn said_role(open: &Open) -> String {
+    let roles = open.capabilities.iter().filter_map(|capability| match capability {
+        Capability::Role(value) => Some(match Role::from_value(*value) {
+            Some(role) => format!("it is {role}"),
+            None => format!("it has the unknown role {value}"),
+        }),
+        _ => None,
+    });
+    let roles: Vec<String> = roles.collect();
+    if roles.is_empty() { "no role".to_owned() } else { roles.join(" and ") }
 }
 
 fn offers(open: &Open) -> Vec<AfiSafi> {

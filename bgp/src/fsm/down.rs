@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use crate::msg::Notification;
+use crate::msg::{CeaseReason, Notification};
 
 /// Why a session or an attempt ended; `Display` is a sentence for the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,33 @@ pub struct BfdFailure {
 }
 
 impl Down {
+    /// Whether it says what is wrong between both sides, and goes on being so until a session
+    /// comes up: what attempts end with that the other side turns away meanwhile says less.
+    pub(super) fn is_telling(&self) -> bool {
+        match self {
+            Down::Sent(notification) | Down::Received(notification) => !matches!(
+                notification.cease_reason(),
+                Some(CeaseReason::ConnectionRejected | CeaseReason::ConnectionCollisionResolution)
+            ),
+            Down::HoldTimerExpired | Down::SendHoldTimerExpired | Down::BfdDown(_) => true,
+            Down::Tcp(_) | Down::Silent => false,
+        }
+    }
+
+    /// Whether this side or the other had more prefixes than allowed.
+    pub(super) fn is_limit(&self) -> bool {
+        match self {
+            Down::Sent(notification) | Down::Received(notification) => {
+                notification.cease_reason() == Some(CeaseReason::MaximumPrefixesReached)
+            }
+            Down::HoldTimerExpired
+            | Down::SendHoldTimerExpired
+            | Down::BfdDown(_)
+            | Down::Tcp(_)
+            | Down::Silent => false,
+        }
+    }
+
     /// The reason in one word, as metrics have it.
     pub fn word(&self) -> &'static str {
         match self {

@@ -1,5 +1,7 @@
 //! What the machine is told and what it asks for.
 
+use std::time::Duration;
+
 use crate::msg::{CeaseReason, Message, Notification, RouteRefresh, Update};
 use crate::net::Family;
 
@@ -40,6 +42,9 @@ pub enum Event {
     Received(WireId, Message),
     /// Octets came in that are no message; the NOTIFICATION to answer with.
     Malformed(WireId, Notification),
+    /// The peer has told more prefixes of a family than so many (RFC 4271 §6.7): it rests for
+    /// the time given.
+    OverLimit(Family, u32, Duration),
     /// BFD says that the path to the peer has failed (RFC 5882 §4.2): the session ends at
     /// once, and is tried again as after any other failure.
     BfdDown(BfdFailure),

@@ -15,6 +15,7 @@
 
 mod advice;
 mod collisions;
+mod damping;
 mod down;
 mod event;
 mod negotiate;
@@ -28,7 +29,7 @@ mod wire;
 pub use down::{BfdFailure, Down};
 pub use event::{Action, Delivery, Direction, Event, WireId};
 pub use negotiate::Negotiated;
-pub use peer::Peer;
+pub use peer::{Idle, Peer};
 pub use restart::{BadRestartTime, OwnRestart, PeerRestart, RestartOffer, RestartTime};
 pub use settings::PeerSettings;
 pub use state::State;

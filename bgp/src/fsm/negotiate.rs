@@ -55,6 +55,9 @@ pub(super) fn our_open(settings: &PeerSettings, own: OwnRestart) -> Open {
     if settings.extended_message {
         capabilities.push(Capability::ExtendedMessage);
     }
+    if let Some(role) = settings.external_role() {
+        capabilities.push(Capability::Role(role.value()));
+    }
     capabilities.push(Capability::FourOctetAsn(settings.local_asn.get()));
     capabilities.push(Capability::EnhancedRouteRefresh);
     capabilities.extend(offer(settings, own));
@@ -79,6 +82,9 @@ pub(super) fn negotiate(
     // Equal identifiers in different ASes are allowed (RFC 6286 §2.1).
     if settings.is_internal() && theirs.router_id == settings.router_id {
         return Err(Notification::bad_router_id());
+    }
+    if !fits_role(settings, &theirs.capabilities) {
+        return Err(Notification::role_mismatch());
     }
     let ours = offered(settings);
     let families = common_families(&ours, &theirs.capabilities);
@@ -110,6 +116,20 @@ pub(super) fn negotiate(
         families,
         their_open: theirs,
     })
+}
+
+/// Whether what the peer says of its role fits ours (RFC 9234 §4.2).
+fn fits_role(settings: &PeerSettings, theirs: &[Capability]) -> bool {
+    let Some(ours) = settings.external_role() else { return true };
+    let mut theirs = theirs.iter().filter_map(|capability| match capability {
+        Capability::Role(role) => Some(*role),
+        _ => None,
+    });
+    let wanted = ours.opposite().value();
+    match theirs.next() {
+        None => !settings.role_strict,
+        Some(role) => role == wanted && theirs.all(|other| other == wanted),
+    }
 }
 
 /// Our families, each once, IPv4 first.
@@ -152,7 +172,7 @@ fn common_families(ours: &[Family], theirs: &[Capability]) -> Vec<Family> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::{Asn, RouterId};
+    use crate::net::{Asn, Role, RouterId};
 
     const IPV4: Capability = Capability::Multiprotocol(AfiSafi { afi: 1, safi: 1 });
     const IPV6: Capability = Capability::Multiprotocol(AfiSafi { afi: 2, safi: 1 });
@@ -204,6 +224,44 @@ mod tests {
         let ipv6_only = PeerSettings { families: vec![V6], ..ebgp };
         let refusal = negotiate(&ipv6_only, Direction::Dialled, open(65001, 2, vec![]));
         assert_eq!(&refusal.unwrap_err().data[..], [1, 4, 0, 2, 0, 1], "what was missing");
+    }
+
+    #[test]
+    fn roles_must_be_opposites() {
+        use Role::{Customer, Peer, Provider, RouteServer, RouteServerClient as Client};
+        let role = |role: Role| Capability::Role(role.value());
+        let fits = |ours, strict, theirs: &[Capability]| {
+            let settings =
+                PeerSettings { role: ours, role_strict: strict, ..settings(64512, 65001) };
+            match answer(&settings, open(65001, 2, theirs.to_vec())) {
+                Ok(_) => true,
+                Err(code) => {
+                    assert_eq!(code, (2, 11), "{ours:?} {theirs:?}");
+                    false
+                }
+            }
+        };
+        let pairs = [(Provider, Customer), (RouteServer, Client), (Peer, Peer)];
+        for ours in Role::ALL {
+            for theirs in Role::ALL {
+                let want = pairs.contains(&(ours, theirs)) || pairs.contains(&(theirs, ours));
+                assert_eq!(fits(Some(ours), false, &[role(theirs)]), want, "{ours} and {theirs}");
+            }
+            assert!(!fits(Some(ours), false, &[Capability::Role(5)]), "{ours} and no role at all");
+            assert!(fits(Some(ours), false, &[]) && !fits(Some(ours), true, &[]), "{ours} alone");
+            let opposite = role(ours.opposite());
+            assert!(fits(Some(ours), true, &[opposite.clone(), opposite.clone()]), "{ours} twice");
+            let other = Capability::Role(200);
+            assert!(!fits(Some(ours), true, &[opposite, other]), "{ours} and two roles");
+        }
+        assert!(fits(None, true, &[role(Peer)]), "without a role of ours nothing is looked at");
+        // Inside an AS there are none.
+        let inside = PeerSettings { role: Some(Peer), role_strict: true, ..settings(1, 1) };
+        assert_eq!(answer(&inside, open(1, 2, vec![])), Ok(vec![Family::Ipv4Unicast]));
+        let says = |settings: &PeerSettings| {
+            our_open(settings, OwnRestart::default()).capabilities.contains(&role(Peer))
+        };
+        assert!(!says(&inside) && says(&PeerSettings { role: Some(Peer), ..settings(1, 2) }));
     }
 
     #[test]

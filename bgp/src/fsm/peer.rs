@@ -1,13 +1,15 @@
 //! The machine of one peer: what to do with an event, and when to dial (RFC 4271 §8).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::msg::{CeaseReason, Message, Notification, Open};
+use crate::net::Family;
 
 use super::advice::advice;
 use super::collisions::{is_collision, turn_away};
+use super::damping::Damping;
 use super::negotiate::our_open;
-use super::timers::{Backoff, DIAL_LIMIT, IDLE_HOLD, Random, STABLE_AFTER};
+use super::timers::{Backoff, DIAL_LIMIT, IDLE_HOLD, LONGEST, Random, STABLE_AFTER};
 use super::wire::{Step, Wire};
 use super::{
     Action, BfdFailure, Direction, Down, Event, Negotiated, OwnRestart, PeerSettings, State, WireId,
@@ -29,17 +31,30 @@ pub struct Peer {
     /// Whether the operator wants the session.
     pub(super) wanted: bool,
     pub(super) dialler: Dialler,
-    /// While a failed OPEN exchange is fresh, connections of the peer are refused
-    /// (RFC 4271 §8.1.1 DampPeerOscillations).
+    /// Until then connections of the peer are refused and none is opened: a failed OPEN exchange
+    /// is fresh, sessions end too often (RFC 4271 §8.1.1 DampPeerOscillations), or it told too
+    /// many prefixes.
     pub(super) idle_until: Option<Instant>,
     /// At most two, the older first; with one Established there is no other.
     pub(super) wires: Vec<Wire>,
     backoff: Backoff,
+    damping: Damping,
+    /// The rest that runs is because of sessions that end too often.
+    is_damped: bool,
     pub(super) random: Random,
     last_error: Option<Down>,
     last_open: Option<Box<Open>>,
     pub(super) established_since: Option<Instant>,
     pub(super) times_established: u64,
+}
+
+/// A peer that is left alone for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Idle {
+    /// Until then.
+    pub until: Instant,
+    /// A sentence for the operator; what led to it stands in [`Peer::last_reason`].
+    pub why: String,
 }
 
 /// What we do to reach the peer.
@@ -62,6 +77,8 @@ impl Peer {
             idle_until: None,
             wires: Vec::with_capacity(2),
             backoff: Backoff::new(&settings),
+            damping: Damping::default(),
+            is_damped: false,
             random: Random::new(seed),
             last_error: None,
             last_open: None,
@@ -97,6 +114,9 @@ impl Peer {
             Event::Closed(id, how) => self.closed(id, how, now, &mut out),
             Event::Received(id, message) => self.received(id, message, now, &mut out),
             Event::Malformed(id, answer) => self.refuse(id, answer, None, now, &mut out),
+            Event::OverLimit(family, limit, rest) => {
+                self.over_limit(family, limit, rest, now, &mut out);
+            }
             Event::Progress(id) => self.progress(id, now),
             Event::BfdDown(failure) => self.bfd_down(&failure, now, &mut out),
         }
@@ -153,6 +173,18 @@ impl Peer {
             Some(advice) => format!("{why}: {advice}"),
             None => why.to_string(),
         })
+    }
+
+    /// Until when the peer is left alone, and why, if that is for longer than a moment.
+    pub fn idle(&self) -> Option<Idle> {
+        let until = self.idle_until?;
+        let is_limit = self.last_error.as_ref().is_some_and(Down::is_limit);
+        let why = match (is_limit, self.is_damped) {
+            (true, _) => "it told more prefixes than allowed".to_owned(),
+            (false, true) => self.damping.describe(),
+            (false, false) => return None,
+        };
+        Some(Idle { until, why })
     }
 
     /// What was agreed, while Established.
@@ -222,6 +254,7 @@ impl Peer {
         self.wanted = false;
         self.idle_until = None;
         self.backoff.reset();
+        self.damping.reset();
         if matches!(self.dialler, Dialler::Dialling(_)) {
             out.push(Action::AbandonDial);
         }
@@ -242,9 +275,40 @@ impl Peer {
         }
         if self.wires.is_empty() {
             self.backoff.fail();
-            self.last_error = Some(Down::Tcp(why));
+            self.note_error(Down::Tcp(why), false);
         }
         self.dialler = Dialler::Waiting(now + self.backoff.wait(&mut self.random));
+    }
+
+    /// The peer told more than it may: says so and leaves it alone (RFC 4271 §6.7, RFC 4486 §4).
+    fn over_limit(
+        &mut self,
+        family: Family,
+        limit: u32,
+        rest: Duration,
+        now: Instant,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(id) = self.established().map(|wire| wire.id) else { return };
+        self.refuse(id, Notification::max_prefixes(family, limit), None, now, out);
+        self.rest_until(now + rest.min(LONGEST));
+    }
+
+    /// Neither dials the peer nor lets it in before that instant.
+    fn rest_until(&mut self, until: Instant) {
+        self.idle_until = Some(until);
+        if !self.settings.passive {
+            self.dialler = Dialler::Waiting(until);
+        }
+    }
+
+    /// Keeps why a session or an attempt ended. What an attempt ends with that the other side
+    /// turns away does not hide what is wrong.
+    fn note_error(&mut self, why: Down, was_established: bool) {
+        let is_news = was_established || why.is_telling();
+        if is_news || !self.last_error.as_ref().is_some_and(Down::is_telling) {
+            self.last_error = Some(why);
+        }
     }
 
     fn closed(&mut self, id: WireId, how: String, now: Instant, out: &mut Vec<Action>) {
@@ -343,7 +407,7 @@ impl Peer {
             None => self.failed(state, &why, now),
         }
         if self.wires.is_empty() || !is_collision(&why) {
-            self.last_error = Some(why);
+            self.note_error(why, state == State::Established);
         }
         self.settle_dialler(now, out);
     }
@@ -351,10 +415,22 @@ impl Peer {
     /// The last wire is gone: decides how soon to try again.
     fn failed(&mut self, state: State, why: &Down, now: Instant) {
         let since = self.established_since.take();
+        self.is_damped = false;
         if since.is_some_and(|since| now.duration_since(since) >= STABLE_AFTER) {
             self.backoff.reset();
         } else {
             self.backoff.fail();
+        }
+        if why.is_limit() {
+            // Nothing will have changed in a second.
+            self.backoff.exhaust();
+        } else if let Some(since) = since
+            && let Some(rest) = self.damping.ended(now.duration_since(since), now)
+        {
+            self.is_damped = true;
+            let rest = self.random.jitter(rest).max(self.backoff.wait(&mut self.random));
+            self.rest_until(now + rest);
+            return;
         }
         // A Cease is no reason to refuse the peer: it may want the session a moment later,
         // and two speakers that refuse each other in turn would never meet.
@@ -402,7 +478,7 @@ impl Peer {
                 out.push(Action::AbandonDial);
                 if self.wires.is_empty() {
                     let secs = DIAL_LIMIT.as_secs();
-                    self.last_error = Some(Down::Tcp(format!("no answer within {secs} s")));
+                    self.note_error(Down::Tcp(format!("no answer within {secs} s")), false);
                 }
                 self.dial(now, out);
             }

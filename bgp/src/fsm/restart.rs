@@ -87,7 +87,8 @@ impl Negotiated {
     /// they are, for the families that [`PeerRestart`] names: the end of TCP always
     /// (RFC 4724 §4.2); a NOTIFICATION, the one of the hold timer included, if both sides set
     /// the N bit, unless it is a hard reset (RFC 8538 §4); silence of a BFD that would not
-    /// outlive the peer's control plane.
+    /// outlive the peer's control plane. Who told us too much keeps nothing here: the limit is
+    /// there for our memory.
     pub fn is_outlived(&self, why: &Down) -> bool {
         let Some(restart) = &self.restart else { return false };
         match why {
@@ -96,6 +97,7 @@ impl Negotiated {
             // (RFC 5882 §4.3).
             Down::BfdDown(failure) => !failure.is_independent,
             Down::HoldTimerExpired | Down::SendHoldTimerExpired => restart.notification,
+            Down::Sent(_) if why.is_limit() => false,
             Down::Sent(notification) | Down::Received(notification) => {
                 restart.notification && notification.cease_reason() != Some(CeaseReason::HardReset)
             }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::msg::HoldTime;
-use crate::net::{Asn, Family, RouterId};
+use crate::net::{Asn, Family, Role, RouterId};
 
 use super::{OwnRestart, RestartOffer};
 
@@ -31,6 +31,10 @@ pub struct PeerSettings {
     pub extended_message: bool,
     /// Offer IPv6 next hops for IPv4 prefixes (RFC 8950).
     pub extended_next_hop: bool,
+    /// What we are to a peer in another AS (RFC 9234); it must be the opposite.
+    pub role: Option<Role>,
+    /// Refuse a peer that says no role (RFC 9234 §4.2).
+    pub role_strict: bool,
     /// Longest time without progress in writing before the session is dropped (RFC 9687);
     /// `None` takes the standard's: the greater of 8 minutes and twice the hold time. Less
     /// than the agreed hold time counts as that: the KEEPALIVEs of an idle session are all
@@ -54,9 +58,16 @@ impl PeerSettings {
             passive: false,
             extended_message: true,
             extended_next_hop: true,
+            role: None,
+            role_strict: false,
             send_hold: None,
             graceful_restart: None,
         }
+    }
+
+    /// Our role; inside an AS there are none (RFC 9234 §4.1).
+    pub(super) fn external_role(&self) -> Option<Role> {
+        self.role.filter(|_| !self.is_internal())
     }
 
     /// Whether the peer is in our AS.

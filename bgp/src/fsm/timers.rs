@@ -24,7 +24,7 @@ const SEND_HOLD: Duration = Duration::from_secs(8 * 60);
 
 /// Bounds on what settings may ask for: no storm, and no instant beyond what a clock can say.
 const SHORTEST: Duration = Duration::from_millis(100);
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The send hold time on a session with this hold time (RFC 9687 §3).
 pub(super) fn send_hold(settings: &PeerSettings, hold: Duration) -> Duration {
@@ -78,6 +78,11 @@ impl Backoff {
 
     pub(super) fn fail(&mut self) {
         self.failures = self.failures.saturating_add(1);
+    }
+
+    /// As after many failures: the next wait is the longest.
+    pub(super) fn exhaust(&mut self) {
+        self.failures = u32::MAX;
     }
 
     pub(super) fn reset(&mut self) {

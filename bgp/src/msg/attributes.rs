@@ -34,6 +34,9 @@ pub struct Attributes {
     pub extended_communities: Vec<ExtendedCommunity>,
     /// LARGE_COMMUNITY (RFC 8092), sorted, each once.
     pub large_communities: Vec<LargeCommunity>,
+    /// ONLY_TO_CUSTOMER: the AS that said that the path goes to customers only, as it stands
+    /// there (RFC 9234 §5).
+    pub only_to_customer: Option<u32>,
     /// Optional transitive attributes that we do not know, by ascending code; passed on
     /// with the Partial bit set (RFC 4271 §9). Non-transitive ones are dropped on receipt.
     pub unknown: Vec<UnknownAttribute>,

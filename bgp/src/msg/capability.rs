@@ -17,6 +17,8 @@ pub enum Capability {
     ExtendedNextHop(Vec<(AfiSafi, u16)>),
     /// 6: messages of up to 65535 octets (RFC 8654).
     ExtendedMessage,
+    /// 9: what the sender is to us; the value as it stands there (RFC 9234 §4.1).
+    Role(u8),
     /// 64: graceful restart (RFC 4724 §3, RFC 8538 §2).
     GracefulRestart(GracefulRestart),
     /// 65: four-octet AS numbers; the number as it stands there, zero included (RFC 6793 §3).

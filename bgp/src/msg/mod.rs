@@ -12,7 +12,7 @@ pub use attributes::{
     Aggregator, AsPath, AsSegment, Attributes, Origin, SegmentKind, UnknownAttribute,
 };
 pub use capability::{Capability, GracefulRestart, LongLivedFamily, RestartFamily};
-pub use community::{Community, ExtendedCommunity, LargeCommunity};
+pub use community::{Administrator, Community, ExtendedCommunity, LargeCommunity, Named};
 pub use message::{
     Announcement, BadHoldTime, HoldTime, Message, NextHop, Open, Refresh, RouteRefresh, Update,
 };

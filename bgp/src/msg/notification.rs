@@ -3,6 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::Message;
+use crate::net::{AfiSafi, Family};
 
 /// A NOTIFICATION message (RFC 4271 §4.5): error code, subcode and data as they stand on
 /// the wire. Constructors name the ones that we send; `Display` names all that are known.
@@ -87,6 +88,12 @@ impl Notification {
         Self { code: 2, subcode: 7, data: capabilities }
     }
 
+    /// Role Mismatch: the peer's role is none that fits ours, or it says none or several
+    /// (RFC 9234 §4.2).
+    pub const fn role_mismatch() -> Self {
+        Self::bare(2, 11)
+    }
+
     /// Malformed Attribute List (RFC 4271 §6.3, RFC 7606 §3 g, 5.2).
     pub const fn malformed_attribute_list() -> Self {
         Self::bare(3, 1)
@@ -142,6 +149,26 @@ impl Notification {
             data.put_slice(text.as_bytes());
         }
         Self { data: data.freeze(), ..Self::bare(6, reason.subcode()) }
+    }
+
+    /// Cease: the peer told more prefixes of a family than so many, which are named
+    /// (RFC 4486 §4).
+    pub fn max_prefixes(family: Family, limit: u32) -> Self {
+        let AfiSafi { afi, safi } = family.into();
+        let mut data = BytesMut::with_capacity(7);
+        data.put_u16(afi);
+        data.put_u8(safi);
+        data.put_u32(limit);
+        Self { data: data.freeze(), ..Self::bare(6, CeaseReason::MaximumPrefixesReached.subcode()) }
+    }
+
+    /// The family and the limit that a Cease for too many prefixes names (RFC 4486 §4); `None` if
+    /// it names none.
+    pub fn limit(&self) -> Option<(AfiSafi, u32)> {
+        let &[a, b, safi, l0, l1, l2, l3] = self.data.as_ref() else { return None };
+        let is_limit = self.cease_reason() == Some(CeaseReason::MaximumPrefixesReached);
+        let family = AfiSafi { afi: u16::from_be_bytes([a, b]), safi };
+        is_limit.then_some((family, u32::from_be_bytes([l0, l1, l2, l3])))
     }
 
     /// ROUTE-REFRESH Message Error: Invalid Message Length, with the message (RFC 7313 §5).

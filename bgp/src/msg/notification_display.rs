@@ -40,6 +40,9 @@ impl Notification {
         if let Some(text) = self.text() {
             return write!(f, " \"{}\"", String::from_utf8_lossy(text).escape_debug());
         }
+        if let Some((family, limit)) = self.limit() {
+            return write!(f, " at {limit} prefixes of {family}");
+        }
         // An empty text is a length of zero and says nothing.
         let is_empty_text =
             self.cease_reason().is_some_and(CeaseReason::has_text) && self.data.as_ref() == [0];

@@ -1,29 +1,30 @@
 //! What happens to a path on its way in: checks, refusals, LOCAL_PREF.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
 
 use super::attr_store::DEFAULT_LOCAL_PREF;
+use super::roles;
 use super::settings::{PeerKind, PeerPolicy, RibPeer, RibSettings};
 use super::view::Refusal;
-use crate::filter::FilterAction;
+use crate::filter::{Matched, Route, RouteSource, Session, Verdict, apply, evaluate};
 use crate::msg::{Attributes, Community, NextHop};
-use crate::net::Prefix;
+use crate::net::{Asn, Prefix};
 
 /// The attributes as we keep them. LOCAL_PREF from another AS does not count
 /// (RFC 4271 §5.1.5), nor do the attributes of reflection (RFC 4456 §8); a peer about to go
 /// is the last choice (RFC 8326 §4.2).
-pub(super) fn import(kind: PeerKind, mut attributes: Attributes) -> Attributes {
-    if kind == PeerKind::External {
+pub(super) fn import(peer: &RibPeer, mut attributes: Attributes) -> Attributes {
+    if peer.kind == PeerKind::External {
         attributes.local_pref = None;
         attributes.originator_id = None;
         attributes.cluster_list = Vec::new();
     }
-    if attributes.communities.contains(&Community::GRACEFUL_SHUTDOWN) {
-        attributes.local_pref = Some(0);
-    }
+    prefer_last_if_going(&mut attributes);
     attributes.local_pref.get_or_insert(DEFAULT_LOCAL_PREF);
+    roles::note(peer, &mut attributes);
     attributes
 }
 
@@ -47,12 +48,15 @@ pub(super) fn refuse_path(
     if peer.kind == PeerKind::External && attributes.as_path.first() != Some(peer.asn) {
         return Some(Refusal::WrongFirstAs);
     }
+    if let Some(leak) = roles::refuse(peer, attributes) {
+        return Some(leak);
+    }
     let address = next_hop.address();
     (own.contains(&address) || !is_sane(address)).then_some(Refusal::BadNextHop(address))
 }
 
 /// Whether packets can be sent towards an address (RFC 4271 §6.3, RFC 2545 §3).
-pub(super) fn is_sane(address: IpAddr) -> bool {
+fn is_sane(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
             v4.octets()[0] != 0
@@ -68,30 +72,60 @@ pub(super) fn is_sane(address: IpAddr) -> bool {
     }
 }
 
-/// Why `policy` does not let `prefix` with this next hop pass; our own have none.
-pub(super) fn refuse_prefix(
-    policy: &PeerPolicy,
+/// What filters look at in a path.
+pub(super) fn route<'a>(
     prefix: &Prefix,
+    attributes: &'a Attributes,
     next_hop: Option<NextHop>,
-) -> Option<Refusal> {
-    match policy {
+    source: RouteSource,
+    session: Session,
+) -> Route<'a> {
+    let next_hop = next_hop.map(|hop| hop.address());
+    Route { prefix: *prefix, attributes, next_hop, interface: None, source, session }
+}
+
+/// Which rules of `policy` change `route` on its way, or why it does not pass. Our own routes
+/// have no next hop.
+pub(super) fn admit(policy: &PeerPolicy, route: &Route<'_>) -> Result<Matched, Refusal> {
+    let refusal = match policy {
         PeerPolicy::AcceptAll => None,
         PeerPolicy::RefuseUnfiltered => Some(Refusal::Unfiltered),
         PeerPolicy::Filters(filters) => {
-            filters.iter().find_map(|filter| match filter.decide(prefix) {
-                (FilterAction::Accept, _) => None,
-                (FilterAction::Reject, rule) => {
-                    Some(Refusal::Filter(std::sync::Arc::clone(&filter.name), rule))
-                }
-            })
+            let decision = evaluate(filters, route);
+            let (Verdict::Reject, Some((at, rule))) = (decision.verdict, decision.by) else {
+                return Ok(decision.matched);
+            };
+            Some(Refusal::Filter(Arc::clone(&filters[at].name), rule))
         }
-        PeerPolicy::Owned(owned) => refuse_foreign(owned, prefix),
+        PeerPolicy::Owned(owned) => refuse_foreign(owned, &route.prefix),
         PeerPolicy::OwnedByNextHop(owned) => {
-            let owned = next_hop.and_then(|hop| owned.get(&hop.address()));
-            refuse_foreign(owned.map_or(&[], |owned| owned), prefix)
+            let owned = route.next_hop.and_then(|hop| owned.get(&hop));
+            refuse_foreign(owned.map_or(&[], |owned| owned), &route.prefix)
         }
-        PeerPolicy::OriginatedOr(_) if next_hop.is_none() => None,
-        PeerPolicy::OriginatedOr(others) => refuse_foreign(others, prefix),
+        PeerPolicy::OriginatedOr(_) if route.next_hop.is_none() => None,
+        PeerPolicy::OriginatedOr(others) => refuse_foreign(others, &route.prefix),
+    };
+    refusal.map_or(Ok(Matched::default()), Err)
+}
+
+/// The attributes after import filters. A peer about to go is the last choice whatever they
+/// say (RFC 8326 §4.2), unless they take the community away that says so.
+pub(super) fn change(
+    policy: &PeerPolicy,
+    matched: &Matched,
+    mut attributes: Attributes,
+    ours: Asn,
+) -> Attributes {
+    if let PeerPolicy::Filters(filters) = policy {
+        apply(filters, matched, &mut attributes, ours);
+    }
+    prefer_last_if_going(&mut attributes);
+    attributes
+}
+
+fn prefer_last_if_going(attributes: &mut Attributes) {
+    if attributes.communities.contains(&Community::GRACEFUL_SHUTDOWN) {
+        attributes.local_pref = Some(0);
     }
 }
 

@@ -197,7 +197,12 @@ impl AdjOut {
                     && is_told
                     && !lane.owed.has(id)
                     && !journal.is_pending(lane.announce_cursor.min(lane.withdraw_cursor), id)
-                    && now == export(&group.treatment);
+                    && match (&now, export(&group.treatment)) {
+                        (Some(now), Some(before)) => {
+                            exporter.says_same((&treatment, now), (&group.treatment, &before))
+                        }
+                        _ => false,
+                    };
                 if now.is_none() && is_told {
                     owed_withdraw.set(id);
                 } else if now.is_some() && !in_step {
@@ -253,18 +258,25 @@ impl AdjOut {
                 (None, None) => continue,
                 (Some(_), None) => lane.withdraw(news.id),
                 (before, Some(now)) => {
-                    if before == after {
+                    if before.as_ref() == Some(&now) {
                         continue;
                     }
-                    let is_same =
-                        before.is_some_and(|told| Told { source: now.source, ..told } == now);
+                    let is_same = before
+                        .as_ref()
+                        .is_some_and(|told| Told { source: now.source, ..told.clone() } == now);
                     if is_same {
                         // The same words from another mouth: only the two sources notice.
                         lane.spoil(news.id);
                     } else {
                         lane.announce(news.id, before.is_some());
                     }
-                    self.swap_source(place, news, before, now, is_same);
+                    self.swap_source(
+                        place,
+                        news,
+                        before.map(|told| told.source),
+                        now.source,
+                        is_same,
+                    );
                     if is_same {
                         continue;
                     }
@@ -284,23 +296,23 @@ impl AdjOut {
         &mut self,
         place: usize,
         news: &News,
-        before: Option<Told>,
-        now: Told,
+        before: Option<PeerIx>,
+        now: PeerIx,
         is_same: bool,
     ) {
         let is_here = |member: &&mut Member| member.group == place;
-        if let Some(member) = self.member_mut(now.source).filter(is_here) {
+        if let Some(member) = self.member_mut(now).filter(is_here) {
             let lane = &mut member.lanes[news.family.index()];
             if lane.told.has(news.id) {
                 lane.owed_withdraw.set(news.id);
-                self.wake(now.source);
+                self.wake(now);
             }
         }
         if let Some(before) = before.filter(|_| is_same)
-            && let Some(member) = self.member_mut(before.source).filter(is_here)
+            && let Some(member) = self.member_mut(before).filter(is_here)
         {
             member.lanes[news.family.index()].owed.set(news.id);
-            self.wake(before.source);
+            self.wake(before);
         }
     }
 

@@ -299,22 +299,22 @@ impl Turn<'_> {
         let mut told: Vec<(Told, u32)> =
             ids.iter().filter_map(|&id| Some((self.told(id)?, id))).collect();
         // Whatever shares attributes travels together; in one section in the order given.
-        told.sort_by_key(|&(told, _)| told);
+        told.sort_by(|(a, _), (b, _)| a.cmp(b));
         let mut chunk =
             Chunk { prefixes: told.iter().map(|&(_, id)| id).collect(), ..Chunk::default() };
         let mut start = 0;
         for same in told.chunk_by(|(a, _), (b, _)| a == b) {
             let prefixes = start..start + same.len();
             start = prefixes.end;
-            let Some(&(told, _)) = same.first() else { continue };
+            let Some((told, _)) = same.first() else { continue };
             let mut messages = Vec::new();
             // What the only member told us itself is for nobody.
             let is_wanted = self.is_shared || told.source != self.ix;
             if let Some(hop) = self.hop(&told.hop).filter(|_| is_wanted) {
                 let ids = &chunk.prefixes[prefixes.clone()];
-                self.encoder.announce(&self.with, self.treatment, &told, &hop, ids, &mut messages);
+                self.encoder.announce(&self.with, self.treatment, told, &hop, ids, &mut messages);
             }
-            chunk.sections.push(Section { told: Some(told), prefixes, messages });
+            chunk.sections.push(Section { told: Some(told.clone()), prefixes, messages });
         }
         chunk
     }
@@ -322,13 +322,13 @@ impl Turn<'_> {
     /// Hands the messages of a chunk to the member, except for what came from itself.
     fn deliver(&mut self, chunk: &Chunk) {
         for section in &chunk.sections {
-            let Some(told) = section.told else { continue };
+            let Some(told) = &section.told else { continue };
             if told.source == self.ix {
                 continue;
             }
             let ids = &chunk.prefixes[section.prefixes.clone()];
-            if self.needs_own_hop(&told) {
-                self.announce(&told, ids);
+            if self.needs_own_hop(told) {
+                self.announce(told, ids);
             } else {
                 for message in &section.messages {
                     self.tray.put(message.clone());

@@ -12,7 +12,8 @@ use crate::net::{Asn, RouterId};
 /// The LOCAL_PREF of a path that has none.
 pub(super) const DEFAULT_LOCAL_PREF: u32 = 100;
 
-/// A set in an [`AttrStore`]; means another set once its last holder has released it.
+/// A set in an [`AttrStore`], or a set and the one that filters made it of; means another once
+/// its last holder has released it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct AttrId(u32);
 
@@ -80,6 +81,13 @@ impl AttrKey {
     }
 }
 
+/// What filters made, and of what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Made {
+    now: AttrId,
+    before: AttrId,
+}
+
 #[derive(Debug)]
 struct Slot {
     attributes: Arc<Attributes>,
@@ -87,6 +95,10 @@ struct Slot {
     holders: u32,
     /// Grows each time that the slot gets another set.
     generation: u32,
+    /// Filters made the set: the slots of it alone and of what came, both held by this one. A
+    /// path that filters did not change costs nothing for it, and one that they changed no more
+    /// than any other.
+    made: Option<Made>,
     hash: u64,
     /// The next slot whose set has the same hash.
     next: Option<u32>,
@@ -101,6 +113,8 @@ pub(super) struct AttrStore {
     /// The first slot of each hash: hashing a set is dear, and a map of the sets themselves
     /// would do it again for all of them whenever it grows.
     by_hash: FxHashMap<u64, u32>,
+    /// Slots that are about what filters made.
+    derived: usize,
     /// What free slots hold.
     nothing: Arc<Attributes>,
 }
@@ -113,7 +127,7 @@ impl AttrStore {
         let mut at = first;
         while let Some(index) = at {
             let slot = &mut self.slots[index as usize];
-            if *slot.attributes == attributes {
+            if slot.made.is_none() && *slot.attributes == attributes {
                 slot.holders += 1;
                 return AttrId(index);
             }
@@ -124,8 +138,44 @@ impl AttrStore {
             // The value is a part of what was read: kept as it is, it would keep all of that.
             unknown.value = Bytes::copy_from_slice(&unknown.value);
         }
-        let attributes = Arc::new(attributes);
-        let slot = Slot { attributes, key, holders: 1, generation: 0, hash, next: first };
+        self.add(Arc::new(attributes), key, hash, None)
+    }
+
+    /// The set equal to `attributes` that filters made of `before`, held once for the caller;
+    /// `before` itself if they are the same.
+    pub(super) fn derive(&mut self, before: AttrId, attributes: Attributes) -> AttrId {
+        let now = self.intern(attributes);
+        if now == before {
+            return now;
+        }
+        let made = Made { now, before };
+        let hash = FxBuildHasher.hash_one(made);
+        let mut at = self.by_hash.get(&hash).copied();
+        while let Some(index) = at {
+            let slot = &mut self.slots[index as usize];
+            if slot.made == Some(made) {
+                slot.holders += 1;
+                self.release(now);
+                return AttrId(index);
+            }
+            at = slot.next;
+        }
+        self.hold(before);
+        self.derived += 1;
+        let slot = &self.slots[now.0 as usize];
+        self.add(Arc::clone(&slot.attributes), slot.key, hash, Some(made))
+    }
+
+    /// A slot for what has none, held once.
+    fn add(
+        &mut self,
+        attributes: Arc<Attributes>,
+        key: AttrKey,
+        hash: u64,
+        made: Option<Made>,
+    ) -> AttrId {
+        let next = self.by_hash.get(&hash).copied();
+        let slot = Slot { attributes, key, holders: 1, generation: 0, made, hash, next };
         let index = match self.free.pop() {
             Some(index) => {
                 let place = &mut self.slots[index as usize];
@@ -153,9 +203,14 @@ impl AttrStore {
         slot.holders -= 1;
         if slot.holders == 0 {
             slot.attributes = Arc::clone(&self.nothing);
-            let (hash, next) = (slot.hash, slot.next.take());
+            let (hash, next, made) = (slot.hash, slot.next.take(), slot.made.take());
             self.unlink(hash, id.0, next);
             self.free.push(id.0);
+            if let Some(Made { now, before }) = made {
+                self.derived -= 1;
+                self.release(now);
+                self.release(before);
+            }
         }
     }
 
@@ -190,6 +245,16 @@ impl AttrStore {
         &self.slots[id.0 as usize].attributes
     }
 
+    /// The set alone, whatever it was made of: equal for equal sets.
+    pub(super) fn alone(&self, id: AttrId) -> AttrId {
+        self.slots[id.0 as usize].made.map_or(id, |made| made.now)
+    }
+
+    /// The set that came, before filters.
+    pub(super) fn before(&self, id: AttrId) -> AttrId {
+        self.slots[id.0 as usize].made.map_or(id, |made| made.before)
+    }
+
     /// Tells a set from another that had the same id before.
     pub(super) fn generation(&self, id: AttrId) -> u32 {
         self.slots[id.0 as usize].generation
@@ -197,7 +262,7 @@ impl AttrStore {
 
     /// Number of distinct sets.
     pub(super) fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.slots.len() - self.free.len() - self.derived
     }
 }
 
@@ -221,6 +286,31 @@ mod tests {
         let reused = store.intern(med(3));
         assert_eq!(reused, a, "the slot is used again");
         assert_ne!(store.generation(reused), before, "but can be told from before");
+    }
+
+    #[test]
+    fn what_filters_made_goes_with_its_last_holder_and_what_it_was_made_of_with_it() {
+        let mut store = AttrStore::default();
+        let med = |med| Attributes { med: Some(med), ..Attributes::default() };
+        let (one, two) = (store.intern(med(1)), store.intern(med(2)));
+        let (a, b) = (store.derive(one, med(9)), store.derive(two, med(9)));
+        assert_eq!(store.derive(one, med(9)), a, "held once, counted twice");
+        assert_ne!(a, b, "they came differently");
+        assert_eq!((store.alone(a), store.before(a), store.before(b)), (store.alone(b), one, two));
+        assert_eq!(store.get(a).med, Some(9));
+        assert_eq!(store.derive(one, med(1)), one, "nothing was changed");
+        assert_eq!((store.alone(one), store.before(one)), (one, one));
+        let plain = store.intern(med(9));
+        assert_eq!(plain, store.alone(a), "the set itself is one like any other");
+        assert_eq!(store.len(), 3);
+        for id in [one, two, one, plain, a, b] {
+            store.release(id);
+        }
+        assert_eq!((store.len(), store.get(store.before(a)).med), (2, Some(1)), "a holds on");
+        store.release(a);
+        assert_eq!(store.len(), 0);
+        assert!(store.by_hash.is_empty());
+        assert_eq!(store.free.len(), store.slots.len());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::attr_store::{AttrKey, AttrStore};
 use super::next_hop::NextHops;
 use super::path::{Path, PathList, Source};
 use super::peer::Peers;
-use super::settings::{PeerId, Stale};
+use super::settings::{PeerId, RibSettings, Stale};
 use super::view::Reason;
 
 /// A usable path and where to find what the steps ask of it.
@@ -101,8 +101,22 @@ pub(super) struct Judge<'a> {
     pub(super) attributes: &'a AttrStore,
     pub(super) hops: &'a NextHops,
     pub(super) peers: &'a Peers,
-    /// The most paths that are used together.
-    pub(super) multipath: usize,
+    pub(super) together: Together,
+}
+
+/// Which paths are used together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Together {
+    /// The most of them.
+    most: usize,
+    /// External ones may come from different neighbouring ASes.
+    any_neighbour: bool,
+}
+
+impl From<&RibSettings> for Together {
+    fn from(settings: &RibSettings) -> Self {
+        Self { most: settings.multipath, any_neighbour: settings.as_path_relax }
+    }
 }
 
 impl Judge<'_> {
@@ -134,7 +148,7 @@ impl Judge<'_> {
         if let [path] = paths.as_slice() {
             return u16::from(self.cost(path).is_some());
         }
-        let chosen = choose(self.field(paths), self.multipath);
+        let chosen = choose(self.field(paths), self.together);
         for (front, &place) in chosen.iter().enumerate() {
             // What stood at `front` moves to `place`; later entries of `chosen` that meant it
             // were moved before, or are found where an earlier swap has put them.
@@ -154,7 +168,7 @@ impl Judge<'_> {
     pub(super) fn explain(&self, paths: &PathList) -> Vec<(u32, Option<Reason>)> {
         let mut field = self.field(paths);
         let mut verdicts: Vec<_> = field.iter().map(|x| (x.place, None)).collect();
-        let chosen = choose(field.clone(), self.multipath);
+        let chosen = choose(field.clone(), self.together);
         for &(reason, step) in STEPS {
             step(&mut field);
             for (place, verdict) in &mut verdicts {
@@ -171,15 +185,15 @@ impl Judge<'_> {
 /// The places of the best path and of those used together with it.
 ///
 /// External and internal paths are never mixed (a step keeps them apart), and external ones
-/// must come from the same neighbouring AS as the best; equal length of the AS path follows
-/// from the steps.
-fn choose(mut field: Field<'_>, multipath: usize) -> SmallVec<[u32; 8]> {
+/// must come from the same neighbouring AS as the best unless any will do; equal length of the
+/// AS path follows from the steps.
+fn choose(mut field: Field<'_>, together: Together) -> SmallVec<[u32; 8]> {
     for (_, step) in &STEPS[..EQUAL_STEPS] {
         if field.len() > 1 {
             step(&mut field);
         }
     }
-    let mut equal = if multipath > 1 { field.clone() } else { Field::new() };
+    let mut equal = if together.most > 1 { field.clone() } else { Field::new() };
     for (_, step) in &STEPS[EQUAL_STEPS..] {
         if field.len() > 1 {
             step(&mut field);
@@ -190,10 +204,12 @@ fn choose(mut field: Field<'_>, multipath: usize) -> SmallVec<[u32; 8]> {
     if best.source != Source::Ours {
         equal.retain(|x| {
             x.place != best.place
-                && (x.source.is_internal() || x.key.neighbour == best.key.neighbour)
+                && (together.any_neighbour
+                    || x.source.is_internal()
+                    || x.key.neighbour == best.key.neighbour)
         });
         equal.sort_by_key(|x| (x.router_id(), x.key.clusters, x.peer.address, x.peer.id));
-        chosen.extend(equal.iter().take(multipath.saturating_sub(1)).map(|x| x.place));
+        chosen.extend(equal.iter().take(together.most.saturating_sub(1)).map(|x| x.place));
     }
     chosen
 }
@@ -262,7 +278,11 @@ mod tests {
 
     /// Which peers' paths are used.
     fn chosen(contenders: &[Contender], multipath: usize) -> Vec<u32> {
-        let places = choose(field(contenders), multipath);
+        chosen_of(contenders, Together { most: multipath, any_neighbour: false })
+    }
+
+    fn chosen_of(contenders: &[Contender], together: Together) -> Vec<u32> {
+        let places = choose(field(contenders), together);
         places.iter().map(|&place| contenders[place as usize].peer.id.0).collect()
     }
 
@@ -366,6 +386,21 @@ mod tests {
         assert_eq!(chosen(&field, 8), [1, 2], "inside our AS any neighbour will do");
         let field: Vec<Contender> = (1..=9).map(candidate).collect();
         assert_eq!(chosen(&field, 3), [1, 2, 3], "no more than allowed");
+    }
+
+    #[test]
+    fn external_paths_of_any_neighbour_are_used_together_where_that_is_asked_for() {
+        let relaxed = Together { most: 8, any_neighbour: true };
+        let from = |number, neighbour| with(number, |x| x.key.neighbour = neighbour);
+        let internal = with(4, |x| x.source = Source::Internal);
+        let longer = with(5, |x| (x.key.hops, x.key.neighbour) = (3, 65005));
+        // Compared with its own neighbour only.
+        let worse_med = with(6, |x| (x.key.med, x.key.neighbour) = (9, 65002));
+        let other_med = with(7, |x| (x.key.med, x.key.neighbour) = (9, 65007));
+        let field = [from(1, 65001), from(2, 65002), internal, longer, worse_med, other_med];
+        assert_eq!(chosen_of(&field, relaxed), [1, 2, 7]);
+        assert_eq!(chosen(&field, 8), [1]);
+        assert_eq!(chosen_of(&field, Together { most: 2, ..relaxed }), [1, 2]);
     }
 
     fn any_candidate() -> impl Strategy<Value = Contender> {

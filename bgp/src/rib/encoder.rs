@@ -6,6 +6,7 @@ use rustc_hash::FxHashMap;
 use super::attr_store::AttrId;
 use super::export::{Exporter, Form, Told, Treatment};
 use super::table::Table;
+use crate::filter::Matched;
 use crate::msg::{NextHop, encode_attributes, pack_announce, pack_withdraw};
 use crate::net::Family;
 
@@ -16,7 +17,7 @@ const REMEMBERED: usize = 1 << 12;
 #[derive(Debug, Default)]
 pub(super) struct Encoder {
     /// A set that was forgotten and its id used again has another generation.
-    attributes: FxHashMap<(AttrId, u32, Form), Bytes>,
+    attributes: FxHashMap<(AttrId, u32, Form, Matched), Bytes>,
     /// Prefixes that were encoded since the group exists, announced or withdrawn.
     pub(super) encoded: u64,
 }
@@ -46,7 +47,7 @@ impl Encoder {
         }
         let attributes = self
             .attributes
-            .entry((told.attributes, generation, told.form))
+            .entry((told.attributes, generation, told.form, told.matched.clone()))
             .or_insert_with(|| encode_attributes(&with.exporter.transform(to, told), &to.format));
         self.encoded += ids.len() as u64;
         let prefixes = ids.iter().map(|&id| with.table.prefix(id));

@@ -1,16 +1,19 @@
 //! What a path becomes when it is told to a peer, the same for all peers of a group.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use super::adj_in::refuse_prefix;
+use super::adj_in::{admit, route};
 use super::attr_store::{AttrId, AttrStore, DEFAULT_LOCAL_PREF, Scope};
 use super::departure::Departure;
 use super::next_hop::{HopId, NextHops};
 use super::path::{Path, PeerIx, Source};
 use super::peer::Peers;
+use super::roles;
 use super::settings::{NextHopMode, PeerKind, PeerPolicy, RibPeer, RibSession, RibSettings};
+use crate::filter::{self, Filter, Matched, NextHopChange, Session};
 use crate::msg::{Attributes, ExtendedCommunity, NextHop, WireFormat};
-use crate::net::{Family, Prefix, RouterId};
+use crate::net::{Family, Prefix, Role, RouterId};
 
 /// Everything that decides what a peer is told, apart from which peer it is. Peers with
 /// equal treatment are told the same octets.
@@ -28,14 +31,18 @@ pub(super) struct Treatment {
     pub(super) deferred: bool,
     pub(super) format: WireFormat,
     pub(super) departure: Departure,
+    /// Our role towards the peer.
+    pub(super) role: Option<Role>,
 }
 
-/// What is told of a path: equal values are equal on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// What is told of a path: equal values are equal on the wire to peers with one policy.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Told {
     pub(super) attributes: AttrId,
     pub(super) form: Form,
     pub(super) hop: ToldHop,
+    /// The rules of the policy that change it.
+    pub(super) matched: Matched,
     /// Who told us, and is not told.
     pub(super) source: PeerIx,
 }
@@ -104,16 +111,26 @@ impl Treatment {
                 internal: peer.kind != PeerKind::External,
             },
             departure,
+            role: roles::of(peer),
         }
     }
 
-    /// Whether the same [`Told`] means the same octets under both treatments.
+    /// Whether what [`Exporter::says_same`] calls equal is the same octets under both treatments.
     pub(super) fn has_same_form(&self, other: &Self) -> bool {
         (self.kind == PeerKind::External) == (other.kind == PeerKind::External)
             && self.own == other.own
             && self.format == other.format
             && self.shared_link == other.shared_link
+            && self.role == other.role
             && (self.departure == Departure::Staying) == (other.departure == Departure::Staying)
+    }
+
+    /// The filters of the policy, if that is what it is.
+    pub(super) fn filters(&self) -> Option<&[Arc<Filter>]> {
+        match &self.policy {
+            PeerPolicy::Filters(filters) => Some(filters),
+            _ => None,
+        }
     }
 
     fn is_external(&self) -> bool {
@@ -154,6 +171,9 @@ impl Exporter<'_> {
         if to.deferred && path.source != Source::Ours || !to.departure.lets_pass(path.source) {
             return None;
         }
+        if !roles::lets_pass(to.role, self.attributes.get(path.attributes)) {
+            return None;
+        }
         let key = self.attributes.key(path.attributes);
         if key.long_lived && !to.long_lived {
             return None;
@@ -163,10 +183,17 @@ impl Exporter<'_> {
             Scope::OurAs if !to.is_external() => {}
             Scope::OurAs | Scope::Nobody => return None,
         }
-        if refuse_prefix(&to.policy, prefix, self.hops.get(path.hop)).is_some() {
-            return None;
-        }
-        let hop = self.told_hop(to, prefix.family(), path)?;
+        let attributes = self.attributes.get(path.attributes);
+        let session = Session { peer_type: to.kind.peer_type(), asn: self.settings.asn };
+        let next_hop = self.hops.get(path.hop);
+        let matched =
+            admit(&to.policy, &route(prefix, attributes, next_hop, path.origin, session)).ok()?;
+        let mode = match to.filters().and_then(|filters| filter::next_hop(filters, &matched)) {
+            None => to.mode,
+            Some(NextHopChange::SelfAddress) => NextHopMode::SelfAddress,
+            Some(NextHopChange::Keep) => NextHopMode::Keep,
+        };
+        let hop = self.told_hop(to, mode, prefix.family(), path)?;
         let form = match (to.is_external(), path.source) {
             (true, Source::Ours) => Form::OutsideOwn,
             (true, _) => Form::Outside,
@@ -176,10 +203,17 @@ impl Exporter<'_> {
                 Form::Reflected(key.originator_or(self.peers.tie_breakers(path.peer).router_id))
             }
         };
-        Some(Told { attributes: path.attributes, form, hop, source: path.peer })
+        let attributes = self.attributes.alone(path.attributes);
+        Some(Told { attributes, form, hop, matched, source: path.peer })
     }
 
-    fn told_hop(&self, to: &Treatment, family: Family, path: &Path) -> Option<ToldHop> {
+    fn told_hop(
+        &self,
+        to: &Treatment,
+        mode: NextHopMode,
+        family: Family,
+        path: &Path,
+    ) -> Option<ToldHop> {
         let own = to.own[family.index()].map(|_| ToldHop::Own);
         let Some(hop) = self.hops.get(path.hop) else { return own };
         let address = hop.address();
@@ -191,7 +225,7 @@ impl Exporter<'_> {
         if unreadable || off_link {
             return own;
         }
-        match (to.mode, to.is_external()) {
+        match (mode, to.is_external()) {
             (NextHopMode::SelfAddress, _) => own,
             (NextHopMode::Keep, _) | (NextHopMode::Auto, false) => {
                 Some(ToldHop::Kept(path.hop, false))
@@ -204,9 +238,28 @@ impl Exporter<'_> {
         }
     }
 
-    /// The attributes as they are told.
+    /// Whether two peers whose treatments have the same form are told the same octets.
+    pub(super) fn says_same(&self, a: (&Treatment, &Told), b: (&Treatment, &Told)) -> bool {
+        let bare = |told: &Told| Told { matched: Matched::default(), ..told.clone() };
+        bare(a.1) == bare(b.1)
+            && ((a.1.matched.is_empty() && b.1.matched.is_empty())
+                || self.transform(a.0, a.1) == self.transform(b.0, b.1))
+    }
+
+    /// The attributes as they are told. What stays in our AS goes before filters add theirs,
+    /// which so go out, and our AS stands in front of what they prepend.
     pub(super) fn transform(&self, to: &Treatment, told: &Told) -> Attributes {
         let mut out = (**self.attributes.get(told.attributes)).clone();
+        if matches!(told.form, Form::Outside | Form::OutsideOwn) {
+            // Stay in the AS that they were meant for (RFC 4360 §6).
+            out.extended_communities.retain(ExtendedCommunity::is_transitive);
+        }
+        if told.form == Form::Outside {
+            out.med = None; // RFC 4271 §5.1.4
+        }
+        if let Some(filters) = to.filters() {
+            filter::apply(filters, &told.matched, &mut out, self.settings.asn);
+        }
         match told.form {
             Form::Inside => {
                 out.local_pref.get_or_insert(DEFAULT_LOCAL_PREF);
@@ -220,13 +273,9 @@ impl Exporter<'_> {
                 out.local_pref = None;
                 out.originator_id = None;
                 out.cluster_list = Vec::new();
-                // Stay in the AS that they were meant for (RFC 4360 §6).
-                out.extended_communities.retain(ExtendedCommunity::is_transitive);
-                if told.form == Form::Outside {
-                    out.med = None; // RFC 4271 §5.1.4
-                }
             }
         }
+        roles::mark(to.role, self.settings.asn, &mut out);
         to.departure.mark(to.kind, &mut out);
         out
     }

@@ -6,11 +6,13 @@ use smallvec::SmallVec;
 
 use super::Rib;
 use super::adj_out::News;
+use super::attr_store::AttrId;
 use super::best::Judge;
 use super::export::Exporter;
 use super::path::{Path, PeerIx, Source};
 use super::settings::Stale;
 use super::view::{BestChange, Forwarding};
+use crate::filter::RouteSource;
 use crate::msg::NextHop;
 use crate::net::Family;
 
@@ -26,10 +28,20 @@ pub(super) enum Edit {
     Remove(PeerIx),
     /// The session of a peer is over, and its path is kept nevertheless.
     Age(PeerIx, Stale),
-    /// The path of a peer is now refused, or no longer, and its source is of this kind.
-    Judge(PeerIx, bool, Source),
+    /// The path of a peer is judged by other settings.
+    Judge(PeerIx, Judgement),
     /// Nothing but what the decision process looks at has changed.
     Decide,
+}
+
+/// What settings say of a path.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Judgement {
+    pub(super) refused: bool,
+    pub(super) source: Source,
+    pub(super) origin: RouteSource,
+    /// Its attributes after import.
+    pub(super) attributes: AttrId,
 }
 
 impl Rib {
@@ -58,7 +70,7 @@ impl Rib {
             Edit::Age(ix, _) if find(ix).is_some_and(|place| entry.paths[place].refused) => {
                 gone = find(ix).map(|place| entry.paths.remove(place));
             }
-            Edit::Judge(ix, true, _)
+            Edit::Judge(ix, Judgement { refused: true, .. })
                 if find(ix).is_some_and(|place| entry.paths[place].stale.is_some()) =>
             {
                 gone = find(ix).map(|place| entry.paths.remove(place));
@@ -72,9 +84,9 @@ impl Rib {
                 gone = Some(std::mem::replace(&mut entry.paths[place], path));
                 come = Some(path);
             }
-            Edit::Judge(ix, refused, source) => {
+            Edit::Judge(ix, Judgement { refused, source, origin, attributes }) => {
                 let Some(place) = find(ix) else { return };
-                let path = Path { refused, source, ..entry.paths[place] };
+                let path = Path { refused, source, origin, attributes, ..entry.paths[place] };
                 if path == entry.paths[place] {
                     return;
                 }
@@ -100,7 +112,7 @@ impl Rib {
             }
         }
         let entry = table.entry_mut(id);
-        let judge = Judge { attributes, hops, peers, multipath: settings.multipath };
+        let judge = Judge { attributes, hops, peers, together: (&*settings).into() };
         entry.selected = judge.select(&mut entry.paths);
         if entry.selection() != before.as_slice() {
             let points = |paths: &[Path]| -> SmallVec<[_; 2]> {

@@ -25,41 +25,49 @@ mod departure;
 mod encoder;
 mod export;
 mod journal;
+mod judge;
+mod limit;
 mod loc;
 mod member;
 mod next_hop;
 mod path;
 mod peer;
+mod refreshing;
+mod roles;
 mod settings;
 mod show;
 mod stale;
 mod table;
+mod trace;
 mod view;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
-use smallvec::SmallVec;
 
 use crate::msg::{Attributes, NextHop, Update};
 use crate::net::{Family, Prefix};
 
 pub use departure::Departure;
+pub use limit::{LimitAction, LimitLevel, LimitNews, PrefixLimits};
 pub use settings::{
-    NextHopMode, PeerId, PeerKind, PeerPolicy, RibPeer, RibSession, RibSettings, Stale,
+    NextHopMode, OwnRoute, PeerId, PeerKind, PeerPolicy, RibPeer, RibSession, RibSettings, Stale,
 };
+pub use trace::FilterTrace;
 pub use view::{
     Advertisement, BestChange, Forwarding, Page, PathStatus, PathView, PeerCounts, Reason, Refusal,
     ToldView, Totals, Which,
 };
 
-use adj_in::{import, refuse_path, refuse_prefix};
+use adj_in::{admit, import, refuse_path, route};
 use adj_out::AdjOut;
 use attr_store::AttrStore;
 use best::Judge;
 use encoder::Context;
 use export::{Exporter, Treatment};
+use judge::Workshop;
 use loc::Edit;
 use next_hop::{HopId, NextHops};
 use path::{Path, PeerIx, Source};
@@ -83,6 +91,8 @@ pub struct Rib {
     departure: Departure,
     /// What peers announced that is not theirs, since the last [`Rib::take_refusals`].
     refusals: Vec<(PeerIx, Prefix)>,
+    /// Which peers came nearer to their limits, since the last [`Rib::take_limit_news`].
+    limit_news: Vec<LimitNews>,
     /// Between [`Rib::defer`] and [`Rib::end_deferral`].
     deferring: bool,
 }
@@ -102,6 +112,7 @@ impl Rib {
             out: AdjOut::default(),
             departure: Departure::Staying,
             refusals: Vec::new(),
+            limit_news: Vec::new(),
             deferring: false,
         }
     }
@@ -117,13 +128,15 @@ impl Rib {
         let Some(known) = self.peers.get_mut(ix) else { return };
         let before = known.treat(how);
         let how = &known.how;
-        let is_judged_alike = (&before.import, before.kind, before.asn, before.address)
-            == (&how.import, how.kind, how.asn, how.address);
+        let is_judged_alike =
+            (&before.import, before.kind, before.asn, before.address, before.source)
+                == (&how.import, how.kind, how.asn, how.address, how.source);
         let has_moved = before.address != how.address;
         let (deferring, departure) = (self.deferring, self.departure);
         let treatment =
             known.session.as_ref().map(|session| Treatment::of(how, session, deferring, departure));
         let address = how.address;
+        self.note_limits(ix);
         if !is_judged_alike {
             self.judge_again(Some(ix), has_moved);
         }
@@ -200,6 +213,14 @@ impl Rib {
         let Some(ix) = self.peers.find(from) else { return };
         let Some(peer) = self.peers.get(ix) else { return };
         let agreed = Family::ALL.map(|family| peer.has_family(family));
+        if peer.limited.is_over {
+            for announcement in &update.announced {
+                for prefix in &announcement.prefixes {
+                    self.pass_over(ix, prefix.family(), 1);
+                }
+            }
+            return;
+        }
         if peer.session.is_none() {
             // What is kept of an earlier session is not changed by late news of it.
             return;
@@ -207,35 +228,47 @@ impl Rib {
         for prefix in &update.withdrawn {
             let family = prefix.family();
             if let Some(id) = self.tables[family.index()].find(prefix) {
+                self.note_told_again(ix, family, id);
                 self.edit(family, id, Edit::Remove(ix));
             }
         }
         let Some(attributes) = update.attributes else { return };
         let Some(peer) = self.peers.get(ix) else { return };
-        let source = Source::from(peer.how.kind);
-        let import_policy = peer.how.import.clone();
-        let set = self.attributes.intern(import(peer.how.kind, attributes));
+        let (source, origin) = (Source::from(peer.how.kind), peer.how.source);
+        let (session, import_policy) = (self.session_of(&peer.how), peer.how.import.clone());
+        let came = self.attributes.intern(import(&peer.how, attributes));
+        let attributes = Arc::clone(self.attributes.get(came));
+        let mut shop = Workshop::default();
         for announcement in &update.announced {
             let Some(peer) = self.peers.get(ix) else { continue };
-            let attributes = self.attributes.get(set);
             let next_hop = announcement.next_hop;
             let refused =
-                refuse_path(&self.settings, &self.own, &peer.how, attributes, next_hop).is_some();
+                refuse_path(&self.settings, &self.own, &peer.how, &attributes, next_hop).is_some();
             let hop = self.hops.intern(next_hop);
             for prefix in &announcement.prefixes {
                 let family = prefix.family();
                 if !agreed[family.index()] {
                     continue;
                 }
+                if self.is_beyond(ix, prefix) {
+                    self.pass_over(ix, family, 1);
+                    continue;
+                }
                 let Some(id) = self.tables[family.index()].obtain(prefix) else { continue };
-                let refused =
-                    refused || refuse_prefix(&import_policy, prefix, Some(next_hop)).is_some();
-                let path = Path { peer: ix, attributes: set, hop, source, refused, stale: None };
+                self.note_told_again(ix, family, id);
+                let route = route(prefix, &attributes, Some(next_hop), origin, session);
+                let admitted = if refused { None } else { admit(&import_policy, &route).ok() };
+                let refused = admitted.is_none();
+                let matched = admitted.unwrap_or_default();
+                let attributes = self.make(&mut shop, ix, &import_policy, came, matched);
+                let path = Path { peer: ix, attributes, hop, source, origin, refused, stale: None };
                 self.edit(family, id, Edit::Put(path));
             }
             self.hops.release(hop);
         }
-        self.attributes.release(set);
+        self.empty(shop);
+        self.attributes.release(came);
+        self.note_limits(ix);
     }
 
     /// Notes the End-of-RIB of a family (RFC 4724 §2): what was kept of an earlier session and
@@ -268,8 +301,9 @@ impl Rib {
         }
     }
 
-    /// Adds a prefix of our own with these attributes, or changes its attributes.
-    pub fn originate(&mut self, prefix: Prefix, attributes: Attributes) {
+    /// Adds a prefix of our own with these attributes, or changes it; filters can tell `what`
+    /// it is.
+    pub fn originate(&mut self, prefix: Prefix, attributes: Attributes, what: OwnRoute) {
         let family = prefix.family();
         let Some(id) = self.tables[family.index()].obtain(&prefix) else { return };
         let set = self.attributes.intern(attributes);
@@ -278,6 +312,7 @@ impl Rib {
             attributes: set,
             hop: HopId::NONE,
             source: Source::Ours,
+            origin: what.into(),
             refused: false,
             stale: None,
         };
@@ -311,48 +346,6 @@ impl Rib {
         if own != self.own {
             self.own = own;
             self.judge_again(None, false);
-        }
-    }
-
-    /// Judges the paths of one peer, or of all, by the settings as they are now; decides
-    /// them anew even without a change if what ties are broken by `has_moved`. What goes, goes
-    /// before anything comes: a range that passes from one to another is never with both.
-    fn judge_again(&mut self, only: Option<PeerIx>, has_moved: bool) {
-        let mut later: Vec<(Family, u32, Edit)> = Vec::new();
-        for family in Family::ALL {
-            for id in 0..self.tables[family.index()].bound() {
-                let table = &self.tables[family.index()];
-                let paths: SmallVec<[Path; 4]> = table
-                    .entry(id)
-                    .paths
-                    .iter()
-                    .filter(|path| {
-                        path.peer != PeerIx::OURS && only.is_none_or(|ix| path.peer == ix)
-                    })
-                    .copied()
-                    .collect();
-                if paths.is_empty() {
-                    continue;
-                }
-                let prefix = table.prefix(id);
-                for path in paths {
-                    let Some(peer) = self.peers.get(path.peer) else { continue };
-                    let source = Source::from(peer.how.kind);
-                    let refused = self.refusal(&prefix, &path).is_some();
-                    let edit = Edit::Judge(path.peer, refused, source);
-                    if path.refused && !refused {
-                        later.push((family, id, edit));
-                    } else {
-                        self.edit(family, id, edit);
-                    }
-                }
-                if has_moved {
-                    self.edit(family, id, Edit::Decide);
-                }
-            }
-        }
-        for (family, id, edit) in later {
-            self.edit(family, id, edit);
         }
     }
 

@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 use super::attr_store::AttrId;
 use super::next_hop::HopId;
 use super::settings::{PeerKind, Stale};
+use crate::filter::RouteSource;
 
 /// A peer's place in the RIB's list of peers. Used again once nothing refers to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,12 +56,14 @@ impl From<PeerKind> for Source {
 pub(super) struct Path {
     /// Who told us.
     pub(super) peer: PeerIx,
-    /// Its attributes after import.
+    /// Its attributes after import; those that it came with, the set itself knows.
     pub(super) attributes: AttrId,
     /// Where it points; [`HopId::NONE`] for our own.
     pub(super) hop: HopId,
     /// What kind of peer told us.
     pub(super) source: Source,
+    /// Where it comes from as filters have it.
+    pub(super) origin: RouteSource,
     /// Import refused it: kept to be shown and judged again, never used. The reason follows
     /// from the path and the settings and is worked out when somebody asks.
     pub(super) refused: bool,

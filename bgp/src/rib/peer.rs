@@ -3,6 +3,8 @@
 use rustc_hash::FxHashMap;
 
 use super::best::TieBreakers;
+use super::bits::Bits;
+use super::limit::Limited;
 use super::path::PeerIx;
 use super::settings::{PeerId, RibPeer, RibSession, Stale};
 use crate::net::Family;
@@ -24,6 +26,9 @@ pub(super) struct Peer {
     /// Of those received, paths that are stale, by family; and why, or why the latest are.
     pub(super) stale: [usize; 2],
     pub(super) stale_for: [Option<Stale>; 2],
+    pub(super) limited: Limited,
+    /// Prefixes that it has still to tell again in a refresh, by family.
+    pub(super) refreshing: [Option<Bits>; 2],
 }
 
 impl Peer {
@@ -44,6 +49,8 @@ impl Peer {
         self.tie_breakers.router_id = session.negotiated.their_open.router_id.get();
         self.session = Some(session);
         self.synced = [false; 2];
+        self.limited.begin();
+        self.refreshing = Default::default();
     }
 }
 
@@ -73,6 +80,8 @@ impl Peers {
             refused: [0; 2],
             stale: [0; 2],
             stale_for: [None; 2],
+            limited: Limited::default(),
+            refreshing: Default::default(),
         };
         let ix = match self.free.pop() {
             Some(index) => {

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::filter::Filter;
+use super::limit::PrefixLimits;
+use crate::filter::{Filter, PeerType, RouteSource};
 use crate::fsm::Negotiated;
 use crate::msg::NextHop;
-use crate::net::{Asn, ClusterId, Prefix, RouterId};
+use crate::net::{Asn, ClusterId, Prefix, Role, RouterId};
 
 /// What the RIB must know of us.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,9 @@ pub struct RibSettings {
     pub cluster_id: ClusterId,
     /// The most paths of one prefix that are used together; 1 is no multipath.
     pub multipath: usize,
+    /// Whether external paths of one prefix that are used together may come from different
+    /// neighbouring ASes: their AS paths need only be equally long.
+    pub as_path_relax: bool,
     /// Whether a next hop must first be resolved ([`Rib::resolve`](super::Rib::resolve)) before its paths are
     /// used; off for a reflector that installs nothing.
     pub track_next_hops: bool,
@@ -29,7 +33,14 @@ impl RibSettings {
     /// A speaker that takes next hops as they are and uses one path a prefix; its cluster is its
     /// own identifier (RFC 4456 §7).
     pub fn new(asn: Asn, router_id: RouterId) -> Self {
-        Self { asn, router_id, cluster_id: router_id.into(), multipath: 1, track_next_hops: false }
+        Self {
+            asn,
+            router_id,
+            cluster_id: router_id.into(),
+            multipath: 1,
+            as_path_relax: false,
+            track_next_hops: false,
+        }
     }
 }
 
@@ -46,6 +57,16 @@ pub enum PeerKind {
     Internal,
     /// In our AS, and we reflect to and from it (RFC 4456).
     ReflectorClient,
+}
+
+impl PeerKind {
+    /// What filters take it for.
+    pub(super) fn peer_type(self) -> PeerType {
+        match self {
+            PeerKind::External => PeerType::External,
+            PeerKind::Internal | PeerKind::ReflectorClient => PeerType::Internal,
+        }
+    }
 }
 
 /// What decides whether a path is taken from a peer or told to it.
@@ -99,6 +120,24 @@ pub enum NextHopMode {
     Keep,
 }
 
+/// What a route of our own is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OwnRoute {
+    /// Pods of the node, or a network that it was told to originate.
+    Local,
+    /// A Service.
+    Service,
+}
+
+impl From<OwnRoute> for RouteSource {
+    fn from(what: OwnRoute) -> Self {
+        match what {
+            OwnRoute::Local => RouteSource::Local,
+            OwnRoute::Service => RouteSource::Service,
+        }
+    }
+}
+
 /// How the RIB treats a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RibPeer {
@@ -116,6 +155,13 @@ pub struct RibPeer {
     pub export: PeerPolicy,
     /// How next hops are told to it.
     pub next_hop_mode: NextHopMode,
+    /// How many prefixes it may tell.
+    pub limits: PrefixLimits,
+    /// What filters take its routes for.
+    pub source: RouteSource,
+    /// What we are to it, if it is in another AS (RFC 9234). What was learned before is judged
+    /// by another role with the next session only.
+    pub role: Option<Role>,
 }
 
 impl RibPeer {
@@ -129,6 +175,9 @@ impl RibPeer {
             import: PeerPolicy::AcceptAll,
             export: PeerPolicy::AcceptAll,
             next_hop_mode: NextHopMode::Auto,
+            limits: PrefixLimits::NONE,
+            source: RouteSource::Peer,
+            role: None,
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::adj_in::{refuse_path, refuse_prefix};
 use super::adj_out::AdjOut;
 use super::encoder::Context;
 use super::export::{Exporter, ToldHop};
@@ -166,7 +165,7 @@ impl Rib {
             attributes: &self.attributes,
             hops: &self.hops,
             peers: &self.peers,
-            multipath: self.settings.multipath,
+            together: (&self.settings).into(),
         };
         let reasons = judge.explain(&entry.paths);
         let mut ranked: Vec<(usize, PathView)> = (0..)
@@ -215,9 +214,7 @@ impl Rib {
         }
         let how = &self.peers.get(path.peer)?.how;
         let next_hop = self.hops.get(path.hop)?;
-        let attributes = self.attributes.get(path.attributes);
-        refuse_path(&self.settings, &self.own, how, attributes, next_hop)
-            .or_else(|| refuse_prefix(&how.import, prefix, Some(next_hop)))
+        self.judge(how, prefix, self.attributes.before(path.attributes), next_hop).err()
     }
 }
 

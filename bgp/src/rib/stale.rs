@@ -7,7 +7,8 @@
 //! [`Rib::drop_stale`].
 
 use super::Rib;
-use super::adj_in::{import, is_sane, refuse_prefix};
+use super::adj_in::import;
+use super::judge::Workshop;
 use super::loc::Edit;
 use super::path::{Path, PeerIx, Source};
 use super::settings::{PeerId, PeerKind, Stale};
@@ -36,6 +37,7 @@ impl Rib {
         if let Some(known) = self.peers.get_mut(ix) {
             known.session = None;
             known.synced = [false; 2];
+            known.refreshing = Default::default();
             known.stale_for = keep;
         }
     }
@@ -60,18 +62,19 @@ impl Rib {
             let paths = &self.tables[family.index()].entry(id).paths;
             let kept = paths.iter().find(|path| path.peer == ix && path.stale.is_some());
             let Some(path) = kept.copied() else { continue };
-            let mut attributes = Attributes::clone(self.attributes.get(path.attributes));
-            if attributes.communities.contains(&Community::NO_LLGR) {
+            if self.attributes.get(path.attributes).communities.contains(&Community::NO_LLGR) {
                 self.edit(family, id, Edit::Remove(ix));
                 continue;
             }
-            if !attributes.communities.contains(&Community::LLGR_STALE) {
-                attributes.communities.push(Community::LLGR_STALE);
-            }
-            let attributes = self.attributes.intern(attributes);
+            // What came bears the mark, too, or filters that change would forget it.
+            let before = self.attributes.before(path.attributes);
+            let came = self.attributes.intern(long_lived(self.attributes.get(before)));
+            let now = long_lived(self.attributes.get(path.attributes));
+            let attributes = self.attributes.derive(came, now);
             let stale = Some(Stale::LongLived);
             self.edit(family, id, Edit::Put(Path { attributes, stale, ..path }));
             self.attributes.release(attributes);
+            self.attributes.release(came);
         }
     }
 
@@ -87,32 +90,42 @@ impl Rib {
     /// without session that may tell the prefix.
     pub fn adopt(&mut self, from: PeerId, prefix: Prefix, next_hop: NextHop, why: Stale) -> bool {
         let Some(ix) = self.peers.find(from) else { return false };
-        let Some(peer) = self.peers.get_mut(ix) else { return false };
-        let is_bad = !is_sane(next_hop.address()) || self.own.contains(&next_hop.address());
-        let is_refused = refuse_prefix(&peer.how.import, &prefix, Some(next_hop)).is_some();
-        if peer.session.is_some() || is_bad || is_refused {
+        let Some(peer) = self.peers.get(ix) else { return false };
+        if peer.session.is_some() {
             return false;
         }
         let family = prefix.family();
-        peer.stale_for[family.index()] = Some(why);
-        let (kind, source) = (peer.how.kind, Source::from(peer.how.kind));
-        let as_path = match kind {
-            PeerKind::External => AsPath::sequence([peer.how.asn]),
+        let how = peer.how.clone();
+        let as_path = match how.kind {
+            PeerKind::External => AsPath::sequence([how.asn]),
             PeerKind::Internal | PeerKind::ReflectorClient => AsPath::default(),
         };
-        let Some(id) = self.tables[family.index()].obtain(&prefix) else { return false };
-        let is_known = |path: &Path| path.peer == ix;
-        if self.tables[family.index()].entry(id).paths.iter().any(is_known) {
+        let attributes = Attributes { as_path, ..Attributes::default() };
+        let came = self.attributes.intern(import(&how, attributes));
+        let Ok(matched) = self.judge(&how, &prefix, came, next_hop) else {
+            self.attributes.release(came);
             return false;
+        };
+        if let Some(peer) = self.peers.get_mut(ix) {
+            peer.stale_for[family.index()] = Some(why);
         }
-        let attributes =
-            self.attributes.intern(import(kind, Attributes { as_path, ..Attributes::default() }));
-        let hop = self.hops.intern(next_hop);
-        let path = Path { peer: ix, attributes, hop, source, refused: false, stale: Some(why) };
-        self.edit(family, id, Edit::Put(path));
-        self.hops.release(hop);
-        self.attributes.release(attributes);
-        true
+        let table = &mut self.tables[family.index()];
+        let place = table.obtain(&prefix);
+        let is_new = |id: &u32| !table.entry(*id).paths.iter().any(|path| path.peer == ix);
+        let place = place.filter(is_new);
+        if let Some(id) = place {
+            let mut shop = Workshop::default();
+            let attributes = self.make(&mut shop, ix, &how.import, came, matched);
+            let hop = self.hops.intern(next_hop);
+            let (source, origin) = (Source::from(how.kind), how.source);
+            let stale = Some(why);
+            let path = Path { peer: ix, attributes, hop, source, origin, refused: false, stale };
+            self.edit(family, id, Edit::Put(path));
+            self.hops.release(hop);
+            self.empty(shop);
+        }
+        self.attributes.release(came);
+        place.is_some()
     }
 
     /// Why paths of a peer are kept although their session is over; none if none are.
@@ -151,4 +164,13 @@ impl Rib {
             peer.stale_for[family.index()] = None;
         }
     }
+}
+
+/// The same, marked as told by somebody who has been away for long (RFC 9494 §4.2).
+fn long_lived(attributes: &Attributes) -> Attributes {
+    let mut marked = attributes.clone();
+    if let Err(place) = marked.communities.binary_search(&Community::LLGR_STALE) {
+        marked.communities.insert(place, Community::LLGR_STALE);
+    }
+    marked
 }

@@ -55,6 +55,9 @@ pub enum Refusal {
     NotOwned,
     /// The next hop is one of ours, unspecified, loopback, multicast or the like.
     BadNextHop(IpAddr),
+    /// It must not have come from there by the roles of both sides: it is marked to go to
+    /// customers only, by this AS (RFC 9234 §5).
+    RouteLeak(u32),
     /// An external path does not begin with the AS of the peer (RFC 4271 §6.3).
     WrongFirstAs,
 }

@@ -100,6 +100,7 @@ fn any_capability() -> impl Strategy<Value = Capability> {
         Just(Capability::RouteRefresh),
         vec((any_afi_safi(), any::<u16>()), 0..4).prop_map(Capability::ExtendedNextHop),
         Just(Capability::ExtendedMessage),
+        any::<u8>().prop_map(Capability::Role),
         restart,
         vec(long_lived, 0..4).prop_map(Capability::LongLivedRestart),
         (1..=u32::MAX).prop_map(Capability::FourOctetAsn),
@@ -202,7 +203,8 @@ fn any_attributes(format: &WireFormat) -> impl Strategy<Value = Attributes> + us
         local1,
         local2,
     });
-    let numbers = (option::of(any::<u32>()), option::of(any::<u32>()), any::<bool>());
+    let number = || option::of(any::<u32>());
+    let numbers = (number(), number(), number(), any::<bool>());
     let communities = (
         sorted(any::<u32>().prop_map(Community)),
         sorted(any::<[u8; 8]>().prop_map(ExtendedCommunity)),
@@ -213,7 +215,7 @@ fn any_attributes(format: &WireFormat) -> impl Strategy<Value = Attributes> + us
     ((origin, any_path(format), option::of(aggregator)), numbers, communities, reflection, unknown)
         .prop_map(
             move |((origin, as_path, aggregator), numbers, lists, reflection, mut unknown)| {
-                let (med, local_pref, atomic_aggregate) = numbers;
+                let (med, local_pref, only_to_customer, atomic_aggregate) = numbers;
                 let (communities, extended_communities, large_communities) = lists;
                 let (originator_id, cluster_list) = reflection;
                 unknown.dedup_by_key(|(code, _)| *code);
@@ -233,6 +235,7 @@ fn any_attributes(format: &WireFormat) -> impl Strategy<Value = Attributes> + us
                     cluster_list: if internal { cluster_list } else { Vec::new() },
                     extended_communities,
                     large_communities,
+                    only_to_customer,
                     unknown,
                 }
             },
@@ -247,5 +250,5 @@ fn sorted<T: Ord + std::fmt::Debug>(
 
 /// The type code of an attribute that we do not know; 40 has a rule of its own.
 fn unknown_code() -> impl Strategy<Value = u8> {
-    prop_oneof![Just(0), 11..=13_u8, 19..=31_u8, 33..=39_u8, 41..=255_u8]
+    prop_oneof![Just(0), 11..=13_u8, 19..=31_u8, 33..=34_u8, 36..=39_u8, 41..=255_u8]
 }

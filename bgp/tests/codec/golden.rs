@@ -102,12 +102,13 @@ fn opens() -> Vec<Golden> {
             "open with every capability",
             0,
             1,
-            "04 5ba0 0000 0a000001 36 0234
+            "04 5ba0 0000 0a000001 39 0237
              01 04 0001 00 01        # multiprotocol IPv4
              01 04 0002 00 01        # multiprotocol IPv6
              02 00                   # route refresh
              05 06 0001 0001 0002    # extended next hop
              06 00                   # extended message
+             09 01 03                # role: customer
              40 0a c078 0001 01 80 0002 01 00
              41 04 000f4240          # four-octet AS number
              46 00                   # enhanced route refresh
@@ -121,6 +122,7 @@ fn opens() -> Vec<Golden> {
                     Capability::RouteRefresh,
                     Capability::ExtendedNextHop(vec![(v4, 2)]),
                     Capability::ExtendedMessage,
+                    Capability::Role(3),
                     Capability::GracefulRestart(GracefulRestart {
                         restarting: true,
                         notification: true,
@@ -267,7 +269,7 @@ fn attributes() -> Vec<Golden> {
             "every attribute of an internal peer",
             INTERNAL,
             2,
-            "0000 0078 40 01 01 00 40 02 06 02 01 0000fde9 40 03 04 c0000201
+            "0000 007f 40 01 01 00 40 02 06 02 01 0000fde9 40 03 04 c0000201
              80 04 04 00000064       # MULTI_EXIT_DISC
              40 05 04 000000c8       # LOCAL_PREF
              40 06 00                # ATOMIC_AGGREGATE
@@ -278,6 +280,7 @@ fn attributes() -> Vec<Golden> {
              c0 10 10 0002fde900000064 4000fde900000001
              e0 1a 03 010203         # unknown, passed on as partial
              c0 20 0c 0001117a 00000001 00000002
+             c0 23 04 0001117a       # ONLY_TO_CUSTOMER
              e0 80 00
              08 0a",
             update(Attributes {
@@ -293,6 +296,7 @@ fn attributes() -> Vec<Golden> {
                     ExtendedCommunity([0x40, 0, 0xFD, 0xE9, 0, 0, 0, 1]),
                 ],
                 large_communities: vec![LargeCommunity { global: 70010, local1: 1, local2: 2 }],
+                only_to_customer: Some(70010),
                 unknown: vec![
                     UnknownAttribute {
                         code: 26,

@@ -112,7 +112,7 @@ fn an_operator_reads_names_numbers_and_escaped_text() {
             6,
             1,
             &[0, 1, 1, 0, 0, 0, 9],
-            "Cease: Maximum Number of Prefixes Reached (6/1) data 0x00010100000009",
+            "Cease: Maximum Number of Prefixes Reached (6/1) at 9 prefixes of ipv4",
         ),
         (
             6,

@@ -144,6 +144,13 @@ fn malformed_values_are_treated_by_type_code() {
         ("one", 0xC0, 32, "000000010000000200000003", Fine, Fine),
         ("empty", 0xC0, 32, "", Withdraw, Withdraw),
         ("eleven octets", 0xC0, 32, "0000000100000002000000", Withdraw, Withdraw),
+        // ONLY_TO_CUSTOMER
+        ("one", 0xC0, 35, "0000fde9", Fine, Fine),
+        ("AS 0, which does not count", 0xE0, 35, "00000000", Fine, Fine),
+        ("three octets", 0xC0, 35, "00fde9", Withdraw, Withdraw),
+        ("eight octets", 0xC0, 35, "0000fde90000fde9", Withdraw, Withdraw),
+        ("empty", 0xC0, 35, "", Withdraw, Withdraw),
+        ("not transitive", 0x80, 35, "0000fde9", Withdraw, Withdraw),
         // PREFIX_SID: 37 zeros are twelve elements and one octet.
         ("seen in the wild", 0xC0, 40, &"00".repeat(37), Discard, Discard),
         ("well-formed", 0xC0, 40, "01 0007 00 0000 00000064", Fine, Fine),

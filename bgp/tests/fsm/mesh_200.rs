@@ -10,7 +10,7 @@ use brindle_bgp::fsm::{Action, Delivery, Event, PeerSettings};
 use brindle_bgp::msg::{Attributes, CeaseReason, NextHop};
 use brindle_bgp::net::{Family, Prefix};
 use brindle_bgp::rib::{
-    Forwarding, PeerId, PeerKind, PeerPolicy, Rib, RibPeer, RibSession, RibSettings,
+    Forwarding, OwnRoute, PeerId, PeerKind, PeerPolicy, Rib, RibPeer, RibSession, RibSettings,
 };
 
 use crate::support::simulation::Simulation;
@@ -55,7 +55,7 @@ fn rib(speaker: usize) -> Rib {
     let id = router_id(u32::try_from(speaker + 1).expect("a mesh is small"));
     let mut rib = Rib::new(RibSettings { multipath: 16, ..RibSettings::new(asn(AS), id) });
     for prefix in pods(speaker) {
-        rib.originate(prefix, Attributes::default());
+        rib.originate(prefix, Attributes::default(), OwnRoute::Local);
     }
     for other in (0..SIZE).filter(|&other| other != speaker) {
         rib.configure_peer(

@@ -227,8 +227,8 @@ fn waits_grow_whether_tcp_or_the_open_exchange_fails() {
         let now = epoch();
         let mut peer = Peer::new(settings(1, 64512, 65001), 5);
         peer.handle(Event::Start, now);
-        let waits = waits(&mut peer, now, 9, fail);
-        let wants = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0];
+        let waits = waits(&mut peer, now, 8, fail);
+        let wants = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0];
         for (wait, want) in waits.iter().zip(wants) {
             assert!((0.75 * want..=want).contains(wait), "{name}: {waits:?}");
         }

@@ -1,7 +1,7 @@
 //! Leaving: what peers are told of a speaker that is about to go.
 
 use brindle_bgp::msg::{Attributes, Community};
-use brindle_bgp::rib::{Departure, PeerId, PeerKind};
+use brindle_bgp::rib::{Departure, OwnRoute, PeerId, PeerKind};
 
 use crate::support::{
     Heard, KINDS, OUR_AS, Scene, along, from_peer, one_update, prefix, session, settings, v4,
@@ -17,7 +17,7 @@ fn a_speaker_about_to_go_marks_all_that_it_tells_and_takes_the_mark_back() {
         scene.up(1, kind);
         let own = prefix("10.9.0.0/16");
         let both = [Community(0x0001_0001), Community::GRACEFUL_SHUTDOWN];
-        scene.rib.originate(own, with_community(both[0], &[]));
+        scene.rib.originate(own, with_community(both[0], &[]), OwnRoute::Local);
         scene.learn(0, one_update(from_peer(0, PeerKind::External)));
         scene.tell_all();
         let before = scene.ear(1).told.clone();
@@ -51,7 +51,7 @@ fn who_has_withdrawn_tells_no_more_of_its_own_and_keeps_it() {
     scene.up(0, PeerKind::External);
     scene.up(1, PeerKind::External);
     let own = prefix("10.9.0.0/16");
-    scene.rib.originate(own, along(&[]));
+    scene.rib.originate(own, along(&[]), OwnRoute::Local);
     scene.learn(0, one_update(along(&[65000])));
     scene.tell_all();
     scene.rib.set_departure(Departure::Announced);
@@ -63,7 +63,7 @@ fn who_has_withdrawn_tells_no_more_of_its_own_and_keeps_it() {
     assert_eq!(scene.ear(1).heard[heard..], [Heard::Withdrawn(own)], "the rest is told already");
     assert_eq!(scene.rib.paths(&own).len(), 1, "here it is still ours");
     // What comes up later is marked, and nothing of ours is told.
-    scene.rib.originate(prefix("10.8.0.0/16"), along(&[]));
+    scene.rib.originate(prefix("10.8.0.0/16"), along(&[]), OwnRoute::Local);
     scene.learn(0, withdraw(&[v4()]));
     scene.learn(0, one_update(along(&[65000, 7])));
     scene.tell_all();

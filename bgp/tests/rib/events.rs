@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use brindle_bgp::filter::{Filter, FilterAction, FilterRule};
+use brindle_bgp::filter::{
+    Change, Condition, Filter, FilterAction, FilterRule, Has, NextHopChange, RouteSource, Verdict,
+};
 use brindle_bgp::msg::{Attributes, Community, Origin};
 use brindle_bgp::net::{ClusterId, RouterId};
 use brindle_bgp::rib::{PeerKind, PeerPolicy, RibPeer};
@@ -115,7 +117,7 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
             marks,
         },
     );
-    let configure = (0..PEERS, 0..5_u8, 0..6_u8, 0..6_u8, any::<bool>()).prop_map(
+    let configure = (0..PEERS, 0..8_u8, 0..8_u8, 0..6_u8, any::<bool>()).prop_map(
         |(peer, import, export, mode, client)| Op::Configure { peer, import, export, mode, client },
     );
     prop_oneof![
@@ -150,6 +152,60 @@ pub(crate) fn base(number: u32) -> RibPeer {
     how
 }
 
+/// Two filters, the second of which sees what the first has changed; `reference.rs` says in
+/// its own words what they do.
+fn colours() -> PeerPolicy {
+    let rule = |action, conditions, changes| FilterRule { conditions, changes, action };
+    let tag = || vec!["65001:1".parse().unwrap()];
+    let tagged = || Condition::Communities(Has::Any, vec!["65001:*".parse().unwrap()]);
+    let first = vec![
+        rule(
+            FilterAction::Reject,
+            vec![Condition::Source(vec![RouteSource::Local]), Condition::PrefixLengths(24..=32)],
+            vec![],
+        ),
+        rule(FilterAction::Reject, vec![Condition::AsPathContains(vec![asn(65101)])], vec![]),
+        rule(
+            FilterAction::Continue,
+            vec![Condition::PrefixLengths(0..=12)],
+            vec![Change::LocalPref(50), Change::AddCommunities(tag())],
+        ),
+        rule(
+            FilterAction::Accept,
+            vec![Condition::AsPathRegex("_65100$".parse().unwrap())],
+            vec![
+                Change::Med(7),
+                Change::Prepend(None, 2),
+                Change::NextHop(NextHopChange::SelfAddress),
+            ],
+        ),
+    ];
+    let second = vec![
+        rule(
+            FilterAction::Accept,
+            vec![tagged()],
+            vec![
+                Change::AddMed(3),
+                Change::RemoveCommunities(vec!["65001:1".parse().unwrap()]),
+                Change::LocalPref(150),
+            ],
+        ),
+        rule(FilterAction::Accept, vec![], vec![]),
+    ];
+    let first = Filter { otherwise: Verdict::Accept, ..Filter::new("colours", first) };
+    PeerPolicy::Filters(vec![first.into(), Filter::new("second", second).into()])
+}
+
+fn loud() -> PeerPolicy {
+    let changes = vec![
+        Change::LocalPref(300),
+        Change::SetCommunities(vec!["no-export".parse().unwrap()]),
+        Change::NextHop(NextHopChange::Keep),
+    ];
+    let rule = FilterRule { conditions: vec![], changes, action: FilterAction::Accept };
+    PeerPolicy::Filters(vec![Filter::new("loud", vec![rule]).into()])
+}
+
 pub(crate) fn policy(kind: u8) -> PeerPolicy {
     match kind {
         0 => PeerPolicy::RefuseUnfiltered,
@@ -165,19 +221,17 @@ pub(crate) fn policy(kind: u8) -> PeerPolicy {
             .into(),
         )),
         2 => PeerPolicy::Filters(vec![
-            Filter {
-                name: "no-default".into(),
-                rules: vec![
-                    FilterRule {
-                        action: FilterAction::Reject,
-                        cidr: None,
-                        prefix_lengths: Some(0..=0),
-                    },
-                    FilterRule { action: FilterAction::Accept, cidr: None, prefix_lengths: None },
+            Filter::new(
+                "no-default",
+                vec![
+                    FilterRule::new(FilterAction::Reject, vec![Condition::PrefixLengths(0..=0)]),
+                    FilterRule::new(FilterAction::Accept, vec![]),
                 ],
-            }
+            )
             .into(),
         ]),
+        5 => colours(),
+        6 => loud(),
         4 => PeerPolicy::OriginatedOr([prefix("10.1.0.0/16")].into()),
         _ => PeerPolicy::AcceptAll,
     }

@@ -2,7 +2,7 @@
 
 use brindle_bgp::msg::{Attributes, Community, ExtendedCommunity, NextHop};
 use brindle_bgp::net::{ClusterId, Family, RouterId};
-use brindle_bgp::rib::{NextHopMode, PeerId, PeerKind, RibPeer, RibSession};
+use brindle_bgp::rib::{NextHopMode, OwnRoute, PeerId, PeerKind, RibPeer, RibSession};
 
 use crate::support::{
     Heard, KINDS, OUR_AS, OUR_CLUSTER, Scene, address, along, announce, asn, filter, from_peer,
@@ -28,7 +28,11 @@ fn well_known_communities_hold_for_both_families_and_every_kind_of_peer() {
                     scene.up(0, PeerKind::External);
                     scene.up(1, kind);
                     if is_ours {
-                        scene.rib.originate(prefix, with_community(community, &[]));
+                        scene.rib.originate(
+                            prefix,
+                            with_community(community, &[]),
+                            OwnRoute::Local,
+                        );
                     } else {
                         let attributes = with_community(community, &[65000]);
                         scene.learn(0, announce(&[prefix], next_hop, attributes));
@@ -114,7 +118,7 @@ fn what_leaves_the_as_gets_our_number_and_loses_what_is_internal() {
                 scene.up(0, kind);
                 scene.learn(0, one_update(attributes));
             }
-            None => scene.rib.originate(v4(), attributes),
+            None => scene.rib.originate(v4(), attributes, OwnRoute::Local),
         }
         scene.tell(1);
         let want = Attributes {
@@ -159,7 +163,7 @@ fn the_next_hop_is_ours_a_third_partys_or_unchanged() {
         scene.tell(1);
         let what = format!("{to:?} {mode:?} shared: {shared} via {via}");
         assert_eq!(scene.ear(1).told[&v4()].1, hop(want), "{what}");
-        scene.rib.originate(prefix("10.9.0.0/16"), along(&[]));
+        scene.rib.originate(prefix("10.9.0.0/16"), along(&[]), OwnRoute::Local);
         scene.tell(1);
         assert_eq!(scene.ear(1).told[&prefix("10.9.0.0/16")].1, hop(ours), "{what}, our own");
     }

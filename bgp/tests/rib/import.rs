@@ -3,7 +3,8 @@
 use brindle_bgp::msg::{AsPath, AsSegment, Attributes, Community, SegmentKind};
 use brindle_bgp::net::{ClusterId, Family, RouterId};
 use brindle_bgp::rib::{
-    Forwarding, PathStatus, PeerId, PeerKind, PeerPolicy, Reason, Refusal, RibPeer, RibSettings,
+    Forwarding, OwnRoute, PathStatus, PeerId, PeerKind, PeerPolicy, Reason, Refusal, RibPeer,
+    RibSettings,
 };
 
 use crate::support::{
@@ -187,7 +188,7 @@ fn a_family_that_was_not_agreed_is_neither_taken_nor_told() {
     with.negotiated.families = vec![Family::Ipv6Unicast];
     scene.up_as(0, peer(0, PeerKind::External), with);
     scene.learn(0, one_update(along(&[65000])));
-    scene.rib.originate(prefix("10.9.0.0/16"), along(&[]));
+    scene.rib.originate(prefix("10.9.0.0/16"), along(&[]), OwnRoute::Local);
     scene.tell_all();
     assert!(scene.rib.paths(&v4()).is_empty());
     assert_eq!(scene.ear(0).heard, [Heard::EndOfRib(Family::Ipv6Unicast)]);
@@ -225,7 +226,7 @@ fn our_own_routes_come_first() {
     scene.up(0, PeerKind::Internal);
     scene.learn(0, one_update(Attributes { local_pref: Some(u32::MAX), ..along(&[]) }));
     scene.rib.take_changes();
-    scene.rib.originate(v4(), along(&[]));
+    scene.rib.originate(v4(), along(&[]), OwnRoute::Local);
     assert_eq!(scene.rib.take_changes()[0].now, Forwarding::Local);
     let statuses: Vec<_> = scene.rib.paths(&v4()).into_iter().map(|path| path.status).collect();
     assert_eq!(statuses, [PathStatus::Best, PathStatus::Lost(Reason::Local)]);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use brindle_bgp::msg::{Announcement, Attributes, NextHop, Refresh, Update};
 use brindle_bgp::net::{Family, Prefix};
 use brindle_bgp::rib::{
-    Forwarding, NextHopMode, PathStatus, PeerId, PeerKind, Rib, RibSettings, Stale, Which,
+    Forwarding, NextHopMode, OwnRoute, PathStatus, PeerId, PeerKind, Rib, RibSettings, Stale, Which,
 };
 use proptest::prelude::{any, prop};
 use proptest::test_runner::Config;
@@ -172,7 +172,7 @@ impl Run {
             Op::Originate(place, med) => {
                 let prefix = prefix(PREFIXES[usize::from(*place)]);
                 let attributes = Attributes { med: med.then_some(3), ..Attributes::default() };
-                self.rib.originate(prefix, attributes.clone());
+                self.rib.originate(prefix, attributes.clone(), OwnRoute::Local);
                 self.model.ours.insert(prefix, attributes);
             }
             Op::Withdraw(place) => {

@@ -45,7 +45,51 @@ impl Model {
         way.from.map(|from| self.peers[&from].kind)
     }
 
-    pub(crate) fn passes(policy: &PeerPolicy, prefix: &Prefix, hop: Option<&NextHop>) -> bool {
+    /// What filters make of a path, and the next hop that they ask for.
+    pub(crate) fn change(
+        policy: &PeerPolicy,
+        prefix: &Prefix,
+        out: &mut Attributes,
+    ) -> Option<NextHopMode> {
+        let PeerPolicy::Filters(filters) = policy else { return None };
+        let mut mode = None;
+        match &*filters[0].name {
+            "colours" => {
+                let tag = Community((65001 << 16) | 1);
+                if prefix.length() <= 12 {
+                    out.local_pref = Some(50);
+                    out.communities.push(tag);
+                }
+                if out.as_path.last() == Some(asn(65100)) {
+                    out.med = Some(7);
+                    out.as_path.prepend(asn(OUR_AS));
+                    out.as_path.prepend(asn(OUR_AS));
+                    mode = Some(NextHopMode::SelfAddress);
+                }
+                if out.communities.contains(&tag) {
+                    out.med = Some(out.med.unwrap_or(0) + 3);
+                    out.communities.retain(|community| *community != tag);
+                    out.local_pref = Some(150);
+                }
+            }
+            "loud" => {
+                out.local_pref = Some(300);
+                out.communities = vec![Community::NO_EXPORT];
+                out.large_communities.clear();
+                out.extended_communities.clear();
+                mode = Some(NextHopMode::Keep);
+            }
+            _ => {}
+        }
+        mode
+    }
+
+    pub(crate) fn passes(
+        policy: &PeerPolicy,
+        prefix: &Prefix,
+        hop: Option<&NextHop>,
+        attributes: &Attributes,
+    ) -> bool {
         match policy {
             PeerPolicy::AcceptAll => true,
             PeerPolicy::RefuseUnfiltered => false,
@@ -56,7 +100,14 @@ impl Model {
             PeerPolicy::OriginatedOr(others) => {
                 hop.is_none() || others.iter().any(|other| other.covers(prefix))
             }
-            PeerPolicy::Filters(_) => prefix.length() > 0,
+            PeerPolicy::Filters(filters) => match &*filters[0].name {
+                "no-default" => prefix.length() > 0,
+                "colours" => {
+                    (hop.is_some() || prefix.length() < 24)
+                        && !attributes.as_path.contains(asn(65101))
+                }
+                _ => true,
+            },
         }
     }
 
@@ -76,7 +127,7 @@ impl Model {
         !loops
             && !stranger
             && !self.own.contains(&hop.address())
-            && Self::passes(&how.import, prefix, Some(hop))
+            && Self::passes(&how.import, prefix, Some(hop), attributes)
     }
 
     pub(crate) fn forget(&mut self, prefix: Prefix, from: u32) {
@@ -107,7 +158,8 @@ impl Model {
     pub(crate) fn adopt(&mut self, from: u32, prefix: Prefix, hop: NextHop) -> bool {
         let sane = !hop.address().to_string().starts_with("203.0.113.9") || self.own.is_empty();
         let takes = self.peers.get(&from).is_some_and(|how| {
-            Self::passes(&how.import, &prefix, Some(&hop)) && !self.sessions.contains_key(&from)
+            Self::passes(&how.import, &prefix, Some(&hop), &Attributes::default())
+                && !self.sessions.contains_key(&from)
         });
         if !takes || !sane || self.learned.contains_key(&(prefix, from)) {
             return false;
@@ -147,6 +199,10 @@ impl Model {
                 attributes.local_pref = Some(0);
             }
             attributes.local_pref = Some(attributes.local_pref.unwrap_or(100));
+            Self::change(&self.peers[from].import, prefix, &mut attributes);
+            if attributes.communities.contains(&Community::GRACEFUL_SHUTDOWN) {
+                attributes.local_pref = Some(0);
+            }
             ways.push(Way { from: Some(*from), attributes, hop: Some(*hop), cost, stale });
         }
         ways
@@ -207,7 +263,9 @@ impl Model {
             return None;
         }
         let way = self.best(prefix).0?;
-        if way.from == Some(to) || !Self::passes(&how.export, prefix, way.hop.as_ref()) {
+        if way.from == Some(to)
+            || !Self::passes(&how.export, prefix, way.hop.as_ref(), &way.attributes)
+        {
             return None;
         }
         let kind = self.kind(&way);
@@ -223,14 +281,16 @@ impl Model {
             return None;
         }
         let mut out = way.attributes.clone();
+        if external && way.from.is_some() {
+            out.med = None;
+        }
+        let asked = Self::change(&how.export, prefix, &mut out);
+        let how = &RibPeer { next_hop_mode: asked.unwrap_or(how.next_hop_mode), ..how.clone() };
         if external {
             out.as_path.prepend(asn(OUR_AS));
             out.local_pref = None;
             out.originator_id = None;
             out.cluster_list.clear();
-            if way.from.is_some() {
-                out.med = None;
-            }
         } else {
             out.local_pref.get_or_insert(100);
             if reflected {

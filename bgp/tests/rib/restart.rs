@@ -5,7 +5,9 @@ use std::time::Duration;
 use brindle_bgp::fsm::PeerRestart;
 use brindle_bgp::msg::{Attributes, Community};
 use brindle_bgp::net::{Family, Prefix};
-use brindle_bgp::rib::{PathStatus, PeerId, PeerKind, Reason, RibPeer, RibSession, Stale};
+use brindle_bgp::rib::{
+    OwnRoute, PathStatus, PeerId, PeerKind, Reason, RibPeer, RibSession, Stale,
+};
 
 use crate::support::{
     Heard, Scene, address_hop, along, announce, from_peer, numbered, peer, session, settings,
@@ -177,7 +179,7 @@ fn a_path_that_another_marked_as_long_stale_is_the_last_choice_too() {
 fn after_our_restart() -> Scene {
     let mut scene = Scene::new(settings());
     scene.rib.defer();
-    scene.rib.originate(numbered(100), Attributes::default());
+    scene.rib.originate(numbered(100), Attributes::default(), OwnRoute::Local);
     let kind = PeerKind::External;
     scene.up_as(0, peer(0, kind), restart(0, Some(true)));
     scene.up_as(1, peer(1, kind), restart(1, Some(true)));

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use brindle_bgp::filter::{Filter, FilterAction, FilterRule};
+use brindle_bgp::filter::{Condition, Filter, FilterAction, FilterRule, MatchOperator};
 use brindle_bgp::fsm::{Direction, Negotiated};
 use brindle_bgp::msg::{
     Announcement, AsPath, Attributes, Community, HoldTime, Message, NextHop, Open, Refresh, Update,
@@ -267,9 +267,11 @@ pub(crate) fn one_update(attributes: Attributes) -> Update {
 }
 
 pub(crate) fn filter(name: &str, cidr: &str) -> PeerPolicy {
-    let accept =
-        FilterRule { action: FilterAction::Accept, cidr: Some(prefix(cidr)), prefix_lengths: None };
-    PeerPolicy::Filters(vec![Filter { name: name.into(), rules: vec![accept] }.into()])
+    let accept = FilterRule::new(
+        FilterAction::Accept,
+        vec![Condition::Cidr(MatchOperator::In, prefix(cidr))],
+    );
+    PeerPolicy::Filters(vec![Filter::new(name, vec![accept]).into()])
 }
 
 pub(crate) fn refusal(rib: &Rib, prefix: &Prefix) -> Option<Refusal> {

@@ -7,7 +7,7 @@ use brindle_bgp::bfd::{Path, Settings};
 use brindle_bgp::net::{Prefix, RouterId};
 
 use super::node::NodeRead;
-use super::{bfd, drain, filter, peer, prefixes, set, values};
+use super::{bfd, drain, dynamic, filter, limits, peer, prefixes, set, values};
 use crate::meaning::{Bgp, Config, Retain};
 use crate::section::{Good, Item, Section};
 use crate::value;
@@ -48,6 +48,11 @@ pub(super) fn read(item: &Item, node: &NodeRead, complete: bool) -> Bgp {
     if let Some(paths) = section.get("maxPaths").and_then(|item| item.number(1, MAX_MAX_PATHS)) {
         set(&mut bgp.max_paths, usize::try_from(paths).ok());
     }
+    if let Some(mut multipath) = section.get("multipath").and_then(|item| item.section()) {
+        let relax = multipath.get("asPathRelax").and_then(|item| item.boolean());
+        set(&mut bgp.as_path_relax, relax);
+        multipath.finish();
+    }
     if let Some(item) = section.get("networks") {
         bgp.networks = networks(&item, node);
     }
@@ -56,16 +61,19 @@ pub(super) fn read(item: &Item, node: &NodeRead, complete: bool) -> Bgp {
     }
 
     let filters = section.get("filters").map(|item| filter::read(&item)).unwrap_or_default();
+    let ours: Vec<&Good<IpAddr>> = node.addresses.iter().chain(&listen.addresses).collect();
+    let around = peer::Around {
+        asn: bgp.asn,
+        hold_time: bgp.hold_time,
+        ours: &ours,
+        filters: &filters,
+        complete,
+    };
     if let Some(item) = section.get("peers") {
-        let ours: Vec<&Good<IpAddr>> = node.addresses.iter().chain(&listen.addresses).collect();
-        let around = peer::Around {
-            asn: bgp.asn,
-            hold_time: bgp.hold_time,
-            ours: &ours,
-            filters: &filters,
-            complete,
-        };
         bgp.peers = peer::read(&item, &around);
+    }
+    if let Some(item) = section.get("dynamicPeers") {
+        bgp.dynamic = dynamic::read(&item, &around);
     }
     filters.warn_of_unused();
     let has_routes = !bgp.peers.is_empty() || !bgp.networks.is_empty();
@@ -132,6 +140,7 @@ fn mesh(item: &Item, bgp: &mut Bgp) {
     let Some(mut section) = item.section() else { return };
     set(&mut bgp.mesh, section.get("enabled").and_then(|item| item.boolean()));
     set(&mut bgp.retain, section.get("retain").and_then(|item| item.word(&RETAIN)));
+    set(&mut bgp.mesh_limits, section.get("maxPrefixes").and_then(|item| limits::read(&item)));
     if let Some(item) = section.get("bfd") {
         bgp.mesh_bfd = bfd::read(&item);
         if matches!(bgp.mesh_bfd, Some(Settings { path: Path::Multihop { .. }, .. })) {

@@ -1,15 +1,18 @@
 //! `bgp.filters:` what peers may tell us and are told.
 
+mod rule;
+
 use std::cell::Cell;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use brindle_bgp::filter::{Filter, FilterAction, FilterRule};
-use brindle_bgp::net::{Family, Prefix};
+use brindle_bgp::filter::{Change, Filter, FilterAction, FilterRule, Verdict};
 
 use crate::section::{Good, Item, did_you_mean};
 use crate::value;
 use crate::yaml::quoted;
+
+/// Each is asked for each route.
+const MAX_RULES: usize = 1000;
 
 /// The filters that there are, by name.
 #[derive(Default)]
@@ -59,6 +62,20 @@ impl Filters<'_> {
         Some(found.into_iter().map(|good| good.value).collect())
     }
 
+    /// What is told as next hop is decided where routes go out.
+    pub(super) fn warn_of_next_hops(&self, import: &Item) {
+        let _ = import.list(|item| {
+            let name = item.text()?;
+            let known = self.0.iter().find(|known| known.name.value == name)?;
+            let mut rules = known.filter.iter().flat_map(|filter| &filter.rules);
+            let is_hop = |change: &Change| matches!(change, Change::NextHop(_));
+            if rules.any(|rule| rule.changes.iter().any(is_hop)) {
+                item.warn(format!("set.nextHop in {} means nothing on import", quoted(name)));
+            }
+            Some(())
+        });
+    }
+
     fn unknown(&self, name: &str) -> String {
         let names = || self.0.iter().map(|known| known.name.value.as_str());
         let hint = match did_you_mean(name, names()) {
@@ -81,70 +98,57 @@ fn filter<'a>(item: &Item<'a>) -> Option<Known<'a>> {
     let mut section = item.section()?;
     let name_item = section.need("name", "cluster-only");
     let rules_item = section.need("rules", "[{action: reject}]");
+    let words = [("accept", Verdict::Accept), ("reject", Verdict::Reject)];
+    let otherwise =
+        section.get("otherwise").map_or(Some(Verdict::Reject), |item| item.word(&words));
     section.finish();
 
-    let rules = rules_item.as_ref().and_then(rules);
+    let rules = rules_item.as_ref().and_then(|item| rules(item, otherwise));
     let name_item = name_item?;
     let name = Good { value: value::name(&name_item)?, item: name_item };
-    let filter = rules.map(|rules| Arc::new(Filter { name: name.value.as_str().into(), rules }));
+    let filter = rules.zip(otherwise).map(|(rules, otherwise)| {
+        Arc::new(Filter { otherwise, ..Filter::new(name.value.as_str(), rules) })
+    });
     Some(Known { name, filter, used: Cell::new(false) })
 }
 
 /// The rules, if all of them are right.
-fn rules(list: &Item) -> Option<Vec<FilterRule>> {
+fn rules(list: &Item, otherwise: Option<Verdict>) -> Option<Vec<FilterRule>> {
     let items = list.items()?;
-    if items.is_empty() {
+    if items.is_empty() && otherwise == Some(Verdict::Reject) {
         list.warn("a filter without rules rejects everything");
     }
-    let rules: Vec<Option<FilterRule>> = items.iter().map(rule).collect();
-    let takes_all = |rule: &Option<FilterRule>| {
-        matches!(rule, Some(FilterRule { cidr: None, prefix_lengths: None, .. }))
-    };
-    if let Some(last) = rules.iter().position(takes_all)
-        && let Some(dead) = items.get(last + 1)
-    {
-        dead.warn("never reached: the rule before it matches everything");
+    if items.len() > MAX_RULES {
+        list.refuse(format!("{} rules; accepted are at most {MAX_RULES}", items.len()));
+        return None;
     }
+    let rules: Vec<Option<FilterRule>> = items.iter().map(rule::read).collect();
+    warn_of_unreached(&items, &rules);
     rules.into_iter().collect()
 }
 
-fn rule(item: &Item) -> Option<FilterRule> {
-    let words = [("accept", FilterAction::Accept), ("reject", FilterAction::Reject)];
-    let mut section = item.section()?;
-    let action = section.need("action", "accept").and_then(|item| item.word(&words));
-    let cidr_item = section.get("cidr");
-    let cidr = cidr_item.as_ref().map(Item::parse::<Prefix>);
-    let lengths_item = section.get("prefixLengths");
-    let lengths = lengths_item.as_ref().map(value::prefix_lengths);
-    section.finish();
-
-    if let (Some(Some(cidr)), Some(Some(lengths)), Some(item)) = (&cidr, &lengths, &lengths_item) {
-        lengths_fit(item, lengths, cidr)?;
+/// A rule behind one that takes all that it would.
+fn warn_of_unreached(items: &[Item], rules: &[Option<FilterRule>]) {
+    for (index, item) in items.iter().enumerate() {
+        let Some(Some(later)) = rules.get(index) else { continue };
+        let before = rules.iter().enumerate().take(index);
+        let taker =
+            before.filter_map(|(at, rule)| Some((at, rule.as_ref()?))).find(|(at, rule)| {
+                let between = rules.get(at + 1..index).unwrap_or_default().iter().flatten();
+                let is_changed = between.into_iter().any(|rule| !rule.changes.is_empty());
+                rule.action != FilterAction::Continue && rule::takes_all_of(rule, later, is_changed)
+            });
+        if let Some((at, rule)) = taker {
+            // Those behind one that takes everything are dead as one.
+            let everything = rule.conditions.is_empty();
+            item.warn(match (everything, at + 1 == index) {
+                (true, true) => "never reached: the rule before it matches everything".to_owned(),
+                (true, false) => format!("never reached: rules[{at}] matches everything"),
+                (false, _) => format!("never reached: rules[{at}] matches all that it would"),
+            });
+            if everything {
+                break;
+            }
+        }
     }
-    // `Some(None)` is a value that was there and wrong.
-    if matches!(cidr, Some(None)) || matches!(lengths, Some(None)) {
-        return None;
-    }
-    Some(FilterRule { action: action?, cidr: cidr.flatten(), prefix_lengths: lengths.flatten() })
-}
-
-fn lengths_fit(item: &Item, lengths: &RangeInclusive<u8>, cidr: &Prefix) -> Option<()> {
-    let family: Family = cidr.family();
-    if *lengths.end() > family.bits() {
-        item.refuse(format!(
-            "{} is too long; an {family} prefix such as {cidr} has at most {} bits",
-            lengths.end(),
-            family.bits()
-        ));
-        return None;
-    }
-    if *lengths.start() < cidr.length() {
-        item.refuse(format!(
-            "{} is shorter than {cidr} itself, in which no prefix has under {} bits",
-            lengths.start(),
-            cidr.length()
-        ));
-        return None;
-    }
-    Some(())
 }

@@ -4,8 +4,10 @@ mod bfd;
 mod bgp;
 pub(crate) mod cni;
 mod drain;
+mod dynamic;
 mod filter;
 pub(crate) mod hosts;
+mod limits;
 mod node;
 mod peer;
 pub(crate) mod policy;
@@ -18,6 +20,7 @@ use std::time::Duration;
 use brindle_bgp::fsm::RestartTime;
 use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Prefix};
+use brindle_bgp::rib::PrefixLimits;
 
 use crate::meaning::{
     Backend, Bgp, ChainedPlugin, Cni, Config, Control, DrainSettings, EstablishedFlows, FlowLog,
@@ -29,6 +32,8 @@ use crate::yaml;
 
 /// The BGP port (RFC 4271 §8.1).
 pub(crate) const BGP_PORT: u16 = 179;
+
+pub(crate) use dynamic::DEFAULT_LIMIT;
 /// Where health and metrics are answered; no other program's (that IANA knows of).
 const TELEMETRY_PORT: u16 = 9798;
 const MAX_STARTUP_HOLD: Duration = Duration::from_secs(3600);
@@ -60,6 +65,9 @@ impl Default for Config {
                     long_lived: None,
                 },
                 max_paths: 16,
+                as_path_relax: false,
+                mesh_limits: PrefixLimits::NONE,
+                dynamic: Vec::new(),
                 peers: Vec::new(),
                 networks: Vec::new(),
                 drain: DrainSettings::default(),

@@ -1,22 +1,31 @@
 //! `bgp.peers:` whom the speaker talks to besides the mesh.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use brindle_bgp::msg::HoldTime;
-use brindle_bgp::net::{Asn, Family};
-use brindle_bgp::rib::NextHopMode;
+use brindle_bgp::net::{Asn, Family, Role};
+use brindle_bgp::rib::{NextHopMode, PrefixLimits};
 
 use super::filter::Filters;
-use super::{BGP_PORT, bfd};
+use super::{BGP_PORT, bfd, limits};
 use crate::meaning::Peer;
-use crate::section::{Good, Item};
+use crate::section::{Good, Item, Section};
 use crate::value;
 use crate::yaml::quoted;
 
 /// What `nextHopMode` accepts.
 pub(crate) const NEXT_HOP_MODES: [(&str, NextHopMode); 3] =
     [("Auto", NextHopMode::Auto), ("Self", NextHopMode::SelfAddress), ("Keep", NextHopMode::Keep)];
+
+/// What `role` accepts.
+const ROLES: [(&str, Role); 5] = [
+    ("provider", Role::Provider),
+    ("customer", Role::Customer),
+    ("peer", Role::Peer),
+    ("rs-server", Role::RouteServer),
+    ("rs-client", Role::RouteServerClient),
+];
 
 /// What the rest of the configuration says that a peer must fit to.
 pub(super) struct Around<'c> {
@@ -29,7 +38,7 @@ pub(super) struct Around<'c> {
 
 /// Names and addresses in use, and by whom.
 #[derive(Default)]
-struct Taken<'a> {
+pub(super) struct Taken<'a> {
     names: Vec<Good<'a, String>>,
     addresses: Vec<Good<'a, IpAddr>>,
 }
@@ -42,17 +51,38 @@ pub(super) fn read(item: &Item, around: &Around) -> Vec<Peer> {
 }
 
 fn peer<'a>(item: &Item<'a>, around: &Around, taken: &mut Taken<'a>) -> Option<Peer> {
-    let mut section = item.section()?;
+    read_peer(item.section()?, item, around, taken, None)
+}
+
+/// Reads what is left of a peer's section. One that stands for a `group` of dynamic peers has no
+/// address, and an AS that stands for theirs.
+pub(super) fn read_peer<'a>(
+    mut section: Section<'a>,
+    item: &Item<'a>,
+    around: &Around,
+    taken: &mut Taken<'a>,
+    group: Option<Asn>,
+) -> Option<Peer> {
     let name = section.need("name", "tor-a").and_then(|item| taken.name(item));
-    let address = section.need("peerIP", "10.0.0.250").and_then(|item| taken.address(item, around));
-    let asn = section.need("asNumber", "65001").and_then(|item| value::as_number(&item));
-    let port = section.get("port").map_or(Some(BGP_PORT), |item| value::port(&item));
-    let source = section.get("sourceAddress");
+    let mut own = |key: &'static str, example: &str| match group {
+        None => section.need(key, example),
+        Some(_) => None,
+    };
+    let (peer_ip, as_number) = (own("peerIP", "10.0.0.250"), own("asNumber", "65001"));
+    let address = match group {
+        None => peer_ip.and_then(|item| taken.address(item, around)),
+        Some(_) => Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+    };
+    let asn = group.or_else(|| as_number.and_then(|item| value::as_number(&item)));
+    // Dynamic peers are never dialled.
+    let mut dialled = |key: &'static str| if group.is_none() { section.get(key) } else { None };
+    let port = dialled("port").map_or(Some(BGP_PORT), |item| value::port(&item));
+    let source = dialled("sourceAddress");
+    let passive = dialled("passive").map_or(Some(group.is_some()), |item| item.boolean());
     let source_address = match &source {
         Some(item) => value::host_address(item).map(Some),
         None => Some(None),
     };
-    let passive = section.get("passive").map_or(Some(false), |item| item.boolean());
     let client = section.get("reflectorClient");
     let reflector_client = client.as_ref().map_or(Some(false), Item::boolean);
     let hold_time =
@@ -70,8 +100,20 @@ fn peer<'a>(item: &Item<'a>, around: &Around, taken: &mut Taken<'a>) -> Option<P
     let next_hop_mode = section
         .get("nextHopMode")
         .map_or(Some(NextHopMode::Auto), |item| item.word(&NEXT_HOP_MODES));
+    let limits = section.get("maxPrefixes");
+    let limits = limits.map_or(Some(PrefixLimits::NONE), |item| limits::read(&item));
+    let role = section.get("role");
+    let role_word = role.as_ref().map_or(Some(None), |item| item.word(&ROLES).map(Some));
+    let strict = section.get("roleStrict");
+    let role_strict = strict.as_ref().map_or(Some(false), Item::boolean);
     let bfd = section.get("bfd").and_then(|item| bfd::read(&item));
     section.finish();
+    if let (Some(item), true) = (&role, asn == Some(around.asn)) {
+        item.refuse(format!("a peer of our own AS {} has no role (RFC 9234)", around.asn));
+    }
+    if let (Some(item), Some(true), None) = (&strict, role_strict, &role) {
+        item.refuse("without a role of ours there is none to ask for; write \"role: peer\" or another beside it");
+    }
 
     if let (Some(item), Some(Some(ours)), Some(theirs)) = (&source, source_address, address) {
         source_fits(item, ours, theirs);
@@ -91,6 +133,9 @@ fn peer<'a>(item: &Item<'a>, around: &Around, taken: &mut Taken<'a>) -> Option<P
         Some(item) => around.filters.resolve(&item, around.complete).map(Some),
         None => Some(None),
     };
+    if let Some(import) = &import {
+        around.filters.warn_of_next_hops(import);
+    }
     let (import, export) = (resolve(import), resolve(export));
     Some(Peer {
         name: Arc::from(name?),
@@ -106,6 +151,9 @@ fn peer<'a>(item: &Item<'a>, around: &Around, taken: &mut Taken<'a>) -> Option<P
         import: import?,
         export: export?,
         next_hop_mode: next_hop_mode?,
+        limits: limits?,
+        role: role_word?,
+        role_strict: role_strict?,
         bfd,
     })
 }

@@ -1,5 +1,6 @@
 //! `bgp:` the speaker and its peers.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,8 +9,8 @@ use brindle_bgp::bfd::Settings;
 use brindle_bgp::filter::Filter;
 use brindle_bgp::fsm::RestartTime;
 use brindle_bgp::msg::HoldTime;
-use brindle_bgp::net::{Asn, Prefix, RouterId};
-use brindle_bgp::rib::NextHopMode;
+use brindle_bgp::net::{Asn, Prefix, Role, RouterId};
+use brindle_bgp::rib::{NextHopMode, PrefixLimits};
 
 use super::DrainSettings;
 
@@ -40,8 +41,15 @@ pub struct Bgp {
     pub graceful_restart: GracefulRestart,
     /// `bgp.maxPaths`: the most paths used together, 16 by default; 1 switches ECMP off.
     pub max_paths: usize,
+    /// `bgp.multipath.asPathRelax`: external paths used together may come from different
+    /// neighbouring ASes; false by default.
+    pub as_path_relax: bool,
+    /// `bgp.nodeToNodeMesh.maxPrefixes`: how much each node may tell; no limit by default.
+    pub mesh_limits: PrefixLimits,
     /// `bgp.peers`.
     pub peers: Vec<Peer>,
+    /// `bgp.dynamicPeers`.
+    pub dynamic: Vec<DynamicPeers>,
     /// `bgp.networks`: further prefixes to originate.
     pub networks: Vec<Prefix>,
     /// `bgp.drain`.
@@ -66,7 +74,7 @@ pub enum Retain {
     /// `node-object`, the default: they stay while the Node object claims them and the node is
     /// on-link.
     NodeObject,
-    /// `bgp-only`: they go with the session.
+    /// `bgp-only`: they go with the session, unless that ends for a graceful restart.
     BgpOnly,
 }
 
@@ -100,6 +108,75 @@ pub struct Peer {
     pub export: Option<Vec<Arc<Filter>>>,
     /// `nextHopMode`: Auto, Self or Keep.
     pub next_hop_mode: NextHopMode,
+    /// `role`: what we are to it (RFC 9234).
+    pub role: Option<Role>,
+    /// `roleStrict`: refuse it if it says no role.
+    pub role_strict: bool,
+    /// `maxPrefixes`: how much it may tell; no limit by default.
+    pub limits: PrefixLimits,
     /// `bfd`; `None`, the default, for no BFD.
     pub bfd: Option<Settings>,
+}
+
+/// One of `bgp.dynamicPeers`: whoever connects from some prefixes becomes a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DynamicPeers {
+    /// `cidrs`: where they come from.
+    pub cidrs: Vec<Prefix>,
+    /// `asNumber`: where they may be.
+    pub asn: ExpectedAs,
+    /// `limit`: the most of them at a time, 100 by default.
+    pub limit: usize,
+    /// What each is like, passive; its address and AS stand for theirs.
+    pub peer: Peer,
+}
+
+/// The AS that a dynamic peer may be in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExpectedAs {
+    /// This one, which may be our own.
+    One(Asn),
+    /// From one to another, our own aside.
+    Range(Asn, Asn),
+    /// `external`: any but our own.
+    External,
+}
+
+impl ExpectedAs {
+    /// Whether a peer of ours, who are in AS `own`, may be in `asn`.
+    pub fn has(&self, asn: Asn, own: Asn) -> bool {
+        match self {
+            Self::One(one) => asn == *one,
+            Self::Range(low, high) => asn != own && (*low..=*high).contains(&asn),
+            Self::External => asn != own,
+        }
+    }
+
+    /// Some AS that a peer may be in.
+    pub fn example(&self, own: Asn) -> Asn {
+        match self {
+            Self::One(one) => *one,
+            Self::Range(low, high) => {
+                if *low == own {
+                    *high
+                } else {
+                    *low
+                }
+            }
+            Self::External => {
+                let other = if own.get() == 1 { 2 } else { 1 };
+                Asn::new(other).expect("neither is zero")
+            }
+        }
+    }
+}
+
+impl fmt::Display for ExpectedAs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(one) => one.fmt(f),
+            Self::Range(low, high) => write!(f, "{low}-{high}"),
+            Self::External => f.write_str("external"),
+        }
+    }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use brindle_bgp::net::Prefix;
 
-pub use bgp::{Bgp, GracefulRestart, Peer, Retain};
+pub use bgp::{Bgp, DynamicPeers, ExpectedAs, GracefulRestart, Peer, Retain};
 pub use drain::{DrainSettings, TaintMatch};
 
 /// A whole configuration; exists only checked. Two that are equal mean the same.

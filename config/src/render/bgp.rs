@@ -4,17 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use brindle_bgp::bfd::{Path, Settings};
-use brindle_bgp::filter::{Filter, FilterAction, FilterRule};
+use brindle_bgp::filter::Filter;
 use brindle_bgp::fsm::RestartTime;
 use brindle_bgp::msg::HoldTime;
-use brindle_bgp::net::Asn;
-use brindle_bgp::rib::NextHopMode;
+use brindle_bgp::net::{self, Asn};
+use brindle_bgp::rib::{LimitAction, NextHopMode, PrefixLimits};
 
+use super::filter::filter;
 use super::{address, cidr, time};
-use crate::meaning::{Bgp, Peer, Retain as Kept};
+use crate::meaning::{Bgp, DynamicPeers, ExpectedAs, Peer, Retain as Kept};
 use crate::schema::{
-    Action, AsNumber, BfdSection, BgpSection, FilterSection, GracefulRestartSection, Lengths,
-    ListenSection, MeshSection, NextHop, PeerSection, Retain, RuleSection, Time,
+    AsNumber, BfdSection, BgpSection, DynamicPeerSection, GracefulRestartSection, LimitWord,
+    ListenSection, MaxPrefixesSection, MeshSection, MultipathSection, NextHop, PeerSection, Retain,
+    Role, Time,
 };
 
 /// The section that says it.
@@ -33,6 +35,7 @@ pub(super) fn section(bgp: &Bgp) -> BgpSection {
                 Kept::NodeObject => Retain::NodeObject,
                 Kept::BgpOnly => Retain::BgpOnly,
             },
+            max_prefixes: limits(&bgp.mesh_limits),
             bfd: bgp.mesh_bfd.as_ref().map(bfd),
         },
         hold_time: hold_time(bgp.hold_time),
@@ -43,8 +46,13 @@ pub(super) fn section(bgp: &Bgp) -> BgpSection {
             long_lived_stale_time: bgp.graceful_restart.long_lived.map(time),
         },
         max_paths: bgp.max_paths,
+        multipath: MultipathSection { as_path_relax: bgp.as_path_relax },
         peers: bgp.peers.iter().map(peer).collect(),
-        filters: used_filters(&bgp.peers).into_iter().map(filter).collect(),
+        dynamic_peers: bgp.dynamic.iter().map(dynamic).collect(),
+        filters: used_filters(bgp.peers.iter().chain(bgp.dynamic.iter().map(|group| &group.peer)))
+            .into_iter()
+            .map(filter)
+            .collect(),
         networks: bgp.networks.iter().map(cidr).collect(),
         drain: super::drain::section(&bgp.drain),
     }
@@ -71,6 +79,15 @@ fn peer(peer: &Peer) -> PeerSection {
             NextHopMode::SelfAddress => NextHop::SelfAddress,
             NextHopMode::Keep => NextHop::Keep,
         },
+        max_prefixes: limits(&peer.limits),
+        role: peer.role.map(|role| match role {
+            net::Role::Provider => Role::Provider,
+            net::Role::Customer => Role::Customer,
+            net::Role::Peer => Role::Peer,
+            net::Role::RouteServer => Role::RsServer,
+            net::Role::RouteServerClient => Role::RsClient,
+        }),
+        role_strict: peer.role_strict,
         bfd: peer.bfd.as_ref().map(bfd),
     }
 }
@@ -91,10 +108,33 @@ pub(crate) fn bfd(settings: &Settings) -> BfdSection {
     }
 }
 
+fn limits(limits: &PrefixLimits) -> Option<MaxPrefixesSection> {
+    if limits.most == [None; 2] {
+        return None;
+    }
+    let (action, rest) = match (limits.action, PrefixLimits::NONE.action) {
+        (LimitAction::Restart(rest), _) => (LimitWord::Restart, rest),
+        (LimitAction::Warn, LimitAction::Restart(rest)) => (LimitWord::Warn, rest),
+        (LimitAction::Warn, LimitAction::Warn) => (LimitWord::Warn, Duration::ZERO),
+    };
+    let [ipv4, ipv6] = limits.most;
+    let warn_at = limits.warn_percent;
+    Some(MaxPrefixesSection { ipv4, ipv6, warn_at, action, retry_after: time(rest) })
+}
+
+fn dynamic(group: &DynamicPeers) -> DynamicPeerSection {
+    let asn = match group.asn {
+        ExpectedAs::One(asn) => asn.get().into(),
+        ExpectedAs::Range(..) | ExpectedAs::External => group.asn.to_string().into(),
+    };
+    let cidrs = group.cidrs.iter().map(ToString::to_string).collect();
+    DynamicPeerSection::new(&peer(&group.peer), cidrs, asn, group.limit)
+}
+
 /// Each filter once, in the order in which peers first name it.
-fn used_filters(peers: &[Peer]) -> Vec<&Arc<Filter>> {
+fn used_filters<'a>(peers: impl Iterator<Item = &'a Peer>) -> Vec<&'a Arc<Filter>> {
     let mut used: Vec<&Arc<Filter>> = Vec::new();
-    for filter in peers.iter().flat_map(|peer| peer.import.iter().chain(&peer.export).flatten()) {
+    for filter in peers.flat_map(|peer| peer.import.iter().chain(&peer.export).flatten()) {
         if !used.iter().any(|known| known.name == filter.name) {
             used.push(filter);
         }
@@ -102,28 +142,7 @@ fn used_filters(peers: &[Peer]) -> Vec<&Arc<Filter>> {
     used
 }
 
-fn filter(filter: &Arc<Filter>) -> FilterSection {
-    FilterSection { name: filter.name.to_string(), rules: filter.rules.iter().map(rule).collect() }
-}
-
-fn rule(rule: &FilterRule) -> RuleSection {
-    RuleSection {
-        action: match rule.action {
-            FilterAction::Accept => Action::Accept,
-            FilterAction::Reject => Action::Reject,
-        },
-        cidr: rule.cidr.as_ref().map(cidr),
-        prefix_lengths: rule.prefix_lengths.as_ref().map(|lengths| {
-            if lengths.start() == lengths.end() {
-                Lengths::One(*lengths.start())
-            } else {
-                Lengths::Range(format!("{}-{}", lengths.start(), lengths.end()))
-            }
-        }),
-    }
-}
-
-fn as_number(asn: Asn) -> AsNumber {
+pub(super) fn as_number(asn: Asn) -> AsNumber {
     AsNumber::Number(asn.get())
 }
 

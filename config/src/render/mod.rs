@@ -2,6 +2,7 @@
 
 mod bgp;
 mod drain;
+mod filter;
 
 pub(crate) use bgp::bfd;
 

@@ -1,10 +1,16 @@
 //! `bgp:` the speaker, its peers and filters.
 
-use brindle_bgp::bfd::Settings;
-use schemars::JsonSchema;
-use serde::Serialize;
+use std::borrow::Cow;
 
-use super::{Address, AsNumber, Cidr, Document, DrainSection, Lengths, Time};
+use brindle_bgp::bfd::Settings;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::filter::FilterSection;
+use super::{Address, AsNumber, Cidr, Document, DrainSection, Time};
+use crate::check::DEFAULT_LIMIT;
 
 /// The BGP speaker.
 #[derive(Serialize, JsonSchema)]
@@ -32,8 +38,12 @@ pub(crate) struct BgpSection {
     /// Most paths used together to one prefix; 1 switches multipath off.
     #[schemars(range(min = 1, max = 256))]
     pub(crate) max_paths: usize,
+    /// Which paths are used together.
+    pub(crate) multipath: MultipathSection,
     /// Peers besides the mesh.
     pub(crate) peers: Vec<PeerSection>,
+    /// Whoever connects from some prefixes becomes a peer, and is never dialled.
+    pub(crate) dynamic_peers: Vec<DynamicPeerSection>,
     /// Filters that peers name.
     pub(crate) filters: Vec<FilterSection>,
     /// Further prefixes to originate.
@@ -94,6 +104,9 @@ pub(crate) struct MeshSection {
     pub(crate) enabled: bool,
     /// What keeps the routes of a node whose session is down.
     pub(crate) retain: Retain,
+    /// How many prefixes each node may tell. Default: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_prefixes: Option<MaxPrefixesSection>,
     /// BFD with every node that there is a session with; all nodes must have it. Left out,
     /// there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -106,7 +119,7 @@ pub(crate) struct MeshSection {
 pub(crate) enum Retain {
     /// Its Node object, while that claims them and the node is on-link.
     NodeObject,
-    /// Nothing: they go with the session.
+    /// Nothing: they go with the session, unless that ends for a graceful restart.
     BgpOnly,
 }
 
@@ -161,9 +174,150 @@ pub(crate) struct PeerSection {
     /// Which next hop the peer is told.
     #[serde(default = "next_hop_mode")]
     pub(crate) next_hop_mode: NextHop,
+    /// What we are to a peer in another AS (RFC 9234): it must be the opposite. Routes that one
+    /// of us must not pass on by that are refused. Left out, there are no roles.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) role: Option<Role>,
+    /// Refuse the peer if it says no role.
+    #[serde(default)]
+    pub(crate) role_strict: bool,
+    /// How many prefixes it may tell. Default: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_prefixes: Option<MaxPrefixesSection>,
     /// BFD with the peer, which must have it as well. Left out, there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) bfd: Option<BfdSection>,
+}
+
+/// Which paths are used together.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct MultipathSection {
+    /// Whether external paths may come from different neighbouring ASes, if their AS paths are
+    /// equally long.
+    pub(crate) as_path_relax: bool,
+}
+
+impl Default for MultipathSection {
+    fn default() -> Self {
+        Document::default().bgp.multipath
+    }
+}
+
+/// How many prefixes of each family a peer may tell, refused ones included.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct MaxPrefixesSection {
+    /// IPv4 prefixes. Default: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub(crate) ipv4: Option<u32>,
+    /// IPv6 prefixes. Default: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub(crate) ipv6: Option<u32>,
+    /// From how many percent of it on there is a warning.
+    #[serde(default = "warn_at")]
+    #[schemars(range(min = 1, max = 100))]
+    pub(crate) warn_at: u8,
+    /// What happens beyond it.
+    #[serde(default = "limit_action")]
+    pub(crate) action: LimitWord,
+    /// How long the peer is left alone then: 1s to 24h.
+    #[serde(default = "retry_after")]
+    pub(crate) retry_after: Time,
+}
+
+/// What happens when a peer tells too many prefixes.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum LimitWord {
+    /// The session ends, its routes go, and the next may begin after retryAfter.
+    Restart,
+    /// It is said, and all is taken.
+    Warn,
+}
+
+/// Peers that become such by connecting: as a peer, but with these keys in place of peerIP,
+/// port, sourceAddress and passive.
+#[derive(Serialize)]
+#[serde(transparent)]
+pub(crate) struct DynamicPeerSection(Map<String, Value>);
+
+/// The keys of a peer that a dynamic one does not have.
+const NOT_DYNAMIC: [&str; 5] = ["peerIP", "asNumber", "port", "sourceAddress", "passive"];
+
+impl DynamicPeerSection {
+    /// The group whose peers are like `peer`.
+    pub(crate) fn new(peer: &PeerSection, cidrs: Vec<String>, asn: Value, limit: usize) -> Self {
+        let peer = serde_json::to_value(peer).expect("the section has only text keys");
+        let Value::Object(mut keys) = peer else { return Self(Map::new()) };
+        keys.retain(|key, _| !NOT_DYNAMIC.contains(&key.as_str()));
+        keys.insert("cidrs".to_owned(), cidrs.into());
+        keys.insert("asNumber".to_owned(), asn);
+        keys.insert("limit".to_owned(), limit.into());
+        Self(keys)
+    }
+}
+
+impl JsonSchema for DynamicPeerSection {
+    fn schema_name() -> Cow<'static, str> {
+        "DynamicPeerSection".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = PeerSection::json_schema(generator);
+        let cidr = generator.subschema_for::<Cidr>();
+        schema.insert(
+            "description".to_owned(),
+            "Peers that become such by connecting; never dialled. They are named NAME-ADDRESS."
+                .into(),
+        );
+        if let Some(Value::Object(keys)) = schema.get_mut("properties") {
+            keys.retain(|key, _| !NOT_DYNAMIC.contains(&key.as_str()));
+            keys.insert(
+                "cidrs".to_owned(),
+                json!({
+                    "description": "Where they come from; of several groups the most specific prefix counts.",
+                    "type": "array", "items": cidr,
+                }),
+            );
+            keys.insert(
+                "asNumber".to_owned(),
+                json!({
+                    "description": "Their autonomous system: one, a range such as 65001-65100, or external \
+                                    for any but ours.",
+                    "type": ["integer", "string"], "minimum": 1,
+                    "pattern": "^(external|(AS|as)?[0-9]+(\\.[0-9]+)?(-(AS|as)?[0-9]+(\\.[0-9]+)?)?)$",
+                }),
+            );
+            keys.insert(
+                "limit".to_owned(),
+                json!({
+                    "description": "The most of them at a time.",
+                    "type": "integer", "minimum": 1, "maximum": 10000, "default": DEFAULT_LIMIT,
+                }),
+            );
+        }
+        schema.insert("required".to_owned(), json!(["name", "cidrs", "asNumber"]));
+        schema
+    }
+}
+
+/// What we are to a peer.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Role {
+    /// It buys transit from us.
+    Provider,
+    /// We buy transit from it.
+    Customer,
+    /// Both tell each other of their own customers only.
+    Peer,
+    /// We are a route server, it uses us.
+    RsServer,
+    /// It is a route server, we use it.
+    RsClient,
 }
 
 /// Bidirectional Forwarding Detection: ends the session as soon as the path fails.
@@ -207,43 +361,20 @@ pub(crate) enum NextHop {
     Keep,
 }
 
-/// Ordered rules; the first that matches decides, and none matching rejects.
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct FilterSection {
-    /// What peers name it by; unique.
-    #[schemars(length(min = 1, max = 63))]
-    pub(crate) name: String,
-    /// The rules, in order.
-    pub(crate) rules: Vec<RuleSection>,
-}
-
-/// One rule; without conditions it matches everything.
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct RuleSection {
-    /// What to do with a match.
-    pub(crate) action: Action,
-    /// The prefix must lie in this one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) cidr: Option<Cidr>,
-    /// The prefix length must lie in this range.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) prefix_lengths: Option<Lengths>,
-}
-
-/// What a filter rule does.
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) enum Action {
-    /// Take the route.
-    Accept,
-    /// Refuse the route.
-    Reject,
-}
-
 fn bgp_port() -> u16 {
     crate::check::BGP_PORT
+}
+
+fn warn_at() -> u8 {
+    75
+}
+
+fn limit_action() -> LimitWord {
+    LimitWord::Restart
+}
+
+fn retry_after() -> Time {
+    Time("5m".to_owned())
 }
 
 fn hold_time() -> Time {

@@ -6,6 +6,7 @@
 
 mod bgp;
 mod drain;
+mod filter;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -16,10 +17,14 @@ use crate::meaning::Config;
 use crate::value::Shown;
 
 pub(crate) use bgp::{
-    Action, BfdSection, BgpSection, FilterSection, GracefulRestartSection, ListenSection,
-    MeshSection, NextHop, PeerSection, Retain, RuleSection,
+    BfdSection, BgpSection, DynamicPeerSection, GracefulRestartSection, LimitWord, ListenSection,
+    MaxPrefixesSection, MeshSection, MultipathSection, NextHop, PeerSection, Retain, Role,
 };
 pub(crate) use drain::DrainSection;
+pub(crate) use filter::{
+    Action, AsPathSection, CommunitiesSection, FamilyWord, FilterSection, HopWord, Hops, Operator,
+    Otherwise, PeerTypeWord, PrependSection, RuleSection, SetSection, SourceWord,
+};
 
 /// A JSON Schema (draft 2020-12) of the configuration file, with a description and the
 /// default of each key.

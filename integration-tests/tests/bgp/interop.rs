@@ -285,7 +285,9 @@ fn assert_passed_on(path: &RawPath, hops: &[u32]) {
 fn a_killed_router_takes_its_routes_along_and_brings_them_back(kind: Kind) {
     let pair = Pair::new(65001, 65002);
     let mut other = kind.start(&pair.them, pair.plan(&[THEIR_V4, THEIR_V6], &[]));
-    let mut agent = Agent::start(&pair.us, &pair.config().networks(&[OUR_V4]));
+    // With it, they would not.
+    let config = pair.config().networks(&[OUR_V4]).bgp("gracefulRestart: {enabled: false}");
+    let mut agent = Agent::start(&pair.us, &config);
     for _ in 0..2 {
         installed(&pair.us, THEIR_V4, pair.them.v4.into());
         installed(&pair.us, THEIR_V6, pair.them.v6.into());

@@ -7,7 +7,7 @@ use integration_tests::wait::{SOON, met};
 use integration_tests::{Lan, load, skip, until};
 
 /// Memory that a process holds now, in octets.
-fn resident(pid: nix::unistd::Pid) -> u64 {
+pub(crate) fn resident(pid: nix::unistd::Pid) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it is counted");
     line.trim().trim_end_matches(" kB").trim().parse::<u64>().expect("a number") * 1024

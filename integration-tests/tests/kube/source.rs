@@ -74,6 +74,8 @@ fn shown(batch: Batch) -> Vec<String> {
             Some(format!("+Node/{} {}", node.name, cidrs.join(",")))
         }
         Change::NodeDeleted(name) => Some(format!("-Node/{name}")),
+        Change::BgpApplied(object) => Some(format!("+{}", object.key())),
+        Change::BgpDeleted(key) => Some(format!("-{key}")),
         Change::InSync => Some("in sync".to_owned()),
         Change::Policy(PolicyChange::PodApplied(pod)) => {
             Some(format!("+Pod/{} {:?}", pod.key, pod.addresses))

@@ -233,7 +233,10 @@ impl Compiler {
         let moves = self.places.moves(world, &self.settings.node, &local, family, pods);
         let tree = (!moves.local.is_empty()).then(|| dispatch::tree(&self.places.local));
         let moved = self.places.settle(&moves);
-        if touched.hosts || touched.policies.iter().any(|id| self.hosts.policies.contains(id)) {
+        // What is told of packets depends on staged policies, and those take no part.
+        let concerns =
+            |id: &PolicyId| id.kind.enforced().is_some() || self.hosts.policies.contains(id);
+        if touched.hosts || touched.policies.iter().any(concerns) {
             self.write_hosts(world);
         }
         let ground = Ground {

@@ -142,6 +142,12 @@ impl Policy {
         self.staged.is_none() && matches!(self.stage, HostStage::Forward | HostStage::Normal)
     }
 
+    /// Whether its rules are asked at a stage of the host endpoints that it governs: those of
+    /// [`HostStage::Forward`] in [`HostStage::Normal`] too (policy-semantics 5.2).
+    pub fn takes_part(&self, stage: HostStage) -> bool {
+        self.stage == stage || (stage, self.stage) == (HostStage::Normal, HostStage::Forward)
+    }
+
     /// Whether it governs its subject in some direction.
     pub fn governs_some(&self) -> bool {
         Direction::ALL.into_iter().any(|direction| self.rules(direction).is_some())

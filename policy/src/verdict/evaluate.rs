@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::view::View;
-use super::{Flow, Judgement, Reason};
+use super::{Flow, HostStep, Judgement, Reason};
 use crate::address::Family;
 use crate::model::{
     Action, Criterion, Direction, Holders, PeerTerm, Pod, Policy, PortMatch, PortTerm, Protocol,
@@ -65,21 +65,24 @@ pub(super) fn sides(direction: Direction) -> (Side, Side) {
 
 /// Sees what the evaluation looks at, in its order.
 pub(super) trait Watch {
-    /// A tier that has policies which govern the endpoint.
-    fn stage(&mut self, tier: &Tier);
+    /// A tier that has policies which govern the endpoint in a direction.
+    fn stage(&mut self, tier: &Tier, direction: Direction);
     /// One of those policies.
     fn policy(&mut self, policy: &Arc<Policy>);
     /// One of its rules.
     fn rule(&mut self, index: usize, rule: &Rule, is_match: bool);
+    /// What a host endpoint said at a stage, after all that it looked at for that.
+    fn step(&mut self, step: &HostStep);
 }
 
 /// Looks at nothing.
 pub(super) struct Quick;
 
 impl Watch for Quick {
-    fn stage(&mut self, _: &Tier) {}
+    fn stage(&mut self, _: &Tier, _: Direction) {}
     fn policy(&mut self, _: &Arc<Policy>) {}
     fn rule(&mut self, _: usize, _: &Rule, _: bool) {}
+    fn step(&mut self, _: &HostStep) {}
 }
 
 /// What one direction says of a packet.
@@ -111,7 +114,7 @@ pub(super) fn judge(
         return Judgement::allowed(Reason::NotGoverned);
     }
     for (tier, policies) in stages {
-        watch.stage(tier);
+        watch.stage(tier, direction);
         match decide(view, packet, direction, &policies, watch) {
             Some(Decided::Judgement(judgement)) => return judgement,
             Some(Decided::Pass) => continue,

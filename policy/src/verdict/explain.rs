@@ -8,10 +8,13 @@ use super::trace::{
     StageEnd, StageTrace, TermTrace,
 };
 use super::view::View;
-use super::{Flow, Reason, Verdict, describe, nearest, openings, reasons, staged};
+use super::{
+    Flow, HostReason, HostStep, Reason, Verdict, describe, nearest, openings, reasons, staged,
+};
 use crate::address::{Cidr, Family};
 use crate::model::{
-    Action, Criterion, Direction, Node, PodKey, Policy, PolicyId, PolicyKind, Rule, Side, Tier,
+    Action, Criterion, Direction, HostStage, Node, PodKey, Policy, PolicyId, PolicyKind, Rule,
+    Side, Tier, TierAction,
 };
 use crate::world::World;
 
@@ -20,10 +23,7 @@ use crate::world::World;
 pub fn explain(world: &World, flow: &Flow) -> Explanation {
     let view = View::of(world);
     let packet = Packet::new(world, flow);
-    let parties = Parties {
-        source: party(&packet.source, world),
-        destination: party(&packet.destination, world),
-    };
+    let parties = Parties::of_packet(&packet, world);
     let trace = |direction| trace(&view, &packet, &parties, direction);
     let (egress, ingress) = (trace(Direction::Egress), trace(Direction::Ingress));
     let verdict = Verdict { egress: egress.judgement.clone(), ingress: ingress.judgement.clone() };
@@ -42,12 +42,20 @@ pub fn explain(world: &World, flow: &Flow) -> Explanation {
     }
 }
 
-struct Parties {
+/// Whose the ends of a packet are.
+pub(super) struct Parties {
     source: Party,
     destination: Party,
 }
 
 impl Parties {
+    pub(super) fn of_packet(packet: &Packet<'_>, world: &World) -> Self {
+        Self {
+            source: party(&packet.source, world),
+            destination: party(&packet.destination, world),
+        }
+    }
+
     fn of(&self, side: Side) -> &Party {
         match side {
             Side::Source => &self.source,
@@ -119,7 +127,7 @@ fn trace(
     parties: &Parties,
     direction: Direction,
 ) -> DirectionTrace {
-    let mut tracer = Tracer { view, packet, parties, direction, stages: Vec::new() };
+    let mut tracer = Tracer::new(view, packet, parties, direction);
     let judgement = judge(view, packet, direction, &mut tracer);
     let mut stages = tracer.stages;
     if let (Some(last), Reason::Rule { .. }) = (stages.last_mut(), &judgement.reason) {
@@ -183,16 +191,32 @@ fn summary(trace: &DirectionTrace, own: &Party) -> String {
     }
 }
 
-struct Tracer<'a, 'w> {
+/// Writes down what is looked at.
+pub(super) struct Tracer<'a, 'w> {
     view: &'a View<'w>,
     packet: &'a Packet<'w>,
     parties: &'a Parties,
     direction: Direction,
+    /// Tiers since the last step of a host endpoint.
     stages: Vec<StageTrace>,
+    /// Those of each step of host endpoints.
+    pub(super) steps: Vec<Vec<StageTrace>>,
+}
+
+impl<'a, 'w> Tracer<'a, 'w> {
+    pub(super) fn new(
+        view: &'a View<'w>,
+        packet: &'a Packet<'w>,
+        parties: &'a Parties,
+        direction: Direction,
+    ) -> Self {
+        Self { view, packet, parties, direction, stages: Vec::new(), steps: Vec::new() }
+    }
 }
 
 impl Watch for Tracer<'_, '_> {
-    fn stage(&mut self, tier: &Tier) {
+    fn stage(&mut self, tier: &Tier, direction: Direction) {
+        self.direction = direction;
         let end = StageEnd::Default(tier.default_action);
         self.stages.push(StageTrace { tier: tier.name.clone(), policies: Vec::new(), end });
     }
@@ -234,6 +258,23 @@ impl Watch for Tracer<'_, '_> {
             is_match,
             criteria: criteria.collect(),
         });
+    }
+
+    fn step(&mut self, step: &HostStep) {
+        let mut stages = std::mem::take(&mut self.stages);
+        if let (Some(last), HostReason::Rule { .. }) = (stages.last_mut(), &step.reason) {
+            last.end = StageEnd::Decided;
+        }
+        match step.stage {
+            HostStage::Forward | HostStage::Normal => {}
+            // Nothing is denied there at the end of a tier.
+            HostStage::Untracked | HostStage::PreDnat => {
+                let ends = stages.iter_mut().map(|stage| &mut stage.end);
+                ends.filter(|end| **end == StageEnd::Default(TierAction::Deny))
+                    .for_each(|end| *end = StageEnd::Default(TierAction::Pass));
+            }
+        }
+        self.steps.push(stages);
     }
 }
 

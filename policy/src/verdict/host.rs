@@ -15,16 +15,15 @@
 //! - Once all tiers of the forward stage have passed a packet on, it is allowed: no profile is
 //!   asked there.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::evaluate::{Decided, Packet, Quick, decide, judge, rule_matches};
+use super::evaluate::{Decided, Packet, Quick, Watch, decide, judge, rule_matches};
 use super::view::View;
-use super::{Flow, Judgement, Outcome, Reason};
+use super::{Flow, HostReason, HostStep, HostVerdict, Outcome, Reason};
 use crate::model::{
-    Action, Direction, Failsafe, HostEndpoint, HostInterface, HostSettings, HostStage, PolicyId,
-    Protocol, TierAction, ToHost,
+    Action, Direction, Failsafe, HostEndpoint, HostInterface, HostSettings, HostStage, Protocol,
+    TierAction, ToHost,
 };
 use crate::names::{Device, INTERFACE_MARK};
 use crate::world::World;
@@ -74,80 +73,6 @@ pub enum Way {
     },
 }
 
-/// What a node does with a packet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostVerdict {
-    /// What host endpoints say, in the order in which they are asked.
-    pub steps: Vec<HostStep>,
-    /// What the policies of the pods say that are on this node; asked last.
-    pub pods: Vec<(Direction, Judgement)>,
-    /// What becomes of a packet of a local pod to its host that its policies allow.
-    pub to_host: Option<ToHost>,
-}
-
-/// What one host endpoint says in one stage.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostStep {
-    /// Its name.
-    pub endpoint: Arc<str>,
-    /// The stage.
-    pub stage: HostStage,
-    /// Which way the packet goes, as the host sees it.
-    pub direction: Direction,
-    /// What is decided; `None` if later stages decide.
-    pub outcome: Option<Outcome>,
-    /// Why.
-    pub reason: HostReason,
-}
-
-/// Why a host endpoint said so.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HostReason {
-    /// Allowed, or left to later stages: a port that stays open.
-    Failsafe(Failsafe),
-    /// Either: a rule of a policy matched.
-    Rule {
-        /// The policy.
-        policy: PolicyId,
-        /// The position of the rule, from 0.
-        index: usize,
-    },
-    /// Denied: these policies govern it, none of their rules matched, and their tier ends so.
-    NoRule {
-        /// The tier.
-        tier: Arc<str>,
-        /// Its policies that govern the host endpoint, in order.
-        policies: Vec<PolicyId>,
-    },
-    /// Allowed in the forward stage, else left to later ones: no tier decided.
-    Undecided,
-    /// Either: a rule of a profile matched.
-    Profile {
-        /// The profile.
-        profile: Arc<str>,
-        /// The position of the rule, from 0.
-        index: usize,
-    },
-    /// Denied: the profile of this name, which is to decide, is not known.
-    UnknownProfile(Arc<str>),
-    /// Denied: no policy and no profile decided.
-    Nothing,
-}
-
-impl HostVerdict {
-    /// Whether the packet passes.
-    pub fn is_allowed(&self) -> bool {
-        self.steps.iter().all(|step| step.outcome != Some(Outcome::Denied))
-            && self.pods.iter().all(|(_, judgement)| judgement.is_allowed())
-            && self.to_host != Some(ToHost::Drop)
-    }
-
-    /// What a stage said; `None` if no host endpoint judged there.
-    pub fn of(&self, stage: HostStage, direction: Direction) -> Option<&HostStep> {
-        self.steps.iter().find(|step| (step.stage, step.direction) == (stage, direction))
-    }
-}
-
 /// What `node` does with a packet.
 pub fn host_verdict(
     world: &World,
@@ -163,6 +88,7 @@ pub fn host_verdict(
         packet: Packet::new(world, flow),
         original: Packet::new(world, &passage.original()),
         view: &view,
+        watch: &mut Quick,
         verdict: HostVerdict { steps: Vec::new(), pods: Vec::new(), to_host: None },
     };
     if !is_open(flow) {
@@ -171,28 +97,83 @@ pub fn host_verdict(
     judge.verdict
 }
 
-/// What a host endpoint says of a packet that comes to its host or leaves it, through whichever
-/// interface it counts for. Its other end is not on this host.
-pub fn endpoint_verdict(
+/// Which host endpoints are asked about a packet, where it is known which they are.
+#[derive(Clone, Copy, Debug)]
+pub enum HostQuestion<'a> {
+    /// One whose host is an end of the packet, at all stages that such packets meet: the
+    /// destination for ingress, the source for egress. The other end is not on this host.
+    End(&'a Arc<HostEndpoint>, Direction),
+    /// Those of the interfaces that a forwarded packet comes in and leaves through, where these
+    /// have one. The policies of pods are not asked.
+    Crossing {
+        /// The one that it comes in by.
+        from: Option<&'a Arc<HostEndpoint>>,
+        /// The one that it leaves by.
+        to: Option<&'a Arc<HostEndpoint>>,
+        /// Whether it comes from a pod of this host.
+        is_of_pod: bool,
+    },
+    /// One at one stage.
+    Stage(&'a Arc<HostEndpoint>, HostStage, Direction),
+}
+
+impl<'a> HostQuestion<'a> {
+    /// Who may be asked where.
+    pub(super) fn posts(self) -> Vec<(&'a Arc<HostEndpoint>, HostStage, Direction)> {
+        use Direction::{Egress, Ingress};
+        use HostStage::{Forward, Normal, PreDnat, Untracked};
+        let (one, stages, direction) = match self {
+            HostQuestion::End(one, Ingress) => (one, &[Untracked, PreDnat, Normal][..], Ingress),
+            HostQuestion::End(one, Egress) => (one, &[Untracked, Normal][..], Egress),
+            HostQuestion::Stage(one, stage, direction) => return vec![(one, stage, direction)],
+            HostQuestion::Crossing { from, to, .. } => {
+                let from = from.into_iter().flat_map(|one| {
+                    [Untracked, PreDnat, Forward].map(|stage| (one, stage, Ingress))
+                });
+                return from.chain(to.map(|one| (one, Forward, Egress))).collect();
+            }
+        };
+        stages.iter().map(|stage| (one, *stage, direction)).collect()
+    }
+}
+
+/// What host endpoints say of a packet, `original` before its destination is translated.
+pub fn hosts_verdict(
     world: &World,
     settings: &HostSettings,
-    endpoint: &Arc<HostEndpoint>,
+    question: HostQuestion<'_>,
     flow: &Flow,
-    direction: Direction,
+    original: &Flow,
 ) -> HostVerdict {
-    let view = View::of(world);
+    ask(&View::of(world), settings, question, [flow, original], &mut Quick)
+}
+
+/// The same, of a world with changes, watched.
+pub(super) fn ask(
+    view: &View<'_>,
+    settings: &HostSettings,
+    question: HostQuestion<'_>,
+    [flow, original]: [&Flow; 2],
+    watch: &mut impl Watch,
+) -> HostVerdict {
     let mut judge = Judge {
         settings,
-        node: &endpoint.node,
-        packet: Packet::new(world, flow),
-        original: Packet::new(world, flow),
-        view: &view,
+        // Only whose pods are judged depends on it, and they are not.
+        node: "",
+        packet: Packet::new(view.world, flow),
+        original: Packet::new(view.world, original),
+        view,
+        watch,
         verdict: HostVerdict { steps: Vec::new(), pods: Vec::new(), to_host: None },
     };
     if is_open(flow) {
         return judge.verdict;
     }
-    let passed = judge.alone(endpoint, direction);
+    let passed = match question {
+        HostQuestion::End(endpoint, direction) => judge.alone(endpoint, direction),
+        HostQuestion::Crossing { from, to, is_of_pod } => judge.past(from, to, is_of_pod),
+        HostQuestion::Stage(endpoint, stage, direction) => judge.at(endpoint, stage, direction),
+    };
     debug_assert_eq!(passed.is_ok(), judge.verdict.is_allowed(), "{:?}", judge.verdict);
     judge.verdict
 }
@@ -207,7 +188,7 @@ struct Denied;
 
 type Passed = Result<(), Denied>;
 
-struct Judge<'a, 'w> {
+struct Judge<'a, 'w, W> {
     settings: &'a HostSettings,
     node: &'a str,
     /// After destination translation.
@@ -215,10 +196,11 @@ struct Judge<'a, 'w> {
     /// Before it.
     original: Packet<'w>,
     view: &'a View<'w>,
+    watch: &'a mut W,
     verdict: HostVerdict,
 }
 
-impl<'w> Judge<'_, 'w> {
+impl<W: Watch> Judge<'_, '_, W> {
     /// Asks everyone on the way, up to the one who denies.
     fn pass(&mut self, way: Way) {
         let passed = match way {
@@ -243,8 +225,27 @@ impl<'w> Judge<'_, 'w> {
         self.normal(endpoint, direction)
     }
 
+    /// Asks one at one stage.
+    fn at(
+        &mut self,
+        endpoint: &Arc<HostEndpoint>,
+        stage: HostStage,
+        direction: Direction,
+    ) -> Passed {
+        match stage {
+            HostStage::Untracked | HostStage::PreDnat => {
+                self.early(endpoint, stage, direction).map(|_| ())
+            }
+            HostStage::Forward => self.forward(endpoint, direction),
+            HostStage::Normal => self.normal(endpoint, direction),
+        }
+    }
+
     fn come(&mut self, from: Device) -> Passed {
-        let is_allowed = self.before_translation(from)?;
+        let is_allowed = match self.endpoint(from) {
+            Some(endpoint) => self.before_translation(&endpoint, self.is_of_pod(from))?,
+            None => false,
+        };
         if self.is_here(self.packet.source.address) {
             let is_pod = self.packet.source.endpoint.is_some();
             self.pods(Direction::Egress)?;
@@ -275,13 +276,8 @@ impl<'w> Judge<'_, 'w> {
     }
 
     fn cross(&mut self, from: Device, to: Device) -> Passed {
-        if !self.before_translation(from)? {
-            for (device, direction) in [(from, Direction::Ingress), (to, Direction::Egress)] {
-                if let Some(endpoint) = self.endpoint(device) {
-                    self.forward(&endpoint, direction)?;
-                }
-            }
-        }
+        let ends = [self.endpoint(from), self.endpoint(to)];
+        self.past(ends[0].as_ref(), ends[1].as_ref(), self.is_of_pod(from))?;
         if self.is_here(self.packet.source.address) {
             self.pods(Direction::Egress)?;
         }
@@ -291,15 +287,44 @@ impl<'w> Judge<'_, 'w> {
         Ok(())
     }
 
+    /// Past the host endpoints of the interfaces that a packet comes in and leaves through.
+    fn past(
+        &mut self,
+        from: Option<&Arc<HostEndpoint>>,
+        to: Option<&Arc<HostEndpoint>>,
+        is_of_pod: bool,
+    ) -> Passed {
+        let is_allowed = match from {
+            Some(from) => self.before_translation(from, is_of_pod)?,
+            None => false,
+        };
+        if is_allowed {
+            return Ok(());
+        }
+        for (endpoint, direction) in [(from, Direction::Ingress), (to, Direction::Egress)] {
+            if let Some(endpoint) = endpoint {
+                self.forward(endpoint, direction)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The untracked and the pre-DNAT stage of what comes in; whether one of them allows it.
-    fn before_translation(&mut self, from: Device) -> Result<bool, Denied> {
-        let Some(endpoint) = self.endpoint(from) else { return Ok(false) };
+    fn before_translation(
+        &mut self,
+        endpoint: &Arc<HostEndpoint>,
+        is_of_pod: bool,
+    ) -> Result<bool, Denied> {
         let direction = Direction::Ingress;
-        let of_pod = from.as_str().starts_with(INTERFACE_MARK)
-            || self.original.source.endpoint.is_some_and(|pod| self.is_on_node(pod.node.as_ref()));
-        let sees = endpoint.interface != Some(HostInterface::Any) || !of_pod;
-        Ok(self.early(&endpoint, HostStage::Untracked, direction)?
-            || sees && self.early(&endpoint, HostStage::PreDnat, direction)?)
+        let sees = endpoint.interface != Some(HostInterface::Any) || !is_of_pod;
+        Ok(self.early(endpoint, HostStage::Untracked, direction)?
+            || sees && self.early(endpoint, HostStage::PreDnat, direction)?)
+    }
+
+    /// Whether what comes in by an interface comes from a pod of this host.
+    fn is_of_pod(&self, from: Device) -> bool {
+        from.as_str().starts_with(INTERFACE_MARK)
+            || self.original.source.endpoint.is_some_and(|pod| self.is_on_node(pod.node.as_ref()))
     }
 
     /// One of the stages before translation; whether it allows the packet.
@@ -316,7 +341,7 @@ impl<'w> Judge<'_, 'w> {
             HostStage::Untracked => true,
             HostStage::PreDnat | HostStage::Forward | HostStage::Normal => false,
         };
-        let governing = self.view.world.governing_host(endpoint, stage, direction);
+        let governing = self.view.governing_host(endpoint, stage, direction);
         if governing.is_empty() {
             return Ok(false);
         }
@@ -324,7 +349,7 @@ impl<'w> Judge<'_, 'w> {
         let open = self.failsafe(&self.original, direction, false).or(reply);
         let (outcome, reason) = match open {
             Some(open) => (None, HostReason::Failsafe(open)),
-            None => match self.tiers(&self.original, endpoint, stage, direction) {
+            None => match self.tiers(&self.original.clone(), endpoint, stage, direction) {
                 Some((outcome, reason)) => (Some(outcome), reason),
                 None => (None, HostReason::Undecided),
             },
@@ -335,10 +360,10 @@ impl<'w> Judge<'_, 'w> {
 
     fn forward(&mut self, endpoint: &Arc<HostEndpoint>, direction: Direction) -> Passed {
         let stage = HostStage::Forward;
-        if self.view.world.governing_host(endpoint, stage, direction).is_empty() {
+        if self.view.governing_host(endpoint, stage, direction).is_empty() {
             return Ok(());
         }
-        let decided = self.tiers(&self.packet, endpoint, stage, direction);
+        let decided = self.tiers(&self.packet.clone(), endpoint, stage, direction);
         let (outcome, reason) = decided.unwrap_or((Outcome::Allowed, HostReason::Undecided));
         self.note(endpoint, stage, direction, Some(outcome), reason)
     }
@@ -348,7 +373,7 @@ impl<'w> Judge<'_, 'w> {
         let (outcome, reason) = match self.failsafe(&self.packet, direction, false) {
             Some(open) => (Outcome::Allowed, HostReason::Failsafe(open)),
             None => self
-                .tiers(&self.packet, endpoint, stage, direction)
+                .tiers(&self.packet.clone(), endpoint, stage, direction)
                 .unwrap_or_else(|| self.profiles(endpoint, direction)),
         };
         self.note(endpoint, stage, direction, Some(outcome), reason)
@@ -363,20 +388,23 @@ impl<'w> Judge<'_, 'w> {
         reason: HostReason,
     ) -> Passed {
         let endpoint = endpoint.name.clone();
-        self.verdict.steps.push(HostStep { endpoint, stage, direction, outcome, reason });
+        let step = HostStep { endpoint, stage, direction, outcome, reason };
+        self.watch.step(&step);
+        self.verdict.steps.push(step);
         if outcome == Some(Outcome::Denied) { Err(Denied) } else { Ok(()) }
     }
 
     /// What the policies of a stage say; `None` if none of them decides.
     fn tiers(
-        &self,
+        &mut self,
         packet: &Packet<'_>,
         endpoint: &HostEndpoint,
         stage: HostStage,
         direction: Direction,
     ) -> Option<(Outcome, HostReason)> {
-        for (tier, policies) in self.view.world.governing_host(endpoint, stage, direction) {
-            match decide(self.view, packet, direction, &policies, &mut Quick) {
+        for (tier, policies) in self.view.governing_host(endpoint, stage, direction) {
+            self.watch.stage(tier, direction);
+            match decide(self.view, packet, direction, &policies, self.watch) {
                 Some(Decided::Judgement(judgement)) => match judgement.reason {
                     Reason::Rule { policy, index, .. } => {
                         return Some((judgement.outcome, HostReason::Rule { policy, index }));
@@ -481,38 +509,5 @@ impl<'w> Judge<'_, 'w> {
 
     fn is_on_node(&self, node: Option<&Arc<str>>) -> bool {
         node.is_some_and(|node| **node == *self.node)
-    }
-}
-
-impl fmt::Display for HostStep {
-    /// `host endpoint n1-eth0, ingress, pre-DNAT: denied: GlobalNetworkPolicy ports rule 0`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { endpoint, stage, direction, outcome, reason } = self;
-        write!(f, "host endpoint {endpoint}, {direction}, {stage}: ")?;
-        match outcome {
-            Some(outcome) => write!(f, "{outcome}: {reason}"),
-            None => write!(f, "goes on: {reason}"),
-        }
-    }
-}
-
-impl fmt::Display for HostReason {
-    /// Half a sentence, as [`Reason`] has it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            HostReason::Failsafe(Failsafe { protocol, port, net }) => {
-                write!(f, "failsafe port {protocol} {port}")?;
-                net.map_or(Ok(()), |net| write!(f, " of {net}"))
-            }
-            HostReason::Rule { policy, index } => write!(f, "{policy} rule {index}"),
-            HostReason::NoRule { policies, .. } => {
-                let names: Vec<_> = policies.iter().map(ToString::to_string).collect();
-                write!(f, "{} (no rule)", names.join(", "))
-            }
-            HostReason::Undecided => f.write_str("no tier decided"),
-            HostReason::Profile { profile, index } => write!(f, "profile {profile} rule {index}"),
-            HostReason::UnknownProfile(name) => write!(f, "profile {name} is not known"),
-            HostReason::Nothing => f.write_str("no policy and no profile decided"),
-        }
     }
 }

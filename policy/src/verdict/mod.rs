@@ -24,7 +24,9 @@
 pub(crate) mod describe;
 mod evaluate;
 mod explain;
+mod explain_hosts;
 mod host;
+mod host_verdict;
 mod judgement;
 mod nearest;
 mod openings;
@@ -38,11 +40,13 @@ use std::fmt;
 use std::net::IpAddr;
 
 pub use explain::explain;
-pub use host::{HostReason, HostStep, HostVerdict, Passage, Way, endpoint_verdict, host_verdict};
+pub use explain_hosts::{HostExplanation, explain_hosts};
+pub use host::{HostQuestion, Passage, Way, host_verdict, hosts_verdict};
+pub use host_verdict::{HostReason, HostStep, HostVerdict};
 pub use judgement::{Judgement, Outcome, Reason};
 pub use nearest::{Nearest, Step};
 pub use openings::Opening;
-pub use staged::{Staged, staged, staged_for};
+pub use staged::{HostStaged, Staged, staged, staged_for, staged_hosts};
 pub use trace::{
     CriterionTrace, DirectionTrace, Explanation, Party, PartyKind, PolicyTrace, RuleTrace,
     StageEnd, StageTrace, TermTrace,

@@ -1,12 +1,14 @@
 //! What would become of a flow if the policies that are staged were enforced
 //! (policy-semantics 3.9).
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::evaluate::{Packet, Quick, judge, sides};
+use super::host::{HostQuestion, ask};
 use super::view::View;
-use super::{Flow, Reason, Verdict};
-use crate::model::{Direction, Pod, PolicyId};
+use super::{Flow, HostVerdict, Reason, Verdict};
+use crate::model::{Direction, HostSettings, Pod, PolicyId};
 use crate::world::World;
 
 /// The verdict with staged policies in effect.
@@ -34,25 +36,30 @@ impl fmt::Display for Staged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let outcome = if self.verdict.is_allowed() { "ALLOWED" } else { "DENIED" };
         let still = if self.is_change() { "" } else { "still " };
-        write!(f, "would {still}be {outcome}")?;
-        for (index, (direction, reason)) in self.deciding().into_iter().enumerate() {
+        let why = self.why();
+        let space = if why.is_empty() { "" } else { " " };
+        write!(f, "would {still}be {outcome}{space}{why}")
+    }
+}
+
+impl Staged {
+    /// What would decide: `by StagedGlobalNetworkPolicy x rule 2 (ingress)`; may be empty.
+    pub fn why(&self) -> String {
+        let parts = self.deciding().into_iter().map(|(direction, reason)| {
             let by = match reason {
-                Reason::Rule { .. } | Reason::NoRule { .. } => "by ",
+                Reason::Rule { .. } | Reason::NoRule { .. } => "by",
                 Reason::NoEndpoint
                 | Reason::UnknownAddress(_)
                 | Reason::OwnNode(_)
                 | Reason::Tunnel
                 | Reason::NotGoverned
-                | Reason::Profile => "since ",
+                | Reason::Profile => "since",
             };
-            let and = if index == 0 { "" } else { "and " };
-            write!(f, " {and}{by}{reason} ({direction})")?;
-        }
-        Ok(())
+            format!("{by} {reason} ({direction})")
+        });
+        parts.collect::<Vec<_>>().join(" and ")
     }
-}
 
-impl Staged {
     /// What decides: the direction that denies; else the rules that allow; else the direction
     /// that a staged policy is about.
     fn deciding(&self) -> Vec<(Direction, &Reason)> {
@@ -94,6 +101,42 @@ pub fn staged(world: &World, flow: &Flow) -> Option<Staged> {
     };
     let is_allowed_now = judge(&View::of(world)).is_allowed();
     Some(Staged { verdict: judge(&view), policies, is_allowed_now })
+}
+
+/// What host endpoints would say with staged policies in effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostStaged {
+    /// What they would say. Where a staged policy decides, it is named.
+    pub verdict: HostVerdict,
+    /// The staged policies that are about one of them, by kind and name; at least one.
+    pub policies: Vec<PolicyId>,
+    /// What they say as things are.
+    pub now: HostVerdict,
+}
+
+/// What host endpoints would say of a packet, `original` before its destination is translated,
+/// if what is staged took effect; `None` if no staged policy is about any of them.
+pub fn staged_hosts(
+    world: &World,
+    settings: &HostSettings,
+    question: HostQuestion<'_>,
+    flow: &Flow,
+    original: &Flow,
+) -> Option<HostStaged> {
+    world.staged().next()?;
+    let view = View::with_staged(world);
+    let posts = question.posts().into_iter();
+    let policies = posts.flat_map(|(host, stage, way)| view.staged_for_host(host, stage, way));
+    let policies: BTreeSet<PolicyId> = policies.collect();
+    if policies.is_empty() {
+        return None;
+    }
+    let flows = [flow, original];
+    Some(HostStaged {
+        verdict: ask(&view, settings, question, flows, &mut Quick),
+        policies: policies.into_iter().collect(),
+        now: ask(&View::of(world), settings, question, flows, &mut Quick),
+    })
 }
 
 /// The staged policies that are about `pod` in one direction, by kind and name.

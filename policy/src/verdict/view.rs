@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::address::Cidr;
 use crate::model::{
-    Criterion, Direction, HostStage, IpBlock, Labels, NetworkSet, PeerTerm, Pod, PodKey, Policy,
-    PolicyId, Rule, ServiceAccount, StagedAction, Tier,
+    Criterion, Direction, HostEndpoint, HostStage, IpBlock, Labels, NetworkSet, PeerTerm, Pod,
+    PodKey, Policy, PolicyId, Rule, ServiceAccount, StagedAction, Tier,
 };
 use crate::selector::{Expr, Subject};
 use crate::world::World;
@@ -180,7 +180,32 @@ impl<'w> View<'w> {
         };
         let kept = enforced.into_iter().filter(|policy| !self.gone.contains(&policy.id));
         let set = self.set.iter().copied().filter(|policy| judges_pods_once_set(policy));
-        let mut policies: Vec<_> = kept.chain(set.filter(governs)).collect();
+        self.in_order(kept.chain(set.filter(governs)))
+    }
+
+    /// The policies that govern a host endpoint, as [`World::governing_host`] has them.
+    pub(super) fn governing_host(
+        &self,
+        host: &HostEndpoint,
+        stage: HostStage,
+        direction: Direction,
+    ) -> Vec<(&'w Tier, Vec<&'w Arc<Policy>>)> {
+        let stages = self.world.governing_host(host, stage, direction);
+        if self.set.is_empty() && self.gone.is_empty() {
+            return stages;
+        }
+        let enforced = stages.into_iter().flat_map(|(_, policies)| policies);
+        let kept = enforced.filter(|policy| !self.gone.contains(&policy.id));
+        let governs = |policy: &&Arc<Policy>| self.governs_host(policy, host, stage, direction);
+        self.in_order(kept.chain(self.set.iter().copied().filter(governs)))
+    }
+
+    /// Policies by tier, in the order of evaluation.
+    fn in_order(
+        &self,
+        policies: impl Iterator<Item = &'w Arc<Policy>>,
+    ) -> Vec<(&'w Tier, Vec<&'w Arc<Policy>>)> {
+        let mut policies: Vec<_> = policies.collect();
         policies.sort_by(|a, b| order(a).cmp(&order(b)));
         let stages = self.world.tiers().iter().map(|tier| {
             let of_tier = policies.iter().copied().filter(|policy| policy.tier == tier.name);
@@ -189,27 +214,60 @@ impl<'w> View<'w> {
         stages.filter(|(_, policies)| !policies.is_empty()).collect()
     }
 
+    fn governs_host(
+        &self,
+        policy: &Policy,
+        host: &HostEndpoint,
+        stage: HostStage,
+        direction: Direction,
+    ) -> bool {
+        policy.takes_part(stage)
+            && policy.rules(direction).is_some()
+            && self.world.matches_host(&policy.subject, host)
+    }
+
     /// The staged policies on which the answer for `pod` may depend: those that would govern
     /// it, and those that take away one that does.
     pub(super) fn staged_for(&self, pod: &Pod, direction: Direction) -> Vec<PolicyId> {
-        let is_in_effect = |policy: &&Arc<Policy>| {
-            matches!(policy.staged, Some(StagedAction::Set | StagedAction::Delete))
-        };
         let governs = |policy: &Policy| {
             policy.rules(direction).is_some() && self.matches(&policy.subject, pod)
         };
-        let concerns = |policy: &Policy| {
-            let sets = policy.staged == Some(StagedAction::Set)
-                && judges_pods_once_set(policy)
-                && governs(policy);
-            let former = enforced(policy).and_then(|id| self.world.policy(&id));
-            sets || former.is_some_and(|former| former.judges_pods() && governs(former))
-        };
+        let sets = |policy: &Policy| judges_pods_once_set(policy) && governs(policy);
+        let goes = |former: &Policy| former.judges_pods() && governs(former);
         if !pod.is_endpoint() {
             return Vec::new();
         }
-        let staged = self.world.staged().filter(is_in_effect);
-        staged.filter(|policy| concerns(policy)).map(|policy| policy.id.clone()).collect()
+        self.staged_that(sets, goes)
+    }
+
+    /// Likewise for a host endpoint at a stage.
+    pub(super) fn staged_for_host(
+        &self,
+        host: &HostEndpoint,
+        stage: HostStage,
+        direction: Direction,
+    ) -> Vec<PolicyId> {
+        let governs = |policy: &Policy| self.governs_host(policy, host, stage, direction);
+        self.staged_that(governs, governs)
+    }
+
+    /// The staged policies in effect which `sets` holds for, or which take the place of a policy,
+    /// or take it away, that `goes` holds for.
+    fn staged_that(
+        &self,
+        sets: impl Fn(&Policy) -> bool,
+        goes: impl Fn(&Policy) -> bool,
+    ) -> Vec<PolicyId> {
+        let former = |policy: &Policy| {
+            let former = enforced(policy).and_then(|id| self.world.policy(&id));
+            former.is_some_and(|former| goes(former))
+        };
+        let concerns = |policy: &&Arc<Policy>| match policy.staged {
+            Some(StagedAction::Set) => sets(policy) || former(policy),
+            Some(StagedAction::Delete) => former(policy),
+            Some(StagedAction::Learn | StagedAction::Ignore) | None => false,
+        };
+        self.world.staged().filter(concerns).map(|policy| policy.id.clone()).collect()
     }
 }
 

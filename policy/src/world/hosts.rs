@@ -92,15 +92,7 @@ impl World {
             None => Cow::Owned(self.expressions.holding(&self.face_of_host(host).subject())),
         };
         let takes_part = |policy: &&Arc<Policy>| {
-            let is_of_stage = match stage {
-                HostStage::Untracked | HostStage::PreDnat | HostStage::Forward => {
-                    policy.stage == stage
-                }
-                HostStage::Normal => {
-                    matches!(policy.stage, HostStage::Normal | HostStage::Forward)
-                }
-            };
-            is_of_stage && policy.staged.is_none() && policy.rules(direction).is_some()
+            policy.takes_part(stage) && policy.staged.is_none() && policy.rules(direction).is_some()
         };
         self.by_tier(&exprs, takes_part)
     }

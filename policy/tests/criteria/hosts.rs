@@ -4,17 +4,19 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use brindle_policy::compile::{Compiler, Settings, compile, shadowed};
+use brindle_policy::compile::{Compiler, DenyLog, Settings, compile, shadowed};
 use brindle_policy::model::{
     Action, Criterion, DEFAULT_ALLOW_PROFILE, DEFAULT_TIER, DeviceAddresses, HostEndpoint,
     HostInterface, HostSettings, HostStage, Policy, PolicyKind, PolicyOrder, PortMatch, PortTerm,
-    Profile, Rule, Side, Tier, TierAction, ToHost,
+    Profile, Rule, Side, StagedAction, Tier, TierAction, ToHost,
 };
-use brindle_policy::names::Device;
+use brindle_policy::names::{Comment, Device};
 use brindle_policy::selector::{Expr, Key, Scope};
-use brindle_policy::verdict::{HostVerdict, Passage, Way, host_verdict};
+use brindle_policy::verdict::{
+    HostQuestion, HostVerdict, Passage, Way, host_verdict, staged_hosts,
+};
 use brindle_policy::walk::{End, State};
-use brindle_policy::{Change, Family, PolicyId, Protocol};
+use brindle_policy::{Change, Direction, Family, PolicyId, Protocol};
 
 use crate::ground::{Ground, policy};
 use crate::passage::{Passed, pass};
@@ -525,6 +527,74 @@ fn what_pods_send_to_look_like_a_node_is_dropped_before_any_policy() {
             assert_eq!(said.is_allowed(), want, "{passage:?}: {said:#?}");
             let passed = pass(&ruleset, world, "n1", &passage, State::New);
             assert_eq!(passed.is_allowed, want, "{passage:?}: {passed:#?}");
+        }
+    }
+}
+
+/// C39 for hosts: at each stage what is staged changes nothing, and says what it would.
+#[test]
+fn c39_staged_policies_on_hosts_change_nothing_and_are_told_of() {
+    let staged = |name: &str, stage, action, rules| {
+        let mut policy = of_hosts(name, stage, Some(rules), None);
+        policy.id.kind = PolicyKind::StagedGlobalNetworkPolicy;
+        policy.staged = Some(action);
+        applied(policy)
+    };
+    for (stage, way) in [
+        (Untracked, "outside n1 tcp/80 in eth0"),
+        (PreDnat, "outside n1 tcp/80 in eth0"),
+        (Forward, "outside api tcp/80 eth0 > cali1"),
+        (Normal, "outside n1 tcp/80 in eth0"),
+    ] {
+        let enforced = |rules| applied(of_hosts("p", stage, Some(rules), None));
+        for (now, proposed, is_allowed, would_be) in [
+            (vec![], staged("p", stage, StagedAction::Set, vec![all(Deny)]), true, false),
+            (
+                vec![enforced(vec![all(Deny)])],
+                staged("p", stage, StagedAction::Set, vec![all(Allow)]),
+                false,
+                true,
+            ),
+            (
+                vec![enforced(vec![all(Deny)]), enforced(vec![to(Deny, 80), all(Allow)])],
+                staged("p", stage, StagedAction::Delete, vec![]),
+                false,
+                true,
+            ),
+            (
+                vec![enforced(vec![all(Allow)])],
+                staged("p", stage, StagedAction::Learn, vec![all(Deny)]),
+                true,
+                true,
+            ),
+        ] {
+            let mut node = Node::with(&[]);
+            node.tell(endpoint("e", "eth0", &[DEFAULT_ALLOW_PROFILE]));
+            now.into_iter().for_each(|change| node.tell(change));
+            node.check(&[(way, is_allowed)]);
+            let told = |node: &Node| {
+                let deny_log = Some(DenyLog { group: 98, per_second: 10 });
+                let settings = Settings { deny_log, ..node.settings() };
+                let ruleset = compile(&node.ground.world, &settings, Family::V4);
+                let rules = ruleset.chains.values().flat_map(|chain| &chain.rules);
+                let word = Comment::new(&["staged"]);
+                rules.filter(|rule| rule.comment.as_ref() == Some(&word)).count()
+            };
+            assert_eq!(told(&node), 0, "{stage}");
+            let is_said = !format!("{proposed:?}").contains("Learn");
+            node.tell(proposed);
+            node.check(&[(way, is_allowed)]);
+            assert_eq!(told(&node) > 0, is_said, "{stage}");
+            let world = &node.ground.world;
+            let host = world.host_endpoints().next().expect("it is there");
+            let question = HostQuestion::Stage(host, stage, Direction::Ingress);
+            let flow = passage(way).flow;
+            let said = staged_hosts(world, &node.settings, question, &flow, &flow);
+            assert_eq!(said.is_some(), is_said, "{stage}");
+            let Some(said) = said else { continue };
+            let outcomes = (said.now.is_allowed(), said.verdict.is_allowed());
+            assert_eq!(outcomes, (is_allowed, would_be), "{stage}: {said:#?}");
+            assert_eq!(said.policies.len(), 1, "{stage}");
         }
     }
 }

@@ -26,6 +26,8 @@ fn update<const N: usize>(folder: &mut Folder, files: [(&str, FileText); N]) -> 
     let show = |change: Change| match change {
         Change::NodeApplied(node) => format!("+{} {}", node.name, node.pod_cidrs[0]),
         Change::NodeDeleted(name) => format!("-{name}"),
+        Change::BgpApplied(object) => format!("+{}", object.key()),
+        Change::BgpDeleted(key) => format!("-{key}"),
         Change::Policy(change) => format!("{change:?}"),
         Change::InSync => "in sync".to_owned(),
     };

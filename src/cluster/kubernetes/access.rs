@@ -113,6 +113,10 @@ fn without(kind: Kind) -> &'static str {
         Kind::StagedKubernetesNetworkPolicy
         | Kind::StagedNetworkPolicy
         | Kind::StagedGlobalNetworkPolicy => "what these policies would do is not reported",
+        Kind::BgpConfiguration => "brindle.yaml alone says what holds for the mesh",
+        Kind::BgpFilter => "peers that name such filters are not peered with",
+        Kind::BgpPeer => "there are no sessions with these peers",
+        Kind::Secret => "peers whose password is there are not peered with",
     }
 }
 

@@ -276,7 +276,11 @@ pub(super) fn is_copy(kind: Kind, name: &str) -> bool {
         | Kind::ClusterNetworkPolicy
         | Kind::StagedKubernetesNetworkPolicy
         | Kind::StagedNetworkPolicy
-        | Kind::StagedGlobalNetworkPolicy => &[],
+        | Kind::StagedGlobalNetworkPolicy
+        | Kind::BgpConfiguration
+        | Kind::BgpFilter
+        | Kind::BgpPeer
+        | Kind::Secret => &[],
     };
     prefixes.iter().any(|prefix| name.starts_with(prefix))
 }

@@ -228,14 +228,12 @@ impl Source {
         for (key, problems) in self.view.take_doubts() {
             for ObjectProblem { object, field, message } in problems {
                 tracing::warn!(object, field, "object in doubt: {message}");
-                if let Key::Policy(id) = &key {
-                    let message = format!("{field}: {message}");
-                    self.reporter.report(
-                        Subject::Policy(id.clone()),
-                        Reason::PolicyInvalid,
-                        message,
-                    );
-                }
+                let (subject, reason) = match &key {
+                    Key::Policy(id) => (Subject::Policy(id.clone()), Reason::PolicyInvalid),
+                    Key::Bgp(id) => (Subject::Bgp(id.clone()), Reason::BgpInvalid),
+                    _ => continue,
+                };
+                self.reporter.report(subject, reason, format!("{field}: {message}"));
             }
         }
     }

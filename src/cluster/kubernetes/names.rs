@@ -35,7 +35,8 @@ impl Names {
             | Object::Profile(_)
             | Object::NetworkSet(_)
             | Object::HostEndpoint(_)
-            | Object::Policy(_) => return object,
+            | Object::Policy(_)
+            | Object::Bgp(_) => return object,
         };
         self.forget();
         shared

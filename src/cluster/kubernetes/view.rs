@@ -311,7 +311,7 @@ impl View {
 /// Whether a listing that lacks so many of a kind is more likely wrong than right.
 fn is_suspicious(kind: Kind, missing: usize, known: usize) -> bool {
     match kind {
-        // Believed wrongly, these cut off nodes, and open pods and hosts.
+        // Believed wrongly, these cut off nodes, and open pods, hosts and sessions.
         Kind::Node
         | Kind::Tier
         | Kind::GlobalNetworkSet
@@ -320,7 +320,10 @@ fn is_suspicious(kind: Kind, missing: usize, known: usize) -> bool {
         | Kind::NetworkPolicy
         | Kind::CalicoNetworkPolicy
         | Kind::GlobalNetworkPolicy
-        | Kind::ClusterNetworkPolicy => missing * 2 > known,
+        | Kind::ClusterNetworkPolicy
+        | Kind::BgpConfiguration
+        | Kind::BgpFilter
+        | Kind::BgpPeer => missing * 2 > known,
         // A profile that is gone allows nothing; staged policies do nothing.
         Kind::Namespace
         | Kind::ServiceAccount
@@ -329,7 +332,8 @@ fn is_suspicious(kind: Kind, missing: usize, known: usize) -> bool {
         | Kind::Profile
         | Kind::StagedKubernetesNetworkPolicy
         | Kind::StagedNetworkPolicy
-        | Kind::StagedGlobalNetworkPolicy => false,
+        | Kind::StagedGlobalNetworkPolicy
+        | Kind::Secret => false,
     }
 }
 

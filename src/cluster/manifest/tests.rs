@@ -93,7 +93,7 @@ fn other_kinds_are_counted() {
         of("v1", "Service"),
         of("v1", "Service"),
         of("networking.k8s.io/v1", "Ingress"),
-        of("projectcalico.org/v3", "BGPPeer"),
+        of("projectcalico.org/v3", "IPPool"),
         of("v1", "Nod"),
         of("example.org/v1", "Thing"),
     ];
@@ -101,7 +101,7 @@ fn other_kinds_are_counted() {
         outline(&text.concat()),
         [
             "ignored 1 networking.k8s.io/v1/Ingress",
-            "ignored 1 projectcalico.org/v3/BGPPeer",
+            "ignored 1 projectcalico.org/v3/IPPool",
             "ignored 2 v1/Service",
             "unknown 1 example.org/v1/Thing",
             "unknown 1 v1/Nod",
@@ -400,7 +400,10 @@ fn objects_of_all_kinds_are_read() {
         of(V3, "StagedNetworkPolicy", "a", "spec: {}"),
         of(V3, "StagedGlobalNetworkPolicy", "a", "spec: {}"),
         of(V3, "IPPool", "a", "spec: {}"),
-        of(STORE, "BGPPeer", "a", "spec: {}"),
+        of(STORE, "BGPPeer", "a", "spec: {peerSelector: all()}"),
+        of(V3, "BGPFilter", "a", "spec: {}"),
+        of(V3, "BGPConfiguration", "default", "spec: {}"),
+        of("v1", "Secret", "a", "data: {key: aHVzaA==}"),
     ]
     .concat();
     let found = outline(&text);
@@ -423,7 +426,10 @@ fn objects_of_all_kinds_are_read() {
             "StagedKubernetesNetworkPolicy/default/a",
             "StagedNetworkPolicy/default/a",
             "StagedGlobalNetworkPolicy/a",
-            "crd.projectcalico.org/v1/BGPPeer",
+            "BGPPeer/a",
+            "BGPFilter/a",
+            "BGPConfiguration/default",
+            "Secret/default/a",
             "projectcalico.org/v3/IPPool",
         ],
         "{found:#?}"

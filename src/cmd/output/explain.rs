@@ -5,7 +5,8 @@ use std::fmt::Write;
 use super::table::{Column, Row, Shown, number, text};
 use super::text::{Tone, or_dash, paint};
 use crate::control::view::{
-    DeniedFlow, Direction, Explanation, FlowEnd, Judgement, KernelVerdict, Outcome, RuleAsked,
+    DeniedFlow, Direction, Explanation, FlowEnd, HostAsked, Judgement, KernelVerdict, Outcome,
+    PolicyAsked, RuleAsked,
 };
 use crate::visible::visible;
 
@@ -64,19 +65,33 @@ fn judgement(out: &mut String, title: &str, judged: &Judgement) {
     for asked in &judged.host {
         let outcome = asked.verdict.map_or("goes on".to_owned(), |outcome| outcome.to_string());
         let tier = asked.tier.as_ref().map(|tier| format!(" (tier {tier})")).unwrap_or_default();
-        let text = format!("{} stage: {outcome}: {}{tier}", asked.stage, asked.reason);
+        let HostAsked { endpoint, direction, stage, reason, .. } = asked;
+        let text = format!(
+            "HostEndpoint {endpoint}, {direction}, {stage} stage: {outcome}: {reason}{tier}"
+        );
         writeln!(out, "{INDENT}{}", visible(&text)).expect("a String takes everything");
+        policies(out, &direction.to_string(), &asked.policies, 2);
     }
-    for asked in &judged.policies {
+    policies(out, title, &judged.policies, 0);
+    if let Some(kernel) = &judged.kernel {
+        writeln!(out, "{INDENT}{}", visible(&kernel_text(kernel)))
+            .expect("a String takes everything");
+    }
+}
+
+/// Policies that were asked, with their rules, `deep` further in than usual.
+fn policies(out: &mut String, title: &str, all: &[PolicyAsked], deep: usize) {
+    let indent = format!("{INDENT}{:deep$}", "");
+    for asked in all {
         let name = match &asked.tier {
             Some(tier) => format!("{} (tier {tier})", asked.policy),
             None => asked.policy.clone(),
         };
-        writeln!(out, "{INDENT}{}", visible(&name)).expect("a String takes everything");
+        writeln!(out, "{indent}{}", visible(&name)).expect("a String takes everything");
         let width = asked.rules.iter().map(|rule| visible(&rule_text(rule)).chars().count()).max();
         let width = width.unwrap_or(0).min(WIDTH);
         if asked.rules.is_empty() {
-            writeln!(out, "{INDENT}  it has no rules for {title}")
+            writeln!(out, "{indent}  it has no rules for {title}")
                 .expect("a String takes everything");
         }
         for rule in &asked.rules {
@@ -87,16 +102,12 @@ fn judgement(out: &mut String, title: &str, judged: &Judgement) {
             };
             let text = rule_text(rule);
             let (index, text, answer) = (rule.rule, visible(&text), visible(&answer));
-            writeln!(out, "{INDENT}  rule {index}  {text:<width$}  {answer}")
+            writeln!(out, "{indent}  rule {index}  {text:<width$}  {answer}")
                 .expect("a String takes everything");
         }
         if let Some(end) = &asked.tier_end {
-            writeln!(out, "{INDENT}  {}", visible(end)).expect("a String takes everything");
+            writeln!(out, "{indent}  {}", visible(end)).expect("a String takes everything");
         }
-    }
-    if let Some(kernel) = &judged.kernel {
-        writeln!(out, "{INDENT}{}", visible(&kernel_text(kernel)))
-            .expect("a String takes everything");
     }
 }
 

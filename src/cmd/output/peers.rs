@@ -76,7 +76,7 @@ fn reason(peer: &Peer) -> String {
     match &peer.last_reason {
         Some(reason) => match peer.next_attempt_seconds {
             // An agent may say so itself.
-            Some(ahead) if !reason.contains("next attempt") => {
+            Some(ahead) if !reason.contains("next attempt") && !reason.starts_with("idle for") => {
                 format!("{reason}; next attempt in {}", age(ahead))
             }
             _ => reason.clone(),
@@ -183,8 +183,9 @@ pub(super) fn screen(peer: &Peer, color: bool) -> String {
     }
     for family in &peer.families {
         let synced = if family.end_of_rib { ", complete" } else { "" };
+        let most = family.limit.map(|most| format!(" of at most {most}")).unwrap_or_default();
         let counts = format!(
-            "{} received, {} accepted, {} refused, {} advertised{synced}",
+            "{} received{most}, {} accepted, {} refused, {} advertised{synced}",
             family.received, family.accepted, family.rejected, family.advertised
         );
         let counts = match family.stale {

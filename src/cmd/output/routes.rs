@@ -48,7 +48,11 @@ impl Shown for Path {
                 list(&attributes.cluster_list),
             ]);
         }
-        cells.push(or_dash(self.reason.as_ref()));
+        // What was changed on the way is the reason for what stands in the other columns.
+        let changed = self.filters.iter().filter(|step| !step.changes.is_empty());
+        let reasons: Vec<String> =
+            self.reason.iter().cloned().chain(changed.map(ToString::to_string)).collect();
+        cells.push(or_dash((!reasons.is_empty()).then(|| reasons.join("; "))));
         let tone = match self.status {
             PathStatus::Best | PathStatus::Multipath if self.stale => Tone::Middling,
             PathStatus::Best | PathStatus::Multipath | PathStatus::Advertised => Tone::Good,

@@ -138,7 +138,8 @@ pub struct Judgement {
     pub rule: Option<usize>,
     /// Every policy that was asked, in order.
     pub policies: Vec<PolicyAsked>,
-    /// What a host endpoint said, stage by stage, if the end is a node that has one for it.
+    /// What host endpoints said, stage by stage: of the node that is this end, or of that of the
+    /// pod that is, where they judge what it forwards. Those are asked before the pod's policies.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub host: Vec<HostAsked>,
     /// `policy.hostEndpoints.defaultEndpointToHostAction`, if that decided.
@@ -155,8 +156,10 @@ pub struct Judgement {
 pub struct HostAsked {
     /// Its name.
     pub endpoint: String,
-    /// `untracked`, `pre-DNAT`, `normal`.
+    /// `untracked`, `pre-DNAT`, `forward`, `normal`.
     pub stage: String,
+    /// Which way the packet passes the interface.
+    pub direction: Direction,
     /// What becomes of it; absent if later stages decide.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Outcome>,
@@ -177,6 +180,9 @@ pub struct HostAsked {
     /// Whether it is a port that stays open whatever policies say.
     #[serde(default)]
     pub is_failsafe: bool,
+    /// Every policy that was asked at this stage, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<PolicyAsked>,
 }
 
 /// A policy that was asked.

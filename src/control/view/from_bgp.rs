@@ -63,6 +63,7 @@ impl From<&msg::Attributes> for Attributes {
             communities: texts(&attributes.communities),
             extended_communities: texts(&attributes.extended_communities),
             large_communities: texts(&attributes.large_communities),
+            only_to_customer: attributes.only_to_customer,
             originator_id: attributes.originator_id.map(|id| id.to_string()),
             cluster_list: texts(&attributes.cluster_list),
             unknown: attributes
@@ -137,6 +138,12 @@ pub fn refusal_words(refusal: &rib::Refusal) -> (String, String) {
         }
         rib::Refusal::Filter(name, None) => {
             return (format!("filter {name}"), format!("no rule of {name} accepts it"));
+        }
+        rib::Refusal::RouteLeak(asn) => {
+            return (
+                "route-leak".to_owned(),
+                format!("route leak (OTC {asn}): AS {asn} meant it for customers only"),
+            );
         }
         rib::Refusal::BadNextHop(address) => {
             return (

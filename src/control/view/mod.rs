@@ -12,6 +12,7 @@ mod bfd;
 mod drain;
 mod expect;
 mod explain;
+mod filter;
 mod from_bgp;
 mod matrix;
 mod peers;
@@ -27,6 +28,7 @@ pub use explain::{
     DeniedFlow, Explanation, FlowEnd, FlowOutcome, HostAsked, Judgement, KernelVerdict, Outcome,
     PolicyAsked, RouteTaken, RuleAsked, Staged,
 };
+pub use filter::{AttributeChange, FilterStep, FilterTestFailure, FilterTestReport};
 pub use from_bgp::refusal_words;
 pub use matrix::{Cell, CellVerdict, Group, Matrix};
 pub use peers::{

@@ -106,6 +106,8 @@ pub enum PeerKind {
     Peer,
     /// `bgp.peers`, and we reflect to and from it.
     ReflectorClient,
+    /// One of `bgp.dynamicPeers`: it connected by itself.
+    Dynamic,
 }
 
 impl fmt::Display for PeerKind {
@@ -114,6 +116,7 @@ impl fmt::Display for PeerKind {
             PeerKind::Mesh => "mesh",
             PeerKind::Peer => "peer",
             PeerKind::ReflectorClient => "client",
+            PeerKind::Dynamic => "dynamic",
         })
     }
 }
@@ -177,6 +180,9 @@ pub struct FamilyCounts {
     pub kept_seconds: Option<u64>,
     /// Prefixes that we told the peer.
     pub advertised: usize,
+    /// The most that it may tell; absent without a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
     /// Whether the peer has told everything (End-of-RIB).
     pub end_of_rib: bool,
 }

@@ -7,6 +7,7 @@ use brindle_bgp::net::Prefix;
 use serde::{Deserialize, Serialize};
 
 use super::as_text;
+use super::filter::FilterStep;
 
 /// A prefix and its paths.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,6 +47,10 @@ pub struct Path {
     pub reason: Option<String>,
     /// Its path attributes.
     pub attributes: Attributes,
+    /// What each rule of the peer's filters did that matched; only where routes of one peer
+    /// are asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<FilterStep>,
 }
 
 /// What becomes of a path.
@@ -102,12 +107,15 @@ pub struct Attributes {
     /// COMMUNITIES: `65001:100`, `no-export`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub communities: Vec<String>,
-    /// EXTENDED COMMUNITIES, in hexadecimal.
+    /// EXTENDED COMMUNITIES: `rt:65001:1`, else in hexadecimal.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extended_communities: Vec<String>,
     /// LARGE_COMMUNITY: `64512:1:2`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub large_communities: Vec<String>,
+    /// ONLY_TO_CUSTOMER: the AS that said so (RFC 9234).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only_to_customer: Option<u32>,
     /// ORIGINATOR_ID.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "originatorID")]
     pub originator_id: Option<String>,

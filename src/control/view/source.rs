@@ -35,6 +35,9 @@ pub struct SourceStatus {
     /// How many host endpoints.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub host_endpoints: usize,
+    /// How many BGPConfigurations, BGPFilters and BGPPeers.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub bgp_objects: usize,
     /// When it last changed something; absent before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed: Option<Time>,

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use brindle_bgp::fsm::State;
 use brindle_bgp::msg::{Capability, Notification};
-use brindle_bgp::net::Family;
-use brindle_bgp::rib::{PeerId, PeerKind, PeerPolicy, Stale};
+use brindle_bgp::net::{Family, Role};
+use brindle_bgp::rib::{LimitLevel, PeerId, PeerKind, PeerPolicy, Stale};
 
 use super::bfd::bfd;
 use crate::control::view::{
@@ -39,14 +39,14 @@ pub(in crate::daemon) fn peer(
     let next = next.map(|at| clock.future(at));
     let families = status.negotiated.as_ref().map_or(&wanted.session.families, |n| &n.families);
     let families: Vec<FamilyCounts> =
-        families.iter().map(|family| counts(view, id, *family, &clock)).collect();
-    let rejected = families.iter().map(|counts| counts.rejected).sum();
+        families.iter().map(|family| counts(view, id, entry, *family, &clock)).collect();
     Peer {
         name: wanted.rib.name.to_string(),
         address: wanted.address,
         port: wanted.port,
         as_number: wanted.rib.asn.get(),
         kind: match (wanted.mesh, wanted.rib.kind) {
+            _ if wanted.group.is_some() => Kind::Dynamic,
             (true, _) => Kind::Mesh,
             (false, PeerKind::ReflectorClient) => Kind::ReflectorClient,
             (false, PeerKind::External | PeerKind::Internal) => Kind::Peer,
@@ -61,7 +61,7 @@ pub(in crate::daemon) fn peer(
         },
         since,
         since_seconds,
-        last_reason: reason(entry, &status, rejected, &families).or_else(|| {
+        last_reason: reason(entry, &status, &families, &clock).or_else(|| {
             let name = &entry.wanted.rib.name;
             let mut refused = facts.claims.refused().iter().filter(|one| one.node == *name);
             refused.next().filter(|_| entry.wanted.mesh).map(ToString::to_string)
@@ -89,7 +89,13 @@ pub(in crate::daemon) fn peer(
     }
 }
 
-fn counts(view: &View<'_>, id: PeerId, family: Family, clock: &Clock) -> FamilyCounts {
+fn counts(
+    view: &View<'_>,
+    id: PeerId,
+    entry: &PeerEntry,
+    family: Family,
+    clock: &Clock,
+) -> FamilyCounts {
     let counts = view.rib.counts(id, family).unwrap_or_default();
     FamilyCounts {
         family: family.into(),
@@ -107,6 +113,7 @@ fn counts(view: &View<'_>, id: PeerId, family: Family, clock: &Clock) -> FamilyC
             .filter(|_| counts.stale > 0)
             .map(|until| clock.future(until).1),
         advertised: counts.advertised,
+        limit: entry.wanted.rib.limits.most[family.index()],
         end_of_rib: view.rib.is_synced(id),
     }
 }
@@ -115,14 +122,18 @@ fn counts(view: &View<'_>, id: PeerId, family: Family, clock: &Clock) -> FamilyC
 fn reason(
     entry: &PeerEntry,
     status: &PeerStatus,
-    rejected: usize,
     families: &[FamilyCounts],
+    clock: &Clock,
 ) -> Option<String> {
+    let rejected: usize = families.iter().map(|counts| counts.rejected).sum();
     if entry.disabled {
         return Some("disabled by an operator; `brindle peers enable` undoes it".to_owned());
     }
     if status.state == State::Established {
+        let of_limit: Vec<String> =
+            families.iter().filter_map(|counts| near_limit(entry, counts)).collect();
         return match (&entry.wanted.rib.import, rejected) {
+            _ if !of_limit.is_empty() => Some(of_limit.join("; ")),
             (PeerPolicy::RefuseUnfiltered, _) => Some(
                 "external peer without importFilters: nothing is accepted (RFC 8212)".to_owned(),
             ),
@@ -131,12 +142,19 @@ fn reason(
         };
     }
     let why = match (&status.last_dial_error, &status.last_reason) {
+        (Some(error), Some(reason)) if error != reason => format!("{reason}; now {error}"),
         (Some(error), _) => error.clone(),
         (None, Some(reason)) => reason.clone(),
         (None, None) if entry.wanted.session.passive => {
             "waiting for the peer to connect".to_owned()
         }
         (None, None) => "no answer yet".to_owned(),
+    };
+    let why = match &status.idle {
+        Some(idle) => {
+            format!("idle for {}s more: {}; last: {why}", clock.future(idle.until).1, idle.why)
+        }
+        None => why,
     };
     let kept =
         [Kept::Restarting, Kept::NodeObject, Kept::LongLived].map(|why| keeping(families, why));
@@ -177,6 +195,18 @@ fn restart(capabilities: &[Capability]) -> Option<GracefulRestart> {
         }),
         _ => None,
     })
+}
+
+/// What there is to say of a limit that the peer has come near to.
+fn near_limit(entry: &PeerEntry, counts: &FamilyCounts) -> Option<String> {
+    let limits = &entry.wanted.rib.limits;
+    let family = counts.family.into();
+    let (most, told) = (limits.most[Family::index(family)]?, counts.received);
+    match limits.level(family, told)? {
+        LimitLevel::Below => None,
+        LimitLevel::Near => Some(format!("{told} of at most {most} {family} prefixes")),
+        LimitLevel::Over => Some(format!("{told} {family} prefixes, more than the {most} allowed")),
+    }
 }
 
 fn filters(policy: &PeerPolicy) -> Option<Vec<String>> {
@@ -231,13 +261,17 @@ fn in_words(capability: &Capability) -> String {
         Capability::RouteRefresh => "route refresh".to_owned(),
         Capability::ExtendedNextHop(_) => "extended next hop".to_owned(),
         Capability::ExtendedMessage => "extended message".to_owned(),
+        // The same words would say that both are the same, which roles must not be.
+        Capability::Role(role) => match Role::from_value(*role) {
+            Some(role) => format!("role {role}"),
+            None => format!("role {role}"),
+        },
         Capability::GracefulRestart(_) => "graceful restart".to_owned(),
         Capability::FourOctetAsn(_) => "four-octet AS numbers".to_owned(),
         Capability::EnhancedRouteRefresh => "enhanced route refresh".to_owned(),
         Capability::LongLivedRestart(_) => "long-lived graceful restart".to_owned(),
         Capability::Unknown { code, .. } => match code {
             8 => "multiple labels".to_owned(),
-            9 => "role".to_owned(),
             69 => "additional paths".to_owned(),
             73 => "host name".to_owned(),
             75 => "software version".to_owned(),

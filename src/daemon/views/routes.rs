@@ -7,7 +7,7 @@ use brindle_bgp::net::{Family, Prefix};
 use brindle_bgp::rib::{self, PathView, PeerId, Refusal, Stale, ToldView, Which};
 
 use crate::cluster::claims::Owner;
-use crate::control::view::{self, Path, PathStatus, Rejected, Route, refusal_words};
+use crate::control::view::{self, FilterStep, Path, PathStatus, Rejected, Route, refusal_words};
 use crate::control::{Failure, Page, PageRequest};
 use crate::daemon::answer::{Facts, page_after};
 use crate::speaker::View;
@@ -74,8 +74,17 @@ pub(in crate::daemon) fn routes_in(
     let paths = each_family(None, page, |family, after, limit| {
         view.rib.page(family, Which::From(peer), after, limit)
     })?;
-    let items = paths.items.iter().map(|path| as_path(view, path)).collect();
-    Ok(Page { items, next: paths.next })
+    let items = paths.items.iter().map(|path| {
+        let filters = steps(view.rib.filtered_in(peer, &path.prefix));
+        Path { filters, ..as_path(view, path) }
+    });
+    Ok(Page { items: items.collect(), next: paths.next })
+}
+
+fn steps(trace: Option<rib::FilterTrace>) -> Vec<FilterStep> {
+    let list =
+        |trace: rib::FilterTrace| FilterStep::list(&trace.filters, &trace.before, &trace.steps);
+    trace.map(list).unwrap_or_default()
 }
 
 /// What we told a peer.
@@ -86,8 +95,11 @@ pub(in crate::daemon) fn routes_out(
 ) -> Result<Page<Path>, Failure> {
     let told =
         each_family(None, page, |family, after, limit| view.rib.told(peer, family, after, limit))?;
-    let items = told.items.iter().map(|told| as_told(view, told)).collect();
-    Ok(Page { items, next: told.next })
+    let items = told.items.iter().map(|told| {
+        let filters = steps(view.rib.filtered_out(peer, &told.prefix));
+        Path { filters, ..as_told(view, told) }
+    });
+    Ok(Page { items: items.collect(), next: told.next })
 }
 
 fn as_told(view: &View<'_>, told: &ToldView) -> Path {
@@ -100,6 +112,7 @@ fn as_told(view: &View<'_>, told: &ToldView) -> Path {
         stale: false,
         reason: told.is_pending.then(|| "still to be sent".to_owned()),
         attributes: view::Attributes::from(&*told.attributes),
+        filters: Vec::new(),
     }
 }
 
@@ -130,6 +143,7 @@ fn as_path(view: &View<'_>, path: &PathView) -> Path {
         stale: path.stale.is_some(),
         reason,
         attributes: view::Attributes::from(&*path.attributes),
+        filters: Vec::new(),
     }
 }
 

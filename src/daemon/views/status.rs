@@ -114,7 +114,7 @@ fn speaking(view: &View<'_>) -> Speaking {
             speaking.disabled.push(name);
         } else if entry.status().state == State::Established {
             speaking.established.push(name);
-        } else {
+        } else if entry.wanted.group.is_none() {
             speaking.down.push(name);
         }
     }
@@ -214,8 +214,8 @@ fn bgp_problems(known: &Known, facts: &Facts, speaking: &Speaking, problems: &mu
         problems.push(problem("bgp", what, "brindle peers"));
     }
     for skipped in &facts.skipped {
-        let what = format!("no peering with Node/{}: {}", skipped.name, skipped.why);
-        problems.push(problem("bgp", what, "mend the Node object or the peer"));
+        let what = format!("no peering with {}: {}", skipped.what(), skipped.why);
+        problems.push(problem("bgp", what, "mend the object or the peer"));
     }
 }
 

@@ -23,7 +23,8 @@ pub(super) struct Written {
 
 /// Writes the chains of one table in one transaction. If the kernel refuses some of them, the
 /// transaction is done once more with what closes in their place. Those that judge packets of
-/// a host stay as they are then; where there are none yet, the host stays open.
+/// a host stay as they are then; where there are none yet, what has to stay open does, and the
+/// rest is closed (policy-semantics 7.11).
 pub(super) async fn write(
     iptables: &Iptables,
     table: Table,
@@ -53,9 +54,9 @@ pub(super) async fn write(
         let Some(chain) = writes.get_mut(&bad.chain) else { continue };
         match trial::instead(chain) {
             Instead::Closed(closed) => *chain = Arc::new(closed),
-            Instead::Before => {
+            Instead::Before(closed) => {
                 writes.remove(&bad.chain);
-                before.push(bad.chain.clone());
+                before.push((bad.chain.clone(), Arc::new(closed)));
             }
             Instead::Nothing => return Err(refused.error),
         }
@@ -68,7 +69,7 @@ pub(super) async fn write(
             return Err(refused.error);
         }
         // Others jump there, and nothing is there to stay.
-        ops.extend(before.into_iter().map(|name| (name, ChainOp::Write(empty.clone()))));
+        ops.extend(before.into_iter().map(|(name, closed)| (name, ChainOp::Write(closed))));
         transact(iptables, table, &ops).await.map_err(|(refused, _)| refused.error)?;
     }
     written.kept = remove(iptables, table, removals).await?;

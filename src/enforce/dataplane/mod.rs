@@ -38,7 +38,7 @@ use std::time::Duration;
 use brindle_policy::names::{ChainName, SetName};
 use brindle_policy::readback::{self, Installed};
 use brindle_policy::ruleset::{Hook, Plan, Purpose, SetOp, Table};
-use brindle_policy::{Family, Ruleset};
+use brindle_policy::{Family, PolicyId, Ruleset};
 
 use super::{Backend, BackendChoice};
 use backend::Installed as Programs;
@@ -113,6 +113,8 @@ pub struct BrokenChain {
     pub chain: ChainName,
     /// What it is for.
     pub purpose: Purpose,
+    /// The policies of which rules were refused; none if the rules are nobody's.
+    pub policies: BTreeSet<PolicyId>,
     /// Which rule was refused, and how.
     pub why: String,
 }

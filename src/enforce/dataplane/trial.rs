@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use brindle_policy::names::{ChainName, Comment};
-use brindle_policy::render;
 use brindle_policy::ruleset::{Chain, ChainOp, Plan, Purpose, Rule, Table, Target};
+use brindle_policy::{PolicyId, render};
 
+use super::super::by::By;
 use super::BrokenChain;
 use super::command::CommandError;
 use super::iptables::{Iptables, Refused, chain_of_line};
@@ -16,8 +17,8 @@ use super::probe;
 const TRIED: &str = "BRN-TRY";
 /// What they jump to there, wherever they would jump to else.
 const END: &str = "BRN-TRY-END";
-/// How many rules of a refused chain are tried one by one, to name the bad one.
-const MOST_TRIED_SINGLY: usize = 64;
+/// How many times rules of a refused chain are tried, to name the bad ones.
+const MOST_TRIED: usize = 64;
 
 /// Whether the kernel takes these rules.
 pub(super) async fn accepts<'a>(
@@ -76,9 +77,16 @@ pub(super) async fn broken(
             Err(refused) => match group[..] {
                 [] => return Err(refused.error),
                 [(name, chain)] => {
-                    let why = why(iptables, table, chain, refused).await;
-                    let purpose = chain.purpose.clone();
-                    found.push(BrokenChain { table, chain: name.clone(), purpose, why });
+                    let bad = refused_rules(iptables, table, chain).await?;
+                    let why = why(chain, &bad, &refused);
+                    let policies = bad.iter().filter_map(|(index, _)| policy_of(chain, *index));
+                    found.push(BrokenChain {
+                        table,
+                        chain: name.clone(),
+                        purpose: chain.purpose.clone(),
+                        policies: policies.collect(),
+                        why,
+                    });
                 }
                 [_, _, ..] => {
                     let half = group.split_off(group.len() / 2);
@@ -95,9 +103,9 @@ pub(super) async fn broken(
 pub(super) enum Instead {
     /// This one: nothing is open then which the refused one would have closed.
     Closed(Chain),
-    /// The one that is there, if there is one: a host that is closed cannot be mended from
-    /// outside.
-    Before,
+    /// The one that is there, if there is one; else this one, which leaves open what has to stay
+    /// so: a host that is closed cannot be mended from outside.
+    Before(Chain),
     /// That cannot be said.
     Nothing,
 }
@@ -114,26 +122,78 @@ pub(super) fn instead(chain: &Chain) -> Instead {
         // Whom it governs is denied unless another policy allows.
         Purpose::Policy(..) if !denies => Vec::new(),
         Purpose::Policy(..) | Purpose::Endpoint(..) | Purpose::Dispatch => vec![drop],
-        Purpose::Host(..) => return Instead::Before,
+        Purpose::Host(..) => {
+            let head = chain.rules.iter().take_while(|rule| is_of_head(rule));
+            let rules = head.cloned().chain([drop]).collect();
+            return Instead::Before(Chain { purpose: chain.purpose.clone(), rules });
+        }
         Purpose::Fixed => return Instead::Nothing,
     };
     Instead::Closed(Chain { purpose: chain.purpose.clone(), rules })
 }
 
-async fn why(iptables: &Iptables, table: Table, chain: &Chain, refused: Refused) -> String {
-    let complaint = said(&refused.error);
-    if chain.rules.len() > MOST_TRIED_SINGLY {
-        return complaint;
-    }
-    for (index, rule) in chain.rules.iter().enumerate() {
-        if let Err(refused) = accepts(iptables, table, [rule]).await {
-            let comment = rule.comment.as_ref().map_or(String::new(), |text| format!(" ({text})"));
-            let module = probe::module_of(rule);
-            let module = module.map_or(String::new(), |name| format!("; {name} brings it"));
-            return format!("rule {}{comment}: {}{module}", index + 1, said(&refused.error));
+/// Whether a rule at the head of a host endpoint's chain is one of those for known connections
+/// and failsafe ports: they are nobody's.
+fn is_of_head(rule: &Rule) -> bool {
+    rule.comment.is_none()
+        && !rule.matches.is_empty()
+        && matches!(rule.target, Target::Accept | Target::Return | Target::Drop)
+}
+
+/// The rules of a refused chain that the kernel refuses, and how. Of those that there was no time
+/// to try it is not known that it takes them: they are among them.
+async fn refused_rules(
+    iptables: &Iptables,
+    table: Table,
+    chain: &Chain,
+) -> Result<Vec<(usize, Option<Refused>)>, CommandError> {
+    let mut groups = vec![(0..chain.rules.len()).collect::<Vec<_>>()];
+    let (mut bad, mut tries) = (Vec::new(), 0);
+    while let Some(mut group) = groups.pop() {
+        if tries == MOST_TRIED {
+            bad.extend(group.into_iter().map(|index| (index, None)));
+            continue;
+        }
+        tries += 1;
+        let rules = group.iter().map(|index| &chain.rules[*index]);
+        match accepts(iptables, table, rules).await {
+            Ok(()) => {}
+            Err(refused) if !refused.error.is_about_content() => return Err(refused.error),
+            Err(refused) => match group[..] {
+                [] => return Err(refused.error),
+                [index] => bad.push((index, Some(refused))),
+                [_, _, ..] => {
+                    // The first half next: what is told is the first.
+                    let half = group.split_off(group.len() / 2);
+                    groups.extend([half, group]);
+                }
+            },
         }
     }
-    complaint
+    bad.sort_by_key(|(index, _)| *index);
+    Ok(bad)
+}
+
+/// The policy that a rule of a chain is of.
+fn policy_of(chain: &Chain, index: usize) -> Option<PolicyId> {
+    if let Purpose::Policy(id, _) = &chain.purpose {
+        return Some(id.clone());
+    }
+    match By::read(chain.rules.get(index)?.comment.as_ref()?)? {
+        By::Rule(id, _) => Some(id),
+        By::Tier(_) | By::Profile(_) | By::Host => None,
+    }
+}
+
+/// Which rule was refused first, and how; `refused` is what was said of all.
+fn why(chain: &Chain, bad: &[(usize, Option<Refused>)], refused: &Refused) -> String {
+    let named = bad.iter().find_map(|(index, refused)| Some((*index, refused.as_ref()?)));
+    let Some((index, refused)) = named else { return said(&refused.error) };
+    let rule = &chain.rules[index];
+    let comment = rule.comment.as_ref().map_or(String::new(), |text| format!(" ({text})"));
+    let module = probe::module_of(rule);
+    let module = module.map_or(String::new(), |name| format!("; {name} brings it"));
+    format!("rule {}{comment}: {}{module}", index + 1, said(&refused.error))
 }
 
 /// The first line of what a program complained of.
@@ -157,4 +217,39 @@ async fn restore(
 
 fn chain(name: &str) -> ChainName {
     ChainName::read(name).expect("the name is of our alphabet")
+}
+
+#[cfg(test)]
+mod tests {
+    use brindle_policy::Direction;
+    use brindle_policy::model::{HostStage, PolicyKind, Protocol, Side};
+    use brindle_policy::ruleset::Match;
+
+    use super::*;
+
+    #[test]
+    fn a_refused_chain_of_a_host_is_closed_but_for_what_stands_at_its_head() {
+        let id =
+            PolicyId { kind: PolicyKind::GlobalNetworkPolicy, namespace: None, name: "p".into() };
+        let rule = |matches, target, comment| Rule { matches, target, comment };
+        let ssh = Match::Ports(Side::Destination, Protocol::Tcp, vec![(22, 22)]);
+        let head = vec![
+            rule(vec![Match::Established], Target::Accept, None),
+            rule(vec![ssh], Target::Accept, None),
+            rule(vec![Match::Invalid], Target::Drop, None),
+        ];
+        let purpose = Purpose::Host("eth".into(), HostStage::Normal, Direction::Ingress);
+        let own = rule(Vec::new(), Target::Accept, Some(Comment::policy_rule(&id, 0)));
+        let jump = rule(Vec::new(), Target::Unmark, None);
+        for behind in [own, jump] {
+            let rules = head.iter().cloned().chain([behind]).collect();
+            let chain = Chain { purpose: purpose.clone(), rules };
+            let Instead::Before(closed) = instead(&chain) else { panic!("{chain:?}") };
+            assert_eq!(closed.rules[..3], head[..]);
+            assert_eq!((closed.rules.len(), &closed.rules[3].target), (4, &Target::Drop));
+            let is_own = chain.rules[3].comment.is_some();
+            assert_eq!(policy_of(&chain, 3), is_own.then(|| id.clone()));
+            assert_eq!(policy_of(&chain, 0), None);
+        }
+    }
 }

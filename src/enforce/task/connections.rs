@@ -104,7 +104,8 @@ impl Enforcer {
     }
 
     fn tell(&mut self, packet: &ToldPacket, now: SystemTime) {
-        let sight = Sight { world: &self.world, rulesets: self.rulesets() };
+        let hosts = &self.settings.hosts;
+        let sight = Sight { world: &self.world, hosts, rulesets: self.rulesets() };
         let Some(flow) = attribution::flow(sight, packet, now) else { return };
         match flow.outcome {
             FlowOutcome::Denied | FlowOutcome::Logged => {}

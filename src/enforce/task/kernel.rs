@@ -255,7 +255,8 @@ impl Enforcer {
             self.status.applied[usize::from(result.is_err())] += 1;
             match result {
                 Ok(mut applied) => {
-                    for refused in self.refused.take(family, &mut applied) {
+                    let quarantined = self.quarantine.of(family);
+                    for refused in self.refused.take(family, &mut applied, &quarantined) {
                         warn!("{refused}");
                     }
                     if applied.is_astray {

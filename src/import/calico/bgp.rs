@@ -240,6 +240,7 @@ fn pool_filter(cluster: &Cluster<'_>, imported: &mut Imported) {
             action: "accept",
             cidr: Some((*cidr).to_owned()),
             prefix_lengths: Some(format!("{length}-{bits}")),
+            ..Rule::default()
         })
     };
     let mut rules: Vec<Rule> = settings::pools(cluster).iter().filter_map(inside).collect();

@@ -85,7 +85,11 @@ pub(super) fn has_tier_in_name(kind: Kind) -> bool {
         | Kind::HostEndpoint
         | Kind::NetworkPolicy
         | Kind::ClusterNetworkPolicy
-        | Kind::StagedKubernetesNetworkPolicy => false,
+        | Kind::StagedKubernetesNetworkPolicy
+        | Kind::BgpConfiguration
+        | Kind::BgpFilter
+        | Kind::BgpPeer
+        | Kind::Secret => false,
     }
 }
 

@@ -11,6 +11,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
 use super::words::{KINDS, short_names, singular};
+use crate::cluster::bgp::api as bgp;
 use crate::cluster::kind::Kind;
 
 /// What marks a definition as ours,
@@ -93,7 +94,7 @@ pub fn definition(kind: Kind) -> Option<Value> {
 pub fn manifest(definition: &Value) -> Result<String, serde_yaml::Error> {
     let text = serde_yaml::to_string(definition)?;
     Ok(format!(
-        "# Printed by `brindle crds`: change the types in policy/src/api, not this.\n{text}"
+        "# Printed by `brindle crds`: change the types in policy/src/api or src/cluster/bgp, not this.\n{text}"
     ))
 }
 
@@ -113,12 +114,16 @@ fn spec(kind: Kind) -> Option<Value> {
         Kind::Tier => schema::<calico::TierSpec>(),
         Kind::Profile => schema::<calico::ProfileSpec>(),
         Kind::ClusterNetworkPolicy => schema::<cluster::ClusterNetworkPolicySpec>(),
+        Kind::BgpConfiguration => schema::<bgp::BgpConfigurationSpec>(),
+        Kind::BgpFilter => schema::<bgp::BgpFilterSpec>(),
+        Kind::BgpPeer => schema::<bgp::BgpPeerSpec>(),
         Kind::NetworkPolicy
         | Kind::Node
         | Kind::Namespace
         | Kind::ServiceAccount
         | Kind::Pod
-        | Kind::EndpointSlice => return None,
+        | Kind::EndpointSlice
+        | Kind::Secret => return None,
     })
 }
 
@@ -159,12 +164,18 @@ fn describe(kind: Kind) -> &'static str {
         Kind::ClusterNetworkPolicy => {
             "What administrators decide about packets of pods, before or after NetworkPolicies."
         }
+        Kind::BgpConfiguration => {
+            "What holds for the BGP speakers of all nodes (default) or of one (node.NAME)."
+        }
+        Kind::BgpFilter => "Rules for routes, for BGPPeers that name it.",
+        Kind::BgpPeer => "BGP sessions of some nodes with a router, or with other nodes.",
         Kind::NetworkPolicy
         | Kind::Node
         | Kind::Namespace
         | Kind::ServiceAccount
         | Kind::Pod
-        | Kind::EndpointSlice => "",
+        | Kind::EndpointSlice
+        | Kind::Secret => "",
     }
 }
 
@@ -192,7 +203,20 @@ fn columns(kind: Kind) -> Value {
             column("Tier", ".spec.tier", "string", 0),
             column("Priority", ".spec.priority", "integer", 0),
         ],
-        Kind::StagedKubernetesNetworkPolicy
+        Kind::BgpPeer => vec![
+            column("PeerIP", ".spec.peerIP", "string", 0),
+            column("ASN", ".spec.asNumber", "string", 0),
+            column("Node", ".spec.node", "string", 1),
+            column("NodeSelector", ".spec.nodeSelector", "string", 1),
+            column("PeerSelector", ".spec.peerSelector", "string", 1),
+        ],
+        Kind::BgpConfiguration => vec![
+            column("Mesh", ".spec.nodeToNodeMeshEnabled", "boolean", 0),
+            column("ASN", ".spec.asNumber", "string", 0),
+        ],
+        Kind::BgpFilter
+        | Kind::Secret
+        | Kind::StagedKubernetesNetworkPolicy
         | Kind::NetworkSet
         | Kind::GlobalNetworkSet
         | Kind::Profile

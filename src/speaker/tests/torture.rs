@@ -87,10 +87,13 @@ async fn a_disabled_peer_stays_disabled_whatever_changes() {
     assert!(a.handle.read(|view| view.find("b").unwrap().1.disabled).await.unwrap());
     // b dials all the time and is told that it is not wanted.
     until("b refused", || async {
-        let why = status(&b.handle, "a").await.last_reason.clone();
-        why.is_some_and(|why| why.to_lowercase().contains("reject"))
+        let heard = status(&b.handle, "a").await.last_received.clone();
+        heard
+            .is_some_and(|(heard, _)| heard.cease_reason() == Some(CeaseReason::ConnectionRejected))
     })
     .await;
+    let why = status(&b.handle, "a").await.last_reason.clone();
+    assert!(why.is_some_and(|why| why.contains("Administrative Shutdown")), "that says more");
     assert!(!is_established(&a.handle, "b").await);
     assert_eq!(a.handle.act("b".to_owned(), Deed::Enable).await.unwrap(), Ok(()));
     until("up again", || is_established(&a.handle, "b")).await;

@@ -40,6 +40,10 @@ pub struct PeerFigures {
     pub negotiated: [bool; 2],
     /// Its paths, by [`Family::index`].
     pub counts: [PeerCounts; 2],
+    /// The most prefixes that it may tell, by [`Family::index`].
+    pub limits: [Option<u32>; 2],
+    /// Prefixes that were not taken because it had told more, by [`Family::index`].
+    pub beyond: [u64; 2],
     /// Sessions that were Established and ended, by the word for why.
     pub flaps: BTreeMap<&'static str, u64>,
     /// Its BFD session, if it has one.
@@ -66,6 +70,10 @@ pub(super) fn metrics(routing: &RoutingFigures) -> Vec<Metric> {
         "Since when the peer is Established",
     );
     let mut prefixes = Metric::gauge("brindle_bgp_prefixes", "Prefixes from and to the peer");
+    let mut limits =
+        Metric::gauge("brindle_bgp_max_prefixes", "The most prefixes that the peer may tell");
+    let mut rejected =
+        Metric::counter("brindle_bgp_rejected", "Prefixes of the peer that were not taken");
     for peer in &routing.peers {
         let name = &*peer.name;
         let kind = if peer.is_mesh { "mesh" } else { "peer" };
@@ -73,6 +81,9 @@ pub(super) fn metrics(routing: &RoutingFigures) -> Vec<Metric> {
             let label = family_name(family);
             let is_up = peer.state == State::Established && peer.negotiated[family.index()];
             up = up.with([("peer", name), ("kind", kind), ("family", label)], is_up);
+            if let Some(most) = peer.limits[family.index()] {
+                limits = limits.with([("peer", name), ("family", label)], u64::from(most));
+            }
             let counts = peer.counts[family.index()];
             for (set, count) in [
                 ("received", counts.received),
@@ -84,6 +95,8 @@ pub(super) fn metrics(routing: &RoutingFigures) -> Vec<Metric> {
                 prefixes = prefixes.with([("peer", name), ("family", label), ("set", set)], count);
             }
         }
+        rejected = rejected
+            .with([("peer", name), ("reason", "max_prefix")], peer.beyond.iter().sum::<u64>());
         for (word, state) in STATES {
             states = states.with([("peer", name), ("state", word)], peer.state == state);
         }
@@ -101,7 +114,8 @@ pub(super) fn metrics(routing: &RoutingFigures) -> Vec<Metric> {
     let overruns =
         Metric::counter("brindle_netlink_overruns", "Times that the kernel's events overran us")
             .with([("socket", "routes")], routing.fib.overruns);
-    let mut metrics = vec![up, states, since, prefixes, wanted, installed, overruns];
+    let mut metrics =
+        vec![up, states, since, prefixes, limits, rejected, wanted, installed, overruns];
     metrics.extend(bfd::metrics(&routing.peers, routing.bfd_drops));
     metrics
 }

@@ -55,6 +55,8 @@ fn figures() -> Figures {
             PeerCounts { received: 14, accepted: 12, rejected: 2, stale: 0, advertised: 3 },
             PeerCounts::default(),
         ],
+        limits: [Some(1000), None],
+        beyond: [7, 0],
         flaps: [("bfd", 2), ("tcp", 1)].into(),
         bfd: Some(BfdFigures {
             state: brindle_bgp::bfd::State::Up,
@@ -111,6 +113,8 @@ fn figures_stand_under_the_names_that_dashboards_know() {
         "brindle_bgp_peer_state{peer=\"tor-a\",state=\"Idle\"} 0.0",
         "brindle_bgp_peer_established_timestamp_seconds{peer=\"tor-a\"} 500.0",
         "brindle_bgp_prefixes{peer=\"tor-a\",family=\"ipv4\",set=\"accepted\"} 12.0",
+        "brindle_bgp_max_prefixes{peer=\"tor-a\",family=\"ipv4\"} 1000.0",
+        "brindle_bgp_rejected_total{peer=\"tor-a\",reason=\"max_prefix\"} 7.0",
         "brindle_routes_wanted{family=\"ipv4\"} 24.0",
         "brindle_routes_installed{family=\"ipv4\"} 23.0",
         "brindle_policy_objects{kind=\"Pod\",state=\"active\"} 40.0",

@@ -10,6 +10,7 @@ const MULTIPROTOCOL: u8 = 1;
 const ROUTE_REFRESH: u8 = 2;
 const EXTENDED_NEXT_HOP: u8 = 5;
 const EXTENDED_MESSAGE: u8 = 6;
+const ROLE: u8 = 9;
 const GRACEFUL_RESTART: u8 = 64;
 const FOUR_OCTET_ASN: u8 = 65;
 const ENHANCED_ROUTE_REFRESH: u8 = 70;
@@ -35,6 +36,7 @@ fn known(code: u8, value: &[u8]) -> Option<Capability> {
         ROUTE_REFRESH => value.is_empty().then_some(Capability::RouteRefresh),
         EXTENDED_NEXT_HOP => extended_next_hop(value).map(Capability::ExtendedNextHop),
         EXTENDED_MESSAGE => value.is_empty().then_some(Capability::ExtendedMessage),
+        ROLE => read::exactly(value).map(|[role]| Capability::Role(role)),
         GRACEFUL_RESTART => graceful_restart(value).map(Capability::GracefulRestart),
         FOUR_OCTET_ASN => {
             read::exactly(value).map(u32::from_be_bytes).map(Capability::FourOctetAsn)
@@ -104,6 +106,7 @@ pub(super) fn encode(capability: &Capability, out: &mut BytesMut) {
             }
         }
         Capability::ExtendedMessage => out.put_slice(&[EXTENDED_MESSAGE, 0]),
+        Capability::Role(role) => out.put_slice(&[ROLE, 1, *role]),
         Capability::GracefulRestart(restart) => encode_graceful_restart(restart, out),
         Capability::FourOctetAsn(number) => {
             out.put_slice(&[FOUR_OCTET_ASN, 4]);

@@ -37,6 +37,7 @@ impl Shell {
             | Event::Restart(_)
             | Event::Received(..)
             | Event::Malformed(..)
+            | Event::OverLimit(..)
             | Event::BfdDown(_)
             | Event::Progress(_) => {}
         }

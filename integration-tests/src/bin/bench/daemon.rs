@@ -60,6 +60,7 @@ impl Program {
                     address,
                     asn,
                     is_client: asn == super::work::OUR_AS,
+                    keeps: false,
                 })
                 .collect(),
             originate: vec![],

@@ -12,7 +12,7 @@ use super::super::criteria;
 use super::super::fixed::{drop_rules, log_rule, rule};
 use super::super::policy;
 use super::super::sets::Sources;
-use super::super::{Built, Context};
+use super::super::{Built, Context, staged};
 use super::failsafe;
 use crate::model::{
     Action, Direction, HostEndpoint, HostStage, Policy, PolicyId, Rule as PolicyRule, Tier,
@@ -29,7 +29,8 @@ pub(super) struct Judging {
     pub(super) policies: BTreeSet<PolicyId>,
 }
 
-/// The chains of `host`; `None` if it does not judge there. In the normal stage it always does.
+/// The chains of `host`; `None` if it neither judges there nor tells of packets for the sake of
+/// staged policies. In the normal stage it always judges.
 pub(super) fn judging(
     context: &Context<'_>,
     host: &HostEndpoint,
@@ -41,12 +42,14 @@ pub(super) fn judging(
         HostStage::Normal => true,
         HostStage::Untracked | HostStage::PreDnat | HostStage::Forward => false,
     };
-    if governing.is_empty() && !is_normal {
-        return None;
-    }
     let place = Place { context, host, stage, direction };
     let mut main = place.part("");
+    let told = staged::told_by_host(context, host, stage, direction, &main.name);
+    if governing.is_empty() && !is_normal && told.is_none() {
+        return None;
+    }
     main.rules = place.head(!governing.is_empty());
+    main.rules.extend(told);
     let mut inner = Vec::new();
     let mut is_decided = false;
     for (tier, policies) in &governing {
@@ -141,6 +144,7 @@ impl Place<'_> {
                 rules.extend(failsafe::first(failsafes, direction, family, &Target::Return));
             }
             // What is known as part of a connection passed before.
+            HostStage::Forward if !is_governed => {}
             HostStage::Forward => rules.push(rule(vec![Match::Invalid], Target::Drop)),
             HostStage::Normal => {
                 // A host that no policy governs keeps its own rules for what stays open: that

@@ -140,33 +140,39 @@ async fn find(client: &Client, subject: &Subject) -> Found {
         }
         Subject::Policy(id) => {
             let kind = Kind::of_policy(id.kind);
-            let apis = match kind.optional_apis() {
-                [] => &[kind.api_version()],
-                apis => apis,
-            };
-            for api in apis {
-                if let Some(uid) = uid(client, Place { kind, api }, id).await {
-                    return Found { api, uid: Some(uid) };
-                }
-            }
-            Found { api: kind.api_version(), uid: None }
+            find_of(client, kind, id.namespace.as_deref(), &id.name).await
         }
+        Subject::Bgp(key) => find_of(client, key.kind(), key.namespace(), key.name()).await,
     }
 }
 
-/// The uid of a policy, if it is there.
-async fn uid(client: &Client, place: Place, id: &PolicyId) -> Option<String> {
+/// The object of a kind and name.
+async fn find_of(client: &Client, kind: Kind, namespace: Option<&str>, name: &str) -> Found {
+    let apis = match kind.optional_apis() {
+        [] => &[kind.api_version()],
+        apis => apis,
+    };
+    for api in apis {
+        if let Some(uid) = uid(client, Place { kind, api }, namespace, name).await {
+            return Found { api, uid: Some(uid) };
+        }
+    }
+    Found { api: kind.api_version(), uid: None }
+}
+
+/// The uid of an object, if it is there.
+async fn uid(client: &Client, place: Place, namespace: Option<&str>, name: &str) -> Option<String> {
     let (kind, version) = (place.kind, place.api.rsplit('/').next()?);
     let group_version_kind = GroupVersionKind::gvk(place.group(), version, kind.name());
     let resource = ApiResource::from_gvk_with_plural(&group_version_kind, kind.plural());
     let client = client.clone();
-    let policies: Api<DynamicObject> = match &id.namespace {
+    let objects: Api<DynamicObject> = match namespace {
         Some(namespace) => Api::namespaced_with(client, namespace, &resource),
         None => Api::all_with(client, &resource),
     };
     // We may list, but not get.
-    let named = ListParams::default().fields(&format!("metadata.name={}", id.name));
-    policies.list_metadata(&named).await.ok()?.items.pop()?.metadata.uid
+    let named = ListParams::default().fields(&format!("metadata.name={name}"));
+    objects.list_metadata(&named).await.ok()?.items.pop()?.metadata.uid
 }
 
 /// Where the Event of a subject belongs.
@@ -174,6 +180,7 @@ fn namespace(subject: &Subject) -> &str {
     match subject {
         Subject::Node(_) => NO_NAMESPACE,
         Subject::Policy(id) => id.namespace.as_deref().unwrap_or(NO_NAMESPACE),
+        Subject::Bgp(key) => key.namespace().unwrap_or(NO_NAMESPACE),
     }
 }
 
@@ -204,6 +211,7 @@ fn reference(subject: &Subject, found: Found) -> ObjectReference {
         Subject::Policy(PolicyId { kind, namespace, name }) => {
             (Kind::of_policy(*kind), name, namespace.as_deref())
         }
+        Subject::Bgp(key) => (key.kind(), key.name(), key.namespace()),
     };
     ObjectReference {
         api_version: Some(api.to_owned()),
@@ -226,6 +234,7 @@ fn event_name(write: &Write, uid: Option<&str>) -> String {
             name
         }
         Subject::Policy(id) => &id.name,
+        Subject::Bgp(key) => key.name(),
     };
     let name = cut(name, MOST_NAME).trim_end_matches(['.', '-']);
     format!("{name}.{:016x}", hasher.finish())

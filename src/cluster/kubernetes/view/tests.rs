@@ -51,6 +51,8 @@ fn taken(view: &mut View) -> Vec<String> {
     use brindle_policy::Change as Policy;
     let shown = |change: Change| match change {
         Change::NodeApplied(_) | Change::NodeDeleted(_) => None,
+        Change::BgpApplied(object) => Some(format!("+{}", object.key())),
+        Change::BgpDeleted(key) => Some(format!("-{key}")),
         Change::InSync => Some("in sync".to_owned()),
         Change::Policy(Policy::NodeApplied(node)) => Some(format!("+Node/{}", node.name)),
         Change::Policy(Policy::NodeDeleted(name)) => Some(format!("-Node/{name}")),
@@ -313,8 +315,16 @@ enum Step {
     Wait(u64),
 }
 
+/// A name that objects of the kind may have.
+fn named(kind: Kind, name: u8) -> String {
+    match kind {
+        Kind::BgpConfiguration => format!("node.x{name}"),
+        _ => format!("x{name}"),
+    }
+}
+
 fn reading(kind: Kind, name: u8, version: u8) -> Reading {
-    let name = format!("x{name}");
+    let name = named(kind, name);
     match kind {
         Kind::Node => node(&name, version),
         Kind::Namespace => namespace(&name),
@@ -348,6 +358,19 @@ fn reading(kind: Kind, name: u8, version: u8) -> Reading {
         Kind::HostEndpoint => {
             object(kind, &name, &format!(r#"{{"node":"n{version}","interfaceName":"*"}}"#))
         }
+        Kind::BgpConfiguration => {
+            let spec = format!(r#"{{"listenPort":{version}}}"#);
+            object(kind, &name, &spec)
+        }
+        Kind::BgpFilter => {
+            let rule = format!(r#"{{"action":"Accept","asPathPrefix":[{version}]}}"#);
+            object(kind, &name, &format!(r#"{{"importV4":[{rule}]}}"#))
+        }
+        Kind::BgpPeer => {
+            let spec = format!(r#"{{"peerIP":"10.0.0.{version}","asNumber":{version}}}"#);
+            object(kind, &name, &spec)
+        }
+        Kind::Secret => panic!("it is not listed as a whole"),
         Kind::ServiceAccount => read_json(
             kind,
             &format!(
@@ -407,9 +430,9 @@ proptest! {
                     prop_assert!(known >= all.len());
                 }
                 Step::Apply(kind, name, version) => view.apply(kind, reading(kind, name, version)),
-                Step::Spoil(kind, name) => view.apply(kind, garbage(kind, &format!("x{name}"))),
+                Step::Spoil(kind, name) => view.apply(kind, garbage(kind, &named(kind, name))),
                 Step::Delete(kind, name) => {
-                    let name = format!("x{name}");
+                    let name = named(kind, name);
                     view.delete(&key_of(kind, Some("a"), Some(&name)).expect("a key"));
                 }
                 Step::Take => listener.take(view.take())?,
@@ -455,6 +478,10 @@ impl World {
                     self.said.remove(&key);
                     prop_assert!(self.objects.remove(&key), "{} was never told", key);
                 }
+                Change::BgpApplied(object) => {
+                    self.say(object.key().to_string(), format!("{object:?}"))?;
+                }
+                Change::BgpDeleted(key) => self.gone(&Key::Bgp(key))?,
                 Change::Policy(change) => self.policy(&change)?,
             }
         }
@@ -498,6 +525,14 @@ impl World {
             }
             Policy::PolicyDeleted(id) => return self.gone(&Key::Policy(id.clone())),
         };
+        self.say(key, text)
+    }
+
+    fn say(
+        &mut self,
+        key: String,
+        text: String,
+    ) -> Result<(), proptest::test_runner::TestCaseError> {
         self.objects.insert(key.clone());
         prop_assert!(self.said.insert(key, text.clone()) != Some(text), "told twice");
         Ok(())

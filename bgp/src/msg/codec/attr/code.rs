@@ -16,6 +16,7 @@ pub(in crate::msg) const EXTENDED_COMMUNITIES: u8 = 16;
 pub(in crate::msg) const AS4_PATH: u8 = 17;
 pub(in crate::msg) const AS4_AGGREGATOR: u8 = 18;
 pub(in crate::msg) const LARGE_COMMUNITY: u8 = 32;
+pub(in crate::msg) const ONLY_TO_CUSTOMER: u8 = 35;
 pub(in crate::msg) const PREFIX_SID: u8 = 40;
 
 /// The attribute is not one that everybody must know.
@@ -51,6 +52,7 @@ pub(in crate::msg) fn name(code: u8) -> String {
         AS4_PATH => "AS4_PATH",
         AS4_AGGREGATOR => "AS4_AGGREGATOR",
         LARGE_COMMUNITY => "LARGE_COMMUNITY",
+        ONLY_TO_CUSTOMER => "ONLY_TO_CUSTOMER",
         PREFIX_SID => "PREFIX_SID",
         other => return format!("attribute {other}"),
     };

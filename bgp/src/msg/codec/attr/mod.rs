@@ -82,6 +82,7 @@ impl Known {
             code::AS4_PATH => (code::OPTIONAL_TRANSITIVE, Discard, false), // RFC 6793 §6
             code::AS4_AGGREGATOR => (code::OPTIONAL_TRANSITIVE, Discard, false), // RFC 6793 §6
             code::LARGE_COMMUNITY => (code::OPTIONAL_TRANSITIVE, Withdraw, false), // RFC 8092 §5
+            code::ONLY_TO_CUSTOMER => (code::OPTIONAL_TRANSITIVE, Withdraw, false), // RFC 9234 §5
             // Not used here, but a malformed one must not reach those that use it (RFC 8669 §6).
             code::PREFIX_SID => (code::OPTIONAL_TRANSITIVE, Discard, false),
             _ => return None,
@@ -260,6 +261,7 @@ impl List {
                 a.extended_communities = value::extended_communities(value)?;
             }
             code::LARGE_COMMUNITY => a.large_communities = value::large_communities(value)?,
+            code::ONLY_TO_CUSTOMER => a.only_to_customer = Some(value::number(value)?),
             code::AS4_PATH => self.as4_path = Some(as_path::decode(value, true)?),
             code::AS4_AGGREGATOR => self.as4_aggregator = Some(value::aggregator(value, true)?),
             code::PREFIX_SID => {

@@ -53,7 +53,7 @@ pub(super) fn is_host_v4(address: Ipv4Addr) -> bool {
     !(this_network || address.is_loopback() || address.is_multicast() || address.is_broadcast())
 }
 
-/// MULTI_EXIT_DISC and LOCAL_PREF (RFC 4271 §4.3 d, e).
+/// MULTI_EXIT_DISC and LOCAL_PREF (RFC 4271 §4.3 d, e), ONLY_TO_CUSTOMER (RFC 9234 §5).
 pub(super) fn number(value: &[u8]) -> Result<u32, String> {
     exactly(value).map(u32::from_be_bytes)
 }

@@ -65,6 +65,9 @@ pub fn encode_attributes(attributes: &Attributes, format: &WireFormat) -> Bytes 
         octets[8..].copy_from_slice(&community.local2.to_be_bytes());
         octets
     });
+    if let Some(asn) = a.only_to_customer {
+        list.put(code::ONLY_TO_CUSTOMER, code::OPTIONAL_TRANSITIVE, &asn.to_be_bytes());
+    }
     list.finish()
 }
 

@@ -1,0 +1,190 @@
+//! How many prefixes a peer may tell (RFC 4271 §6.7).
+//!
+//! Counted is what the peer has told and not withdrawn, refused paths included: they are kept,
+//! too. The limit holds in the middle of an UPDATE: the first prefix beyond it is not taken, nor
+//! anything after it in that session.
+
+use std::time::Duration;
+
+use super::Rib;
+use super::path::{Path, PeerIx};
+use super::peer::Peer;
+use super::settings::PeerId;
+use crate::net::{Family, Prefix};
+
+/// How many prefixes of each family a peer may tell, and what happens at that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrefixLimits {
+    /// The most, by [`Family::index`]; `None` is no limit.
+    pub most: [Option<u32>; 2],
+    /// From how many percent of that it is warned.
+    pub warn_percent: u8,
+    /// What happens beyond it.
+    pub action: LimitAction,
+}
+
+/// What happens to a peer that tells more prefixes than it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitAction {
+    /// Its session ends, and the next one may begin after so long.
+    Restart(Duration),
+    /// It is said, and all is taken.
+    Warn,
+}
+
+impl PrefixLimits {
+    /// No limit.
+    pub const NONE: Self = Self {
+        most: [None; 2],
+        warn_percent: 75,
+        action: LimitAction::Restart(Duration::from_secs(300)),
+    };
+
+    /// How far `count` prefixes of a family are; `None` without a limit.
+    pub fn level(&self, family: Family, count: usize) -> Option<LimitLevel> {
+        let most = u64::from(self.most[family.index()]?);
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        Some(if count > most {
+            LimitLevel::Over
+        } else if count.saturating_mul(100) >= most * u64::from(self.warn_percent) {
+            LimitLevel::Near
+        } else {
+            LimitLevel::Below
+        })
+    }
+}
+
+/// How near a peer is to its limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LimitLevel {
+    /// Below the warning.
+    #[default]
+    Below,
+    /// At the warning.
+    Near,
+    /// Beyond the limit.
+    Over,
+}
+
+/// A peer has come nearer to its limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitNews {
+    /// Which peer.
+    pub peer: PeerId,
+    /// Prefixes of which family.
+    pub family: Family,
+    /// How near.
+    pub level: LimitLevel,
+    /// Prefixes that it has told.
+    pub count: usize,
+    /// How many it may tell.
+    pub most: u32,
+}
+
+/// What a peer's limits have led to, by [`Family::index`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Limited {
+    /// What was last said of it in this session.
+    said: [LimitLevel; 2],
+    /// The session is to end: nothing more is taken.
+    pub(super) is_over: bool,
+    /// Prefixes that were not taken for that, in all sessions.
+    pub(super) beyond: [u64; 2],
+}
+
+impl Limited {
+    /// A new session begins.
+    pub(super) fn begin(&mut self) {
+        (self.said, self.is_over) = (Default::default(), false);
+    }
+}
+
+impl Peer {
+    /// Prefixes that this session has told.
+    fn told(&self, family: Family) -> usize {
+        self.received[family.index()] - self.stale[family.index()]
+    }
+
+    /// Whether the session ends if the peer tells one more prefix of a family.
+    pub(super) fn is_full(&self, family: Family) -> bool {
+        match (self.how.limits.most[family.index()], self.how.limits.action) {
+            (Some(most), LimitAction::Restart(_)) => {
+                self.told(family) >= usize::try_from(most).unwrap_or(usize::MAX)
+            }
+            (None, _) | (_, LimitAction::Warn) => false,
+        }
+    }
+}
+
+impl Rib {
+    /// Whether a prefix is one more than the peer may tell: one that it told before is not.
+    pub(super) fn is_beyond(&self, ix: PeerIx, prefix: &Prefix) -> bool {
+        let family = prefix.family();
+        let Some(peer) = self.peers.get(ix) else { return false };
+        if !peer.limited.is_over && !peer.is_full(family) {
+            return false;
+        }
+        let table = &self.tables[family.index()];
+        let is_known =
+            |id| table.entry(id).paths.iter().any(|p: &Path| p.peer == ix && p.stale.is_none());
+        peer.limited.is_over || !table.find(prefix).is_some_and(is_known)
+    }
+
+    /// The peer tells `count` more prefixes than it may, or some after that.
+    pub(super) fn pass_over(&mut self, ix: PeerIx, family: Family, count: usize) {
+        let Some(peer) = self.peers.get_mut(ix) else { return };
+        peer.limited.beyond[family.index()] += count as u64;
+        if std::mem::replace(&mut peer.limited.is_over, true) {
+            return;
+        }
+        let most = peer.how.limits.most[family.index()].unwrap_or_default();
+        self.limit_news.push(LimitNews {
+            peer: peer.id,
+            family,
+            level: LimitLevel::Over,
+            count: peer.told(family) + count,
+            most,
+        });
+    }
+
+    /// Notes where a peer has come nearer to its limits.
+    pub(super) fn note_limits(&mut self, ix: PeerIx) {
+        let Some(peer) = self.peers.get_mut(ix) else { return };
+        if peer.session.is_none() || peer.limited.is_over {
+            return;
+        }
+        for family in Family::ALL {
+            let count = peer.told(family);
+            let Some(level) = peer.how.limits.level(family, count) else { continue };
+            let said = &mut peer.limited.said[family.index()];
+            if level == LimitLevel::Below {
+                // Said again only after it was far below: counts go up and down around it.
+                let is_far = peer.how.limits.level(family, count + count / 10 + 1);
+                if is_far == Some(LimitLevel::Below) {
+                    *said = level;
+                }
+            }
+            if level <= *said {
+                continue;
+            }
+            *said = level;
+            let is_end = matches!(peer.how.limits.action, LimitAction::Restart(_));
+            peer.limited.is_over |= level == LimitLevel::Over && is_end;
+            let most = peer.how.limits.most[family.index()].unwrap_or_default();
+            self.limit_news.push(LimitNews { peer: peer.id, family, level, count, most });
+        }
+    }
+
+    /// Which peers came nearer to their limits since the last call. A session over its limit
+    /// changes nothing any more, and is to be ended unless the action is to warn.
+    pub fn take_limit_news(&mut self) -> Vec<LimitNews> {
+        std::mem::take(&mut self.limit_news)
+    }
+
+    /// Prefixes of a family that were not taken from a peer because it had told more than it
+    /// may, since it was configured.
+    pub fn beyond_limit(&self, peer: PeerId, family: Family) -> u64 {
+        let peer = self.peers.find(peer).and_then(|ix| self.peers.get(ix));
+        peer.map_or(0, |peer| peer.limited.beyond[family.index()])
+    }
+}

@@ -1,0 +1,165 @@
+//! What a BGPConfiguration says.
+
+use std::sync::Arc;
+
+use brindle_bgp::fsm::RestartTime;
+use brindle_bgp::net::Asn;
+use brindle_config::{Bgp, Config};
+
+use super::api::BgpConfigurationSpec;
+use super::read::Judged;
+use super::{BgpObjects, SecretRef};
+
+/// The name of the one that holds for all nodes.
+pub const DEFAULT: &str = "default";
+
+/// A BGPConfiguration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Configuration {
+    /// `metadata.name`: `default`, or `node.` and the name of a node.
+    pub name: Arc<str>,
+    /// `nodeToNodeMeshEnabled`.
+    pub mesh: Option<bool>,
+    /// `asNumber`.
+    pub asn: Option<Asn>,
+    /// `listenPort`.
+    pub listen_port: Option<u16>,
+    /// `nodeMeshPassword`.
+    pub mesh_password: Option<SecretRef>,
+    /// `nodeMeshMaxRestartTime`.
+    pub mesh_max_restart_time: Option<RestartTime>,
+}
+
+impl BgpObjects {
+    /// `bgp:` of brindle.yaml with what BGPConfigurations say of a node, where brindle.yaml
+    /// leaves a key at its default.
+    pub fn effective(&self, bgp: &Bgp, node: &str) -> Bgp {
+        let usual = Config::default().bgp;
+        let mut bgp = bgp.clone();
+        let all = self.configurations.get(DEFAULT);
+        if let Some(asn) = all.and_then(|all| all.asn).filter(|_| bgp.asn == usual.asn) {
+            bgp.asn = asn;
+        }
+        if let Some(mesh) = all.and_then(|all| all.mesh).filter(|_| bgp.mesh == usual.mesh) {
+            bgp.mesh = mesh;
+        }
+        bgp.listen_port = self.port_of(node, bgp.listen_port);
+        let restart = &mut bgp.graceful_restart.time;
+        if let Some(time) = all.and_then(|all| all.mesh_max_restart_time)
+            && *restart == usual.graceful_restart.time
+        {
+            *restart = time;
+        }
+        bgp
+    }
+
+    /// The same of a whole configuration.
+    pub fn effective_config(&self, config: &Config, node: &str) -> Config {
+        Config { bgp: self.effective(&config.bgp, node), ..config.clone() }
+    }
+
+    /// The port that a node listens on, where `configured` is that of brindle.yaml.
+    pub fn port_of(&self, node: &str, configured: u16) -> u16 {
+        if configured != Config::default().bgp.listen_port {
+            return configured;
+        }
+        let of = |name: &str| self.configurations.get(name).and_then(|one| one.listen_port);
+        of(&format!("node.{node}")).or_else(|| of(DEFAULT)).unwrap_or(configured)
+    }
+
+    /// Whether the mesh may do without a password, or has it; why not.
+    pub(crate) fn mesh_password(&self) -> Result<(), String> {
+        let at = self.configurations.get(DEFAULT).and_then(|all| all.mesh_password.as_ref());
+        let Some(at) = at else { return Ok(()) };
+        match self.password(at) {
+            Ok(_) => {
+                Err("nodeMeshPassword of BGPConfiguration default: not supported yet".to_owned())
+            }
+            Err(_) if at.optional => Ok(()),
+            Err(why) => Err(format!("nodeMeshPassword of BGPConfiguration default: {why}")),
+        }
+    }
+
+    /// Whether a BGPConfiguration says in which AS nodes are that do not say it themselves.
+    pub fn says_asn(&self) -> bool {
+        self.configurations.get(DEFAULT).is_some_and(|all| all.asn.is_some())
+    }
+}
+
+/// Reads the spec.
+pub(super) fn read(
+    name: Arc<str>,
+    spec: &BgpConfigurationSpec,
+    judged: &mut Judged,
+) -> Configuration {
+    if &*name != DEFAULT && !name.starts_with("node.") {
+        let message = format!(
+            "{name:?} is about nobody; accepted are {DEFAULT} and node.NAME with the name of a node"
+        );
+        judged.refuse("metadata.name", message);
+    }
+    let asn = spec.as_number.as_ref();
+    let asn = asn.and_then(|asn| judged.as_number("spec.asNumber", asn));
+    if &*name != DEFAULT {
+        for (field, is_there) in [
+            ("nodeToNodeMeshEnabled", spec.node_to_node_mesh_enabled.is_some()),
+            ("asNumber", asn.is_some()),
+            ("nodeMeshPassword", spec.node_mesh_password.is_some()),
+            ("nodeMeshMaxRestartTime", spec.node_mesh_max_restart_time.is_some()),
+        ] {
+            if is_there {
+                let message = format!("only counts in BGPConfiguration {DEFAULT}; leave it out");
+                judged.refuse(format!("spec.{field}"), message);
+            }
+        }
+    }
+    idle(spec, judged);
+    let restart = spec.node_mesh_max_restart_time.as_deref();
+    Configuration {
+        name,
+        mesh: spec.node_to_node_mesh_enabled,
+        asn,
+        listen_port: judged.number("spec.listenPort", spec.listen_port, (1, 65535)),
+        mesh_password: judged.password("spec.nodeMeshPassword", spec.node_mesh_password.as_ref()),
+        mesh_max_restart_time: judged.restart_time("spec.nodeMeshMaxRestartTime", restart),
+    }
+}
+
+/// Notes what is not followed, so that nobody relies on it.
+fn idle(spec: &BgpConfigurationSpec, judged: &mut Judged) {
+    let has = |list: &Option<Vec<_>>| list.as_ref().is_some_and(|list| !list.is_empty());
+    let services = "addresses of Services are not advertised yet: bgp.networks advertises fixed \
+                    ones";
+    let communities = "not supported yet: no community is attached to what is advertised";
+    for (field, is_there, message) in [
+        ("communities", spec.communities.as_ref().is_some_and(|all| !all.is_empty()), communities),
+        (
+            "prefixAdvertisements",
+            spec.prefix_advertisements.as_ref().is_some_and(|all| !all.is_empty()),
+            communities,
+        ),
+        ("serviceClusterIPs", has(&spec.service_cluster_ips), services),
+        ("serviceExternalIPs", has(&spec.service_external_ips), services),
+        ("serviceLoadBalancerIPs", has(&spec.service_load_balancer_ips), services),
+        (
+            "bindMode",
+            spec.bind_mode.as_deref() == Some("None"),
+            "not followed: brindle listens on the node's addresses, and bgp.listen.addresses names \
+             others",
+        ),
+    ] {
+        if is_there {
+            judged.idle(format!("spec.{field}"), message);
+        }
+    }
+    for (field, text, words) in [
+        ("bindMode", &spec.bind_mode, ["None", "NodeIP"]),
+        (
+            "serviceLoadBalancerAggregation",
+            &spec.service_load_balancer_aggregation,
+            ["Enabled", "Disabled"],
+        ),
+    ] {
+        judged.word(&format!("spec.{field}"), text.as_deref(), &words.map(|word| (word, ())));
+    }
+}

@@ -1,0 +1,279 @@
+//! From BGPFilters to what the RIB judges routes by.
+
+use std::sync::Arc;
+
+use brindle_bgp::filter::{
+    AnyCommunity, CommunityPattern, Condition, Filter, FilterAction, FilterRule, Has,
+    MatchOperator, RouteSource, Verdict,
+};
+use brindle_bgp::net::Prefix;
+use brindle_bgp::rib::PeerPolicy;
+
+use super::BgpFilter;
+use super::filter::Rule;
+
+/// Which way routes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    /// From the peer.
+    Import,
+    /// To the peer.
+    Export,
+}
+
+/// What becomes of a route that no rule of a filter is about.
+#[derive(Clone, Debug)]
+pub(super) enum Otherwise {
+    /// It passes.
+    Accept,
+    /// It passes inside of these.
+    Inside(Arc<[Prefix]>),
+    /// It passes inside of these, or if it is our own.
+    OwnAnd(Arc<[Prefix]>),
+}
+
+/// What the filters say in that direction, asked in their order.
+pub(super) fn policy(
+    filters: &[&Arc<BgpFilter>],
+    direction: Direction,
+    otherwise: Otherwise,
+) -> PeerPolicy {
+    let rules_of = |filter: &Arc<BgpFilter>| match direction {
+        Direction::Import => filter.import.clone(),
+        Direction::Export => filter.export.clone(),
+    };
+    let filters: Vec<(&str, Vec<Rule>)> = filters
+        .iter()
+        .map(|filter| (&*filter.name, rules_of(filter)))
+        .filter(|(_, rules)| !rules.is_empty())
+        .collect();
+    if filters.is_empty() {
+        return match otherwise {
+            Otherwise::Accept => PeerPolicy::AcceptAll,
+            Otherwise::Inside(ranges) => PeerPolicy::Owned(ranges),
+            Otherwise::OwnAnd(ranges) => PeerPolicy::OriginatedOr(ranges),
+        };
+    }
+    let names: Vec<&str> = filters.iter().map(|(name, _)| *name).collect();
+    let all = filters.iter().flat_map(|(_, rules)| rules);
+    let mut rules: Vec<FilterRule> = all.flat_map(translated).collect();
+    let inside = |range: &Prefix| {
+        let condition = Condition::Cidr(MatchOperator::In, *range);
+        FilterRule::new(FilterAction::Accept, vec![condition])
+    };
+    let verdict = match &otherwise {
+        Otherwise::Accept => Verdict::Accept,
+        Otherwise::Inside(ranges) => {
+            rules.extend(ranges.iter().map(inside));
+            Verdict::Reject
+        }
+        Otherwise::OwnAnd(ranges) => {
+            let ours = Condition::Source(vec![RouteSource::Local, RouteSource::Service]);
+            rules.push(FilterRule::new(FilterAction::Accept, vec![ours]));
+            rules.extend(ranges.iter().map(inside));
+            Verdict::Reject
+        }
+    };
+    let filter = Filter { otherwise: verdict, ..Filter::new(names.join("+"), rules) };
+    PeerPolicy::Filters(vec![Arc::new(filter)])
+}
+
+/// A rule as the engine has it: more than one where its prefix must not be what two conditions
+/// describe together.
+fn translated(rule: &Rule) -> Vec<FilterRule> {
+    let mut conditions = vec![Condition::Family(rule.family)];
+    if rule.from_peers {
+        conditions.push(Condition::Source(vec![RouteSource::Mesh, RouteSource::Peer]));
+    }
+    conditions.extend(rule.peer_type.map(Condition::PeerType));
+    conditions.extend(rule.interface.clone().map(Condition::Interface));
+    if let Some(pattern) = rule.community.and_then(pattern) {
+        conditions.push(Condition::Communities(Has::Any, vec![pattern]));
+    }
+    if !rule.as_path.is_empty() {
+        conditions.push(Condition::AsPathPrefix(rule.as_path.clone()));
+    }
+    let action = if rule.accept { FilterAction::Accept } else { FilterAction::Reject };
+    let with = |more: Vec<Condition>| {
+        let conditions = conditions.iter().cloned().chain(more).collect();
+        FilterRule { changes: rule.changes.clone(), ..FilterRule::new(action, conditions) }
+    };
+    let Some(prefix) = &rule.prefix else { return vec![with(Vec::new())] };
+    let inside = Condition::Cidr(MatchOperator::In, prefix.cidr);
+    let (shortest, longest) = (*prefix.lengths.start(), *prefix.lengths.end());
+    if !prefix.negated {
+        return vec![with(vec![inside, Condition::PrefixLengths(shortest..=longest)])];
+    }
+    let mut rules = vec![with(vec![Condition::Cidr(MatchOperator::NotIn, prefix.cidr)])];
+    if let Some(most) = shortest.checked_sub(1).filter(|most| *most >= prefix.cidr.length()) {
+        let shorter = Condition::PrefixLengths(prefix.cidr.length()..=most);
+        rules.push(with(vec![inside.clone(), shorter]));
+    }
+    if longest < rule.family.bits() {
+        let longer = Condition::PrefixLengths(longest + 1..=rule.family.bits());
+        rules.push(with(vec![inside, longer]));
+    }
+    rules
+}
+
+/// The pattern that is this very community.
+fn pattern(community: AnyCommunity) -> Option<CommunityPattern> {
+    match community {
+        AnyCommunity::Standard(one) => {
+            let [high, low] = [one.0 >> 16, one.0 & 0xFFFF].map(|half| u16::try_from(half).ok());
+            Some(CommunityPattern::Standard(high, low))
+        }
+        AnyCommunity::Large(one) => {
+            Some(CommunityPattern::Large(Some(one.global), Some(one.local1), Some(one.local2)))
+        }
+        AnyCommunity::Extended(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use brindle_bgp::filter::{PeerType, Route, Session, evaluate};
+    use brindle_bgp::msg::Attributes;
+    use brindle_bgp::net::Asn;
+
+    use super::super::{api, read_filter};
+    use super::*;
+
+    fn filter(name: &str, spec: &str) -> Arc<BgpFilter> {
+        let text = format!("metadata: {{name: {name}}}\nspec: {spec}");
+        let object: api::BgpFilter = serde_yaml::from_str(&text).expect("YAML");
+        Arc::new(read_filter(&object).expect("a good one").0)
+    }
+
+    /// Whether routes with these prefixes pass, of a source and a kind of peer.
+    fn passes(policy: &PeerPolicy, prefix: &str, source: RouteSource, peer: PeerType) -> bool {
+        let PeerPolicy::Filters(filters) = policy else { panic!("{policy:?} has no rules") };
+        let attributes = Attributes::default();
+        let session = Session { peer_type: peer, asn: Asn::new(64512).expect("an AS") };
+        let prefix = prefix.parse().expect("a prefix");
+        let (next_hop, interface) = (None, None);
+        let route = Route { prefix, attributes: &attributes, next_hop, interface, source, session };
+        evaluate(filters, &route).verdict == Verdict::Accept
+    }
+
+    #[test]
+    fn rules_mean_what_they_mean_in_calico() {
+        use PeerType::{External, Internal};
+        use RouteSource::{Local, Mesh, Peer};
+        let rule = |rule: &str| format!("{{importV4: [{rule}]}}");
+        let block = "cidr: 10.0.0.0/8, action: Reject";
+        let long = "prefixLength: {min: 16, max: 24}";
+        for (spec, rejected, accepted) in [
+            (
+                rule(&format!("{{{block}, matchOperator: In}}")),
+                &["10.0.0.0/8", "10.1.0.0/16", "10.1.1.1/32"][..],
+                &["11.0.0.0/8", "0.0.0.0/0", "fd00::/8"][..],
+            ),
+            (
+                rule(&format!("{{{block}, matchOperator: Equal}}")),
+                &["10.0.0.0/8"],
+                &["10.1.0.0/16", "11.0.0.0/8"],
+            ),
+            (
+                rule(&format!("{{{block}, matchOperator: NotEqual}}")),
+                &["10.1.0.0/16", "11.0.0.0/8", "0.0.0.0/0"],
+                &["10.0.0.0/8", "fd00::/8"],
+            ),
+            (
+                rule(&format!("{{{block}, matchOperator: NotIn}}")),
+                &["11.0.0.0/8", "0.0.0.0/0"],
+                &["10.0.0.0/8", "10.1.0.0/16", "fd00::/8"],
+            ),
+            (
+                rule(&format!("{{{block}, matchOperator: In, {long}}}")),
+                &["10.1.0.0/16", "10.1.1.0/24"],
+                &["10.0.0.0/8", "10.1.1.1/32"],
+            ),
+            (
+                rule(&format!("{{{block}, matchOperator: NotIn, {long}}}")),
+                &["10.0.0.0/8", "10.1.1.1/32", "11.1.0.0/16"],
+                &["10.1.0.0/16", "10.1.1.0/24", "fd00::/8"],
+            ),
+            ("{importV6: [{action: Reject}]}".to_owned(), &["fd00::/8", "::/0"], &["0.0.0.0/0"]),
+            // Of rules the first counts, whatever comes behind.
+            (
+                rule("{cidr: 10.1.0.0/16, matchOperator: In, action: Accept}, {action: Reject}"),
+                &["10.2.0.0/16"],
+                &["10.1.0.0/16"],
+            ),
+            (rule("{peerType: iBGP, action: Reject}"), &[], &["10.0.0.0/8"]),
+            (rule("{peerType: eBGP, action: Reject}"), &["10.0.0.0/8"], &["fd00::/8"]),
+            (
+                rule(
+                    "{communities: {values: ['1:2']}, action: Reject}, {asPathPrefix: [1], action: Reject}",
+                ),
+                &[],
+                &["10.0.0.0/8"],
+            ),
+            // Not evaluated: rejects all the same, and accepts nothing.
+            (rule("{priority: 7, action: Reject}"), &["10.0.0.0/8"], &["fd00::/8"]),
+            (rule("{priority: 7, action: Accept}, {action: Reject}"), &["10.0.0.0/8"], &[]),
+        ] {
+            let one = filter("f", &spec);
+            let policy = policy(&[&one], Direction::Import, Otherwise::Accept);
+            for (prefixes, want) in [(rejected, false), (accepted, true)] {
+                for prefix in prefixes {
+                    assert_eq!(passes(&policy, prefix, Peer, External), want, "{spec} {prefix}");
+                }
+            }
+        }
+        let remote = filter("f", "{exportV4: [{source: RemotePeers, action: Reject}]}");
+        let export = policy(&[&remote], Direction::Export, Otherwise::Accept);
+        for (source, want) in [(Peer, false), (Mesh, false), (Local, true)] {
+            assert_eq!(passes(&export, "10.0.0.0/8", source, Internal), want, "{source:?}");
+        }
+    }
+
+    #[test]
+    fn what_no_rule_is_about_goes_to_the_next_filter_and_then_on_as_without_any() {
+        use PeerType::External;
+        use RouteSource::{Local, Peer};
+        let spec = |cidr: &str, action: &str| {
+            format!("{{exportV4: [{{cidr: {cidr}, matchOperator: In, action: {action}}}]}}")
+        };
+        let one = filter("one", &spec("10.1.0.0/16", "Accept"));
+        let two = filter("two", &spec("10.1.0.0/16", "Reject"));
+        let three = filter("three", &spec("10.2.0.0/16", "Reject"));
+        let ranges: Arc<[Prefix]> = Arc::from(["10.2.0.0/15".parse().expect("a prefix")]);
+        let all = [&one, &two, &three];
+        let export = policy(&all, Direction::Export, Otherwise::OwnAnd(Arc::clone(&ranges)));
+        for (prefix, source, want) in [
+            ("10.1.7.0/24", Peer, true),
+            ("10.2.7.0/24", Local, false),
+            ("10.3.7.0/24", Peer, true),
+            ("192.0.2.0/24", Peer, false),
+            ("192.0.2.0/24", Local, true),
+        ] {
+            assert_eq!(passes(&export, prefix, source, External), want, "{prefix} {source:?}");
+        }
+        // They say nothing of what comes in.
+        let import = policy(&all, Direction::Import, Otherwise::Inside(Arc::clone(&ranges)));
+        assert_eq!(import, PeerPolicy::Owned(ranges));
+    }
+
+    #[test]
+    fn operations_change_the_route_in_their_order() {
+        let one = filter(
+            "f",
+            "{exportV4: [{action: Accept, operations: [{addCommunity: {value: '65000:100'}}, \
+             {addCommunity: {value: '65000:1:2'}}, {prependASPath: {prefix: [65001, 65002]}}]}]}",
+        );
+        let PeerPolicy::Filters(filters) = policy(&[&one], Direction::Export, Otherwise::Accept)
+        else {
+            panic!("it has a rule")
+        };
+        let changes = &filters[0].rules[0].changes;
+        let mut attributes = Attributes::default();
+        for change in changes {
+            change.apply(&mut attributes, Asn::new(64512).expect("an AS"));
+        }
+        assert_eq!(attributes.as_path.to_string(), "65001 65002");
+        assert_eq!(attributes.communities[0].to_string(), "65000:100");
+        assert_eq!(attributes.large_communities[0].to_string(), "65000:1:2");
+    }
+}
