@@ -21,6 +21,7 @@ pub struct Frr {
     host: Host,
     plan: Plan,
     bgpd: Process,
+    bfdd: Option<Process>,
     zebra: Process,
     // Dropped last: the programs above write there until their end.
     folder: TempDir,
@@ -38,9 +39,27 @@ impl Frr {
         std::fs::write(folder.path().join("bgpd.conf"), config(host, &plan)).expect("it is ours");
         let zebra = launch(host, &folder, "zebra");
         let bgpd = launch(host, &folder, "bgpd");
-        let frr = Self { host: host.clone(), plan, bgpd, zebra, folder };
+        let frr = Self { host: host.clone(), plan, bgpd, bfdd: None, zebra, folder };
         frr.answers();
         frr
+    }
+
+    /// Starts its bfdd as well and waits until it answers.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn start_bfdd(&mut self) {
+        std::fs::write(self.folder.path().join("bfdd.conf"), "log stdout\n").expect("it is ours");
+        self.bfdd = Some(launch(&self.host, &self.folder, "bfdd"));
+        until("bfdd answers", SOON, || {
+            let peers = self.ctl(&["show bfd peers"]).map_err(|e| format!("{e:#}"))?;
+            if peers.contains("not running") { Err(peers) } else { Ok(()) }
+        });
+    }
+
+    /// Kills its bfdd with SIGKILL.
+    pub fn kill_bfdd(&mut self) {
+        self.bfdd = None;
     }
 
     /// Runs commands of `vtysh`, one after the other.
@@ -83,7 +102,7 @@ impl Frr {
 impl Drop for Frr {
     fn drop(&mut self) {
         // They tidy up below /var/tmp when asked kindly.
-        for process in [&mut self.bgpd, &mut self.zebra] {
+        for process in [&mut self.bgpd].into_iter().chain(&mut self.bfdd).chain([&mut self.zebra]) {
             if process.running().is_ok() {
                 process.signal(Signal::SIGTERM);
                 process.wait(SOON);
@@ -125,6 +144,9 @@ fn launch(host: &Host, folder: &TempDir, daemon: &str) -> Process {
     let mut args = vec!["-f".to_owned(), path(&format!("{daemon}.conf"))];
     args.extend(["-i".to_owned(), path(&format!("{daemon}.pid"))]);
     args.extend(["-z".to_owned(), path("zserv.api"), "--vty_socket".to_owned(), vty]);
+    if daemon == "bfdd" {
+        args.extend(["--bfdctl".to_owned(), path("bfdd.sock")]);
+    }
     let program = find(daemon).expect("can_run was asked");
     Process::start(&host.netns, daemon, folder.path(), program, args).expect("FRR can be started")
 }

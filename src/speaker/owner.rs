@@ -494,9 +494,10 @@ impl Owner {
         for (_, entry) in self.peers.drain() {
             let _ = entry.orders.try_send(order());
         }
-        self.bfd.stop().await;
         let all = async { while self.tasks.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(STOP_LIMIT, all).await;
+        // Last: not all peers know that a BFD that is switched off says nothing of the path.
+        self.bfd.stop().await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! brindle's BGP with real peers: BIRD, FRR, GoBGP, itself, and octets that a test wrote.
 
 mod authentication;
+mod bfd;
 mod collisions;
 mod drain;
 mod filters;

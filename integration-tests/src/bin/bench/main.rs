@@ -1,7 +1,7 @@
 //! Measures brindle beside BIRD and GoBGP on the same work and prints one table with ratios.
 //!
 //! ```text
-//!   bench [--programs brindle,bird,gobgp] [--work million,kernel,peers,churn,packets,changes,kube]
+//!   bench [--programs brindle,bird,gobgp] [--work million,kernel,peers,churn,packets,changes,kube,bfd]
 //!         [--prefixes 1000000] [--routes 100000] [--peers 500,1000]
 //! ```
 //!
@@ -10,6 +10,7 @@
 
 use std::process::ExitCode;
 
+mod bfd;
 mod changes;
 mod daemon;
 mod kube;
@@ -83,6 +84,9 @@ fn main() -> ExitCode {
     if does("kube") {
         worst = show("kube", kube::measure(), worst);
     }
+    if does("bfd") {
+        worst = show("bfd", bfd::measure(options.prefixes), worst);
+    }
     worst
 }
 
@@ -103,7 +107,7 @@ fn show(what: &str, report: anyhow::Result<impl std::fmt::Display>, worst: ExitC
 fn options() -> Result<Options, String> {
     let mut options = Options {
         programs: Program::ALL.to_vec(),
-        work: ["million", "kernel", "peers", "churn", "packets", "changes", "kube"]
+        work: ["million", "kernel", "peers", "churn", "packets", "changes", "kube", "bfd"]
             .map(String::from)
             .to_vec(),
         prefixes: 1_000_000,

@@ -17,16 +17,16 @@ pub(crate) const OUR_AS: u32 = 65001;
 const LIMIT: Duration = Duration::from_secs(600);
 
 /// The daemon's namespace, the peers', and the cable between.
-struct Bench {
-    daemon: Host,
-    peers: Arc<Netns>,
+pub(crate) struct Bench {
+    pub(crate) daemon: Host,
+    pub(crate) peers: Arc<Netns>,
 }
 
-const DAEMON: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
+pub(crate) const DAEMON: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
 
 impl Bench {
     /// With peers at 10.9.1.1, 10.9.1.2 and so on.
-    fn new(count: usize) -> Self {
+    pub(crate) fn new(count: usize) -> Self {
         let daemon = Netns::new("daemon").expect("namespaces can be made");
         let peers = Netns::new("peers").expect("namespaces can be made");
         daemon.cable("eth0", &peers, "eth0").expect("both are new");
@@ -40,7 +40,7 @@ impl Bench {
     }
 }
 
-fn peer(number: usize) -> Ipv4Addr {
+pub(crate) fn peer(number: usize) -> Ipv4Addr {
     let number = u8::try_from(number / 250).ok().zip(u8::try_from(number % 250).ok());
     let (high, low) = number.expect("at most 62,500 peers");
     Ipv4Addr::new(10, 9, 1 + high, 1 + low)
