@@ -123,7 +123,7 @@ fn start(drops: Arc<Drops>) -> std::io::Result<Thread> {
     let waker = Arc::clone(&wake);
     std::thread::Builder::new()
         .name("bfd".to_owned())
-        .spawn(move || thread::run(&told, &waker, drops))?;
+        .spawn(move || thread::run(&told, &waker, &drops))?;
     Ok(Thread { orders, wake })
 }
 

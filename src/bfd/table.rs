@@ -1,6 +1,6 @@
 //! The sessions on the thread: which packet is for whom, what is due when.
 
-use std::collections::hash_map::RandomState;
+use std::collections::hash_map::{self, RandomState};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::BuildHasher;
 use std::net::{IpAddr, SocketAddr};
@@ -324,9 +324,9 @@ impl Table {
         let Some(local) = entry.local() else { return };
         let place = SocketAddr::new(local, port);
         entry.problems[1] = None;
-        if !self.receivers.contains_key(&place) {
+        if let hash_map::Entry::Vacant(vacant) = self.receivers.entry(place) {
             match Receiver::open(place) {
-                Ok(receiver) => drop(self.receivers.insert(place, receiver)),
+                Ok(receiver) => drop(vacant.insert(receiver)),
                 Err(problem) => entry.problems[1] = Some(problem),
             }
         }

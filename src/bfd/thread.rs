@@ -18,12 +18,12 @@ use super::{Order, Wanted};
 const PANIC_REST: Duration = Duration::from_secs(1);
 
 /// Runs until it is told to stop, or nobody can tell it anything any more.
-pub(super) fn run(orders: &Orders<Order>, wake: &EventFd, drops: Arc<Drops>) {
+pub(super) fn run(orders: &Orders<Order>, wake: &EventFd, drops: &Arc<Drops>) {
     let is_real_time = ask_for_precedence();
     debug!(is_real_time, "BFD thread");
     let mut wanted: Vec<Wanted> = Vec::new();
     loop {
-        let mut table = Table::new(Arc::clone(&drops));
+        let mut table = Table::new(Arc::clone(drops));
         let work = AssertUnwindSafe(|| {
             table.set(wanted.clone(), Instant::now());
             work(&mut table, &mut wanted, orders, wake);

@@ -467,11 +467,11 @@ mod tests {
         };
         let rulesets = [Family::V4, Family::V6].map(|family| compile(&world, &settings, family));
         let tells = rulesets[0].chains.values().flat_map(|chain| &chain.rules);
-        let prefix = tells.filter_map(|rule| match &rule.target {
+        let mut prefixes = tells.filter_map(|rule| match &rule.target {
             Target::Log { prefix, .. } if prefix.as_str().contains("staged/HI") => Some(prefix),
             _ => None,
         });
-        let prefix = prefix.last().expect("a rule of the host tells").clone();
+        let prefix = prefixes.next_back().expect("a rule of the host tells").clone();
         let sight = Sight { world: &world, hosts: &hosts, rulesets: [&rulesets[0], &rulesets[1]] };
         let seen = |port| flow(sight, &told(&prefix, Word::Staged, port), SystemTime::UNIX_EPOCH);
         assert_eq!(seen(80), None, "as it is now");

@@ -136,7 +136,7 @@ fn as_crossed(packet: &Packet, crossed: &Crossed<'_>) -> Crossing {
         }
     }
     let (arrives, leaves) = (crossed.from, crossed.to);
-    Crossing::Forwarded(Packet { arrives, leaves, is_marked, ..packet.clone() }, outcome)
+    Crossing::Forwarded(Packet { arrives, leaves, is_marked, ..*packet }, outcome)
 }
 
 fn disagreement(direction: Direction, wanted: Outcome, kernel: &KernelVerdict) -> String {

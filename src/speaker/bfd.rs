@@ -58,7 +58,7 @@ impl BfdWatch {
     /// Returns when there is something new to see.
     pub(super) async fn changed(&mut self) {
         if self.told.changed().await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

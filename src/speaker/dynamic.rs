@@ -138,13 +138,10 @@ impl Door {
 
     /// Waits for the OPEN, and passes the connection on if its AS is one that is expected.
     async fn hear(&self, stream: TcpStream, from: IpAddr) {
-        let asn = match timeout(OPEN_LIMIT, peek_asn(&stream)).await {
-            Ok(Some(asn)) => asn,
-            Ok(None) | Err(_) => {
-                debug!(%from, "connection without an OPEN, closed");
-                let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
-                return;
-            }
+        let Ok(Some(asn)) = timeout(OPEN_LIMIT, peek_asn(&stream)).await else {
+            debug!(%from, "connection without an OPEN, closed");
+            let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+            return;
         };
         let expected = match group_of(&self.groups.load(), from) {
             Some(group) if group.expects(asn) => None,

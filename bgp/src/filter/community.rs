@@ -68,7 +68,7 @@ impl CommunityPattern {
     }
 }
 
-fn is<T: PartialEq>(wanted: Option<T>, there: T) -> bool {
+fn is<T: Copy + PartialEq>(wanted: Option<T>, there: T) -> bool {
     wanted.is_none_or(|wanted| wanted == there)
 }
 

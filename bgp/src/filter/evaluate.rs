@@ -179,7 +179,7 @@ pub fn trace(filters: &[Arc<Filter>], route: &Route<'_>) -> Vec<RuleTrace> {
                 rule: Some(number),
                 action: rule.action,
                 changed: (after != attributes).then(|| after.clone()),
-                next_hop: changes.iter().filter_map(asked_hop).last(),
+                next_hop: changes.iter().rev().find_map(asked_hop),
             });
             attributes = after;
             verdict = match rule.action {

@@ -233,7 +233,7 @@ mod tests {
             PolicyId { kind: PolicyKind::GlobalNetworkPolicy, namespace: None, name: "p".into() };
         let rule = |matches, target, comment| Rule { matches, target, comment };
         let ssh = Match::Ports(Side::Destination, Protocol::Tcp, vec![(22, 22)]);
-        let head = vec![
+        let head = [
             rule(vec![Match::Established], Target::Accept, None),
             rule(vec![ssh], Target::Accept, None),
             rule(vec![Match::Invalid], Target::Drop, None),

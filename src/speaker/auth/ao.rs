@@ -105,7 +105,7 @@ mod tests {
         let half = AoKey { send_id: 3, ..old.clone() };
         for want in [vec![changed], vec![new.clone()], vec![], vec![half, old.clone()]] {
             let survives = want.contains(&old);
-            assert_eq!(steps(&[old.clone()], &want).is_some(), survives, "{want:?}");
+            assert_eq!(steps(std::slice::from_ref(&old), &want).is_some(), survives, "{want:?}");
         }
         let other = AoKey { algorithm: AoAlgorithm::AesCmac, ..old.clone() };
         assert_eq!(steps(&[old, new.clone()], &[other, new]), None);

@@ -79,7 +79,9 @@ fn each<S: AsFd>(sockets: &[(IpAddr, S)], peers: Prefix, mut deed: impl FnMut(&S
 /// in one step; of TCP-AO, what stays is never away.
 fn install(socket: &impl AsFd, peers: Prefix, before: &Key, key: &Key) -> Result<(), String> {
     match (before, key) {
-        (_, Key::Md5(secret)) => options::md5(socket, peers, secret.octets()).map_err(no_md5),
+        (_, Key::Md5(secret)) => {
+            options::md5(socket, peers, secret.octets()).map_err(|error| no_md5(&error))
+        }
         (before, Key::Ao(want)) => {
             let have: &[AoKey] = if let Key::Ao(have) = before { have } else { &[] };
             let gone = have.iter().filter(|key| !want.contains(key));
@@ -89,7 +91,7 @@ fn install(socket: &impl AsFd, peers: Prefix, before: &Key, key: &Key) -> Result
                 .and_then(|()| {
                     fresh().try_for_each(|key| options::add_ao(socket, peers, key, false))
                 })
-                .map_err(no_ao)
+                .map_err(|error| no_ao(&error))
         }
         (_, Key::None | Key::Missing(_)) => Ok(()),
     }

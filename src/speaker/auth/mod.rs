@@ -106,7 +106,7 @@ impl Protection {
     /// A sentence: the socket must not be used.
     pub(super) fn arm_dial(&self, socket: &impl AsFd, peer: IpAddr) -> Result<(), String> {
         self.sign(socket, peer)?;
-        options::ttl(socket, peer.is_ipv4(), self.ttl).map_err(no_ttl)
+        options::ttl(socket, peer.is_ipv4(), self.ttl).map_err(|error| no_ttl(&error))
     }
 
     /// Protects a connection that was accepted, and looks at how it began: until now nobody
@@ -119,16 +119,17 @@ impl Protection {
             Key::Missing(why) => return Err(why.clone()),
             Key::None => {}
             Key::Md5(secret) => {
-                options::md5(socket, Prefix::host(peer), secret.octets()).map_err(no_md5)?;
+                options::md5(socket, Prefix::host(peer), secret.octets())
+                    .map_err(|error| no_md5(&error))?;
             }
             // It has the keys of the listening socket, or was never signed; then it can take
             // none, and no unsigned connection is this peer's.
             Key::Ao(keys) => {
                 let preferred = keys.first().ok_or("there is no key")?;
-                options::ask_for_ao(socket, preferred.recv_id).map_err(no_ao)?;
+                options::ask_for_ao(socket, preferred.recv_id).map_err(|error| no_ao(&error))?;
             }
         }
-        options::ttl(socket, peer.is_ipv4(), self.ttl).map_err(no_ttl)?;
+        options::ttl(socket, peer.is_ipv4(), self.ttl).map_err(|error| no_ttl(&error))?;
         let least = self.ttl.least();
         match options::ttl_of_syn(socket).filter(|_| least > 0) {
             Some(ttl) if ttl < least => Err(format!(
@@ -155,17 +156,19 @@ impl Protection {
             (_, Key::Missing(why)) => return Err(why.clone()),
             (old, new) if old == new => {}
             (Key::None | Key::Md5(_), Key::Md5(secret)) => {
-                options::md5(socket, host, secret.octets()).map_err(no_md5)?;
+                options::md5(socket, host, secret.octets()).map_err(|error| no_md5(&error))?;
             }
-            (Key::Md5(_), Key::None) => options::md5(socket, host, &[]).map_err(no_md5)?,
+            (Key::Md5(_), Key::None) => {
+                options::md5(socket, host, &[]).map_err(|error| no_md5(&error))?;
+            }
             (Key::Ao(have), Key::Ao(want)) => {
                 let steps = ao::steps(have, want)
                     .ok_or("a key changed under its sendID or recvID, or none stays")?;
-                keys::carry_out(&steps, socket, host).map_err(no_ao)?;
+                keys::carry_out(&steps, socket, host).map_err(|error| no_ao(&error))?;
             }
             _ => return Err("it is signed in another way from now on".to_owned()),
         }
-        options::ttl(socket, peer.is_ipv4(), new.ttl).map_err(no_ttl)
+        options::ttl(socket, peer.is_ipv4(), new.ttl).map_err(|error| no_ttl(&error))
     }
 
     fn sign(&self, socket: &impl AsFd, peer: IpAddr) -> Result<(), String> {
@@ -173,12 +176,14 @@ impl Protection {
         match &self.key {
             Key::None => Ok(()),
             Key::Missing(why) => Err(why.clone()),
-            Key::Md5(secret) => options::md5(socket, host, secret.octets()).map_err(no_md5),
+            Key::Md5(secret) => {
+                options::md5(socket, host, secret.octets()).map_err(|error| no_md5(&error))
+            }
             Key::Ao(keys) => keys
                 .iter()
                 .enumerate()
                 .try_for_each(|(index, key)| options::add_ao(socket, host, key, index == 0))
-                .map_err(no_ao),
+                .map_err(|error| no_ao(&error)),
         }
     }
 
@@ -218,7 +223,7 @@ impl Protection {
     }
 }
 
-fn no_md5(error: io::Error) -> String {
+fn no_md5(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(nix::libc::ENOPROTOOPT) => "this kernel cannot sign with TCP MD5 (it lacks \
              CONFIG_TCP_MD5SIG), and without it a peer with a password is not spoken to"
@@ -230,7 +235,7 @@ fn no_md5(error: io::Error) -> String {
     }
 }
 
-fn no_ao(error: io::Error) -> String {
+fn no_ao(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(nix::libc::ENOPROTOOPT) => "this kernel cannot sign with TCP-AO (it lacks \
              CONFIG_TCP_AO, which there is since Linux 6.7), and without it a peer with tcpAO is \
@@ -246,7 +251,7 @@ fn no_ao(error: io::Error) -> String {
     }
 }
 
-fn no_ttl(error: io::Error) -> String {
+fn no_ttl(error: &io::Error) -> String {
     format!("the kernel refuses the TTL: {error}")
 }
 

@@ -22,7 +22,7 @@ struct Link {
 
 impl Link {
     fn new(wanted: [Intervals; 2], loss: u64, seed: u64) -> Self {
-        let now = Instant::now();
+        let now = epoch();
         let end = |at: usize| {
             Session::new(wanted[at], discriminator(at as u32 + 1), seed ^ at as u64, now)
         };
@@ -112,9 +112,9 @@ proptest! {
         link.run(ms(5_000));
         prop_assert_eq!(link.states(), UP);
         link.changes.clear();
-        for at in 0..2 {
+        for (at, &then) in then.iter().enumerate() {
             let now = link.now;
-            link.ends[at].configure(then[at], now);
+            link.ends[at].configure(then, now);
             // Before the other has answered, or after.
             link.run(ms(link.random % 700));
         }

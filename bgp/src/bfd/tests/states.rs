@@ -12,7 +12,7 @@ fn each_state_answers_each_state_of_the_peer_as_the_rfc_says() {
         (AdminDown, [AdminDown; 4]),
     ] {
         for (theirs, want) in [(AdminDown, admin_down), (Down, down), (Init, init), (Up, up)] {
-            let now = Instant::now();
+            let now = epoch();
             let mut session = session(intervals(100, 100, 3), now);
             bring_to(&mut session, ours, now);
             let out = session.receive(&packet(theirs), now);
@@ -32,7 +32,7 @@ fn only_a_path_that_failed_concerns_the_clients_of_a_session() {
         your_discriminator: None,
         ..packet(State::Down)
     };
-    let now = Instant::now();
+    let now = epoch();
     let failures = |out: super::super::Output| {
         let change = out.change.expect("the state changed");
         (change.cause, change.is_failure(true), change.is_failure(false))
@@ -66,7 +66,7 @@ fn only_a_path_that_failed_concerns_the_clients_of_a_session() {
 
 #[test]
 fn a_session_that_is_switched_off_says_so_and_comes_back_when_told() {
-    let now = Instant::now();
+    let now = epoch();
     let mut session = up(intervals(100, 100, 3), now);
     let out = session.disable(now);
     let said = out.send.expect("the peer is told at once");
@@ -87,7 +87,7 @@ fn a_session_that_is_switched_off_says_so_and_comes_back_when_told() {
 #[test]
 fn a_silent_peer_is_forgotten_whatever_the_state() {
     for state in [State::Down, State::Init, State::Up] {
-        let now = Instant::now();
+        let now = epoch();
         let mut session = session(intervals(100, 100, 3), now);
         bring_to(&mut session, state, now);
         // In Down, a packet that changes nothing.
@@ -103,7 +103,7 @@ fn a_silent_peer_is_forgotten_whatever_the_state() {
 
 #[test]
 fn what_the_peer_says_of_itself_can_be_shown() {
-    let now = Instant::now();
+    let now = epoch();
     let mut session = session(intervals(100, 100, 3), now);
     let said = Packet {
         diagnostic: Diagnostic::PathDown,

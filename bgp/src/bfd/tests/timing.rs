@@ -13,7 +13,7 @@ fn the_detection_time_is_the_peers_multiplier_times_the_slower_of_its_sending_an
         ((50, 300, 3), (50, 3), 900),
         ((2000, 50, 9), (50, 1), 50),
     ] {
-        let now = Instant::now();
+        let now = epoch();
         let mut session = up(intervals(ours.0, ours.1, ours.2), now);
         let said = Packet {
             desired_min_tx: ms(theirs.0),
@@ -50,7 +50,7 @@ fn gaps(session: &mut Session, count: usize) -> Vec<Duration> {
 #[test]
 fn packets_leave_at_three_quarters_to_all_of_the_interval_and_sooner_with_multiplier_1() {
     for (multiplier, most) in [(3, 100), (1, 90)] {
-        let now = Instant::now();
+        let now = epoch();
         let mut session = up(intervals(100, 100, multiplier), now);
         let gaps = gaps(&mut session, 2000);
         let (least, longest) = (gaps.iter().min().unwrap(), gaps.iter().max().unwrap());
@@ -70,7 +70,7 @@ fn it_sends_as_slowly_as_the_peer_wants_and_once_a_second_until_it_is_up() {
         (State::Up, 50, 400, 400),
         (State::AdminDown, 50, 50, 1000),
     ] {
-        let now = Instant::now();
+        let now = epoch();
         let mut session = session(intervals(transmit, 60_000, 3), now);
         let said =
             |state| Packet { required_min_rx: ms(their_receive), is_final: true, ..packet(state) };
@@ -106,7 +106,7 @@ fn a_peer_that_wants_none_gets_no_periodic_packets_but_its_polls_are_answered() 
         ("Demand mode before it is Up", Packet { is_demand: true, ..packet(State::Init) }, true),
         ("Demand mode is over", packet(State::Up), true),
     ] {
-        let now = Instant::now();
+        let now = epoch();
         let mut session = up(intervals(100, 100, 3), now);
         let _ = session.receive(&Packet { is_demand: true, ..packet(State::Up) }, now);
         let _ = session.receive(&said, now);
@@ -121,7 +121,7 @@ fn a_peer_that_wants_none_gets_no_periodic_packets_but_its_polls_are_answered() 
 
 #[test]
 fn a_poll_of_ours_goes_to_a_peer_in_demand_mode_as_well() {
-    let now = Instant::now();
+    let now = epoch();
     let mut session = up(intervals(100, 100, 3), now);
     let demand = Packet { is_demand: true, ..packet(State::Up) };
     let _ = session.receive(&demand, now);
@@ -135,7 +135,7 @@ fn a_poll_of_ours_goes_to_a_peer_in_demand_mode_as_well() {
 
 #[test]
 fn being_up_is_told_with_a_poll_until_it_is_answered() {
-    let now = Instant::now();
+    let now = epoch();
     let mut session = session(intervals(50, 50, 3), now);
     let up = session.receive(&packet(State::Init), now).send.expect("the state changed");
     assert!(up.is_poll && up.desired_min_tx == ms(50), "{up:?}");
@@ -162,7 +162,7 @@ fn slower_sending_and_faster_detection_wait_for_the_peers_answer() {
         ((100, 600), (100, 300), (100, 1800), (100, 900)),
         ((400, 600), (100, 300), (100, 1800), (100, 900)),
     ] {
-        let now = Instant::now();
+        let now = epoch();
         let mut session = up(intervals(from.0, from.1, 3), now);
         let _ = session.receive(&packet(State::Up), now);
         session.configure(intervals(to.0, to.1, 3), now);
@@ -184,7 +184,7 @@ fn slower_sending_and_faster_detection_wait_for_the_peers_answer() {
 
 #[test]
 fn a_second_change_while_the_first_is_asked_is_asked_after_a_packet_without_p() {
-    let now = Instant::now();
+    let now = epoch();
     let mut session = up(intervals(100, 300, 3), now);
     session.configure(intervals(200, 300, 3), now);
     let first = session.on_deadline(now + ms(200)).send.unwrap();
@@ -203,7 +203,7 @@ fn a_second_change_while_the_first_is_asked_is_asked_after_a_packet_without_p() 
 
 #[test]
 fn a_sooner_packet_is_due_when_the_peer_can_take_more() {
-    let now = Instant::now();
+    let now = epoch();
     let mut session = up(intervals(100, 100, 3), now);
     let slow = Packet { required_min_rx: ms(10_000), ..packet(State::Up) };
     let _ = session.receive(&slow, now);
