@@ -172,9 +172,9 @@ fn keys_are_read_and_refused_at_the_place_that_names_them() {
     let errors = load(&main).check_keys().expect_err("three are no keys").to_string();
     let got = errors.replace(&format!("{}/", folder.path().display()), "");
     let want = [
-        "brindle.yaml:4:77  bgp.peers[1].password.file: long: has 81 octets; a key has 1 to 80",
-        "brindle.yaml:5:79  bgp.peers[2].password.file: empty: is empty; a key has 1 to 80 octets",
-        "brindle.yaml:6:81  bgp.peers[3].password.file: missing: there is no such file; it must be \
+        "brindle.yaml:4:73  bgp.peers[1].password.file: long: has 81 octets; a key has 1 to 80",
+        "brindle.yaml:5:74  bgp.peers[2].password.file: empty: is empty; a key has 1 to 80 octets",
+        "brindle.yaml:6:76  bgp.peers[3].password.file: missing: there is no such file; it must be \
          a file that holds the key, 1 to 80 octets",
     ];
     assert_eq!(got.lines().collect::<Vec<_>>(), want);
