@@ -162,7 +162,7 @@ fn what_the_source_of_a_configuration_is_can_be_named() {
 fn nothing_is_written_if_anything_is_wrong() {
     let (at, brindle) = folder();
     insta::assert_snapshot!(brindle(&["apply", "-f", "wrong.yaml"]), @r#"
-    error: wrong.yaml:12: document 3: kind: "Pod" of v1 is not handled here; accepted are GlobalNetworkPolicy, NetworkPolicy, HostEndpoint, GlobalNetworkSet, NetworkSet, Tier, Profile, StagedGlobalNetworkPolicy, StagedNetworkPolicy, StagedKubernetesNetworkPolicy, ClusterNetworkPolicy; kubectl takes it
+    error: wrong.yaml:12: document 3: kind: "Pod" of v1 is not handled here; accepted are GlobalNetworkPolicy, NetworkPolicy, HostEndpoint, GlobalNetworkSet, NetworkSet, Tier, Profile, StagedGlobalNetworkPolicy, StagedNetworkPolicy, StagedKubernetesNetworkPolicy, ClusterNetworkPolicy, BGPConfiguration, BGPFilter, BGPPeer; kubectl takes it
     error: wrong.yaml:5: document 2: GlobalNetworkPolicy(typo): spec.selector: column 5: found "="; accepted is ==, !=, in, not in, contains, starts with or ends with after the name; did you mean ==?; everything that the rest selects is governed, and nothing is allowed
     -- exit 2
     "#);

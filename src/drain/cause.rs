@@ -33,7 +33,7 @@ mod tests {
             ("{}", cordoned, None),
             ("{onCordon: true}", cordoned, Some("Node/n1 is cordoned")),
             ("{onCordon: true}", "spec: {unschedulable: false}", None),
-            ("{onCordon: true}", "{}", None),
+            ("{onCordon: true}", "spec: {}", None),
             ("{onCordon: true}", maintenance, None),
             (
                 "{taints: [maintenance]}",
