@@ -54,7 +54,7 @@ fn a_mesh_moves_to_a_reflector_without_losing_a_packet() {
     assert_eq!(path["from"], "n3", "{path}");
 
     // What the mesh was is written down now, as Calico's users do: nothing happens to sessions.
-    let before = agents[0].peer("n3")["since"].clone();
+    let before = agents[0].peer("n3")["flaps"].clone();
     cluster.manifest_file(
         "bgp.yaml",
         "apiVersion: projectcalico.org/v3\nkind: BGPConfiguration\nmetadata: {name: default}\n\
@@ -67,10 +67,10 @@ fn a_mesh_moves_to_a_reflector_without_losing_a_packet() {
         met(status["source"]["bgpObjects"] == 2, || status["source"].to_string())
     });
     has_sessions(&agents[0], &["n3"]);
-    assert_eq!(agents[0].peer("n3")["since"], before, "the session is the same");
+    assert_eq!(agents[0].peer("n3")["flaps"], before, "the session is the same");
 
     let (sent, answered) = traffic.stop();
-    assert!(sent > 1_000, "{sent} packets");
+    assert!(sent > 100, "{sent} packets");
     // One may have been on its way when it was stopped.
     assert!(answered + 1 >= sent, "{answered} of {sent} packets");
 }

@@ -57,6 +57,10 @@ fn a_bad_rule_costs_only_the_chain_that_it_is_in() {
                 let matches = vec![Match::Established];
                 let safe = Rule { matches, target: Target::Accept, comment: None };
                 add_chain(&mut wanted, of_host.clone(), purpose, vec![safe.clone(), bad.clone()]);
+                // It is written only because something leads there.
+                let target = Target::Jump(of_host.clone());
+                let leads = Rule { matches: vec![], target, comment: None };
+                add_policy(&mut wanted, "leads", vec![leads]);
 
                 let applied = bring(&mut dataplane, &wanted).await;
                 let mut found: Vec<_> = applied.broken_chains.iter().map(|b| &b.chain).collect();
