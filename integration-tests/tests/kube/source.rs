@@ -199,7 +199,7 @@ fn kinds_come_and_go_while_the_source_runs() {
         let absent = status.resources.iter().filter(|one| one.absent);
         absent.map(|one| one.plural).collect::<Vec<_>>()
     };
-    source.is("watching", |status| status.is_connected() && absent(status).len() == 11);
+    source.is("watching", |status| status.is_connected() && absent(status).len() == 14);
 
     define(
         &api,
@@ -230,7 +230,7 @@ fn kinds_come_and_go_while_the_source_runs() {
         "+GlobalNetworkPolicy deny",
         "+Tier security",
     ]);
-    source.is("four more", |status| status.is_connected() && absent(status).len() == 7);
+    source.is("four more", |status| status.is_connected() && absent(status).len() == 10);
     // Changed live, and wrong: closed, and said so.
     let patch = r#"{"spec":{"selectr":"app == 'x'"}}"#;
     let words = ["patch", "globalnetworkpolicies.projectcalico.org", "deny", "--type=merge", "-p"];
