@@ -93,7 +93,7 @@ impl fmt::Display for HostStep {
 }
 
 impl fmt::Display for HostReason {
-    /// Half a sentence, as [`Reason`] has it.
+    /// Half a sentence, as a rule's reason has it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             HostReason::Failsafe(Failsafe { protocol, port, net }) => {

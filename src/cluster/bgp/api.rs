@@ -57,8 +57,8 @@ pub struct BgpPeerSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub node_selector: Option<String>,
-    /// The peer's address, with a port if it is not 179: 192.0.2.1, 192.0.2.1:1179,
-    /// 2001:db8::1 or [2001:db8::1]:1179.
+    /// The peer's address, with a port if it is not 179: 192.0.2.1, 192.0.2.1:1179, or
+    /// 2001:db8::1, which stands in brackets before a port.
     #[serde(rename = "peerIP", skip_serializing_if = "Option::is_none")]
     pub peer_ip: Option<String>,
     /// The peer's autonomous system.
