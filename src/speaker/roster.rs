@@ -69,9 +69,9 @@ impl Owner {
         }
         self.note_leaving();
         self.publish_known();
-        self.set_bfd();
     }
 
+    /// Who is a peer has changed: tells those who accept connections, and BFD.
     pub(super) fn publish_known(&mut self) {
         let known: KnownPeers = self
             .peers
@@ -79,6 +79,7 @@ impl Owner {
             .map(|entry| (entry.wanted.address, entry.accepted.clone()))
             .collect();
         self.listeners.known.store(Arc::new(known));
+        self.set_bfd();
     }
 
     pub(super) fn add(&mut self, wanted: WantedPeer, disabled: bool) -> PeerId {
