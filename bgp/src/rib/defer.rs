@@ -5,8 +5,6 @@
 //! is still to be heard can change it. Peers that do not keep our routes are told everything.
 
 use super::Rib;
-use super::export::{Exporter, Treatment};
-use super::path::PeerIx;
 
 impl Rib {
     /// We have restarted: until [`Rib::end_deferral`], peers with which graceful restart is
@@ -25,19 +23,6 @@ impl Rib {
         if !std::mem::take(&mut self.deferring) {
             return;
         }
-        let members = self.peers.places().filter_map(|ix| {
-            let peer = self.peers.get(ix)?;
-            let treatment = Treatment::of(&peer.how, peer.session.as_ref()?, false, self.departure);
-            Some((ix, treatment, peer.how.address))
-        });
-        for (ix, treatment, address) in members.collect::<Vec<(PeerIx, _, _)>>() {
-            let exporter = Exporter {
-                settings: &self.settings,
-                attributes: &self.attributes,
-                hops: &self.hops,
-                peers: &self.peers,
-            };
-            self.out.treat(ix, treatment, address, &exporter, &self.tables);
-        }
+        self.treat_all();
     }
 }

@@ -49,11 +49,18 @@ impl Rib {
         }
         self.departure = departure;
         self.settle_hops();
-        let Self { settings, peers, attributes, hops, tables, out, deferring, .. } = self;
+        self.treat_all();
+    }
+
+    /// Treats every peer with a session as it is to be treated by now; peers are owed the
+    /// difference.
+    pub(super) fn treat_all(&mut self) {
+        let Self { settings, peers, attributes, hops, tables, out, deferring, departure, .. } =
+            self;
         let exporter = Exporter { settings, attributes, hops, peers };
         for (ix, peer) in peers.all() {
             if let Some(session) = &peer.session {
-                let treatment = Treatment::of(&peer.how, session, *deferring, departure);
+                let treatment = Treatment::of(&peer.how, session, *deferring, *departure);
                 out.treat(ix, treatment, peer.how.address, &exporter, tables);
             }
         }

@@ -105,11 +105,6 @@ impl Peers {
         }
     }
 
-    /// The places of all peers.
-    pub(super) fn places(&self) -> impl Iterator<Item = PeerIx> {
-        self.by_id.values().copied()
-    }
-
     /// The peer at a place; none for our own routes.
     pub(super) fn get(&self, ix: PeerIx) -> Option<&Peer> {
         self.slots.get(ix.index())?.as_ref()
