@@ -3,11 +3,12 @@
 
 #[path = "support/passage.rs"]
 mod passage;
+#[path = "support/rounds.rs"]
+mod rounds;
 #[path = "support/worlds.rs"]
 mod worlds;
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -31,11 +32,11 @@ use proptest::collection::{btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use proptest::test_runner::TestCaseError;
+use rounds::{Seen, until_seen};
 
-/// Worlds that are tried, again as many while some kind of case has not come up, up to so often.
+/// Worlds that are tried in a round.
 const WORLDS: u32 = 80;
-const MOST_ROUNDS: usize = 5;
 /// Packets that are tried in each.
 const PACKETS: usize = 100;
 /// The node that is looked at.
@@ -218,8 +219,6 @@ fn passage(world: &World, flow: &Flow, raw: &RawWay) -> Option<Passage> {
     });
     is_plausible.then_some(Passage { flow, original, way })
 }
-
-type Seen = BTreeMap<String, u32>;
 
 fn note(seen: &mut Seen, said: &HostVerdict, passage: &Passage) {
     let mut add = |what: String| *seen.entry(what).or_default() += 1;
@@ -459,17 +458,6 @@ fn tables_of_a_node_do_what_the_verdict_on_hosts_says() {
         "untracked ingress goes on: failsafe",
         "untracked ingress goes on: undecided",
     ];
-    let kinds: Vec<String> = normal.chain(others.map(str::to_owned)).collect();
-    let seen = RefCell::new(Seen::new());
-    for _ in 0..MOST_ROUNDS {
-        let mut runner = TestRunner::new(Config { cases: WORLDS, ..Config::default() });
-        let result = runner.run(&case(), |case| agrees(&case, &mut seen.borrow_mut()));
-        result.unwrap_or_else(|failure| panic!("{failure}"));
-        if kinds.iter().all(|what| seen.borrow().contains_key(what)) {
-            return;
-        }
-    }
-    let seen = seen.into_inner();
-    let missing: Vec<&String> = kinds.iter().filter(|what| !seen.contains_key(*what)).collect();
-    panic!("{missing:?} never came up: {seen:#?}");
+    let kinds = normal.chain(others.map(str::to_owned)).map(|what| (what, 1));
+    until_seen(WORLDS, &case(), &kinds.collect::<Vec<_>>(), |case, seen| agrees(&case, seen));
 }
