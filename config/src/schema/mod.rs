@@ -19,8 +19,9 @@ use crate::value::Shown;
 
 pub(crate) use auth::{Algorithm, AoKeySection, PasswordSection, TcpAoSection};
 pub(crate) use bgp::{
-    BfdSection, BgpSection, DynamicPeerSection, GracefulRestartSection, LimitWord, ListenSection,
-    MaxPrefixesSection, MeshSection, MultipathSection, NextHop, PeerSection, Retain, Role,
+    AddPathsSection, BfdSection, BgpSection, DynamicPeerSection, GracefulRestartSection, LimitWord,
+    ListenSection, MaxPrefixesSection, MeshSection, MultipathSection, NextHop, PeerSection, Retain,
+    Role, SendWord,
 };
 pub(crate) use drain::DrainSection;
 pub(crate) use filter::{
