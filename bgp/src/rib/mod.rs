@@ -40,6 +40,7 @@ mod stale;
 mod table;
 mod trace;
 mod view;
+mod watch;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -60,6 +61,9 @@ pub use view::{
     Advertisement, BestChange, Forwarding, Page, PathStatus, PathView, PeerCounts, Reason, Refusal,
     ToldView, Totals, Which,
 };
+pub use watch::{
+    Cause, Changes, Look, LookedAt, RouteChange, UsedPath, WatchId, Watched,
+};
 
 use adj_in::{admit, import, refuse_path, route};
 use adj_out::AdjOut;
@@ -73,6 +77,7 @@ use next_hop::{HopId, NextHops};
 use path::{Path, PeerIx, Source};
 use peer::Peers;
 use table::Table;
+use watch::{Recorder, Watches};
 
 /// The routing information bases of one speaker.
 #[derive(Debug)]
@@ -95,6 +100,9 @@ pub struct Rib {
     limit_news: Vec<LimitNews>,
     /// Between [`Rib::defer`] and [`Rib::end_deferral`].
     deferring: bool,
+    watches: Watches,
+    /// What became of paths in use, while somebody wants to know.
+    recorder: Option<Recorder>,
 }
 
 impl Rib {
@@ -114,6 +122,8 @@ impl Rib {
             refusals: Vec::new(),
             limit_news: Vec::new(),
             deferring: false,
+            watches: Watches::default(),
+            recorder: None,
         }
     }
 
