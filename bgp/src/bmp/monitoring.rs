@@ -179,13 +179,7 @@ impl Monitoring {
 
     /// The next messages for a station, about `budget` octets of them. The work is bounded, too:
     /// there may be more to come without a message yet.
-    pub fn pull(
-        &mut self,
-        rib: &mut Rib,
-        id: StationId,
-        budget: usize,
-        now: SystemTime,
-    ) -> Pulled {
+    pub fn pull(&mut self, rib: &mut Rib, id: StationId, budget: usize, now: SystemTime) -> Pulled {
         let Self { speaker, sessions, stations, .. } = self;
         let Some(station) = stations.get_mut(&id) else { return Pulled::default() };
         station.pull(rib, sessions, speaker, budget, now)
@@ -220,8 +214,12 @@ fn reason(why: &Down) -> DownReason {
     match why {
         Down::Sent(sent) => DownReason::Sent(notification(sent)),
         Down::Received(received) => DownReason::Received(notification(received)),
-        Down::HoldTimerExpired => DownReason::Sent(notification(&Notification::hold_timer_expired())),
-        Down::SendHoldTimerExpired => DownReason::Sent(notification(&Notification::send_hold_timer_expired())),
+        Down::HoldTimerExpired => {
+            DownReason::Sent(notification(&Notification::hold_timer_expired()))
+        }
+        Down::SendHoldTimerExpired => {
+            DownReason::Sent(notification(&Notification::send_hold_timer_expired()))
+        }
         Down::BfdDown(_) => {
             DownReason::Sent(notification(&Notification::cease(CeaseReason::BfdDown, None)))
         }

@@ -183,11 +183,8 @@ impl Station {
         let (local, remote) = (up.ends.local, up.ends.remote);
         let ends = (Some(local.ip()), [local.port(), remote.port()]);
         out.push(peer_up(&up.header, ends, [&up.opens.sent, &up.opens.received], &up.name));
-        let told = Told {
-            generation: record.generation,
-            up: Arc::clone(up),
-            begins: up.families.clone(),
-        };
+        let told =
+            Told { generation: record.generation, up: Arc::clone(up), begins: up.families.clone() };
         self.told.insert(peer, told);
         rib.follow(self.watch, Watched::Peer(peer))
     }
@@ -296,9 +293,11 @@ impl Station {
             let received = counts.iter().map(|(_, counts)| counts.received as u64).sum();
             let advertised = counts.iter().map(|(_, counts)| counts.advertised as u64).sum();
             let mut figures = vec![Statistic::Received(received)];
-            figures.extend(counts.iter().map(|(family, counts)| {
-                Statistic::ReceivedOf(*family, counts.received as u64)
-            }));
+            figures.extend(
+                counts
+                    .iter()
+                    .map(|(family, counts)| Statistic::ReceivedOf(*family, counts.received as u64)),
+            );
             figures.push(Statistic::TreatedAsWithdraw(withdrawn(*peer)));
             figures.push(Statistic::Advertised(advertised));
             figures.extend(counts.iter().map(|(family, counts)| {

@@ -61,9 +61,7 @@ pub use view::{
     Advertisement, BestChange, Forwarding, Page, PathStatus, PathView, PeerCounts, Reason, Refusal,
     ToldView, Totals, Which,
 };
-pub use watch::{
-    Cause, Changes, Look, LookedAt, RouteChange, UsedPath, WatchId, Watched,
-};
+pub use watch::{Cause, Changes, Look, LookedAt, RouteChange, UsedPath, WatchId, Watched};
 
 use adj_in::{admit, import, refuse_path, route};
 use adj_out::AdjOut;

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::Rib;
 use super::bits::Bits;
@@ -235,11 +236,9 @@ impl Rib {
             let path = match ix {
                 None => entry.best(),
                 // What is left of an earlier session is not said in this one.
-                Some(ix) => entry
-                    .paths
-                    .iter()
-                    .find(|path| path.peer == ix && path.stale.is_none())
-                    .copied(),
+                Some(ix) => {
+                    entry.paths.iter().find(|path| path.peer == ix && path.stale.is_none()).copied()
+                }
             };
             Look { prefix: table.prefix(id), path: path.as_ref().map(see) }
         });
@@ -272,7 +271,7 @@ pub struct RouteChange {
     /// One more than that of the change before.
     pub sequence: u64,
     /// When, as [`Rib::note_time`] had it.
-    pub at: std::time::SystemTime,
+    pub at: SystemTime,
     /// The prefix.
     pub prefix: Prefix,
     /// What was used before, the best first; empty if nothing was.
@@ -318,7 +317,8 @@ pub(super) struct Recorder {
     changes: VecDeque<RouteChange>,
     limit: usize,
     next: u64,
-    now: std::time::SystemTime,
+    /// How many of the latest have no time yet.
+    untimed: usize,
 }
 
 impl Recorder {
@@ -334,12 +334,14 @@ impl Recorder {
         }
         let sequence = self.next;
         self.next += 1;
-        self.changes.push_back(RouteChange { sequence, at: self.now, prefix, before, after, cause });
+        let at = SystemTime::UNIX_EPOCH;
+        self.changes.push_back(RouteChange { sequence, at, prefix, before, after, cause });
+        self.untimed += 1;
     }
 }
 
 /// Changes that somebody asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     /// In their order.
     pub changes: Vec<RouteChange>,
@@ -352,12 +354,12 @@ pub struct Changes {
 impl Rib {
     /// Records changes of paths in use from now on, the last `limit` of them. Sequence numbers
     /// begin at `first`.
-    pub fn record(&mut self, limit: usize, first: u64, now: std::time::SystemTime) {
+    pub fn record(&mut self, limit: usize, first: u64) {
         self.recorder.get_or_insert_with(|| Recorder {
             changes: VecDeque::new(),
             limit,
             next: first,
-            now,
+            untimed: 0,
         });
     }
 
@@ -366,10 +368,12 @@ impl Rib {
         self.recorder.take().map(|recorder| recorder.next)
     }
 
-    /// Says what time it is, for what is recorded.
-    pub fn note_time(&mut self, now: std::time::SystemTime) {
-        if let Some(recorder) = &mut self.recorder {
-            recorder.now = now;
+    /// What was recorded since the last call happened at this time.
+    pub fn note_time(&mut self, now: SystemTime) {
+        if let Some(Recorder { changes, untimed, .. }) = &mut self.recorder {
+            for change in changes.iter_mut().rev().take(std::mem::take(untimed)) {
+                change.at = now;
+            }
         }
     }
 

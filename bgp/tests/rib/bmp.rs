@@ -9,11 +9,11 @@ use bgpkit_parser::parser::bmp::messages::{
     BmpMessageBody, BmpPeerType, PeerDownReason, PerPeerFlags, StatType, StatsData,
 };
 use bgpkit_parser::parser::bmp::parse_bmp_msg;
-use brindle_bgp::bmp::{Ends, Monitoring, Opens, Speaker, StationId, Views, initiation, termination};
-use brindle_bgp::fsm::Down;
-use brindle_bgp::msg::{
-    CeaseReason, Message, Notification, UnknownAttribute, WireFormat, encode,
+use brindle_bgp::bmp::{
+    Ends, Monitoring, Opens, Speaker, StationId, Views, initiation, termination,
 };
+use brindle_bgp::fsm::Down;
+use brindle_bgp::msg::{CeaseReason, Message, Notification, UnknownAttribute, WireFormat, encode};
 use brindle_bgp::net::{Family, RouterId};
 use brindle_bgp::rib::{NextHopMode, OwnRoute, PeerId, PeerKind, PeerPolicy, RibPeer, Stale};
 use bytes::{Bytes, BytesMut};

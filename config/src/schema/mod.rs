@@ -6,6 +6,7 @@
 
 mod auth;
 mod bgp;
+mod bmp;
 mod drain;
 mod filter;
 
@@ -22,6 +23,7 @@ pub(crate) use bgp::{
     BfdSection, BgpSection, DynamicPeerSection, GracefulRestartSection, LimitWord, ListenSection,
     MaxPrefixesSection, MeshSection, MultipathSection, NextHop, PeerSection, Retain, Role,
 };
+pub(crate) use bmp::{BmpPolicyWord, BmpSection};
 pub(crate) use drain::DrainSection;
 pub(crate) use filter::{
     Action, AsPathSection, CommunitiesSection, FamilyWord, FilterSection, HopWord, Hops, Operator,
