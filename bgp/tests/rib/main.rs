@@ -1,5 +1,6 @@
 //! The RIB through its public face: case by case, and against a model.
 
+mod bmp;
 mod departure;
 mod events;
 mod export;
