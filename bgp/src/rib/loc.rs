@@ -47,7 +47,9 @@ pub(super) struct Judgement {
 impl Rib {
     /// Carries out an edit: keeps the books, decides anew, and notes what became of it.
     pub(super) fn edit(&mut self, family: Family, id: u32, edit: Edit) {
-        let Self { settings, tables, attributes, hops, peers, out, changed, refusals, .. } = self;
+        let Self {
+            settings, tables, attributes, hops, links, peers, out, changed, refusals, ..
+        } = self;
         let table = &mut tables[family.index()];
         let entry = table.entry_mut(id);
         let before: SmallVec<[Path; 2]> = SmallVec::from_slice(entry.selection());
@@ -126,7 +128,7 @@ impl Rib {
             if before.map(Path::as_told) != after.map(Path::as_told) {
                 let (prefix, prefixes) = (table.prefix(id), table.len());
                 let news = News { family, id, prefix, before, after, prefixes };
-                out.best_changed(&news, &Exporter { settings, attributes, hops, peers });
+                out.best_changed(&news, &Exporter { settings, attributes, hops, links, peers });
             }
         }
         table.paths += usize::from(come.is_some());

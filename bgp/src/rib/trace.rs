@@ -6,7 +6,7 @@ use super::Rib;
 use super::adj_in::route;
 use super::path::Source;
 use super::settings::{PeerId, PeerKind, PeerPolicy};
-use crate::filter::{Filter, RuleTrace, Session, trace};
+use crate::filter::{Filter, RuleTrace, trace};
 use crate::msg::{Attributes, ExtendedCommunity};
 use crate::net::Prefix;
 
@@ -33,8 +33,10 @@ impl Rib {
         let path = entry.paths.iter().find(|path| path.peer == ix)?;
         let came = self.attributes.get(self.attributes.before(path.attributes));
         let session = self.session_of(how);
-        let steps =
-            trace(filters, &route(prefix, came, self.hops.get(path.hop), path.origin, session));
+        let steps = trace(
+            filters,
+            &route(prefix, came, (self.hops.get(path.hop), &self.links), path.origin, session),
+        );
         Some(FilterTrace { filters: filters.clone(), before: (**came).clone(), steps })
     }
 
@@ -51,8 +53,9 @@ impl Rib {
             before.extended_communities.retain(ExtendedCommunity::is_transitive);
             before.med = before.med.filter(|_| best.source == Source::Ours);
         }
-        let session = Session { peer_type: how.kind.peer_type(), asn: self.settings.asn };
-        let route = route(prefix, &before, self.hops.get(best.hop), best.origin, session);
+        let session = self.session_of(how);
+        let route =
+            route(prefix, &before, (self.hops.get(best.hop), &self.links), best.origin, session);
         let steps = trace(filters, &route);
         Some(FilterTrace { filters: filters.clone(), before, steps })
     }
