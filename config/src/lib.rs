@@ -30,8 +30,7 @@ pub use meaning::{
     AddPaths, AoAlgorithm, AoKey, Auth, Backend, Bgp, BmpPolicy, BmpStation, ChainedPlugin, Cni,
     Config, Control, DrainSettings, DynamicPeers, EstablishedFlows, ExpectedAs, Failsafe,
     FailsafeProtocol, FlowLog, GracefulRestart, HostEndpoints, KeyFile, Node, Peer, Policy, Retain,
-    Routes, Source,
-    TaintMatch, Telemetry, ToHost,
+    Routes, Source, TaintMatch, Telemetry, ToHost,
 };
 pub use schema::json_schema;
 pub use secret::{BadKey, Secret};
