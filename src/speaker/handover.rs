@@ -1,23 +1,29 @@
 //! Peers that are wanted until others have taken over from them: sessions of the mesh while it
-//! moves to reflectors.
+//! moves to reflectors, and reflectors while it moves back.
 //!
-//! One goes once everything that it tells us is told by a peer that stays, and has been for a
+//! A node that is to reflect no more goes on for a while, here and there: it cannot see when the
+//! others have sessions with one another.
+//!
+//! A session of the mesh goes once everything that it tells us is told by a peer that stays, and has been for a
 //! while: the node at its other end needs the same of us, and does not say when it has it.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use brindle_bgp::fsm::State;
 use brindle_bgp::net::Family;
-use brindle_bgp::rib::{PathStatus, PathView, PeerId, Which};
+use brindle_bgp::rib::{PathStatus, PathView, PeerId, PeerKind, PeerPolicy, RibPeer, Which};
 use tracing::{info, warn};
 
+use super::WantedPeer;
 use super::owner::Owner;
 
 /// How often it is looked whether others have taken over.
 const LOOK: Duration = Duration::from_millis(250);
 /// How long they must have, without a gap.
 const LINGER: Duration = Duration::from_secs(3);
-/// The longest wait for those that stay, once one of them is in sync.
+/// The longest wait for those that stay, once one of them is in sync; and how long a node goes on
+/// reflecting that is to do it no more.
 const LIMIT: Duration = Duration::from_secs(120);
 /// Paths that are looked at in one go.
 const PAGE: usize = 1_000;
@@ -31,10 +37,62 @@ pub(super) struct Leaving {
     next_look: Instant,
 }
 
+/// Peers that are treated for a while as they were when one of us reflected for the other.
+pub(super) type Held = BTreeMap<PeerId, HeldPeer>;
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub(super) struct HeldPeer {
+    until: Instant,
+    /// How it was treated.
+    before: RibPeer,
+}
+
+/// Whether we reflect for a peer of the mesh, or it for us.
+fn is_reflecting(peer: &RibPeer) -> bool {
+    peer.kind == PeerKind::ReflectorClient || matches!(peer.import, PeerPolicy::OwnedByNextHop(_))
+}
+
 impl Owner {
+    /// How a peer is to be treated from now on that was `old` and is `wanted`.
+    pub(super) fn treatment(
+        &mut self,
+        id: PeerId,
+        old: &WantedPeer,
+        wanted: &WantedPeer,
+    ) -> RibPeer {
+        let is_up = self.peers.get(&id).is_some_and(|entry| entry.session.is_some());
+        if is_reflecting(&wanted.rib) || !wanted.mesh || !is_up {
+            self.held.remove(&id);
+        } else if old.mesh && is_reflecting(&old.rib) {
+            let held = || HeldPeer { until: Instant::now() + LIMIT, before: old.rib.clone() };
+            self.held.entry(id).or_insert_with(held);
+        }
+        let now = wanted.rib.clone();
+        let Some(HeldPeer { before, .. }) = self.held.get(&id).cloned() else { return now };
+        let RibPeer { kind, import, export, send_paths, .. } = before;
+        RibPeer { kind, import, export, send_paths, ..now }
+    }
+
+    /// Treats peers as they are wanted that were held for long enough.
+    fn end_held(&mut self) {
+        let now = Instant::now();
+        let is_over = |held: &HeldPeer| held.until <= now;
+        let over = self.held.iter().filter(|(_, held)| is_over(held)).map(|(id, _)| *id);
+        for id in over.collect::<Vec<_>>() {
+            self.held.remove(&id);
+            if let Some(entry) = self.peers.get(&id) {
+                info!(peer = %entry.wanted.rib.name, "routes are not reflected any more");
+                self.rib.configure_peer(id, entry.wanted.rib.clone());
+                self.dirty = true;
+            }
+        }
+    }
+
     /// When [`Self::look_at_leaving`] is next of use.
     pub(super) fn leaving_deadline(&self) -> Option<Instant> {
-        self.leaving.map(|leaving| leaving.next_look)
+        let held = self.held.values().map(|held| held.until);
+        held.chain(self.leaving.map(|leaving| leaving.next_look)).min()
     }
 
     /// Peers have changed: begins to wait where some are leaving.
@@ -47,8 +105,12 @@ impl Owner {
 
     /// Lets those go that are not needed any more.
     pub(super) fn look_at_leaving(&mut self) {
+        self.end_held();
         let Some(mut leaving) = self.leaving else { return };
         let now = Instant::now();
+        if now < leaving.next_look {
+            return;
+        }
         let of_mesh = || self.peers.iter().filter(|(_, entry)| entry.wanted.mesh);
         // Without others of the mesh it is routers that take over.
         let is_mesh = of_mesh().any(|(_, entry)| !entry.wanted.leaving);

@@ -1,5 +1,6 @@
 //! The RIB through its public face: case by case, and against a model.
 
+mod add_path;
 mod departure;
 mod events;
 mod export;
@@ -8,6 +9,7 @@ mod limits;
 mod model;
 mod pace;
 mod reference;
+mod reflectors;
 mod refreshing;
 mod restart;
 mod roles;
