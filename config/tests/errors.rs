@@ -226,6 +226,22 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
             "f:1:66  bgp.peers[0].role: a peer of our own AS 64512 has no role (RFC 9234)",
         ),
         (
+            "bgp: {bmp: [{name: a, address: 10.0.0.9}, {name: a, address: 10.0.0.8}]}",
+            "f:1:50  bgp.bmp[1].name: \"a\" is the name of another station, at f:1:20",
+        ),
+        (
+            "bgp: {bmp: [{name: a, address: 10.0.0.9, statsInterval: 20ms}]}",
+            "f:1:57  bgp.bmp[0].statsInterval: too often; accepted are 0s (off) and 1s to 24h",
+        ),
+        (
+            "bgp: {bmp: [{name: a, address: 10.0.0.9, minRetry: 3m}]}",
+            "f:1:13  bgp.bmp[0]: minRetry is longer than maxRetry (2m unless set); waits grow from one to the other",
+        ),
+        (
+            "bgp: {bmp: [{name: a, address: 10.0.0.9, policy: all}]}",
+            "f:1:50  bgp.bmp[0].policy: \"all\" is not accepted here; accepted: pre, post, both",
+        ),
+        (
             "bgp: {drain: {wait: 2h}}",
             "f:1:21  bgp.drain.wait: \"2h\" is out of range; accepted are 0s to 1h",
         ),

@@ -144,6 +144,7 @@ fn the_contract_example_means_what_it_says() {
             dynamic: vec![],
             networks: vec![prefix("192.0.2.0/24")],
             drain: DrainSettings::default(),
+            bmp: Vec::new(),
         },
         routes: Routes {
             install: true,
@@ -445,6 +446,7 @@ fn what_is_shown_reads_back_as_the_same_configuration() {
         "bgp: {peers: [{name: a, peerIP: 'fd00::9', asNumber: 1, password: {file: /k}, ebgpMultihop: 2}]}",
         "bgp: {peers: [{name: a, peerIP: 'fd00::9', asNumber: 1, ttlSecurity: 254}], nodeToNodeMesh: {tcpAO: {keys: [{sendID: 1, recvID: 2, algorithm: aes-128-cmac-96, file: /k}]}}}",
         "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 1, role: provider}, {name: b, peerIP: 10.0.0.8, asNumber: 1, role: rs-server, roleStrict: true}]}",
+        "bgp: {bmp: [{name: a, address: 10.0.0.9}, {name: b, address: '::9', port: 1790, policy: both, locRIB: true, statsInterval: 0s, minRetry: 10ms, maxRetry: 10ms, stuckAfter: 5s}]}",
         "bgp: {drain: {onCordon: true, taints: ['a.b/c=d:NoExecute', e:NoSchedule, f=g, h], wait: 1500ms}}",
         "source: {kind: files, path: '/a b: #c'}",
         "source: {kind: kubernetes}",

@@ -86,6 +86,7 @@ pub(crate) fn status() -> Status {
             established: 3,
             down: vec!["tor-b".to_owned()],
             disabled: vec![],
+            bmp: vec![],
         }),
         routes: vec![FamilyRoutes {
             family: Family::Ipv4,

@@ -1,6 +1,7 @@
 //! The Loc-RIB: every change of a path, and what follows from it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
@@ -11,7 +12,9 @@ use super::best::Judge;
 use super::export::Exporter;
 use super::path::{Path, PathKey, PeerIx, Source};
 use super::settings::Stale;
+use super::table::Table;
 use super::view::{BestChange, Forwarding};
+use super::watch::{Cause, Recorder, UsedPath};
 use crate::filter::RouteSource;
 use crate::msg::NextHop;
 use crate::net::Family;
@@ -48,6 +51,7 @@ impl Rib {
     /// Carries out an edit: keeps the books, decides anew, and notes what became of it.
     pub(super) fn edit(&mut self, family: Family, id: u32, edit: Edit) {
         let Self { settings, tables, attributes, hops, peers, out, changed, refusals, .. } = self;
+        let (watches, recorder) = (&mut self.watches, &mut self.recorder);
         let table = &mut tables[family.index()];
         let entry = table.entry_mut(id);
         let before: SmallVec<[Path; 2]> = SmallVec::from_slice(entry.selection());
@@ -115,6 +119,9 @@ impl Rib {
                 }
             }
         }
+        if let Some(path) = come.or(gone) {
+            watches.path_changed(path.key(), family, id, come.is_none());
+        }
         let entry = table.entry_mut(id);
         let judge = Judge { attributes, hops, peers, together: (&*settings).into() };
         entry.selected = judge.select(&mut entry.paths);
@@ -130,11 +137,17 @@ impl Rib {
                 entry.changed = true;
                 changed[family.index()].push_back(id);
             }
-            let (before, after) = (before.first().copied(), entry.best());
+            let selected_before = before;
+            let (before, after) = (selected_before.first().copied(), entry.best());
             if before.map(Path::as_told) != after.map(Path::as_told) {
                 let (prefix, prefixes) = (table.prefix(id), table.len());
                 let news = News { family, id, prefix, before, after, prefixes };
                 out.best_changed(&news, &Exporter { settings, attributes, hops, peers });
+                watches.best_changed(family, id);
+            }
+            if let Some(recorder) = recorder {
+                let by = Exporter { settings, attributes, hops, peers };
+                record(recorder, &by, table, id, &selected_before, &edit);
             }
         }
         if let Some(depth) = table.offer_depth() {
@@ -240,7 +253,10 @@ impl Rib {
             let table = &mut self.tables[family.index()];
             table.sweep_offers(|number| self.out.is_told(family, true, number));
             if table.wants_sweep() {
-                table.sweep(|id| self.out.is_told(family, false, id));
+                let (out, watches) = (&self.out, &self.watches);
+                table.sweep(|id| {
+                    out.is_told(family, false, id) || watches.is_waited_for(family, id)
+                });
             }
         }
     }
@@ -274,4 +290,33 @@ impl Rib {
         }
         changes
     }
+}
+
+/// Records that other paths of a prefix are in use.
+fn record(
+    recorder: &mut Recorder,
+    with: &Exporter<'_>,
+    table: &Table,
+    id: u32,
+    before: &[Path],
+    edit: &Edit,
+) {
+    let name = |ix: PeerIx| with.peers.get(ix).map(|peer| Arc::clone(&peer.how.name));
+    let used = |paths: &[Path]| {
+        let used = paths.iter().map(|path| UsedPath {
+            from: name(path.peer),
+            next_hop: with.hops.get(path.hop),
+            attributes: Arc::clone(with.attributes.get(path.attributes)),
+            is_stale: path.stale().is_some(),
+        });
+        used.collect()
+    };
+    let cause = match *edit {
+        Edit::Put(path) => Cause::Announced(name(path.peer)),
+        Edit::Remove(key) => Cause::Withdrawn(name(key.peer)),
+        Edit::Age(key, _) => Cause::Kept(name(key.peer)),
+        Edit::Judge(key, _) => Cause::Judged(name(key.peer)),
+        Edit::Decide => Cause::NextHop,
+    };
+    recorder.push(table.prefix(id), used(before), used(table.entry(id).selection()), cause);
 }

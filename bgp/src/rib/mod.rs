@@ -43,6 +43,7 @@ mod stale;
 mod table;
 mod trace;
 mod view;
+mod watch;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -64,6 +65,7 @@ pub use view::{
     Advertisement, BestChange, Forwarding, Page, PathStatus, PathView, PeerCounts, Reason, Refusal,
     ToldView, Totals, Which,
 };
+pub use watch::{Cause, Changes, Look, LookedAt, RouteChange, UsedPath, WatchId, Watched};
 
 use adj_in::{admit, import, refuse_path, route};
 use adj_out::AdjOut;
@@ -77,6 +79,7 @@ use next_hop::{HopId, NextHops};
 use path::{Path, PathKey, PeerIx, Source};
 use peer::Peers;
 use table::Table;
+use watch::{Recorder, Watches};
 
 /// The routing information bases of one speaker.
 #[derive(Debug)]
@@ -99,6 +102,9 @@ pub struct Rib {
     limit_news: Vec<LimitNews>,
     /// Between [`Rib::defer`] and [`Rib::end_deferral`].
     deferring: bool,
+    watches: Watches,
+    /// What became of paths in use, while somebody wants to know.
+    recorder: Option<Recorder>,
 }
 
 impl Rib {
@@ -118,6 +124,8 @@ impl Rib {
             refusals: Vec::new(),
             limit_news: Vec::new(),
             deferring: false,
+            watches: Watches::default(),
+            recorder: None,
         }
     }
 

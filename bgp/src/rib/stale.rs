@@ -37,6 +37,7 @@ impl Rib {
                 }),
             }
         }
+        self.watches.part(ix);
         if let Some(known) = self.peers.get_mut(ix) {
             known.session = None;
             known.synced = [false; 2];

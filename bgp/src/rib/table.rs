@@ -175,6 +175,14 @@ impl Table {
         }
     }
 
+    /// The family of its prefixes.
+    pub(super) fn family(&self) -> Family {
+        match &self.index {
+            Index::V4(..) => Family::Ipv4Unicast,
+            Index::V6(..) => Family::Ipv6Unicast,
+        }
+    }
+
     /// The number of `prefix`, if it is here.
     pub(super) fn find(&self, prefix: &Prefix) -> Option<u32> {
         match (&self.index, prefix.address()) {

@@ -1,6 +1,7 @@
 //! The RIB through its public face: case by case, and against a model.
 
 mod add_path;
+mod bmp;
 mod departure;
 mod events;
 mod export;

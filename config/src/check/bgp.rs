@@ -7,7 +7,7 @@ use brindle_bgp::bfd::{Path, Settings};
 use brindle_bgp::net::{Prefix, RouterId};
 
 use super::node::NodeRead;
-use super::{auth, bfd, drain, dynamic, filter, limits, peer, prefixes, set, values};
+use super::{auth, bfd, bmp, drain, dynamic, filter, limits, peer, prefixes, set, values};
 use crate::meaning::{Bgp, Config, Retain};
 use crate::section::{Good, Item, Section};
 use crate::value;
@@ -58,6 +58,9 @@ pub(super) fn read(item: &Item, node: &NodeRead, complete: bool) -> Bgp {
     }
     if let Some(item) = section.get("drain") {
         bgp.drain = drain::read(&item);
+    }
+    if let Some(item) = section.get("bmp") {
+        bgp.bmp = bmp::read(&item);
     }
 
     let filters = section.get("filters").map(|item| filter::read(&item)).unwrap_or_default();

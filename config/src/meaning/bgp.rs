@@ -12,7 +12,7 @@ use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Prefix, Role, RouterId};
 use brindle_bgp::rib::{NextHopMode, PrefixLimits, SendPaths};
 
-use super::{Auth, DrainSettings, KeyFile};
+use super::{Auth, BmpStation, DrainSettings, KeyFile};
 
 /// `bgp:` the speaker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +59,8 @@ pub struct Bgp {
     pub networks: Vec<Prefix>,
     /// `bgp.drain`.
     pub drain: DrainSettings,
+    /// `bgp.bmp`: stations that are told of sessions and routes.
+    pub bmp: Vec<BmpStation>,
 }
 
 impl Bgp {

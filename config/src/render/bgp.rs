@@ -59,6 +59,7 @@ pub(super) fn section(bgp: &Bgp) -> BgpSection {
             .collect(),
         networks: bgp.networks.iter().map(cidr).collect(),
         drain: super::drain::section(&bgp.drain),
+        bmp: bgp.bmp.iter().map(super::bmp::section).collect(),
     }
 }
 

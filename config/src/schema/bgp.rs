@@ -9,7 +9,10 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::filter::FilterSection;
-use super::{Address, AsNumber, Cidr, Document, DrainSection, PasswordSection, TcpAoSection, Time};
+use super::{
+    Address, AsNumber, BmpSection, Cidr, Document, DrainSection, PasswordSection, TcpAoSection,
+    Time,
+};
 use crate::check::DEFAULT_LIMIT;
 
 /// The BGP speaker.
@@ -50,6 +53,8 @@ pub(crate) struct BgpSection {
     pub(crate) networks: Vec<Cidr>,
     /// When the node is drained without being told to.
     pub(crate) drain: DrainSection,
+    /// Stations that are told of sessions and routes over BMP.
+    pub(crate) bmp: Vec<BmpSection>,
 }
 
 impl Default for BgpSection {

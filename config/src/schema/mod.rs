@@ -6,6 +6,7 @@
 
 mod auth;
 mod bgp;
+mod bmp;
 mod drain;
 mod filter;
 
@@ -23,6 +24,7 @@ pub(crate) use bgp::{
     ListenSection, MaxPrefixesSection, MeshSection, MultipathSection, NextHop, PeerSection, Retain,
     Role, SendWord,
 };
+pub(crate) use bmp::{BmpPolicyWord, BmpSection};
 pub(crate) use drain::DrainSection;
 pub(crate) use filter::{
     Action, AsPathSection, CommunitiesSection, FamilyWord, FilterSection, HopWord, Hops, Operator,

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 
 mod bfd;
+mod bmp;
 mod drain;
 mod expect;
 mod explain;
@@ -22,6 +23,7 @@ mod source;
 mod status;
 
 pub use bfd::{Bfd, BfdRemote, BfdState};
+pub use bmp::{BmpState, BmpStation};
 pub use drain::{Drain, DrainState};
 pub use expect::{PolicyTestReport, RuleName, TestFailure};
 pub use explain::{
