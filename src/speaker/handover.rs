@@ -1,18 +1,19 @@
 //! Peers that are wanted until others have taken over from them: sessions of the mesh while it
 //! moves to reflectors, and reflectors while it moves back.
 //!
-//! A node that is to reflect no more goes on for a while, here and there: it cannot see when the
-//! others have sessions with one another.
+//! What a node told that is to reflect no more is taken for a while longer, until the others have
+//! sessions with one another.
 //!
-//! A session of the mesh goes once everything that it tells us is told by a peer that stays, and has been for a
-//! while: the node at its other end needs the same of us, and does not say when it has it.
+//! A session of the mesh goes once everything that it tells us is told by a peer that stays, and
+//! has been for a while: the node at its other end needs the same of us, and does not say when it
+//! has it.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use brindle_bgp::fsm::State;
 use brindle_bgp::net::Family;
-use brindle_bgp::rib::{PathStatus, PathView, PeerId, PeerKind, PeerPolicy, RibPeer, Which};
+use brindle_bgp::rib::{PathStatus, PathView, PeerId, PeerPolicy, RibPeer, Which};
 use tracing::{info, warn};
 
 use super::WantedPeer;
@@ -22,8 +23,8 @@ use super::owner::Owner;
 const LOOK: Duration = Duration::from_millis(250);
 /// How long they must have, without a gap.
 const LINGER: Duration = Duration::from_secs(3);
-/// The longest wait for those that stay, once one of them is in sync; and how long a node goes on
-/// reflecting that is to do it no more.
+/// The longest wait for those that stay, once one of them is in sync; and how long a node is
+/// believed that reflects no more.
 const LIMIT: Duration = Duration::from_secs(120);
 /// Paths that are looked at in one go.
 const PAGE: usize = 1_000;
@@ -37,20 +38,20 @@ pub(super) struct Leaving {
     next_look: Instant,
 }
 
-/// Peers that are treated for a while as they were when one of us reflected for the other.
+/// Peers that are believed for a while what they were when they reflected.
 pub(super) type Held = BTreeMap<PeerId, HeldPeer>;
 
 /// One of them.
 #[derive(Clone, Debug)]
 pub(super) struct HeldPeer {
     until: Instant,
-    /// How it was treated.
-    before: RibPeer,
+    /// What was taken from it.
+    import: PeerPolicy,
 }
 
-/// Whether we reflect for a peer of the mesh, or it for us.
-fn is_reflecting(peer: &RibPeer) -> bool {
-    peer.kind == PeerKind::ReflectorClient || matches!(peer.import, PeerPolicy::OwnedByNextHop(_))
+/// Whether a peer of the mesh reflects for us.
+fn is_reflecting(peer: &WantedPeer) -> bool {
+    peer.mesh && matches!(peer.rib.import, PeerPolicy::OwnedByNextHop(_))
 }
 
 impl Owner {
@@ -61,28 +62,27 @@ impl Owner {
         old: &WantedPeer,
         wanted: &WantedPeer,
     ) -> RibPeer {
-        let is_up = self.peers.get(&id).is_some_and(|entry| entry.session.is_some());
-        if is_reflecting(&wanted.rib) || !wanted.mesh || !is_up {
+        if is_reflecting(wanted) || !wanted.mesh {
             self.held.remove(&id);
-        } else if old.mesh && is_reflecting(&old.rib) {
-            let held = || HeldPeer { until: Instant::now() + LIMIT, before: old.rib.clone() };
-            self.held.entry(id).or_insert_with(held);
+        } else if is_reflecting(old) {
+            let import = old.rib.import.clone();
+            self.held.insert(id, HeldPeer { until: Instant::now() + LIMIT, import });
         }
         let now = wanted.rib.clone();
-        let Some(HeldPeer { before, .. }) = self.held.get(&id).cloned() else { return now };
-        let RibPeer { kind, import, export, send_paths, .. } = before;
-        RibPeer { kind, import, export, send_paths, ..now }
+        match self.held.get(&id) {
+            Some(held) => RibPeer { import: held.import.clone(), ..now },
+            None => now,
+        }
     }
 
-    /// Treats peers as they are wanted that were held for long enough.
+    /// Treats peers as they are wanted that were believed for long enough.
     fn end_held(&mut self) {
         let now = Instant::now();
-        let is_over = |held: &HeldPeer| held.until <= now;
-        let over = self.held.iter().filter(|(_, held)| is_over(held)).map(|(id, _)| *id);
+        let over = self.held.iter().filter(|(_, held)| held.until <= now).map(|(id, _)| *id);
         for id in over.collect::<Vec<_>>() {
             self.held.remove(&id);
             if let Some(entry) = self.peers.get(&id) {
-                info!(peer = %entry.wanted.rib.name, "routes are not reflected any more");
+                info!(peer = %entry.wanted.rib.name, "reflects no more: only its own is taken");
                 self.rib.configure_peer(id, entry.wanted.rib.clone());
                 self.dirty = true;
             }

@@ -102,7 +102,7 @@ pub(super) struct Owner {
     pub(super) is_gone: bool,
     /// How far peers are that are leaving, if some are.
     pub(super) leaving: Option<Leaving>,
-    /// Peers for which routes are reflected a while longer.
+    /// Peers that are believed a while longer what they told as reflectors.
     pub(super) held: Held,
     /// The BFD sessions of peers.
     pub(super) bfd: bfd::Handle,
