@@ -131,8 +131,12 @@ impl Rib {
         let judge = Judge { attributes, hops, peers, together: (&*settings).into() };
         entry.selected = judge.select(&mut entry.paths);
         if entry.selection() != before.as_slice() {
-            let points = |paths: &[Path]| -> SmallVec<[_; 2]> {
-                paths.iter().map(|path| (path.source() == Source::Ours, path.hop)).collect()
+            let points = |paths: &[Path]| {
+                let mut points: SmallVec<[_; 2]> =
+                    paths.iter().map(|path| (path.source() == Source::Ours, path.hop)).collect();
+                points.sort_unstable();
+                points.dedup();
+                points
             };
             if !entry.changed && points(entry.selection()) != points(&before) {
                 entry.changed = true;

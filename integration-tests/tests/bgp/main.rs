@@ -1,5 +1,6 @@
 //! brindle's BGP with real peers: BIRD, FRR, GoBGP, itself, and octets that a test wrote.
 
+mod add_path;
 mod authentication;
 mod bfd;
 mod collisions;
