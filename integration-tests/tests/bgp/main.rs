@@ -2,6 +2,7 @@
 
 mod authentication;
 mod bfd;
+mod bmp;
 mod collisions;
 mod drain;
 mod filters;
