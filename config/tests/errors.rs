@@ -73,7 +73,23 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
         ),
         (
             "bgp: {dynamicPeers: [{name: a, cidrs: [10.0.0.0/8], asNumber: 64512, passive: true}]}",
-            "f:1:70  bgp.dynamicPeers[0]: unknown field \"passive\"; accepted here: cidrs, asNumber, limit, name, password, tcpAO, ttlSecurity, ebgpMultihop, reflectorClient, holdTime, gracefulRestart, maxRestartTime, importFilters, exportFilters, nextHopMode, maxPrefixes, role, roleStrict, bfd",
+            "f:1:70  bgp.dynamicPeers[0]: unknown field \"passive\"; accepted here: cidrs, asNumber, limit, name, password, tcpAO, ttlSecurity, ebgpMultihop, reflectorClient, holdTime, gracefulRestart, maxRestartTime, importFilters, exportFilters, nextHopMode, maxPrefixes, role, roleStrict, addPaths, bfd",
+        ),
+        (
+            "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 1, importFilters: [], exportFilters: [], addPaths: {send: 1}}]}",
+            "f:1:111  bgp.peers[0].addPaths.send: \"1\" is not accepted here; accepted: off (the best path alone), all, and a number from 2 to 255 for the best so many",
+        ),
+        (
+            "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 1, importFilters: [], exportFilters: [], addPaths: {send: some}}]}",
+            "f:1:111  bgp.peers[0].addPaths.send: \"some\" is not accepted here; accepted: off (the best path alone), all, and a number from 2 to 255 for the best so many",
+        ),
+        (
+            "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 1, importFilters: [], exportFilters: [], addPaths: {send: true}}]}",
+            "f:1:111  bgp.peers[0].addPaths.send: \"true\" is not accepted here; accepted: off (the best path alone), all, and a number from 2 to 255 for the best so many",
+        ),
+        (
+            "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 1, importFilters: [], exportFilters: [], addPaths: {send: +3}}]}",
+            "f:1:111  bgp.peers[0].addPaths.send: \"+3\" is not accepted here; accepted: off (the best path alone), all, and a number from 2 to 255 for the best so many",
         ),
         ("node: [1]", "f:1:7  node: expected keys with values, found a list"),
         (
@@ -347,7 +363,7 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
         ),
         (
             &format!("{PEER}colour: x}}]}}"),
-            "f:1:60  bgp.peers[0]: unknown field \"colour\"; accepted here: name, peerIP, asNumber, port, sourceAddress, passive, password, tcpAO, ttlSecurity, ebgpMultihop, reflectorClient, holdTime, gracefulRestart, maxRestartTime, importFilters, exportFilters, nextHopMode, maxPrefixes, role, roleStrict, bfd",
+            "f:1:60  bgp.peers[0]: unknown field \"colour\"; accepted here: name, peerIP, asNumber, port, sourceAddress, passive, password, tcpAO, ttlSecurity, ebgpMultihop, reflectorClient, holdTime, gracefulRestart, maxRestartTime, importFilters, exportFilters, nextHopMode, maxPrefixes, role, roleStrict, addPaths, bfd",
         ),
         (
             "bgp: {dynamicPeers: [{name: a, cidrs: [10.0.0.0/8], asNumber: 64512, password: {file: /k}}]}",

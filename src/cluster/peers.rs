@@ -9,7 +9,7 @@ use brindle_bgp::filter::{Filter, RouteSource};
 use brindle_bgp::fsm::{PeerSettings, RestartOffer};
 use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, ClusterId, Family, RouterId};
-use brindle_bgp::rib::{PeerKind, PeerPolicy, RibPeer};
+use brindle_bgp::rib::{PeerKind, PeerPolicy, RibPeer, SendPaths};
 use brindle_config::{Bgp, GracefulRestart, Retain};
 
 use super::Node;
@@ -129,6 +129,7 @@ fn configured(bgp: &Bgp, own: &Identity, peer: &brindle_config::Peer) -> WantedP
         next_hop_mode: peer.next_hop_mode,
         limits: peer.limits.clone(),
         role: peer.role,
+        send_paths: peer.add_paths.send,
         ..RibPeer::new(Arc::clone(&peer.name), peer.address, peer.asn, kind)
     };
     let restart = &bgp.graceful_restart;
@@ -138,6 +139,8 @@ fn configured(bgp: &Bgp, own: &Identity, peer: &brindle_config::Peer) -> WantedP
         graceful_restart: offer(&GracefulRestart { enabled, time, ..*restart }),
         role: peer.role,
         role_strict: peer.role_strict,
+        receive_paths: peer.add_paths.receive,
+        send_paths: peer.add_paths.sends(),
         ..session(bgp, own, peer.asn, peer.hold_time, peer.passive)
     };
     WantedPeer {
@@ -220,12 +223,21 @@ fn mesh_peer(
         Some(_) => PeerPolicy::AcceptAll,
         None => PeerPolicy::OriginatedOr(claims.ranges(&own.name)),
     };
+    // Only who reflects has several paths of one prefix to tell.
+    let sends = bgp.mesh_add_paths && own.route_reflector.is_some();
+    let receives = bgp.mesh_add_paths && node.route_reflector.is_some();
     let rib = RibPeer {
         import,
         export,
         source: RouteSource::Mesh,
         limits: bgp.mesh_limits.clone(),
+        send_paths: if sends { SendPaths::All } else { SendPaths::One },
         ..RibPeer::new(Arc::clone(&node.name), address, asn, kind)
+    };
+    let session = PeerSettings {
+        receive_paths: receives,
+        send_paths: sends,
+        ..session(bgp, own, asn, bgp.hold_time, false)
     };
     Ok(WantedPeer {
         port: bgp.listen_port,
@@ -234,7 +246,7 @@ fn mesh_peer(
         mesh: true,
         retain: bgp.retain == Retain::NodeObject,
         bfd: bgp.mesh_bfd,
-        ..WantedPeer::new(session(bgp, own, asn, bgp.hold_time, false), rib)
+        ..WantedPeer::new(session, rib)
     })
 }
 

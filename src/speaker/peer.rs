@@ -523,6 +523,7 @@ impl PeerTask {
             extended_message: negotiated.extended_message,
             extended_next_hop: negotiated.extended_next_hop,
             families: negotiated.families.clone(),
+            add_paths: negotiated.add_paths,
             internal: self.wanted.session.local_asn == self.wanted.session.remote_asn,
         };
         wire.writer.start_updates();

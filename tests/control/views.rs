@@ -3,11 +3,11 @@
 use std::time::{Duration, SystemTime};
 
 use brindle::control::view::{
-    Attributes, BgpStatus, Config, ConfigStatus, Drain, DrainState, FamilyCounts, FamilyForwarding,
-    FamilyRoutes, Forwarding, Hop, KernelRoute, KernelState, KernelStatus, MessageCounts,
-    MessageTypes, Negotiated, NodeAddress, NotificationSeen, Path, PathStatus, Peer, PeerKind,
-    Problem, Rejected, Reload, ReloadResult, Route, SourceError, SourceStatus, Status, Target,
-    TelemetryStatus, Time, Timers, UnknownAttribute,
+    AddPaths, Attributes, BgpStatus, Config, ConfigStatus, Drain, DrainState, FamilyCounts,
+    FamilyForwarding, FamilyRoutes, Forwarding, Hop, KernelRoute, KernelState, KernelStatus,
+    MessageCounts, MessageTypes, Negotiated, NodeAddress, NotificationSeen, Path, PathStatus, Peer,
+    PeerKind, Problem, Rejected, Reload, ReloadResult, Route, SourceError, SourceStatus, Status,
+    Target, TelemetryStatus, Time, Timers, UnknownAttribute,
 };
 use brindle::control::view::{Family, SessionState};
 use brindle::control::{Answer, Failure, Page, Query, RouteFilter, view};
@@ -198,6 +198,7 @@ fn peer(name: &str, address: &str, kind: PeerKind, state: SessionState) -> Peer 
                 hold_time_seconds: 90,
                 keepalive_seconds: 30,
                 families: vec![Family::Ipv4],
+                add_paths: AddPaths::default(),
                 capabilities_sent: vec![
                     "multiprotocol ipv4".to_owned(),
                     "multiprotocol ipv6".to_owned(),
@@ -263,6 +264,7 @@ fn path(prefix: &str, from: Option<&str>, next_hop: Option<&str>, status: PathSt
     Path {
         prefix: prefix.parse().unwrap(),
         from: from.map(str::to_owned),
+        path_id: None,
         next_hop: next_hop.map(|address| address.parse().unwrap()),
         next_hop_link_local: None,
         status,

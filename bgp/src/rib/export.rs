@@ -12,7 +12,7 @@ use super::peer::Peers;
 use super::roles;
 use super::settings::{NextHopMode, PeerKind, PeerPolicy, RibPeer, RibSession, RibSettings};
 use crate::filter::{self, Filter, Matched, NextHopChange, Session};
-use crate::msg::{Attributes, ExtendedCommunity, NextHop, WireFormat};
+use crate::msg::{AddPaths, Attributes, ExtendedCommunity, NextHop, WireFormat};
 use crate::net::{Family, Prefix, Role, RouterId};
 
 /// Everything that decides what a peer is told, apart from which peer it is. Peers with
@@ -33,6 +33,9 @@ pub(super) struct Treatment {
     pub(super) departure: Departure,
     /// Our role towards the peer.
     pub(super) role: Option<Role>,
+    /// By family, how many paths of a prefix it is told; none if it is told the best without
+    /// saying which of them that is.
+    pub(super) paths: [Option<u32>; 2],
 }
 
 /// What is told of a path: equal values are equal on the wire to peers with one policy.
@@ -108,10 +111,13 @@ impl Treatment {
                 extended_message: negotiated.extended_message,
                 extended_next_hop: extended,
                 families,
+                // What comes is none of its business.
+                add_paths: AddPaths { receive: [false; 2], ..negotiated.add_paths },
                 internal: peer.kind != PeerKind::External,
             },
             departure,
             role: roles::of(peer),
+            paths: negotiated.add_paths.send.map(|agreed| agreed.then(|| peer.send_paths.most())),
         }
     }
 
@@ -162,13 +168,13 @@ impl Treatment {
 }
 
 impl Exporter<'_> {
-    /// What peers with this treatment are told of `prefix` if `path` is its best; none if
-    /// they must not hear of it.
+    /// What peers with this treatment are told of `path` to `prefix` if it is the best, or one of
+    /// several that they are told; none if they must not hear of it.
     pub(super) fn export(&self, to: &Treatment, prefix: &Prefix, path: &Path) -> Option<Told> {
-        if path.source == Source::Internal && to.kind == PeerKind::Internal {
+        if path.source() == Source::Internal && to.kind == PeerKind::Internal {
             return None; // RFC 4271 §9.2, RFC 4456 §6: only to and from clients
         }
-        if to.deferred && path.source != Source::Ours || !to.departure.lets_pass(path.source) {
+        if to.deferred && path.source() != Source::Ours || !to.departure.lets_pass(path.source()) {
             return None;
         }
         if !roles::lets_pass(to.role, self.attributes.get(path.attributes)) {
@@ -187,14 +193,14 @@ impl Exporter<'_> {
         let session = Session { peer_type: to.kind.peer_type(), asn: self.settings.asn };
         let next_hop = self.hops.get(path.hop);
         let matched =
-            admit(&to.policy, &route(prefix, attributes, next_hop, path.origin, session)).ok()?;
+            admit(&to.policy, &route(prefix, attributes, next_hop, path.origin(), session)).ok()?;
         let mode = match to.filters().and_then(|filters| filter::next_hop(filters, &matched)) {
             None => to.mode,
             Some(NextHopChange::SelfAddress) => NextHopMode::SelfAddress,
             Some(NextHopChange::Keep) => NextHopMode::Keep,
         };
         let hop = self.told_hop(to, mode, prefix.family(), path)?;
-        let form = match (to.is_external(), path.source) {
+        let form = match (to.is_external(), path.source()) {
             (true, Source::Ours) => Form::OutsideOwn,
             (true, _) => Form::Outside,
             (false, Source::Ours | Source::External) => Form::Inside,

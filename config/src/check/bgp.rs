@@ -144,6 +144,7 @@ fn mesh(item: &Item, bgp: &mut Bgp) {
     set(&mut bgp.mesh, section.get("enabled").and_then(|item| item.boolean()));
     set(&mut bgp.retain, section.get("retain").and_then(|item| item.word(&RETAIN)));
     set(&mut bgp.mesh_limits, section.get("maxPrefixes").and_then(|item| limits::read(&item)));
+    set(&mut bgp.mesh_add_paths, section.get("addPaths").and_then(|item| item.boolean()));
     if let Some(item) = section.get("bfd") {
         bgp.mesh_bfd = bfd::read(&item);
         if matches!(bgp.mesh_bfd, Some(Settings { path: Path::Multihop { .. }, .. })) {

@@ -1,5 +1,6 @@
 //! From a tree to a [`Config`]: every key is asked for here, and every mistake noted.
 
+mod add_paths;
 pub(crate) mod auth;
 mod bfd;
 mod bgp;
@@ -71,6 +72,7 @@ impl Default for Config {
                 max_paths: 16,
                 as_path_relax: false,
                 mesh_limits: PrefixLimits::NONE,
+                mesh_add_paths: false,
                 dynamic: Vec::new(),
                 peers: Vec::new(),
                 networks: Vec::new(),

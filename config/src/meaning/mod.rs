@@ -12,7 +12,7 @@ use std::time::Duration;
 use brindle_bgp::net::Prefix;
 
 pub use auth::{AoAlgorithm, AoKey, Auth, KeyFile};
-pub use bgp::{Bgp, DynamicPeers, ExpectedAs, GracefulRestart, Peer, Retain};
+pub use bgp::{AddPaths, Bgp, DynamicPeers, ExpectedAs, GracefulRestart, Peer, Retain};
 pub use bmp::{BmpPolicy, BmpStation};
 pub use drain::{DrainSettings, TaintMatch};
 

@@ -20,8 +20,9 @@ use crate::value::Shown;
 
 pub(crate) use auth::{Algorithm, AoKeySection, PasswordSection, TcpAoSection};
 pub(crate) use bgp::{
-    BfdSection, BgpSection, DynamicPeerSection, GracefulRestartSection, LimitWord, ListenSection,
-    MaxPrefixesSection, MeshSection, MultipathSection, NextHop, PeerSection, Retain, Role,
+    AddPathsSection, BfdSection, BgpSection, DynamicPeerSection, GracefulRestartSection, LimitWord,
+    ListenSection, MaxPrefixesSection, MeshSection, MultipathSection, NextHop, PeerSection, Retain,
+    Role, SendWord,
 };
 pub(crate) use bmp::{BmpPolicyWord, BmpSection};
 pub(crate) use drain::DrainSection;

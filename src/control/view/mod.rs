@@ -34,8 +34,8 @@ pub use filter::{AttributeChange, FilterStep, FilterTestFailure, FilterTestRepor
 pub use from_bgp::refusal_words;
 pub use matrix::{Cell, CellVerdict, Group, Matrix};
 pub use peers::{
-    FamilyCounts, FamilyTotals, GracefulRestart, Kept, MessageCounts, MessageTypes, Negotiated,
-    NotificationSeen, Peer, PeerKind, SessionState, Timers,
+    AddPaths, FamilyCounts, FamilyTotals, GracefulRestart, Kept, MessageCounts, MessageTypes,
+    Negotiated, NotificationSeen, Peer, PeerKind, SessionState, Timers,
 };
 pub use policy::{
     Direction, Endpoint, EndpointState, FieldProblem, Finding, Level, PodPolicies, Policy,
