@@ -3,6 +3,7 @@
 mod add_path;
 mod authentication;
 mod bfd;
+mod bmp;
 mod collisions;
 mod drain;
 mod filters;
