@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use brindle_bgp::fsm::WireId;
-use brindle_bgp::msg::{self, Decoded, MessageError, WireFormat};
+use brindle_bgp::msg::{self, Capability, Decoded, MessageError, WireFormat};
 use bytes::BytesMut;
 use socket2::SockRef;
 use tokio::io::AsyncReadExt;
@@ -32,6 +32,8 @@ pub(super) struct Wire {
     /// Ours, theirs.
     pub(super) ends: (SocketAddr, SocketAddr),
     pub(super) format: WireFormat,
+    /// What our OPEN on it offered.
+    pub(super) offered: Arc<[Capability]>,
     pub(super) writer: Writer,
     read: OwnedReadHalf,
     buffer: BytesMut,
@@ -51,6 +53,7 @@ impl Wire {
             id,
             ends,
             format: WireFormat::default(),
+            offered: Arc::default(),
             writer: start_writer(write),
             read,
             buffer: BytesMut::new(),

@@ -275,7 +275,7 @@ pub struct Negotiated {
     pub capabilities_received: Vec<String>,
     /// What both offered, likewise.
     pub capabilities_agreed: Vec<String>,
-    /// What we said of graceful restart, other than whether we have just restarted.
+    /// What we said of graceful restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub graceful_restart_sent: Option<GracefulRestart>,
     /// What the peer said of it.
