@@ -7,6 +7,7 @@ mod import;
 mod limits;
 mod model;
 mod pace;
+mod passing_on;
 mod reference;
 mod refreshing;
 mod restart;
