@@ -28,7 +28,7 @@ deny: ## Licences, sources and duplicates of dependencies; advisories where they
 bench: ## Measure codec, RIB and policy engine, brindle beside BIRD and GoBGP, packets through rules
 	@scripts/bench
 
-fuzz: ## Run each fuzz target for a minute (SECONDS_EACH=60)
+fuzz: ## Run each fuzz target for a minute (SECONDS_EACH=60; KEEP=1 adds what it finds to the corpus)
 	@scripts/fuzz
 
 build: ## Build the program into target/debug

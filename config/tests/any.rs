@@ -1,8 +1,13 @@
 //! Whatever is typed: an answer, never a panic.
 
-use brindle_config::Config;
+#[path = "support/config.rs"]
+mod support;
+
+use std::fs;
+use std::path::PathBuf;
+
 use proptest::collection::vec;
-use proptest::prelude::{ProptestConfig, Strategy, any, prop_assert, prop_oneof, proptest};
+use proptest::prelude::{ProptestConfig, Strategy, any, prop_oneof, proptest};
 
 /// Pieces of which files like ours are made, in no sensible order.
 fn pieces() -> impl Strategy<Value = String> {
@@ -116,39 +121,33 @@ fn damaged() -> impl Strategy<Value = String> {
     })
 }
 
-fn survives(text: &str) -> Result<(), proptest::test_runner::TestCaseError> {
-    match Config::from_yaml("f", text) {
-        Ok(config) => {
-            let shown = config.to_yaml();
-            let again = Config::from_yaml("shown", &shown);
-            prop_assert!(again.as_ref() == Ok(&config), "{shown}\n{again:?}");
-        }
-        Err(errors) => {
-            prop_assert!(!errors.problems().is_empty());
-            for line in errors.to_string().lines() {
-                prop_assert!(line.starts_with("f:") || line.starts_with("f  "), "{line:?}");
-                prop_assert!(!line.chars().any(char::is_control), "{line:?}");
-            }
-        }
-    }
-    Ok(())
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
     fn arbitrary_text_gets_an_answer(text in any::<String>()) {
-        survives(&text)?;
+        support::check(&text);
     }
 
     #[test]
     fn nearly_sensible_text_gets_an_answer(text in pieces()) {
-        survives(&text)?;
+        support::check(&text);
     }
 
     #[test]
     fn a_damaged_good_file_gets_an_answer(text in damaged()) {
-        survives(&text)?;
+        support::check(&text);
     }
+}
+
+#[test]
+fn the_corpus_gets_an_answer() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/config");
+    let mut count = 0;
+    for entry in fs::read_dir(folder).expect("the corpus is there") {
+        let octets = fs::read(entry.expect("a file").path()).expect("it can be read");
+        support::check(&String::from_utf8_lossy(&octets));
+        count += 1;
+    }
+    assert!(count > 0, "an empty corpus");
 }

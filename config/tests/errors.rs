@@ -10,6 +10,25 @@ fn errors(text: &str) -> Vec<String> {
     }
 }
 
+/// What stands in the section of a peer.
+#[test]
+fn each_mistake_about_bfd_is_named() {
+    for (bfd, want) in [
+        ("yes", "bfd"),
+        ("{transmitInterval: 5ms}", "bfd.transmitInterval"),
+        ("{receiveInterval: 2m}", "bfd.receiveInterval"),
+        ("{multiplier: 0}", "bfd.multiplier"),
+        ("{multiplier: 256}", "bfd.multiplier"),
+        ("{minimumTTL: 250}", "minimumTTL is for multihop: true"),
+        ("{multihop: true, minimumTTL: 0}", "bfd.minimumTTL"),
+        ("{interval: 50ms}", "unknown field \"interval\""),
+    ] {
+        let got = errors(&format!("{PEER}bfd: {bfd}}}]}}"));
+        assert!(got.len() == 1 && got[0].contains(want), "{bfd}: {got:?}");
+        assert!(got[0].starts_with("f:1:"), "{bfd}: {got:?}");
+    }
+}
+
 fn warnings(text: &str) -> Vec<String> {
     let (_, warnings) = Config::from_yaml_with_warnings("f", text).expect("only doubtful");
     warnings.iter().map(ToString::to_string).collect()

@@ -1,7 +1,14 @@
-//! Nothing that somebody writes into an object reaches a rule as more than a name of ours.
+//! Nothing that somebody writes into an object reaches a rule as more than a name of ours; and
+//! no text makes a reader of ours panic.
 
 #[path = "support/hostile.rs"]
 mod hostile;
+#[path = "support/readback.rs"]
+mod readback;
+#[path = "support/selector.rs"]
+mod selector;
+
+use std::path::PathBuf;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -72,5 +79,25 @@ proptest! {
     ) {
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         hostile::check(&texts);
+    }
+}
+
+/// What the fuzz targets found worth keeping.
+#[allow(clippy::disallowed_methods)] // the crate does no I/O, but this test does
+#[test]
+fn the_corpora_hold() {
+    for (target, check) in [
+        ("hostile", hostile::check_input as fn(&str)),
+        ("readback", readback::check),
+        ("selector", selector::check),
+    ] {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
+        let mut count = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let octets = std::fs::read(entry.unwrap().path()).unwrap();
+            check(&String::from_utf8_lossy(&octets));
+            count += 1;
+        }
+        assert!(count > 0, "{target}: an empty corpus");
     }
 }

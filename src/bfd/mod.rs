@@ -19,6 +19,7 @@ mod thread;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
@@ -60,6 +61,7 @@ enum Order {
 pub struct Handle {
     thread: Option<Thread>,
     drops: Arc<Drops>,
+    faults: Arc<AtomicU64>,
 }
 
 struct Thread {
@@ -76,7 +78,7 @@ impl Handle {
             return;
         }
         if self.thread.is_none() {
-            match start(Arc::clone(&self.drops)) {
+            match start(Arc::clone(&self.drops), Arc::clone(&self.faults)) {
                 Ok(thread) => self.thread = Some(thread),
                 Err(error) => return error!(%error, "no BFD: its thread cannot be started"),
             }
@@ -87,6 +89,11 @@ impl Handle {
     /// Packets that were dropped, by reason.
     pub fn drops(&self) -> &Drops {
         &self.drops
+    }
+
+    /// How often a fault of ours has ended all sessions, which started anew.
+    pub fn faults(&self) -> u64 {
+        self.faults.load(Ordering::Relaxed)
     }
 
     /// Ends all sessions: the peers are told that we switch them off, so that they do not
@@ -117,13 +124,13 @@ impl Drop for Handle {
     }
 }
 
-fn start(drops: Arc<Drops>) -> std::io::Result<Thread> {
+fn start(drops: Arc<Drops>, faults: Arc<AtomicU64>) -> std::io::Result<Thread> {
     let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
     let (orders, told) = std::sync::mpsc::channel();
     let waker = Arc::clone(&wake);
     std::thread::Builder::new()
         .name("bfd".to_owned())
-        .spawn(move || thread::run(&told, &waker, &drops))?;
+        .spawn(move || thread::run(&told, &waker, &drops, &faults))?;
     Ok(Thread { orders, wake })
 }
 

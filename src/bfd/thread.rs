@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver as Orders, TryRecvError};
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use super::{Order, Wanted};
 const PANIC_REST: Duration = Duration::from_secs(1);
 
 /// Runs until it is told to stop, or nobody can tell it anything any more.
-pub(super) fn run(orders: &Orders<Order>, wake: &EventFd, drops: &Arc<Drops>) {
+pub(super) fn run(orders: &Orders<Order>, wake: &EventFd, drops: &Arc<Drops>, faults: &AtomicU64) {
     let is_real_time = ask_for_precedence();
     debug!(is_real_time, "BFD thread");
     let mut wanted: Vec<Wanted> = Vec::new();
@@ -31,6 +32,7 @@ pub(super) fn run(orders: &Orders<Order>, wake: &EventFd, drops: &Arc<Drops>) {
         if catch_unwind(work).is_ok() {
             return;
         }
+        faults.fetch_add(1, Ordering::Relaxed);
         error!("a fault of ours: the BFD sessions start anew");
         std::thread::sleep(PANIC_REST);
     }

@@ -275,6 +275,11 @@ fn sessions(view: &speaker::View<'_>) -> Seen {
 }
 
 impl Report {
+    /// How far it is.
+    pub(super) fn phase(&self) -> Phase {
+        self.phase
+    }
+
     /// Whether no session is to be expected.
     pub(super) fn has_no_sessions(&self) -> bool {
         self.phase >= Phase::Closing

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use brindle_bgp::fsm::State;
 use brindle_bgp::net::Family;
+use brindle_bgp::rib::{PeerId, Stale};
 use brindle_policy::Direction;
 use brindle_policy::model::{HostStage, PolicyKind};
 use tokio::sync::{Semaphore, oneshot};
@@ -23,7 +24,7 @@ use super::source::SourceState;
 use crate::bfd::{DROP_REASONS, Report};
 use crate::enforce::{EnforceHandle, EnforceView};
 use crate::fib::{self, ListRequest};
-use crate::speaker::{AuthFailures, PeerEntry, SpeakerHandle, View};
+use crate::speaker::{AuthFailures, Faults, PeerEntry, SpeakerHandle, View};
 use crate::telemetry::metrics::{
     AgentFigures, BfdFigures, ChainLabels, Figures, ObjectCounts, PacketTotals, PeerFigures,
     PolicyFigures, RoutingFigures,
@@ -194,8 +195,8 @@ async fn health(known: &Known) -> Health {
     Health { live: live.collect(), ready, notes }
 }
 
-/// At first all peers must be up, so that nobody is restarted next before we are back; later
-/// one is enough, as others may be restarted just now.
+/// At first all peers must be up and no graceful restart may run, so that nobody is restarted
+/// next before we are back; later one is enough, as others may be restarted just now.
 async fn peers(known: &Known, facts: &Facts) -> Result<(), String> {
     let Some(speaker) = &facts.speaker else {
         return Err("BGP has not started".to_owned());
@@ -209,12 +210,28 @@ async fn peers(known: &Known, facts: &Facts) -> Result<(), String> {
         let is_wanted = |entry: &&PeerEntry| !entry.disabled && entry.wanted.group.is_none();
         let wanted = || view.peers.values().filter(is_wanted);
         let up = wanted().filter(|entry| entry.status().state == State::Established).count();
-        (up, wanted().count())
+        let is_restarting = |id: &PeerId| {
+            Family::ALL.iter().any(|family| view.rib.stale(*id, *family) == Some(Stale::Restarting))
+        };
+        let restart = if view.rib.is_deferring() {
+            Some("peers have not told yet all that they know since we restarted")
+        } else if view.peers.keys().any(is_restarting) {
+            Some("a peer that restarts has not told yet all that it knows")
+        } else {
+            None
+        };
+        (up, wanted().count(), restart)
     };
     match timeout(PATIENCE, speaker.read(count)).await {
-        Ok(Ok((up, all))) => {
-            let least = if known.started.elapsed() < PEERS_GRACE { all } else { all.min(1) };
-            (up >= least).then_some(()).ok_or(format!("{up} of {all} established"))
+        Ok(Ok((up, all, restart))) => {
+            let is_early = known.started.elapsed() < PEERS_GRACE;
+            match restart {
+                _ if up < if is_early { all } else { all.min(1) } => {
+                    Err(format!("{up} of {all} established"))
+                }
+                Some(restart) if is_early => Err(format!("graceful restart: {restart}")),
+                _ => Ok(()),
+            }
         }
         Ok(Err(_)) | Err(_) => Err("the speaker does not answer".to_owned()),
     }
@@ -236,13 +253,15 @@ async fn figures(known: &Known, packets: PacketTotals) -> Figures {
     let time = |at: Instant| SystemTime::now() - now.saturating_duration_since(at);
     let routing = match &known.fib {
         Some(fib) => {
-            let (peers, bfd_drops) = match &facts.speaker {
+            let (peers, bfd_drops, faults) = match &facts.speaker {
                 Some(speaker) => peer_figures(speaker).await,
                 None => Default::default(),
             };
             Some(RoutingFigures {
                 peers,
                 bfd_drops,
+                faults,
+                drain: facts.drain.as_ref().map(drain::Report::phase),
                 fib: fib.status.load_full(),
                 auth_failures: AuthFailures::read(),
                 bmp: facts.bmp.clone(),
@@ -284,7 +303,9 @@ async fn figures(known: &Known, packets: PacketTotals) -> Figures {
     }
 }
 
-async fn peer_figures(speaker: &SpeakerHandle) -> (Vec<PeerFigures>, [u64; DROP_REASONS.len()]) {
+async fn peer_figures(
+    speaker: &SpeakerHandle,
+) -> (Vec<PeerFigures>, [u64; DROP_REASONS.len()], Faults) {
     let look = |view: &View<'_>| {
         let figures = |(id, entry): (&_, &PeerEntry)| {
             let status = entry.status();
@@ -308,7 +329,7 @@ async fn peer_figures(speaker: &SpeakerHandle) -> (Vec<PeerFigures>, [u64; DROP_
         };
         let mut peers: Vec<_> = view.peers.iter().map(figures).collect();
         peers.sort_by(|a, b| a.name.cmp(&b.name));
-        (peers, view.bfd_drops.counts())
+        (peers, view.bfd_drops.counts(), view.faults)
     };
     timeout(PATIENCE, speaker.read(look)).await.ok().and_then(Result::ok).unwrap_or_default()
 }

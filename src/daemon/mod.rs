@@ -34,6 +34,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use brindle_config::Config;
 use brindle_policy::Change as PolicyChange;
@@ -207,8 +208,8 @@ impl Daemon {
                 _ = signals.reload.recv() => {
                     self.reload().await?;
                 }
-                Some(batch) = next_batch(&mut self.changes), if !is_busy => {
-                    self.take_batch(batch).await?;
+                batch = next_batch(&mut self.changes), if !is_busy => {
+                    self.take_batch(batch?).await?;
                 }
                 told = told(&mut self.policy) => told?,
                 news = news(&mut self.routing) => match (news, &mut self.routing) {
@@ -216,15 +217,15 @@ impl Daemon {
                     (News::Keys, _) => self.apply().await?,
                     (News::Tiding(_), None) => {}
                 },
-                Some((query, reply)) = asked.recv() => match query {
-                    Query::Reload => {
+                request = asked.recv() => match request.context("the control socket's task has ended")? {
+                    (Query::Reload, reply) => {
                         let outcome = self.reload().await?;
                         let _ = reply.send(Ok(control::Answer::Reload(Box::new(outcome))));
                     }
-                    query @ (Query::Drain { .. } | Query::Undrain) => {
+                    (query @ (Query::Drain { .. } | Query::Undrain), reply) => {
                         let _ = reply.send(self.drain(query).await?);
                     }
-                    query => {
+                    (query, reply) => {
                         let known = Arc::clone(&self.known);
                         // In its own task: a slow answer must not hold up the cluster.
                         tokio::spawn(async move {
@@ -356,6 +357,9 @@ impl Daemon {
 
     /// What is due from time to time: leftovers of an earlier run, the service manager.
     async fn look_around(&mut self) -> anyhow::Result<()> {
+        if self.policy.as_ref().is_some_and(|half| half.handle().has_ended()) {
+            anyhow::bail!("the policy half has ended");
+        }
         self.supervisor.look(&self.known);
         if let Some(half) = self.policy.as_mut().filter(|half| !half.is_busy()) {
             half.tell(self.records.again(&self.known));
@@ -409,15 +413,14 @@ async fn news(routing: &mut Option<Routing>) -> News {
     }
 }
 
-async fn next_batch(changes: &mut Option<mpsc::Receiver<Batch>>) -> Option<Batch> {
+/// What the source tells next; nothing for ever where there is none.
+///
+/// # Errors
+/// If its task has ended, which only a fault of ours can make it: to go on would be to believe
+/// for ever what the cluster was like. Started again, we adopt what is in the kernel.
+async fn next_batch(changes: &mut Option<mpsc::Receiver<Batch>>) -> anyhow::Result<Batch> {
     match changes {
-        Some(receiver) => {
-            let batch = receiver.recv().await;
-            if batch.is_none() {
-                *changes = None;
-            }
-            batch
-        }
+        Some(receiver) => receiver.recv().await.context("the task of the source has ended"),
         None => std::future::pending().await,
     }
 }

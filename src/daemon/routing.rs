@@ -520,6 +520,10 @@ impl Routing {
             // Forwarding goes on; a service manager starts us again, and we adopt what is there.
             anyhow::bail!("the fib task has ended");
         }
+        if self.running.as_ref().is_some_and(|running| running.speaker.has_ended()) {
+            // Peers that keep our routes go on using them until we are back.
+            anyhow::bail!("the task of the speaker has ended");
+        }
         if let Some(running) = &self.running {
             self.draining.look(&running.speaker, &self.originated).await?;
             let report = self.draining.report();

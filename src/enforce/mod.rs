@@ -241,6 +241,11 @@ impl EnforceHandle {
         }
     }
 
+    /// Whether the task has ended, in order or by a fault of ours.
+    pub fn has_ended(&self) -> bool {
+        self.commands.is_closed()
+    }
+
     async fn send(&self, command: Command) -> Result<(), Gone> {
         self.commands.send(command).await.map_err(|_| Gone)
     }

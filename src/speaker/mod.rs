@@ -54,7 +54,7 @@ pub use leave::Leave;
 pub use listener::{ListenError, Listeners};
 pub use monitor::Feed;
 pub use status::{Counters, MESSAGE_TYPES, PeerStatus};
-pub use view::{PeerEntry, View};
+pub use view::{Faults, PeerEntry, View};
 
 /// The port that BGP listens on (RFC 4271 §8.2.1).
 const BGP_PORT: u16 = 179;
@@ -299,6 +299,11 @@ impl SpeakerHandle {
         if self.send(Command::Stop(mode, answer)).await.is_ok() {
             let _ = answered.await;
         }
+    }
+
+    /// Whether it has ended, in order or by a fault of ours.
+    pub fn has_ended(&self) -> bool {
+        self.commands.is_closed()
     }
 
     async fn send(&self, command: Command) -> Result<(), Gone> {

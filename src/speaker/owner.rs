@@ -23,7 +23,7 @@ use super::next_hops::Watched;
 use super::peer::{Order, until};
 use super::refresh::Refreshing;
 use super::restart::Deferral;
-use super::view::{PeerEntry, Session, StaleUntil, View, find};
+use super::view::{Faults, PeerEntry, Session, StaleUntil, View, find};
 use super::wire::Wake;
 use super::{Command, Deed, DeedError, StopMode, Tiding, local_next_hop, shared_link};
 use crate::bfd;
@@ -113,6 +113,8 @@ pub(super) struct Owner {
     pub(super) gone: Gone,
     /// Those who follow the RIB from outside.
     pub(super) monitors: Monitors,
+    /// Tasks of peers that died.
+    panics: u64,
     newcomers: Option<mpsc::Receiver<Newcomer>>,
 }
 
@@ -155,6 +157,7 @@ impl Owner {
             tidings: None,
             over_limit: Vec::new(),
             gone: Gone::new(),
+            panics: 0,
             newcomers,
         }
     }
@@ -239,7 +242,8 @@ impl Owner {
             }
             Command::Read(look) => {
                 let Self { rib, peers, stale_until, bfd, .. } = self;
-                look(&View { rib, peers, stale_until, bfd_drops: bfd.drops() });
+                let faults = Faults { peers: self.panics, bfd: bfd.faults() };
+                look(&View { rib, peers, stale_until, bfd_drops: bfd.drops(), faults });
             }
             Command::Watching(deed) => deed(&mut self.monitors, &mut self.rib, &self.peers),
             Command::Do(peer, deed, done) => {
@@ -404,7 +408,7 @@ impl Owner {
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
         error!(peer = %entry.wanted.rib.name, panic = text,
             "a fault of ours: the peer's task died; its session starts anew");
-        entry.panics += 1;
+        self.panics += 1;
         let was_up = entry.session.is_some();
         entry.shared.task_died();
         self.session_lost(id, &Down::Tcp(String::new()));

@@ -477,6 +477,11 @@ impl PeerTask {
                     if let Message::Notification(notification) = &message {
                         self.sent_notification = Some((notification.clone(), Instant::now()));
                     }
+                    if let Message::Open(open) = &message
+                        && let Some(wire) = self.wires.iter_mut().find(|w| w.id == wire)
+                    {
+                        wire.offered = open.capabilities.clone().into();
+                    }
                     self.send(wire, &message);
                 }
                 Action::Close(wire) => self.close(wire),
@@ -587,6 +592,7 @@ impl PeerTask {
         status.negotiated = self.machine.negotiated().cloned();
         let wire = self.established.and_then(|id| self.wires.iter().find(|w| w.id == id));
         status.ends = wire.map(|wire| wire.ends);
+        status.offered = wire.map(|wire| Arc::clone(&wire.offered)).unwrap_or_default();
         if status.negotiated.is_some() {
             status.last_dial_error = None;
         } else if self.machine.last_reason().is_some() && self.said != status.last_reason {

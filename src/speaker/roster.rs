@@ -93,7 +93,6 @@ impl Owner {
         let entry = PeerEntry {
             wanted,
             disabled,
-            panics: 0,
             shared,
             life: task.life,
             orders: task.orders,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use brindle_bgp::fsm::{Down, Idle, Negotiated, State};
-use brindle_bgp::msg::Notification;
+use brindle_bgp::msg::{Capability, Notification};
 
 use super::auth::AuthFailures;
 use crate::bfd;
@@ -36,6 +36,8 @@ pub struct PeerStatus {
     pub next_dial: Option<Instant>,
     /// What was agreed, while Established.
     pub negotiated: Option<Negotiated>,
+    /// What our OPEN offered, while Established.
+    pub offered: Arc<[Capability]>,
     /// Both ends of the established connection: ours, theirs.
     pub ends: Option<(SocketAddr, SocketAddr)>,
     /// What the kernel had dropped when it was last Established, or had not been yet.
@@ -59,6 +61,7 @@ impl PeerStatus {
             idle: None,
             next_dial: None,
             negotiated: None,
+            offered: Arc::default(),
             ends: None,
             failures_before: AuthFailures::read(),
             last_sent: None,

@@ -11,6 +11,7 @@ use brindle_bgp::rib::{PathStatus, PeerKind, PeerPolicy};
 
 use super::*;
 
+mod incidents;
 mod kernel;
 mod raw;
 mod restart;

@@ -23,8 +23,6 @@ pub struct PeerEntry {
     pub wanted: Arc<WantedPeer>,
     /// Whether an operator switched it off.
     pub disabled: bool,
-    /// Times that its task died.
-    pub panics: u64,
     pub(super) shared: Arc<Shared>,
     /// Which of its tasks lives: what an earlier one said last is not listened to.
     pub(super) life: u64,
@@ -65,6 +63,15 @@ impl PeerEntry {
     }
 }
 
+/// How often a fault of ours has ended what was started anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// A peer's task, with its session.
+    pub peers: u64,
+    /// All BFD sessions.
+    pub bfd: u64,
+}
+
 /// What can be read of the speaker.
 pub struct View<'a> {
     /// The RIB.
@@ -73,6 +80,8 @@ pub struct View<'a> {
     pub peers: &'a HashMap<PeerId, PeerEntry>,
     /// BFD packets that were dropped.
     pub bfd_drops: &'a bfd::Drops,
+    /// Faults of ours.
+    pub faults: Faults,
     pub(super) stale_until: &'a StaleUntil,
 }
 

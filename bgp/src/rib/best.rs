@@ -157,17 +157,7 @@ impl Judge<'_> {
             return u16::from(self.cost(path).is_some());
         }
         let chosen = choose(self.field(paths), self.together);
-        for (front, &place) in chosen.iter().enumerate() {
-            // What stood at `front` moves to `place`; later entries of `chosen` that meant it
-            // were moved before, or are found where an earlier swap has put them.
-            let mut place = place as usize;
-            for (earlier, &from) in chosen[..front].iter().enumerate() {
-                if place == earlier {
-                    place = from as usize;
-                }
-            }
-            paths.swap(front, place);
-        }
+        to_front(paths, &chosen);
         u16::try_from(chosen.len()).unwrap_or(u16::MAX)
     }
 
@@ -201,6 +191,22 @@ impl Judge<'_> {
             }
         }
         verdicts
+    }
+}
+
+/// Puts what stands at these places in front, in their order.
+fn to_front<T>(list: &mut [T], places: &[u32]) {
+    // Where what stood in front was swapped to.
+    let mut swapped: SmallVec<[usize; 8]> = SmallVec::new();
+    for (front, &place) in places.iter().enumerate() {
+        let mut place = place as usize;
+        for (earlier, &to) in swapped.iter().enumerate() {
+            if place == earlier {
+                place = to;
+            }
+        }
+        list.swap(front, place);
+        swapped.push(place);
     }
 }
 
@@ -312,6 +318,27 @@ mod tests {
             stale: x.stale,
         });
         candidates.collect()
+    }
+
+    #[test]
+    fn places_come_to_the_front_in_their_order_whatever_that_is() {
+        for count in 0..=5_u32 {
+            let all: Vec<u32> = (0..count).collect();
+            // Every choice of places in every order.
+            let mut orders: Vec<Vec<u32>> = vec![vec![]];
+            for order in 0.. {
+                let Some(order) = orders.get(order).cloned() else { break };
+                let more = all.iter().filter(|place| !order.contains(place));
+                orders.extend(more.map(|place| [&order[..], &[*place]].concat()));
+            }
+            for order in orders {
+                let mut list = all.clone();
+                to_front(&mut list, &order);
+                assert_eq!(list[..order.len()], order, "of {count}");
+                list.sort_unstable();
+                assert_eq!(list, all);
+            }
+        }
     }
 
     /// Which peers' paths are used.

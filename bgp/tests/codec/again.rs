@@ -1,4 +1,4 @@
-//! Whether what a message says can be said again: shared with the fuzz targets.
+//! Whether what a message says can be said again: shared with the fuzz target `message`.
 
 use brindle_bgp::msg::{
     AddPaths, Announcement, Attributes, Message, Nlri, SegmentKind, Update, WireFormat, decode,
@@ -122,5 +122,17 @@ pub(crate) fn check(bits: u8, kind: u8, body: &[u8]) {
     if is_faithful(&said, &format) && octets.len() * 3 < format.max_message() {
         let again = read_all(&write(&said, &format), &format);
         assert_eq!(again, said, "{}", hex(&octets));
+    }
+}
+
+/// What the fuzz target is given: bits of a format, a type and a body, which is read as a
+/// stream of whatever comes, and behind a header that is right.
+pub(crate) fn check_input(input: &[u8]) {
+    let [bits, kind, body @ ..] = input else { return };
+    let format = format(*bits);
+    let _ = frame(body, &format);
+    let _ = decode(&Bytes::copy_from_slice(body), &format);
+    if body.len() <= 65535 - 19 {
+        check(*bits, *kind, body);
     }
 }

@@ -1,16 +1,18 @@
-//! The seeds of the fuzz targets: octets of a format, a type and a body in each file.
+//! The corpus of the fuzz target `message`: octets of a format, a type and a body in each file;
+//! those with a name of their own are the vectors and the incidents below.
 
 #![expect(clippy::disallowed_methods, reason = "a test reads its files")]
 
 use std::fs;
 use std::path::PathBuf;
 
-use crate::again::check;
+use crate::again::{check, check_input};
+use crate::filter_text;
 use crate::golden::vectors;
 use crate::support::{hex, unhex};
 
-fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors")
+fn folder(target: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target)
 }
 
 /// Inputs that broke some implementation, ours or another, as format, type and body.
@@ -64,7 +66,7 @@ fn seeds() -> Vec<(String, Vec<u8>)> {
 #[test]
 fn every_vector_is_a_seed() {
     for (name, want) in seeds() {
-        let path = folder().join(&name);
+        let path = folder("message").join(&name);
         if std::env::var_os("BLESS").is_some() {
             fs::write(&path, &want).unwrap();
         }
@@ -75,15 +77,26 @@ fn every_vector_is_a_seed() {
 }
 
 #[test]
-fn every_seed_can_be_said_again() {
+fn the_corpus_can_be_read_and_said_again() {
     let mut count = 0;
-    for entry in fs::read_dir(folder()).unwrap() {
+    for entry in fs::read_dir(folder("message")).unwrap() {
         let octets = fs::read(entry.unwrap().path()).unwrap();
-        let [_, kind, body @ ..] = &octets[..] else { continue };
-        for bits in 0..32 {
-            check(bits, *kind, body);
+        check_input(&octets);
+        if let [_, kind, body @ ..] = &octets[..] {
+            (0..32).for_each(|bits| check(bits, *kind, body));
         }
         count += 1;
     }
-    assert!(count >= seeds().len(), "{count} seeds");
+    assert!(count >= seeds().len(), "{count} files");
+}
+
+#[test]
+fn the_corpus_of_texts_in_filters_gets_an_answer() {
+    let mut count = 0;
+    for entry in fs::read_dir(folder("filter")).unwrap() {
+        let octets = fs::read(entry.unwrap().path()).unwrap();
+        filter_text::check(&String::from_utf8_lossy(&octets));
+        count += 1;
+    }
+    assert!(count > 0, "an empty corpus");
 }

@@ -3,8 +3,10 @@
 
 mod again;
 mod corpus;
+mod filter_text;
 mod generate;
 mod golden;
+mod incidents;
 mod meaning;
 mod notifications;
 mod oracles;

@@ -6,7 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::{ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, proptest};
 use proptest::sample::Index;
 
-use crate::again::{check, read_all};
+use crate::again::{check, check_input, read_all};
 use crate::generate::{any_format, any_message, any_prefix, any_update};
 use crate::golden::vectors;
 use crate::support::{format, formats, hex, message, read, split, unhex, write};
@@ -25,28 +25,11 @@ proptest! {
 
     #[test]
     fn any_octets_are_read_without_panic(
+        bits in 0..32_u8,
         kind in 0..7_u8,
         body in vec(any::<u8>(), 0..200),
-        bits in 0..32_u8,
     ) {
-        let _ = read(&message(kind, &body), &format(bits));
-        let _ = read(&body, &format(bits));
-        let _ = frame(&body, &format(bits));
-    }
-
-    #[test]
-    fn an_update_with_any_lengths_is_read_without_panic(
-        withdrawn in any::<u16>(),
-        attributes in any::<u16>(),
-        octets in vec(any::<u8>(), 0..100),
-        bits in 0..32_u8,
-    ) {
-        let body = [&withdrawn.to_be_bytes()[..], &attributes.to_be_bytes(), &octets].concat();
-        let _ = read(&message(2, &body), &format(bits));
-        let withdrawn = u16::try_from(octets.len()).unwrap();
-        let body =
-            [&withdrawn.to_be_bytes()[..], &octets, &attributes.to_be_bytes(), &octets].concat();
-        let _ = read(&message(2, &body), &format(bits));
+        check_input(&[&[bits, kind], &body[..]].concat());
     }
 
     #[test]

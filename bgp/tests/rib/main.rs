@@ -11,6 +11,7 @@ mod links;
 mod local_as;
 mod model;
 mod pace;
+mod passing_on;
 mod reference;
 mod reflectors;
 mod refreshing;

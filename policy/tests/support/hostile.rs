@@ -55,6 +55,15 @@ pub(crate) fn check(texts: &[&str]) -> Outcome {
     outcome
 }
 
+/// What the fuzz target is given: lines are the texts, and a byte 1 in them is a line end of
+/// theirs.
+pub(crate) fn check_input(input: &str) {
+    let texts: Vec<String> =
+        input.lines().take(64).map(|line| line.replace('\u{1}', "\n")).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    check(&texts);
+}
+
 /// Each line is of a kind that we write, and all but those for people are plain ASCII.
 fn check_lines(text: &str, starts: &[&str]) {
     for line in text.lines() {

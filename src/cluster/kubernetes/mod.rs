@@ -135,6 +135,10 @@ impl Source {
                     let Ok(permit) = permit else { return };
                     self.tell(permit);
                 }
+                Some(ended) = watchers.join_next() => {
+                    // None ends in order: without it we would not hear of changes any more.
+                    return tracing::error!(?ended, "a fault of ours: a watcher has ended");
+                }
                 () = at(release) => {
                     self.release();
                     if let Some(secrets) = &mut secrets {

@@ -320,7 +320,7 @@ pub struct Negotiated {
     /// Families with several paths of one prefix (RFC 7911).
     #[serde(default, skip_serializing_if = "AddPaths::is_empty")]
     pub add_paths: AddPaths,
-    /// What we said of graceful restart, other than whether we have just restarted.
+    /// What we said of graceful restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub graceful_restart_sent: Option<GracefulRestart>,
     /// What the peer said of it.

@@ -268,10 +268,10 @@ fn message_types(counts: [u64; 5]) -> MessageTypes {
 fn negotiated(entry: &PeerEntry, status: &PeerStatus, clock: &Clock) -> Option<Negotiated> {
     let agreed = status.negotiated.as_ref()?;
     let (local, remote) = status.ends?;
-    let ours = entry.wanted.session.open().capabilities;
+    let ours = &*status.offered;
     let theirs = &agreed.their_open.capabilities;
     let words = |capabilities: &[Capability]| capabilities.iter().map(in_words).collect();
-    let sent: Vec<String> = words(&ours);
+    let sent: Vec<String> = words(ours);
     let received: Vec<String> = words(theirs);
     let both = sent.iter().filter(|word| received.contains(word)).cloned().collect();
     Some(Negotiated {
@@ -289,7 +289,7 @@ fn negotiated(entry: &PeerEntry, status: &PeerStatus, clock: &Clock) -> Option<N
         capabilities_sent: sent,
         capabilities_received: received,
         capabilities_agreed: both,
-        graceful_restart_sent: restart(&ours),
+        graceful_restart_sent: restart(ours),
         graceful_restart_received: restart(theirs),
         last_received_seconds: entry.counters().last_heard().map(|at| clock.past(at).1),
         out_queue_bytes: entry.counters().backlog.load(Ordering::Relaxed),

@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
+use brindle_bgp::filter::Condition;
 use brindle_bgp::msg::{NextHop, Nlri};
 use brindle_bgp::net::{Family, Prefix};
-use brindle_bgp::rib::{self, PathView, PeerId, Refusal, Stale, ToldView, Which};
+use brindle_bgp::rib::{self, PathView, PeerId, PeerPolicy, Refusal, Stale, ToldView, Which};
 
 use crate::cluster::claims::Owner;
 use crate::control::view::{self, FilterStep, Path, PathStatus, Rejected, Route, refusal_words};
@@ -182,6 +183,14 @@ fn as_rejected(view: &View<'_>, facts: &Facts, path: &PathView) -> Option<Reject
             None => format!("{owner}; {}", facts.claims.owns(from)),
         };
     }
+    if let Refusal::Filter(filter, Some(rule)) = refusal
+        && let Some(peer) = path.from.and_then(|peer| view.peers.get(&peer))
+        && let PeerPolicy::Filters(filters) = &peer.wanted.rib.import
+        && let Some(filter) = filters.iter().find(|one| one.name == *filter)
+        && let Some(rule) = filter.rules.get(*rule)
+    {
+        reason += &conditions(&rule.conditions);
+    }
     Some(Rejected {
         prefix: path.prefix,
         from: from.to_owned(),
@@ -189,4 +198,13 @@ fn as_rejected(view: &View<'_>, facts: &Facts, path: &PathView) -> Option<Reject
         reason,
         owner: owner.as_ref().and_then(Owner::node).map(|name| format!("Node/{name}")),
     })
+}
+
+/// What a rule asks for, as it is put behind its name.
+fn conditions(conditions: &[Condition]) -> String {
+    let words: Vec<String> = conditions.iter().map(ToString::to_string).collect();
+    match &words[..] {
+        [] => ", which takes everything".to_owned(),
+        words => format!(": {}", words.join(", ")),
+    }
 }

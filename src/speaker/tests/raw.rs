@@ -53,19 +53,28 @@ impl RawPeer {
         wanted: &WantedPeer,
         window: Option<usize>,
     ) -> Self {
+        Self::try_establish(to, host, wanted, window).expect("a session")
+    }
+
+    /// The same; says why it does not come up.
+    pub(super) fn try_establish(
+        to: SocketAddr,
+        host: u8,
+        wanted: &WantedPeer,
+        window: Option<usize>,
+    ) -> io::Result<Self> {
         let mut settings = wanted.session.clone();
         settings.router_id = std::net::Ipv4Addr::new(10, 99, 1, host).try_into().unwrap();
         let mut raw = Self { stream: connect(to, host, window), received: BytesMut::new() };
-        raw.say(&Message::Open(settings.open())).unwrap();
-        raw.say(&Message::Keepalive).unwrap();
+        raw.say(&Message::Open(settings.open()))?;
+        raw.say(&Message::Keepalive)?;
         loop {
-            match raw.hear().unwrap() {
-                Some(Message::Keepalive) => break,
+            match raw.hear()? {
+                Some(Message::Keepalive) => return Ok(raw),
                 Some(Message::Open(_)) => {}
-                other => panic!("no session: {other:?}"),
+                other => return Err(io::Error::other(format!("no session: {other:?}"))),
             }
         }
-        raw
     }
 
     pub(super) fn say(&mut self, message: &Message) -> io::Result<()> {

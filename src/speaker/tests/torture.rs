@@ -54,7 +54,7 @@ async fn a_panic_in_one_peers_task_takes_that_peer_down_and_nothing_else() {
     .await;
     until("b's prefix back", || has_best(&a.handle, of_b)).await;
     assert_eq!(established_at(&a.handle, "c").await, of_c, "c did not notice");
-    let panics = a.handle.read(|view| view.find("b").unwrap().1.panics).await.unwrap();
+    let panics = a.handle.read(|view| view.faults.peers).await.unwrap();
     assert_eq!(panics, 1);
 }
 

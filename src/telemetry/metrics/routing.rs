@@ -14,8 +14,9 @@ use super::bfd::{self, BfdFigures};
 use super::bmp;
 use crate::bfd::DROP_REASONS;
 use crate::bmp::Report;
+use crate::drain::Phase;
 use crate::fib::FibStatus;
-use crate::speaker::AuthFailures;
+use crate::speaker::{AuthFailures, Faults};
 
 /// The routing half in figures.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +25,10 @@ pub struct RoutingFigures {
     pub peers: Vec<PeerFigures>,
     /// BFD packets that were dropped, by [`DROP_REASONS`].
     pub bfd_drops: [u64; DROP_REASONS.len()],
+    /// Faults of ours.
+    pub faults: Faults,
+    /// How far draining is; `None` while the node serves.
+    pub drain: Option<Phase>,
     /// The kernel's routes.
     pub fib: Arc<FibStatus>,
     /// What the kernel dropped of connections that are protected.
@@ -64,6 +69,14 @@ const STATES: [(&str, State); 6] = [
     ("OpenSent", State::OpenSent),
     ("OpenConfirm", State::OpenConfirm),
     ("Established", State::Established),
+];
+
+const DRAIN_STATES: [(&str, Option<Phase>); 5] = [
+    ("serving", None),
+    ("announcing", Some(Phase::Announcing)),
+    ("withdrawing", Some(Phase::Withdrawing)),
+    ("closing", Some(Phase::Closing)),
+    ("drained", Some(Phase::Drained)),
 ];
 
 pub(super) fn metrics(routing: &RoutingFigures) -> Vec<Metric> {
@@ -129,7 +142,19 @@ pub(super) fn metrics(routing: &RoutingFigures) -> Vec<Metric> {
     .with([("kind", "md5")], dropped.md5_missing + dropped.md5_unexpected + dropped.md5_wrong)
     .with([("kind", "ao")], dropped.ao)
     .with([("kind", "ttl")], dropped.ttl);
+    let panics = Metric::counter(
+        "brindle_task_panics",
+        "Times that a fault of ours ended a task, which was started anew",
+    )
+    .with([("task", "peer")], routing.faults.peers)
+    .with([("task", "bfd")], routing.faults.bfd);
+    let mut drain = Metric::gauge("brindle_drain_state", "How far draining is: one of them is 1");
+    for (word, phase) in DRAIN_STATES {
+        drain = drain.with([("state", word)], routing.drain == phase);
+    }
     let mut metrics = vec![
+        panics,
+        drain,
         up,
         states,
         since,

@@ -11,11 +11,12 @@ use brindle_policy::{Family, PodKey};
 
 use super::*;
 use crate::control::calls::Calls;
+use crate::drain::Phase;
 use crate::enforce::audit::Kind;
 use crate::enforce::dataplane::{Op, Tally};
 use crate::enforce::{Backend, EnforceStatus, Flushed, Trigger};
 use crate::fib::FibStatus;
-use crate::speaker::AuthFailures;
+use crate::speaker::{AuthFailures, Faults};
 
 fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
@@ -90,6 +91,8 @@ fn figures() -> Figures {
             peers: vec![peer],
             bfd_drops: [0, 0, 4, 0, 0, 0],
             bmp: Vec::new(),
+            faults: Faults { peers: 2, bfd: 0 },
+            drain: Some(Phase::Closing),
             fib: Arc::new(FibStatus { wanted: [24, 2], installed: [23, 2], ..Default::default() }),
         }),
         policy: Some(PolicyFigures {
@@ -108,6 +111,10 @@ fn figures_stand_under_the_names_that_dashboards_know() {
     let text = figures().to_text();
     let lines: BTreeSet<&str> = text.lines().collect();
     for want in [
+        "brindle_task_panics_total{task=\"peer\"} 2",
+        "brindle_task_panics_total{task=\"bfd\"} 0",
+        "brindle_drain_state{state=\"serving\"} 0",
+        "brindle_drain_state{state=\"closing\"} 1",
         "brindle_build_info{version=\"0.1.0\",revision=\"\",iptables_backend=\"nft\"} 1",
         "brindle_up_since_seconds 1000.0",
         "brindle_in_sync{source=\"files\"} 1.0",

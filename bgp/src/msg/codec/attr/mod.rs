@@ -117,6 +117,8 @@ pub(super) fn read(list: &[u8], octets: &Bytes, format: &WireFormat) -> Result<L
             // RFC 7606 §4: the length of the list stands, so the prefixes behind it are found.
             let why = format!("the last {} octets of the list are no attribute", rest.len());
             found.fault(0, Treatment::TreatAsWithdraw, why);
+            // Something stood there: what comes before it is not all that there is.
+            found.seen.insert(0);
             break;
         };
         rest = after;
