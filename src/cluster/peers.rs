@@ -9,7 +9,7 @@ use brindle_bgp::filter::{Filter, RouteSource};
 use brindle_bgp::fsm::{PeerSettings, RestartOffer};
 use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, ClusterId, Family, RouterId};
-use brindle_bgp::rib::{PeerKind, PeerPolicy, RibPeer};
+use brindle_bgp::rib::{PeerKind, PeerPolicy, RibPeer, SendPaths};
 use brindle_config::{Bgp, GracefulRestart, Retain};
 
 use super::Node;
@@ -138,6 +138,7 @@ fn configured(bgp: &Bgp, own: &Identity, peer: &brindle_config::Peer) -> WantedP
         local_asn: peer.local_asn,
         allowed_own_asn: peer.allowed_own_asn,
         role: peer.role,
+        send_paths: peer.add_paths.send,
         ..RibPeer::new(Arc::clone(&peer.name), peer.address, peer.asn, kind)
     };
     let restart = &bgp.graceful_restart;
@@ -147,6 +148,8 @@ fn configured(bgp: &Bgp, own: &Identity, peer: &brindle_config::Peer) -> WantedP
         graceful_restart: offer(&GracefulRestart { enabled, time, ..*restart }),
         role: peer.role,
         role_strict: peer.role_strict,
+        receive_paths: peer.add_paths.receive,
+        send_paths: peer.add_paths.sends(),
         local_asn,
         ..session(bgp, own, peer.asn, peer.hold_time, peer.passive)
     };
@@ -230,12 +233,24 @@ fn mesh_peer(
         Some(_) => PeerPolicy::AcceptAll,
         None => PeerPolicy::OriginatedOr(claims.ranges(&own.name)),
     };
+    // Only who reflects has several paths of one prefix to tell.
+    let send_paths = match own.route_reflector {
+        Some(_) if bgp.mesh_add_paths => SendPaths::All,
+        _ => SendPaths::One,
+    };
     let rib = RibPeer {
         import,
         export,
         source: RouteSource::Mesh,
         limits: bgp.mesh_limits.clone(),
+        send_paths,
         ..RibPeer::new(Arc::clone(&node.name), address, asn, kind)
+    };
+    let session = PeerSettings {
+        // Offered whoever reflects now: so no session ends when others do.
+        receive_paths: bgp.mesh_add_paths,
+        send_paths: bgp.mesh_add_paths,
+        ..session(bgp, own, asn, bgp.hold_time, false)
     };
     Ok(WantedPeer {
         port: bgp.listen_port,
@@ -244,7 +259,7 @@ fn mesh_peer(
         mesh: true,
         retain: bgp.retain == Retain::NodeObject,
         bfd: bgp.mesh_bfd,
-        ..WantedPeer::new(session(bgp, own, asn, bgp.hold_time, false), rib)
+        ..WantedPeer::new(session, rib)
     })
 }
 

@@ -13,7 +13,7 @@ use super::peer::Peers;
 use super::roles;
 use super::settings::{NextHopMode, PeerKind, PeerPolicy, RibPeer, RibSession, RibSettings};
 use crate::filter::{self, Filter, Matched, NextHopChange, Session};
-use crate::msg::{Attributes, ExtendedCommunity, NextHop, WireFormat};
+use crate::msg::{AddPaths, Attributes, ExtendedCommunity, NextHop, WireFormat};
 use crate::net::{Asn, Family, Prefix, Role, RouterId};
 
 /// Everything that decides what a peer is told, apart from which peer it is. Peers with
@@ -36,6 +36,9 @@ pub(super) struct Treatment {
     pub(super) departure: Departure,
     /// Our role towards the peer.
     pub(super) role: Option<Role>,
+    /// By family, how many paths of a prefix it is told; none if it is told the best without
+    /// saying which of them that is.
+    pub(super) paths: [Option<u32>; 2],
     /// Which links its filters look at, if they do.
     pub(super) links: u64,
 }
@@ -116,10 +119,13 @@ impl Treatment {
                 extended_message: negotiated.extended_message,
                 extended_next_hop: extended,
                 families,
+                // What comes is none of its business.
+                add_paths: AddPaths { receive: [false; 2], ..negotiated.add_paths },
                 internal: peer.kind != PeerKind::External,
             },
             departure,
             role: roles::of(peer),
+            paths: negotiated.add_paths.send.map(|agreed| agreed.then(|| peer.send_paths.most())),
             links: if peer.export.asks_for_interface() { links.version } else { 0 },
         }
     }
@@ -173,13 +179,13 @@ impl Treatment {
 }
 
 impl Exporter<'_> {
-    /// What peers with this treatment are told of `prefix` if `path` is its best; none if
-    /// they must not hear of it.
+    /// What peers with this treatment are told of `path` to `prefix` if it is the best, or one of
+    /// several that they are told; none if they must not hear of it.
     pub(super) fn export(&self, to: &Treatment, prefix: &Prefix, path: &Path) -> Option<Told> {
-        if path.source == Source::Internal && to.kind == PeerKind::Internal {
+        if path.source() == Source::Internal && to.kind == PeerKind::Internal {
             return None; // RFC 4271 §9.2, RFC 4456 §6: only to and from clients
         }
-        if to.deferred && path.source != Source::Ours || !to.departure.lets_pass(path.source) {
+        if to.deferred && path.source() != Source::Ours || !to.departure.lets_pass(path.source()) {
             return None;
         }
         if !roles::lets_pass(to.role, self.attributes.get(path.attributes)) {
@@ -199,7 +205,7 @@ impl Exporter<'_> {
         let next_hop = self.hops.get(path.hop);
         let matched = admit(
             &to.policy,
-            &route(prefix, attributes, (next_hop, self.links), path.origin, session),
+            &route(prefix, attributes, (next_hop, self.links), path.origin(), session),
         )
         .ok()?;
         let mode = match to.filters().and_then(|filters| filter::next_hop(filters, &matched)) {
@@ -208,7 +214,7 @@ impl Exporter<'_> {
             Some(NextHopChange::Keep) => NextHopMode::Keep,
         };
         let hop = self.told_hop(to, mode, prefix.family(), path)?;
-        let form = match (to.is_external(), path.source) {
+        let form = match (to.is_external(), path.source()) {
             (true, Source::Ours) => Form::OutsideOwn,
             (true, _) => Form::Outside,
             (false, Source::Ours | Source::External) => Form::Inside,

@@ -112,8 +112,8 @@ impl Rib {
                     let Some(judgement) = self.judgement(&mut shop, &prefix, &path) else {
                         continue;
                     };
-                    let edit = Edit::Judge(path.peer, judgement);
-                    if path.refused && !judgement.refused {
+                    let edit = Edit::Judge(path.key(), judgement);
+                    if path.is_refused() && !judgement.refused {
                         later.push((family, id, edit));
                     } else {
                         self.edit(family, id, edit);

@@ -120,6 +120,28 @@ pub enum NextHopMode {
     Keep,
 }
 
+/// How many paths of one prefix a peer is told, if that is agreed with it (RFC 7911).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SendPaths {
+    /// The best.
+    One,
+    /// The best so many.
+    Best(u8),
+    /// All that can be used.
+    All,
+}
+
+impl SendPaths {
+    /// The most of them.
+    pub(super) fn most(self) -> u32 {
+        match self {
+            SendPaths::One => 1,
+            SendPaths::Best(count) => u32::from(count.max(1)),
+            SendPaths::All => u32::MAX,
+        }
+    }
+}
+
 /// What a route of our own is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OwnRoute {
@@ -168,6 +190,9 @@ pub struct RibPeer {
     /// What we are to it, if it is in another AS (RFC 9234). What was learned before is judged
     /// by another role with the next session only.
     pub role: Option<Role>,
+    /// How many paths of a prefix are told to it. Whether it is told several at all is agreed
+    /// with each session.
+    pub send_paths: SendPaths,
 }
 
 impl RibPeer {
@@ -186,6 +211,7 @@ impl RibPeer {
             limits: PrefixLimits::NONE,
             source: RouteSource::Peer,
             role: None,
+            send_paths: SendPaths::One,
         }
     }
 

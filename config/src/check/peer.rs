@@ -8,8 +8,8 @@ use brindle_bgp::net::{Asn, Family, Role};
 use brindle_bgp::rib::{NextHopMode, PrefixLimits};
 
 use super::filter::Filters;
-use super::{BGP_PORT, auth, bfd, limits};
-use crate::meaning::Peer;
+use super::{BGP_PORT, add_paths, auth, bfd, limits};
+use crate::meaning::{AddPaths, Peer};
 use crate::section::{Good, Item, Section};
 use crate::value;
 use crate::yaml::quoted;
@@ -116,6 +116,8 @@ pub(super) fn read_peer<'a>(
     let role_word = role.as_ref().map_or(Some(None), |item| item.word(&ROLES).map(Some));
     let strict = section.get("roleStrict");
     let role_strict = strict.as_ref().map_or(Some(false), Item::boolean);
+    let add_paths =
+        section.get("addPaths").map_or(Some(AddPaths::OFF), |item| add_paths::read(&item));
     let bfd = section.get("bfd").and_then(|item| bfd::read(&item));
     section.finish();
     if let (Some(item), true) = (&role, asn == Some(ours)) {
@@ -168,6 +170,7 @@ pub(super) fn read_peer<'a>(
         limits: limits?,
         role: role_word?,
         role_strict: role_strict?,
+        add_paths: add_paths?,
         bfd,
     })
 }

@@ -189,6 +189,12 @@ pub(super) fn screen(peer: &Peer, color: bool) -> String {
         );
         line("timers", &times);
         line("families", &list(&agreed.families));
+        let paths = &agreed.add_paths;
+        for (title, families) in [("paths in", &paths.receive), ("paths out", &paths.send)] {
+            if !families.is_empty() {
+                line(title, &format!("several of a prefix: {}", list(families)));
+            }
+        }
         line("we offer", &list(&agreed.capabilities_sent));
         line("peer offers", &list(&agreed.capabilities_received));
         line("agreed", &list(&agreed.capabilities_agreed));

@@ -317,6 +317,9 @@ pub struct Negotiated {
     pub capabilities_received: Vec<String>,
     /// What both offered, likewise.
     pub capabilities_agreed: Vec<String>,
+    /// Families with several paths of one prefix (RFC 7911).
+    #[serde(default, skip_serializing_if = "AddPaths::is_empty")]
+    pub add_paths: AddPaths,
     /// What we said of graceful restart, other than whether we have just restarted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub graceful_restart_sent: Option<GracefulRestart>,
@@ -328,6 +331,22 @@ pub struct Negotiated {
     pub last_received_seconds: Option<u64>,
     /// Octets that wait to be written to the peer.
     pub out_queue_bytes: usize,
+}
+
+/// Families in which several paths of one prefix are told, by direction.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AddPaths {
+    /// The peer tells us several.
+    pub receive: Vec<Family>,
+    /// We tell it several.
+    pub send: Vec<Family>,
+}
+
+impl AddPaths {
+    fn is_empty(&self) -> bool {
+        self.receive.is_empty() && self.send.is_empty()
+    }
 }
 
 /// What one side says of graceful restart (RFC 4724 §3).

@@ -4,14 +4,15 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use brindle_bgp::fsm::State;
-use brindle_bgp::msg::{Capability, Notification};
+use brindle_bgp::msg::{AddPathFamily, Capability, Notification};
 use brindle_bgp::net::{Asn, Family, Role};
 use brindle_bgp::rib::{LimitLevel, PeerId, PeerKind, PeerPolicy, Stale};
 
 use super::bfd::bfd;
 use crate::control::view::{
-    AuthKind, Clock, FamilyCounts, GracefulRestart, Kept, MessageCounts, MessageTypes, Negotiated,
-    NotificationSeen, Peer, PeerAuth, PeerKind as Kind, SessionState, Timers,
+    AddPaths, AuthKind, Clock, Family as FamilyName, FamilyCounts, GracefulRestart, Kept,
+    MessageCounts, MessageTypes, Negotiated, NotificationSeen, Peer, PeerAuth, PeerKind as Kind,
+    SessionState, Timers,
 };
 use crate::daemon::answer::Facts;
 use crate::speaker::{AuthFailures, Key, PeerEntry, PeerStatus, Protection, Ttl, View};
@@ -281,6 +282,10 @@ fn negotiated(entry: &PeerEntry, status: &PeerStatus, clock: &Clock) -> Option<N
         hold_time_seconds: agreed.hold_time.secs().into(),
         keepalive_seconds: agreed.keepalive.map_or(0, |interval| interval.as_secs()),
         families: agreed.families.iter().map(|family| (*family).into()).collect(),
+        add_paths: AddPaths {
+            receive: with_paths(agreed.add_paths.receive),
+            send: with_paths(agreed.add_paths.send),
+        },
         capabilities_sent: sent,
         capabilities_received: received,
         capabilities_agreed: both,
@@ -289,6 +294,11 @@ fn negotiated(entry: &PeerEntry, status: &PeerStatus, clock: &Clock) -> Option<N
         last_received_seconds: entry.counters().last_heard().map(|at| clock.past(at).1),
         out_queue_bytes: entry.counters().backlog.load(Ordering::Relaxed),
     })
+}
+
+/// The families that a direction is agreed for.
+fn with_paths(agreed: [bool; 2]) -> Vec<FamilyName> {
+    Family::ALL.into_iter().filter(|family| agreed[family.index()]).map(Into::into).collect()
 }
 
 /// A capability as an operator would say it; the same words on both sides mean agreement.
@@ -305,11 +315,20 @@ fn in_words(capability: &Capability) -> String {
         },
         Capability::GracefulRestart(_) => "graceful restart".to_owned(),
         Capability::FourOctetAsn(_) => "four-octet AS numbers".to_owned(),
+        Capability::AddPaths(families) => {
+            let able = |family: &AddPathFamily| match (family.receives(), family.sends()) {
+                (true, true) => format!("{} both ways", family.family),
+                (true, false) => format!("{} to receive", family.family),
+                (false, true) => format!("{} to send", family.family),
+                (false, false) => format!("{} value {}", family.family, family.able),
+            };
+            let families: Vec<String> = families.iter().map(able).collect();
+            format!("additional paths ({})", families.join(", "))
+        }
         Capability::EnhancedRouteRefresh => "enhanced route refresh".to_owned(),
         Capability::LongLivedRestart(_) => "long-lived graceful restart".to_owned(),
         Capability::Unknown { code, .. } => match code {
             8 => "multiple labels".to_owned(),
-            69 => "additional paths".to_owned(),
             73 => "host name".to_owned(),
             75 => "software version".to_owned(),
             128 => "route refresh (before its standard)".to_owned(),
