@@ -253,6 +253,8 @@ fn the_role_grants_what_is_needed_and_nothing_else() {
         ("patch", "pods", &["--subresource=status", "-n", NAMESPACE]),
         ("get", "secrets", &["-n", NAMESPACE]),
         ("list", "secrets", everywhere),
+        ("list", "secrets", &["-n", NAMESPACE]),
+        ("watch", "secrets/others", &["-n", NAMESPACE]),
         ("get", "configmaps", &["-n", NAMESPACE]),
         ("create", "serviceaccounts", &["--subresource=token", "-n", NAMESPACE]),
         ("patch", "daemonsets.apps", &["-n", NAMESPACE]),
@@ -269,6 +271,11 @@ fn the_role_grants_what_is_needed_and_nothing_else() {
     for kind in ["nodes", "pods", "namespaces", "networkpolicies"] {
         let (granted, said) = asked(&["get", kind, "--all-namespaces"]);
         assert!(granted, "{kind}: {said}");
+    }
+    for (name, want) in [("brindle-bgp-keys", true), ("others", false)] {
+        let selector = format!("--field-selector=metadata.name={name}");
+        let (granted, said) = asked(&["get", "secrets", "-n", NAMESPACE, &selector]);
+        assert_eq!(granted, want, "{name}: {said}");
     }
     for kind in ["secrets", "configmaps", "services", "endpoints"] {
         let (granted, said) = asked(&["get", kind, "--all-namespaces"]);

@@ -135,14 +135,17 @@ impl Secrets {
                     tracing::warn!(secret = %name, "{message}");
                     self.said.insert(Arc::clone(name), message.clone());
                 }
-                // What the server cannot say just now it says later.
-                if trouble.cause != Cause::Forbidden {
-                    return;
-                }
-                one.without(NoData::Unreadable(format!(
-                    "Secret {name} of namespace {namespace} may not be read: {message}; name it \
-                     under {ROLE}"
-                )))
+                let why = match trouble.cause {
+                    Cause::Forbidden => format!("may not be read: {message}; name it under {ROLE}"),
+                    // As with everything else that the server has, which is waited for.
+                    Cause::Connection | Cause::Config | Cause::Unauthorized | Cause::Gone => return,
+                    // What it cannot say just now it says later: what is known stays, and at the
+                    // start policies do not wait for the keys of sessions.
+                    _ if view.is_in_sync() => return,
+                    _ => format!("cannot be read: {message}; it is tried again by itself"),
+                };
+                let which = format!("Secret {name} of namespace {namespace}");
+                one.without(NoData::Unreadable(format!("{which} {why}")))
             }
             News::OfSecret(..) => return,
         };

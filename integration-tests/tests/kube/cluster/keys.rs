@@ -53,7 +53,7 @@ fn write(folder: &Path, key: &str) {
          route 192.0.2.0/24 blackhole;\n  route 198.51.100.0/24 blackhole;\n}}\n\
          protocol bgp {{ local {ROUTER} as 65010; neighbor 10.0.0.1 as 64512;\n  \
          strict bind on; password \"{key}\"; connect delay time 1; connect retry time 1;\n  \
-         error wait time 1, 1; ipv4 {{ import all; export none; }};\n}}\nlog stderr all;\n"
+         error wait time 1, 1; ipv4 {{ import all; export all; }};\n}}\nlog stderr all;\n"
     );
     std::fs::write(folder.join("bird.conf"), text).expect("the folder is ours");
 }

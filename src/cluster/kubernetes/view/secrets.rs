@@ -65,3 +65,66 @@ impl View {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::cluster::Change;
+    use crate::cluster::kind::Kind;
+    use crate::cluster::typed::{Reading, read_json};
+
+    fn peer(node: &str, secret: &str) -> Reading {
+        let spec = format!(
+            r#"{{"node":"{node}","peerIP":"192.0.2.1","asNumber":65001,
+                "password":{{"secretKeyRef":{{"name":"{secret}","key":"k"}}}}}}"#
+        );
+        let text = format!(r#"{{"metadata":{{"name":"tor"}},"spec":{spec}}}"#);
+        read_json(Kind::BgpPeer, &text)
+    }
+
+    fn secret(name: &str) -> Reading {
+        let metadata = format!(r#"{{"namespace":"kube-system","name":"{name}"}}"#);
+        read_json(Kind::Secret, &format!(r#"{{"metadata":{metadata},"data":{{"k":"aHVzaA=="}}}}"#))
+    }
+
+    /// What is told, by kind and name.
+    fn told(view: &mut View) -> Vec<String> {
+        let shown = |change: &Change| match change {
+            Change::BgpApplied(object) => object.key().to_string(),
+            Change::BgpDeleted(key) => format!("no {key}"),
+            Change::InSync => "in sync".to_owned(),
+            other => format!("{other:?}"),
+        };
+        view.take().iter().map(shown).collect()
+    }
+
+    #[test]
+    fn an_object_waits_for_its_secret_and_nothing_else_does() {
+        let mut view = View::new(Duration::ZERO);
+        for kind in Kind::ALL {
+            let all = if kind == Kind::BgpPeer { vec![peer("n1", "one")] } else { Vec::new() };
+            view.list(kind, all, Instant::now());
+        }
+        assert_eq!(view.secrets_of("n2"), BTreeSet::new(), "another's");
+        assert_eq!(view.secrets_of("n1"), BTreeSet::from(["one".into()]));
+        view.await_secret("one".into());
+        assert!(!view.has_news(), "nothing is in sync without it");
+        view.apply(Kind::Secret, secret("one"));
+        view.has_answer("one");
+        assert_eq!(told(&mut view), ["BGPPeer/tor", "Secret/kube-system/one", "in sync"]);
+
+        // A session goes on with the one until the other is known.
+        view.apply(Kind::BgpPeer, peer("n1", "two"));
+        view.await_secret("two".into());
+        assert!(!view.has_news() && told(&mut view).is_empty());
+        view.apply(Kind::Secret, secret("other"));
+        assert_eq!(told(&mut view), ["Secret/kube-system/other"]);
+        view.apply(Kind::Secret, secret("two"));
+        view.has_answer("two");
+        assert_eq!(told(&mut view), ["BGPPeer/tor", "Secret/kube-system/two"]);
+        view.forget_secret("one");
+        assert_eq!(told(&mut view), ["no Secret/kube-system/one"]);
+    }
+}
