@@ -368,27 +368,27 @@ fn who_follows_a_peer_sees_each_of_its_paths_and_which_are_gone() {
     for peer in [A, B] {
         scene.rib.follow(watch, Watched::Peer(PeerId(peer)));
     }
-    let look = |scene: &mut Scene, peer: u32| -> Vec<(Option<u32>, bool)> {
+    let look = |scene: &mut Scene, peer: u32| -> Vec<(u32, bool)> {
         let looks = scene.rib.look(watch, Watched::Peer(PeerId(peer)), V4, 100);
-        looks.iter().map(|look| (look.path_id.map(|id| id.0), look.path.is_some())).collect()
+        looks.iter().map(|look| (look.nlri.path_id.0, look.path.is_some())).collect()
     };
     for id in [0, 2] {
         tell(&mut scene, A, id, "198.51.100.1", along(&[65000]));
     }
     scene.learn(B, one_update(along(&[65001])));
-    assert_eq!(look(&mut scene, A), [(Some(0), true), (Some(2), true)]);
-    assert_eq!(look(&mut scene, B), [(None, true)]);
+    assert_eq!(look(&mut scene, A), [(0, true), (2, true)]);
+    assert_eq!(look(&mut scene, B), [(0, true)]);
     withdraw(&mut scene, A, 0);
     tell(&mut scene, A, 7, "198.51.100.1", along(&[65000]));
-    assert_eq!(look(&mut scene, A), [(Some(0), false), (Some(2), true), (Some(7), true)]);
+    assert_eq!(look(&mut scene, A), [(0, false), (2, true), (7, true)]);
     // What came back before anybody looked is not gone.
     withdraw(&mut scene, A, 2);
     tell(&mut scene, A, 2, "198.51.100.1", along(&[65000]));
     let mut seen = look(&mut scene, A);
     seen.sort_unstable();
-    assert_eq!(seen, [(Some(2), true), (Some(7), true)]);
+    assert_eq!(seen, [(2, true), (7, true)]);
     for id in [2, 7] {
         withdraw(&mut scene, A, id);
     }
-    assert_eq!(look(&mut scene, A), [(Some(2), false), (Some(7), false)]);
+    assert_eq!(look(&mut scene, A), [(2, false), (7, false)]);
 }
