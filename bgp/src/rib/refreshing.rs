@@ -5,7 +5,7 @@
 use smallvec::SmallVec;
 
 use super::loc::Edit;
-use super::path::PathKey;
+use super::path::{Path, PathKey};
 use super::{PeerId, Rib};
 use crate::net::Family;
 
@@ -40,7 +40,7 @@ impl Rib {
         for id in 0..self.tables[family.index()].bound() {
             let paths = &self.tables[family.index()].entry(id).paths;
             let awaited = paths.iter().filter(|path| path.peer == ix && path.is_awaited());
-            let awaited: SmallVec<[PathKey; 4]> = awaited.map(|path| path.key()).collect();
+            let awaited: SmallVec<[PathKey; 4]> = awaited.map(Path::key).collect();
             gone += awaited.len();
             for key in awaited {
                 self.edit(family, id, Edit::Remove(key));
