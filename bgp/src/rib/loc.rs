@@ -116,7 +116,8 @@ impl Rib {
         entry.selected = judge.select(&mut entry.paths);
         if entry.selection() != before.as_slice() {
             let points = |paths: &[Path]| -> SmallVec<[_; 2]> {
-                paths.iter().map(|path| (path.source == Source::Ours, path.hop)).collect()
+                let ours = |path: &Path| (path.source == Source::Ours).then_some(path.origin);
+                paths.iter().map(|path| (ours(path), path.hop)).collect()
             };
             if !entry.changed && points(entry.selection()) != points(&before) {
                 entry.changed = true;
@@ -215,6 +216,7 @@ impl Rib {
                 entry.changed = false;
                 let now = match entry.selection() {
                     [] => Forwarding::None,
+                    [best, ..] if best.origin == RouteSource::Service => Forwarding::None,
                     [best, ..] if best.source == Source::Ours => Forwarding::Local,
                     used => {
                         let mut hops: Vec<NextHop> =

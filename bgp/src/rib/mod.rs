@@ -53,7 +53,8 @@ use crate::net::{Family, Prefix};
 pub use departure::Departure;
 pub use limit::{LimitAction, LimitLevel, LimitNews, PrefixLimits};
 pub use settings::{
-    NextHopMode, OwnRoute, PeerId, PeerKind, PeerPolicy, RibPeer, RibSession, RibSettings, Stale,
+    NextHopMode, OwnRoute, Owned, PeerId, PeerKind, PeerPolicy, RibPeer, RibSession, RibSettings,
+    Stale,
 };
 pub use trace::FilterTrace;
 pub use view::{

@@ -3,6 +3,7 @@
 mod auth;
 mod bgp;
 mod drain;
+mod services;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use brindle_bgp::net::Prefix;
 pub use auth::{AoAlgorithm, AoKey, Auth, KeyFile};
 pub use bgp::{Bgp, DynamicPeers, ExpectedAs, GracefulRestart, Peer, Retain};
 pub use drain::{DrainSettings, TaintMatch};
+pub use services::{PrefixAdvertisement, ServiceAddresses, ServiceSettings};
 
 /// A whole configuration; exists only checked. Two that are equal mean the same.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@ mod auth;
 mod bgp;
 mod drain;
 mod filter;
+mod services;
 
 pub(crate) use bgp::bfd;
 

@@ -9,7 +9,10 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::filter::FilterSection;
-use super::{Address, AsNumber, Cidr, Document, DrainSection, PasswordSection, TcpAoSection, Time};
+use super::{
+    Address, AsNumber, Cidr, Document, DrainSection, PasswordSection, PrefixAdvertisementSection,
+    ServicesSection, TcpAoSection, Time,
+};
 use crate::check::DEFAULT_LIMIT;
 
 /// The BGP speaker.
@@ -48,6 +51,11 @@ pub(crate) struct BgpSection {
     pub(crate) filters: Vec<FilterSection>,
     /// Further prefixes to originate.
     pub(crate) networks: Vec<Cidr>,
+    /// Which addresses of Services are announced.
+    pub(crate) services: ServicesSection,
+    /// Communities that go with prefixes that we originate: those of all entries that a prefix
+    /// lies in.
+    pub(crate) prefix_advertisements: Vec<PrefixAdvertisementSection>,
     /// When the node is drained without being told to.
     pub(crate) drain: DrainSection,
 }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use brindle_bgp::fsm::RestartTime;
 use brindle_bgp::net::Asn;
-use brindle_config::{Bgp, Config};
+use brindle_config::{Bgp, Config, PrefixAdvertisement, ServiceSettings};
 
 use super::api::BgpConfigurationSpec;
 use super::read::Judged;
-use super::{BgpObjects, SecretRef};
+use super::{BgpObjects, SecretRef, services};
 
 /// The name of the one that holds for all nodes.
 pub const DEFAULT: &str = "default";
@@ -28,6 +28,10 @@ pub struct Configuration {
     pub mesh_password: Option<SecretRef>,
     /// `nodeMeshMaxRestartTime`.
     pub mesh_max_restart_time: Option<RestartTime>,
+    /// `serviceClusterIPs` and its like.
+    pub services: ServiceSettings,
+    /// `prefixAdvertisements`, with the values of `communities`.
+    pub prefix_advertisements: Vec<PrefixAdvertisement>,
 }
 
 impl BgpObjects {
@@ -44,6 +48,7 @@ impl BgpObjects {
             bgp.mesh = mesh;
         }
         bgp.listen_port = self.port_of(node, bgp.listen_port);
+        self.advertise(&mut bgp, node);
         let restart = &mut bgp.graceful_restart.time;
         if let Some(time) = all.and_then(|all| all.mesh_max_restart_time)
             && *restart == usual.graceful_restart.time
@@ -115,6 +120,7 @@ pub(super) fn read(
     }
     idle(spec, judged);
     let restart = spec.node_mesh_max_restart_time.as_deref();
+    let services = services::services(&name, spec, judged);
     Configuration {
         name,
         mesh: spec.node_to_node_mesh_enabled,
@@ -122,44 +128,18 @@ pub(super) fn read(
         listen_port: judged.number("spec.listenPort", spec.listen_port, (1, 65535)),
         mesh_password: judged.password("spec.nodeMeshPassword", spec.node_mesh_password.as_ref()),
         mesh_max_restart_time: judged.restart_time("spec.nodeMeshMaxRestartTime", restart),
+        services,
+        prefix_advertisements: services::prefix_advertisements(spec, judged),
     }
 }
 
 /// Notes what is not followed, so that nobody relies on it.
 fn idle(spec: &BgpConfigurationSpec, judged: &mut Judged) {
-    let has = |list: &Option<Vec<_>>| list.as_ref().is_some_and(|list| !list.is_empty());
-    let services = "addresses of Services are not advertised yet: bgp.networks advertises fixed \
-                    ones";
-    let communities = "not supported yet: no community is attached to what is advertised";
-    for (field, is_there, message) in [
-        ("communities", spec.communities.as_ref().is_some_and(|all| !all.is_empty()), communities),
-        (
-            "prefixAdvertisements",
-            spec.prefix_advertisements.as_ref().is_some_and(|all| !all.is_empty()),
-            communities,
-        ),
-        ("serviceClusterIPs", has(&spec.service_cluster_ips), services),
-        ("serviceExternalIPs", has(&spec.service_external_ips), services),
-        ("serviceLoadBalancerIPs", has(&spec.service_load_balancer_ips), services),
-        (
-            "bindMode",
-            spec.bind_mode.as_deref() == Some("None"),
-            "not followed: brindle listens on the node's addresses, and bgp.listen.addresses names \
-             others",
-        ),
-    ] {
-        if is_there {
-            judged.idle(format!("spec.{field}"), message);
-        }
+    if spec.bind_mode.as_deref() == Some("None") {
+        let message = "not followed: brindle listens on the node's addresses, and \
+                       bgp.listen.addresses names others";
+        judged.idle("spec.bindMode", message);
     }
-    for (field, text, words) in [
-        ("bindMode", &spec.bind_mode, ["None", "NodeIP"]),
-        (
-            "serviceLoadBalancerAggregation",
-            &spec.service_load_balancer_aggregation,
-            ["Enabled", "Disabled"],
-        ),
-    ] {
-        judged.word(&format!("spec.{field}"), text.as_deref(), &words.map(|word| (word, ())));
-    }
+    let words = [("None", ()), ("NodeIP", ())];
+    judged.word("spec.bindMode", spec.bind_mode.as_deref(), &words);
 }

@@ -16,6 +16,7 @@ mod filter;
 mod peer;
 mod read;
 mod secret;
+mod services;
 pub(crate) mod sessions;
 
 use std::collections::BTreeMap;
