@@ -73,7 +73,7 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
         ),
         (
             "bgp: {dynamicPeers: [{name: a, cidrs: [10.0.0.0/8], asNumber: 64512, passive: true}]}",
-            "f:1:70  bgp.dynamicPeers[0]: unknown field \"passive\"; accepted here: cidrs, asNumber, limit, name, password, tcpAO, ttlSecurity, ebgpMultihop, reflectorClient, holdTime, gracefulRestart, maxRestartTime, importFilters, exportFilters, nextHopMode, maxPrefixes, role, roleStrict, addPaths, bfd",
+            "f:1:70  bgp.dynamicPeers[0]: unknown field \"passive\"; accepted here: cidrs, asNumber, limit, name, localASNumber, numAllowedLocalASNumbers, password, tcpAO, ttlSecurity, ebgpMultihop, reflectorClient, holdTime, gracefulRestart, maxRestartTime, importFilters, exportFilters, nextHopMode, maxPrefixes, role, roleStrict, addPaths, bfd",
         ),
         (
             "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 1, importFilters: [], exportFilters: [], addPaths: {send: 1}}]}",
@@ -363,11 +363,11 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
         ),
         (
             &format!("{PEER}colour: x}}]}}"),
-            "f:1:60  bgp.peers[0]: unknown field \"colour\"; accepted here: name, peerIP, asNumber, port, sourceAddress, passive, password, tcpAO, ttlSecurity, ebgpMultihop, reflectorClient, holdTime, gracefulRestart, maxRestartTime, importFilters, exportFilters, nextHopMode, maxPrefixes, role, roleStrict, addPaths, bfd",
+            "f:1:60  bgp.peers[0]: unknown field \"colour\"; accepted here: name, peerIP, asNumber, localASNumber, numAllowedLocalASNumbers, port, sourceAddress, passive, password, tcpAO, ttlSecurity, ebgpMultihop, reflectorClient, holdTime, gracefulRestart, maxRestartTime, importFilters, exportFilters, nextHopMode, maxPrefixes, role, roleStrict, addPaths, bfd",
         ),
         (
-            "bgp: {dynamicPeers: [{name: a, cidrs: [10.0.0.0/8], asNumber: 64512, password: {file: /k}}]}",
-            "f:1:22  bgp.dynamicPeers[0]: password and tcpAO are not for dynamicPeers yet; list those that sign under bgp.peers",
+            "bgp: {dynamicPeers: [{name: a, cidrs: [10.0.0.0/8], asNumber: 64512, tcpAO: {keys: [{sendID: 1, recvID: 1, file: /k}]}}]}",
+            "f:1:22  bgp.dynamicPeers[0]: tcpAO is not for dynamicPeers; give them a password, or list those that sign so under bgp.peers",
         ),
         // What protects a session is lost by no mistake.
         (

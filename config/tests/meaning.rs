@@ -123,6 +123,8 @@ fn the_contract_example_means_what_it_says() {
                 address: ip("10.0.0.250"),
                 port: 179,
                 asn: asn(65001),
+                local_asn: None,
+                allowed_own_asn: 0,
                 source_address: None,
                 passive: false,
                 auth: Auth::None,
@@ -263,9 +265,11 @@ bgp:
   peers:
     - {name: a, peerIP: 10.0.0.9, asNumber: 64512, port: 1179, sourceAddress: 10.0.0.1,
        passive: true, reflectorClient: true, holdTime: 9s, nextHopMode: Self,
+       numAllowedLocalASNumbers: 2,
        password: {file: /k/a}, ttlSecurity: 2,
        importFilters: [], exportFilters: [one], addPaths: {receive: true, send: all}}
     - {name: b, peerIP: 'fd00::9', asNumber: 64513, nextHopMode: Keep, role: rs-client,
+       localASNumber: 64999,
        roleStrict: true, ebgpMultihop: 255, addPaths: {receive: false, send: 4},
        tcpAO: {keys: [{sendID: 1, recvID: 2, file: /k/b},
                       {sendID: 0, recvID: 255, algorithm: aes-128-cmac-96, file: /k/c}]}}
@@ -282,6 +286,8 @@ bgp:
             address: ip("10.0.0.9"),
             port: 1179,
             asn: asn(64512),
+            local_asn: None,
+            allowed_own_asn: 2,
             source_address: Some(ip("10.0.0.1")),
             passive: true,
             auth: md5("/k/a"),
@@ -305,6 +311,8 @@ bgp:
             address: ip("fd00::9"),
             port: 179,
             asn: asn(64513),
+            local_asn: Some(asn(64999)),
+            allowed_own_asn: 0,
             source_address: None,
             passive: false,
             auth: Auth::Ao(vec![

@@ -207,11 +207,21 @@ impl Routing {
             }
         };
         let bgp = &config.bgp;
-        let listen = match &bgp.listen_addresses[..] {
-            [] => &chosen.identity.addresses[..],
-            addresses => addresses,
+        let own = &chosen.identity.addresses;
+        let listen: Vec<IpAddr> = match &bgp.listen_addresses[..] {
+            [] => own.clone(),
+            // Every address means those of the families that we have; a host may lack the other.
+            [IpAddr::V4(v4), IpAddr::V6(v6)] if v4.is_unspecified() && v6.is_unspecified() => {
+                let families = Family::ALL.map(|family| {
+                    let all =
+                        if family == Family::Ipv4Unicast { (*v4).into() } else { (*v6).into() };
+                    own.iter().any(|one| Family::of(*one) == family).then_some(all)
+                });
+                families.into_iter().flatten().collect()
+            }
+            addresses => addresses.to_vec(),
         };
-        let listeners = match Listeners::bind(listen, bgp.listen_port) {
+        let listeners = match Listeners::bind(&listen, bgp.listen_port) {
             Ok(listeners) => listeners,
             Err(error) if self.has_spoken => {
                 self.wait(known, error.to_string());
@@ -407,7 +417,8 @@ impl Routing {
         self.originated.clone_from(&originated);
         running.speaker.set_originated(originated, attributes).await?;
         running.speaker.set_peers(peers).await?;
-        let dynamic = dynamic_peers(&config.bgp, &running.chosen.identity);
+        let mut dynamic = dynamic_peers(&config.bgp, &running.chosen.identity);
+        self.keys.protect_groups(&config.bgp, &mut dynamic);
         running.speaker.set_dynamic(dynamic).await?;
         if running.stations.follow(&config.bgp.bmp) {
             known.update(|facts| facts.bmp = running.stations.reports());

@@ -54,7 +54,8 @@ impl Monitors {
         let name = Arc::clone(&wanted.rib.name);
         let ends = (opens, Ends { local, remote });
         let now = SystemTime::now();
-        self.core.session_up(peer, name, who, agreed.families.clone(), ends, now);
+        let families = (agreed.families.clone(), agreed.add_paths.receive);
+        self.core.session_up(peer, name, who, families, ends, now);
     }
 
     pub(super) fn session_down(&mut self, peer: PeerId, why: &Down) {

@@ -449,6 +449,8 @@ impl Owner {
             }
             fib::Event::OwnAddresses(own) => {
                 self.rib.set_own_addresses(own.iter().map(|local| local.address).collect());
+                let links = own.iter().map(|local| (local.link, Arc::clone(&local.interface)));
+                self.rib.set_links(links.collect());
                 let before = std::mem::replace(&mut self.own, own);
                 self.follow_addresses(&before);
                 self.set_bfd();

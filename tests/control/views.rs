@@ -3,11 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use brindle::control::view::{
-    AddPaths, Attributes, BgpStatus, Config, ConfigStatus, Drain, DrainState, FamilyCounts,
-    FamilyForwarding, FamilyRoutes, Forwarding, Hop, KernelRoute, KernelState, KernelStatus,
-    MessageCounts, MessageTypes, Negotiated, NodeAddress, NotificationSeen, Path, PathStatus, Peer,
-    PeerKind, Problem, Rejected, Reload, ReloadResult, Route, SourceError, SourceStatus, Status,
-    Target, TelemetryStatus, Time, Timers, UnknownAttribute,
+    AddPaths, Attributes, AuthKind, BgpStatus, Config, ConfigStatus, Drain, DrainState, FamilyCounts, FamilyForwarding, FamilyRoutes, Forwarding, Hop, KernelRoute, KernelState, KernelStatus, MessageCounts, MessageTypes, Negotiated, NodeAddress, NotificationSeen, Path, PathStatus, Peer, PeerAuth, PeerKind, Problem, Rejected, Reload, ReloadResult, Route, SourceError, SourceStatus, Status, Target, TelemetryStatus, Time, Timers, UnknownAttribute,
 };
 use brindle::control::view::{Family, SessionState};
 use brindle::control::{Answer, Failure, Page, Query, RouteFilter, view};
@@ -181,6 +177,12 @@ fn peer(name: &str, address: &str, kind: PeerKind, state: SessionState) -> Peer 
             sent: MessageTypes { open: 1, update: 3, keepalive: 4471, ..Default::default() },
         },
         passive: false,
+        auth: (name == "tor-b").then(|| PeerAuth {
+            kind: AuthKind::Md5,
+            source: Some("file /etc/brindle/keys/tor-b".to_owned()),
+        }),
+        ttl_security: None,
+        local_as_number: None,
         timers: Timers {
             hold_time_seconds: 90,
             connect_retry_seconds: 1,

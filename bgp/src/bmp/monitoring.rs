@@ -76,6 +76,8 @@ pub(super) struct Up {
     pub(super) header: PeerHeader,
     pub(super) name: Arc<str>,
     pub(super) families: Vec<Family>,
+    /// Where what it tells has path identifiers, by [`Family::index`].
+    pub(super) path_ids: [bool; 2],
     pub(super) opens: Opens,
     pub(super) ends: Ends,
 }
@@ -113,13 +115,14 @@ impl Monitoring {
         Self { speaker, sessions: BTreeMap::new(), stations: BTreeMap::new(), next: 0 }
     }
 
-    /// A session came up; `name` is the operator's word for the peer.
+    /// A session came up with these families, and path identifiers in what the peer tells of
+    /// some, by [`Family::index`]; `name` is the operator's word for the peer.
     pub fn session_up(
         &mut self,
         peer: PeerId,
         name: Arc<str>,
         (address, asn, router_id): (IpAddr, Asn, RouterId),
-        families: Vec<Family>,
+        (families, path_ids): (Vec<Family>, [bool; 2]),
         (opens, ends): (Opens, Ends),
         at: SystemTime,
     ) {
@@ -127,7 +130,7 @@ impl Monitoring {
         let header = PeerHeader { kind, asn, router_id, is_post_policy: false, at: Some(at) };
         let record = self.sessions.entry(peer).or_default();
         record.generation += 1;
-        record.up = Some(Arc::new(Up { header, name, families, opens, ends }));
+        record.up = Some(Arc::new(Up { header, name, families, path_ids, opens, ends }));
         self.note(peer);
     }
 

@@ -14,9 +14,10 @@ use super::message::{
 };
 use super::monitoring::{Record, Speaker, Up};
 use crate::msg::{
-    Attributes, NextHop, WireFormat, encode_attributes, end_of_rib, pack_announce, pack_withdraw,
+    AddPaths, Attributes, NextHop, Nlri, WireFormat, encode_attributes, end_of_rib, pack_announce,
+    pack_withdraw,
 };
-use crate::net::{Family, Prefix};
+use crate::net::Family;
 use crate::rib::{Look, LookedAt, PeerId, Rib, WatchId, Watched};
 
 /// Prefixes that are looked at in one go: enough to fill messages with those that share
@@ -141,6 +142,13 @@ impl Station {
             work += rib.follow(self.watch, Watched::Best);
             self.loc_begins = Some(Family::ALL.to_vec());
         }
+        for (peer, told) in &mut self.told {
+            if rib.is_lost_track_of(self.watch, *peer) {
+                // No session has this number: the end of this one is told, and it begins anew.
+                told.generation = 0;
+                self.changed.insert(*peer);
+            }
+        }
         while work < WORK
             && out.has_room()
             && let Some(peer) = self.changed.pop_first()
@@ -201,6 +209,7 @@ impl Station {
             for family in Family::ALL {
                 let at = (!begins.contains(&family)).then_some(now);
                 let header = loc_header(speaker, at);
+                let format = format(AddPaths::default());
                 loop {
                     if !out.has_room() {
                         return false;
@@ -209,7 +218,7 @@ impl Station {
                     if looks.is_empty() {
                         break;
                     }
-                    out.routes((&header, true), family, &looks, |path| path.after.as_ref());
+                    out.routes((&header, &format), family, &looks, |path| path.after.as_ref());
                 }
                 if at.is_none() {
                     out.push(route_monitoring(&header, &end_of_rib(family)));
@@ -234,6 +243,9 @@ impl Station {
             let Some(told) = self.told.get_mut(&peer) else { continue };
             // What we took LOCAL_PREF for is nothing that an external peer told.
             let internal = told.up.header.asn == speaker.asn;
+            // As the OPENs of the Peer Up have it (RFC 7854 §4.2).
+            let format = format(AddPaths { send: told.up.path_ids, ..AddPaths::default() });
+            let as_came = WireFormat { internal, ..format.clone() };
             for family in told.up.families.clone() {
                 let begins = told.begins.contains(&family);
                 let header = told.up.header((!begins).then_some(now));
@@ -248,10 +260,10 @@ impl Station {
                     }
                     self.last = Some(peer);
                     if pre_policy {
-                        out.routes((&header, internal), family, &looks, |path| Some(&path.before));
+                        out.routes((&header, &as_came), family, &looks, |path| Some(&path.before));
                     }
                     if post_policy {
-                        out.routes((&post, true), family, &looks, |path| path.after.as_ref());
+                        out.routes((&post, &format), family, &looks, |path| path.after.as_ref());
                     }
                 }
                 if begins {
@@ -331,36 +343,35 @@ impl Out {
         self.messages.push(message);
     }
 
-    /// Tells prefixes of a family with the attributes that `pick` takes of them, or that they
-    /// are gone where it takes none; as an external peer would or with all that counts inside.
+    /// Tells paths of a family with the attributes that `pick` takes of them, or that they are
+    /// gone where it takes none.
     fn routes(
         &mut self,
-        (header, internal): (&PeerHeader, bool),
+        (header, format): (&PeerHeader, &WireFormat),
         family: Family,
         looks: &[Look],
         pick: impl Fn(&LookedAt) -> Option<&Arc<Attributes>>,
     ) {
         // Equal sets are held once, so that they are known by where they are.
-        let mut groups: FxHashMap<_, (&Arc<Attributes>, NextHop, Vec<Prefix>)> =
+        let mut groups: FxHashMap<_, (&Arc<Attributes>, NextHop, Vec<Nlri>)> =
             FxHashMap::default();
         let mut gone = Vec::new();
-        for Look { prefix, path } in looks {
+        for Look { nlri, path } in looks {
             match path.as_ref().and_then(|path| Some((pick(path)?, path.next_hop))) {
-                None => gone.push(*prefix),
+                None => gone.push(*nlri),
                 Some((attributes, next_hop)) => {
                     let next_hop = next_hop.unwrap_or(unspecified(family));
                     let group = groups
                         .entry((Arc::as_ptr(attributes), next_hop))
                         .or_insert_with(|| (attributes, next_hop, Vec::new()));
-                    group.2.push(*prefix);
+                    group.2.push(*nlri);
                 }
             }
         }
         let mut updates = Vec::new();
-        let format = WireFormat { internal, ..format() };
-        pack_withdraw(gone.into_iter(), family, &format, &mut updates);
+        pack_withdraw(gone.into_iter(), family, format, &mut updates);
         for (attributes, next_hop, prefixes) in groups.into_values() {
-            let attributes = encode_attributes(attributes, &format);
+            let attributes = encode_attributes(attributes, format);
             // What came in a longer message must go out in one.
             let extended_message = attributes.len() > format.max_message() - AROUND;
             let format = WireFormat { extended_message, ..format.clone() };
@@ -373,9 +384,10 @@ impl Out {
     }
 }
 
-/// How UPDATEs for stations are written, whatever was agreed with the peer.
-fn format() -> WireFormat {
+/// How UPDATEs for stations are written, whatever else was agreed with the peer.
+fn format(add_paths: AddPaths) -> WireFormat {
     WireFormat {
+        add_paths,
         four_octet_asns: true,
         extended_message: false,
         extended_next_hop: true,

@@ -50,7 +50,9 @@ pub(super) struct Judgement {
 impl Rib {
     /// Carries out an edit: keeps the books, decides anew, and notes what became of it.
     pub(super) fn edit(&mut self, family: Family, id: u32, edit: Edit) {
-        let Self { settings, tables, attributes, hops, peers, out, changed, refusals, .. } = self;
+        let Self {
+            settings, tables, attributes, hops, links, peers, out, changed, refusals, ..
+        } = self;
         let (watches, recorder) = (&mut self.watches, &mut self.recorder);
         let table = &mut tables[family.index()];
         let entry = table.entry_mut(id);
@@ -120,7 +122,10 @@ impl Rib {
             }
         }
         if let Some(path) = come.or(gone) {
-            watches.path_changed(path.peer, family, id);
+            let session = peers.get(path.peer).and_then(|peer| peer.session.as_ref());
+            let has_ids = session
+                .is_some_and(|session| session.negotiated.add_paths.receive[family.index()]);
+            watches.path_changed(path.key(), family, id, has_ids && come.is_none());
         }
         let entry = table.entry_mut(id);
         let judge = Judge { attributes, hops, peers, together: (&*settings).into() };
@@ -138,11 +143,11 @@ impl Rib {
             if before.map(Path::as_told) != after.map(Path::as_told) {
                 let (prefix, prefixes) = (table.prefix(id), table.len());
                 let news = News { family, id, prefix, before, after, prefixes };
-                out.best_changed(&news, &Exporter { settings, attributes, hops, peers });
+                out.best_changed(&news, &Exporter { settings, attributes, hops, links, peers });
                 watches.best_changed(family, id);
             }
             if let Some(recorder) = recorder {
-                let by = Exporter { settings, attributes, hops, peers };
+                let by = Exporter { settings, attributes, hops, links, peers };
                 record(recorder, &by, table, id, &selected_before, &edit);
             }
         }
@@ -152,7 +157,7 @@ impl Rib {
             if !changes.is_empty() {
                 let (prefix, numbers) = (table.prefix(id), table.numbers(true) as usize);
                 let news = PathNews { family, prefix, changes: &changes, numbers };
-                out.paths_changed(&news, &Exporter { settings, attributes, hops, peers });
+                out.paths_changed(&news, &Exporter { settings, attributes, hops, links, peers });
             }
         }
         table.paths += usize::from(come.is_some());
@@ -303,15 +308,15 @@ fn record(
             from: name(path.peer),
             next_hop: with.hops.get(path.hop),
             attributes: Arc::clone(with.attributes.get(path.attributes)),
-            is_stale: path.stale.is_some(),
+            is_stale: path.stale().is_some(),
         });
         used.collect()
     };
     let cause = match *edit {
         Edit::Put(path) => Cause::Announced(name(path.peer)),
-        Edit::Remove(ix) => Cause::Withdrawn(name(ix)),
-        Edit::Age(ix, _) => Cause::Kept(name(ix)),
-        Edit::Judge(ix, _) => Cause::Judged(name(ix)),
+        Edit::Remove(key) => Cause::Withdrawn(name(key.peer)),
+        Edit::Age(key, _) => Cause::Kept(name(key.peer)),
+        Edit::Judge(key, _) => Cause::Judged(name(key.peer)),
         Edit::Decide => Cause::NextHop,
     };
     recorder.push(table.prefix(id), used(before), used(table.entry(id).selection()), cause);

@@ -29,6 +29,7 @@ mod export;
 mod journal;
 mod judge;
 mod limit;
+mod links;
 mod loc;
 mod member;
 mod next_hop;
@@ -90,6 +91,7 @@ pub struct Rib {
     peers: Peers,
     attributes: AttrStore,
     hops: NextHops,
+    links: links::Links,
     /// By [`Family::index`], as all pairs here.
     tables: [Table; 2],
     /// Prefixes whose forwarding has changed since the last [`Rib::take_changes`].
@@ -117,6 +119,7 @@ impl Rib {
             peers: Peers::default(),
             attributes: AttrStore::default(),
             hops,
+            links: links::Links::default(),
             tables: Family::ALL.map(Table::new),
             changed: Default::default(),
             out: AdjOut::default(),
@@ -142,11 +145,15 @@ impl Rib {
         let how = &known.how;
         let is_judged_alike =
             (&before.import, before.kind, before.asn, before.address, before.source)
-                == (&how.import, how.kind, how.asn, how.address, how.source);
+                == (&how.import, how.kind, how.asn, how.address, how.source)
+                && (before.local_asn, before.allowed_own_asn)
+                    == (how.local_asn, how.allowed_own_asn);
         let has_moved = before.address != how.address;
-        let (deferring, departure) = (self.deferring, self.departure);
-        let treatment =
-            known.session.as_ref().map(|session| Treatment::of(how, session, deferring, departure));
+        let (deferring, departure, usual) = (self.deferring, self.departure, self.settings.asn);
+        let treatment = known
+            .session
+            .as_ref()
+            .map(|session| Treatment::of((usual, &self.links), how, session, deferring, departure));
         let address = how.address;
         self.note_limits(ix);
         if !is_judged_alike {
@@ -158,6 +165,7 @@ impl Rib {
                 settings: &self.settings,
                 attributes: &self.attributes,
                 hops: &self.hops,
+                links: &self.links,
                 peers: &self.peers,
             };
             self.out.treat(ix, treatment, address, &exporter, &self.tables);
@@ -189,7 +197,13 @@ impl Rib {
             }
         }
         let Some(known) = self.peers.get_mut(ix) else { return };
-        let treatment = Treatment::of(&known.how, &session, self.deferring, self.departure);
+        let treatment = Treatment::of(
+            (self.settings.asn, &self.links),
+            &known.how,
+            &session,
+            self.deferring,
+            self.departure,
+        );
         let negotiated = &session.negotiated;
         let has_marks = negotiated.route_refresh && negotiated.enhanced_refresh;
         known.begin(session);
@@ -280,7 +294,8 @@ impl Rib {
                     continue;
                 }
                 let Some(id) = self.tables[family.index()].obtain(prefix) else { continue };
-                let route = route(prefix, &attributes, Some(next_hop), origin, session);
+                let next_hop = (Some(next_hop), &self.links);
+                let route = route(prefix, &attributes, next_hop, origin, session);
                 let admitted = if refused { None } else { admit(&import_policy, &route).ok() };
                 let refused = admitted.is_none();
                 let matched = admitted.unwrap_or_default();
@@ -411,8 +426,8 @@ impl Rib {
     pub fn advertise(&mut self, to: PeerId, budget: usize) -> Advertisement {
         self.settle_hops();
         let Some(ix) = self.peers.find(to) else { return Advertisement::default() };
-        let Self { settings, peers, attributes, hops, tables, out, .. } = self;
-        let exporter = Exporter { settings, attributes, hops, peers };
+        let Self { settings, peers, attributes, hops, links, tables, out, .. } = self;
+        let exporter = Exporter { settings, attributes, hops, links, peers };
         let contexts = Family::ALL.map(|family| Context {
             exporter: &exporter,
             table: &tables[family.index()],

@@ -169,6 +169,12 @@ pub struct RibPeer {
     pub address: IpAddr,
     /// Its AS.
     pub asn: Asn,
+    /// Our AS on its sessions, if it is another than with everybody else: the peer never sees
+    /// that one, nor is it looked for in what the peer tells.
+    pub local_asn: Option<Asn>,
+    /// How often our AS may stand in an AS path that the peer tells; once more is a loop
+    /// (RFC 4271 §9.1.2).
+    pub allowed_own_asn: u8,
     /// How it relates to us.
     pub kind: PeerKind,
     /// What is taken from it.
@@ -196,6 +202,8 @@ impl RibPeer {
             name: name.into(),
             address,
             asn,
+            local_asn: None,
+            allowed_own_asn: 0,
             kind,
             import: PeerPolicy::AcceptAll,
             export: PeerPolicy::AcceptAll,
@@ -205,6 +213,11 @@ impl RibPeer {
             role: None,
             send_paths: SendPaths::One,
         }
+    }
+
+    /// Our AS on its sessions, where it is `usual` with others.
+    pub(super) fn own_asn(&self, usual: Asn) -> Asn {
+        self.local_asn.unwrap_or(usual)
     }
 }
 

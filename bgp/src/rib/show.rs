@@ -159,6 +159,7 @@ impl Rib {
             settings: &self.settings,
             attributes: &self.attributes,
             hops: &self.hops,
+            links: &self.links,
             peers: &self.peers,
         }
     }

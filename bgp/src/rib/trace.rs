@@ -7,7 +7,7 @@ use super::adj_in::route;
 use super::offers::Offers;
 use super::path::{PathKey, Source};
 use super::settings::{PeerId, PeerKind, PeerPolicy};
-use crate::filter::{Filter, RuleTrace, Session, trace};
+use crate::filter::{Filter, RuleTrace, trace};
 use crate::msg::{Attributes, ExtendedCommunity, Nlri, PathId};
 use crate::net::Prefix;
 
@@ -35,8 +35,8 @@ impl Rib {
         let path = entry.paths.iter().find(|path| path.key() == key)?;
         let came = self.attributes.get(self.attributes.before(path.attributes));
         let session = self.session_of(how);
-        let steps =
-            trace(filters, &route(prefix, came, self.hops.get(path.hop), path.origin(), session));
+        let next_hop = (self.hops.get(path.hop), &self.links);
+        let steps = trace(filters, &route(prefix, came, next_hop, path.origin(), session));
         Some(FilterTrace { filters: filters.clone(), before: (**came).clone(), steps })
     }
 
@@ -61,8 +61,9 @@ impl Rib {
             before.extended_communities.retain(ExtendedCommunity::is_transitive);
             before.med = before.med.filter(|_| best.source() == Source::Ours);
         }
-        let session = Session { peer_type: how.kind.peer_type(), asn: self.settings.asn };
-        let route = route(prefix, &before, self.hops.get(best.hop), best.origin(), session);
+        let session = self.session_of(how);
+        let next_hop = (self.hops.get(best.hop), &self.links);
+        let route = route(prefix, &before, next_hop, best.origin(), session);
         let steps = trace(filters, &route);
         Some(FilterTrace { filters: filters.clone(), before, steps })
     }

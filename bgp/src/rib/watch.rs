@@ -4,15 +4,15 @@
 //! look at. It takes what is there when it looks, so that one that is slow costs no more than
 //! one that is not, and misses only states that were over before it looked.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::Rib;
 use super::bits::Bits;
-use super::path::{Path, PeerIx};
+use super::path::{Path, PathKey, PeerIx};
 use super::settings::PeerId;
-use crate::msg::{Attributes, NextHop};
+use crate::msg::{Attributes, NextHop, Nlri, PathId};
 use crate::net::{Family, Prefix};
 
 /// Somebody who follows the RIB; never used twice.
@@ -28,11 +28,15 @@ pub enum Watched {
     Best,
 }
 
-/// A prefix that a watcher has to look at.
+/// How many paths with identifiers may have gone from peers before a watcher looks: beyond,
+/// it follows the peer anew.
+const MOST_LOST: usize = 1 << 16;
+
+/// A path to a prefix that a watcher has to look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Look {
-    /// The prefix.
-    pub prefix: Prefix,
+    /// The prefix, and of a peer with ADD-PATH which of the paths to it.
+    pub nlri: Nlri,
     /// What is there now; `None` if nothing is.
     pub path: Option<LookedAt>,
 }
@@ -57,6 +61,11 @@ struct Watch {
     /// By the place of the peer; none of those that are not followed.
     peers: Vec<Option<Marks>>,
     best: Option<Marks>,
+    /// Paths with identifiers that have gone, by peer, family and prefix: nothing else says
+    /// which they were.
+    lost: BTreeSet<(PeerIx, usize, u32, PathId)>,
+    /// Peers of which too many have gone to be kept in mind.
+    unknown: BTreeSet<PeerIx>,
     /// Something was marked since the last [`Rib::take_marked_watches`].
     is_marked: bool,
     superseded: u64,
@@ -85,12 +94,20 @@ pub(super) struct Watches {
 }
 
 impl Watches {
-    /// The path of a peer has changed.
-    pub(super) fn path_changed(&mut self, ix: PeerIx, family: Family, id: u32) {
+    /// A path of a peer has changed; `is_lost` if it is one of several, and gone.
+    pub(super) fn path_changed(&mut self, key: PathKey, family: Family, id: u32, is_lost: bool) {
+        let ix = key.peer;
         for watch in &mut self.list {
-            if let Some(marks) = watch.followed(ix) {
-                let is_new = marks[family.index()].set(id);
-                watch.mark(is_new);
+            let Some(marks) = watch.followed(ix) else { continue };
+            let is_new = marks[family.index()].set(id);
+            watch.mark(is_new);
+            if is_lost && !watch.unknown.contains(&ix) {
+                watch.lost.insert((ix, family.index(), id, key.id));
+                if watch.lost.len() > MOST_LOST {
+                    let unknown: BTreeSet<PeerIx> = watch.lost.iter().map(|lost| lost.0).collect();
+                    watch.unknown.extend(unknown);
+                    watch.lost.clear();
+                }
             }
         }
     }
@@ -110,6 +127,8 @@ impl Watches {
         for watch in &mut self.list {
             if let Some(place) = watch.peers.get_mut(ix.index()) {
                 *place = None;
+                watch.lost.retain(|(peer, ..)| *peer != ix);
+                watch.unknown.remove(&ix);
             }
         }
     }
@@ -133,6 +152,8 @@ impl Rib {
             id,
             peers: Vec::new(),
             best: None,
+            lost: BTreeSet::new(),
+            unknown: BTreeSet::new(),
             is_marked: false,
             superseded: 0,
         });
@@ -189,6 +210,8 @@ impl Rib {
                     watch.peers.resize_with(ix.index() + 1, || None);
                 }
                 watch.peers[ix.index()] = Some(marks);
+                watch.lost.retain(|(peer, ..)| *peer != ix);
+                watch.unknown.remove(&ix);
             }
         }
         passed
@@ -225,24 +248,55 @@ impl Rib {
             ids.push(id);
             from = id + 1;
         }
-        let table = &self.tables[family.index()];
+        let index = family.index();
+        let mut lost = Vec::new();
+        if let Some(ix) = ix {
+            for id in &ids {
+                let all = (ix, index, *id, PathId(0))..=(ix, index, *id, PathId(u32::MAX));
+                lost.extend(watch.lost.range(all).copied());
+            }
+        }
+        for one in &lost {
+            watch.lost.remove(one);
+        }
+        let table = &self.tables[index];
         let see = |path: &Path| LookedAt {
             next_hop: self.hops.get(path.hop),
             before: Arc::clone(self.attributes.get(self.attributes.before(path.attributes))),
-            after: (!path.refused).then(|| Arc::clone(self.attributes.get(path.attributes))),
+            after: (!path.is_refused()).then(|| Arc::clone(self.attributes.get(path.attributes))),
         };
-        let looks = ids.into_iter().map(|id| {
-            let entry = table.entry(id);
-            let path = match ix {
-                None => entry.best(),
-                // What is left of an earlier session is not said in this one.
-                Some(ix) => {
-                    entry.paths.iter().find(|path| path.peer == ix && path.stale.is_none()).copied()
-                }
+        let mut looks = Vec::with_capacity(ids.len());
+        for id in ids {
+            let (prefix, entry) = (table.prefix(id), table.entry(id));
+            let before = looks.len();
+            // What is left of an earlier session is not said in this one.
+            let is_told = |path: &&Path| ix == Some(path.peer) && path.stale().is_none();
+            let paths = match ix {
+                None => entry.best().into_iter().collect(),
+                Some(_) => entry.paths.iter().filter(is_told).copied().collect::<Vec<_>>(),
             };
-            Look { prefix: table.prefix(id), path: path.as_ref().map(see) }
-        });
-        looks.collect()
+            let mut look = |path_id, path| looks.push(Look { nlri: Nlri { prefix, path_id }, path });
+            let of_prefix = lost.iter().filter(|(_, _, lost, _)| *lost == id);
+            for (.., gone) in of_prefix.filter(|(.., gone)| paths.iter().all(|p| p.id != *gone)) {
+                look(*gone, None);
+            }
+            for path in &paths {
+                // The best is told alone.
+                let path_id = ix.map_or(PathId::default(), |_| path.id);
+                look(path_id, Some(see(path)));
+            }
+            if looks.len() == before {
+                looks.push(Look { nlri: prefix.into(), path: None });
+            }
+        }
+        looks
+    }
+
+    /// Whether more of a peer has gone than a watcher can be told: it is to follow the peer anew.
+    pub fn is_lost_track_of(&self, watch: WatchId, peer: PeerId) -> bool {
+        let Some(ix) = self.peers.find(peer) else { return false };
+        let watch = self.watches.list.iter().find(|known| known.id == watch);
+        watch.is_some_and(|watch| watch.unknown.contains(&ix))
     }
 
     /// Watchers that have something to look at and were not named since they last had.

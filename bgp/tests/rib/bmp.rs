@@ -13,9 +13,12 @@ use brindle_bgp::bmp::{
     Ends, Monitoring, Opens, Speaker, StationId, Views, initiation, termination,
 };
 use brindle_bgp::fsm::Down;
-use brindle_bgp::msg::{CeaseReason, Message, Notification, UnknownAttribute, WireFormat, encode};
+use brindle_bgp::msg::{
+    AddPaths, CeaseReason, Message, Nlri, Notification, PathId, UnknownAttribute, WireFormat,
+    decode, encode,
+};
 use brindle_bgp::net::{Family, RouterId};
-use brindle_bgp::rib::{NextHopMode, OwnRoute, PeerId, PeerKind, PeerPolicy, RibPeer, Stale};
+use brindle_bgp::rib::{NextHopMode, OwnRoute, PeerId, PeerKind, PeerPolicy, RibPeer, RibSession, Stale};
 use bytes::{Bytes, BytesMut};
 
 use super::support::*;
@@ -136,8 +139,12 @@ impl World {
     }
 
     fn up(&mut self, number: u32, peer: RibPeer) {
+        self.up_with(number, peer, session(number));
+    }
+
+    fn up_with(&mut self, number: u32, peer: RibPeer, session: RibSession) {
         let open = |id: u32| {
-            let open = session(id).negotiated.their_open;
+            let open = super::support::session(id).negotiated.their_open;
             let mut octets = BytesMut::new();
             encode(&Message::Open(open), &WireFormat::default(), &mut octets);
             octets.freeze()
@@ -145,16 +152,16 @@ impl World {
         let opens = Opens { sent: open(0), received: open(number) };
         let remote = (peer.address, 179).into();
         let ends = Ends { local: (IpAddr::from([192, 0, 2, 1]), 40_000).into(), remote };
-        let router_id = session(number).negotiated.their_open.router_id;
+        let router_id = session.negotiated.their_open.router_id;
         self.monitoring.session_up(
             PeerId(number),
             peer.name.clone(),
             (peer.address, peer.asn, router_id),
-            Family::ALL.to_vec(),
+            (Family::ALL.to_vec(), session.negotiated.add_paths.receive),
             (opens, ends),
             self.now,
         );
-        self.scene.up_as(number, peer, session(number));
+        self.scene.up_as(number, peer, session);
     }
 
     fn down(&mut self, number: u32, why: &Down, keep: [Option<Stale>; 2]) {
@@ -428,4 +435,73 @@ fn first_and_last_message_say_who_and_why() {
     assert_eq!(last.tlvs.len(), 2, "{last:?}");
     let long = "ä".repeat(40_000);
     assert_eq!(initiation(&long, "").len(), 6 + 4 + 4 + 65_534, "cut between characters");
+}
+
+#[test]
+fn paths_of_one_prefix_come_and_go_by_their_identifiers() {
+    let mut world = World::new(PRE);
+    let paths = AddPaths { receive: [true; 2], ..AddPaths::default() };
+    let mut with_paths = session(1);
+    with_paths.negotiated.add_paths = paths;
+    world.up_with(1, external(1), with_paths);
+    let nlri = |id| Nlri { prefix: v4(), path_id: PathId(id) };
+    let come = |ids: &[u32]| {
+        let mut update = announce(&[], hop("192.0.2.11"), along(&[65001]));
+        update.announced[0].prefixes = ids.iter().copied().map(nlri).collect();
+        update
+    };
+    let go = |ids: &[u32]| {
+        let mut update = withdraw(&[]);
+        update.withdrawn = ids.iter().copied().map(nlri).collect();
+        update
+    };
+    // What it hears of prefixes: which paths came and which went, and sessions that ended.
+    let hear = |world: &mut World| {
+        let families = Family::ALL.to_vec();
+        let format =
+            WireFormat { add_paths: paths, families, four_octet_asns: true, ..WireFormat::default() };
+        let (mut come, mut gone, mut downs) = (Vec::new(), Vec::new(), 0);
+        loop {
+            let pulled = world.monitoring.pull(&mut world.scene.rib, world.id, 4096, world.now);
+            for message in pulled.messages {
+                match message[5] {
+                    0 => {
+                        let update = match decode(&message.slice(48..), &format).unwrap().message {
+                            Message::Update(update) => update,
+                            Message::EndOfRib(_) => continue,
+                            other => panic!("{other:?}"),
+                        };
+                        let ids = |nlris: &[Nlri]| -> Vec<u32> {
+                            nlris.iter().map(|nlri| nlri.path_id.0).collect()
+                        };
+                        gone.extend(ids(&update.withdrawn));
+                        come.extend(update.announced.iter().flat_map(|one| ids(&one.prefixes)));
+                    }
+                    2 => downs += 1,
+                    _ => {}
+                }
+            }
+            if !pulled.more {
+                come.sort_unstable();
+                gone.sort_unstable();
+                return (come, gone, downs);
+            }
+        }
+    };
+    world.scene.learn(1, come(&[0, 7, 9]));
+    assert_eq!(hear(&mut world), (vec![0, 7, 9], vec![], 0));
+    world.scene.learn(1, go(&[0, 9]));
+    assert_eq!(hear(&mut world), (vec![7], vec![0, 9], 0));
+    // One that went and came again before the station looked.
+    world.scene.learn(1, go(&[7]));
+    world.scene.learn(1, come(&[7]));
+    assert_eq!(hear(&mut world), (vec![7], vec![], 0));
+    // Beyond what is kept in mind for a slow station, its session begins anew.
+    for id in 100..=70_000 {
+        world.scene.learn(1, come(&[id]));
+        world.scene.learn(1, go(&[id]));
+    }
+    assert_eq!(hear(&mut world), (vec![7], vec![], 1));
+    world.scene.learn(1, go(&[7]));
+    assert_eq!(hear(&mut world), (vec![], vec![7], 0));
 }

@@ -6,6 +6,8 @@ mod events;
 mod export;
 mod import;
 mod limits;
+mod links;
+mod local_as;
 mod model;
 mod pace;
 mod reference;

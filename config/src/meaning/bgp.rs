@@ -66,7 +66,8 @@ pub struct Bgp {
 impl Bgp {
     /// The files with keys of the mesh and of all peers.
     pub fn key_files(&self) -> impl Iterator<Item = &KeyFile> {
-        let peers = self.peers.iter().flat_map(|peer| peer.auth.files());
+        let dynamic = self.dynamic.iter().map(|group| &group.peer);
+        let peers = self.peers.iter().chain(dynamic).flat_map(|peer| peer.auth.files());
         self.mesh_auth.files().chain(peers)
     }
 }
@@ -104,6 +105,10 @@ pub struct Peer {
     pub port: u16,
     /// `asNumber`.
     pub asn: Asn,
+    /// `localASNumber`: our AS on its sessions; `None` is that of the node.
+    pub local_asn: Option<Asn>,
+    /// `numAllowedLocalASNumbers`: how often our AS may stand in AS paths that it tells.
+    pub allowed_own_asn: u8,
     /// `sourceAddress`: ours on this session; `None` lets the kernel choose.
     pub source_address: Option<IpAddr>,
     /// `passive`: never dial it.

@@ -72,6 +72,8 @@ fn peer(peer: &Peer) -> PeerSection {
         peer_ip: address(&peer.address),
         port: peer.port,
         as_number: as_number(peer.asn),
+        local_as_number: peer.local_asn.map(as_number),
+        num_allowed_local_as_numbers: peer.allowed_own_asn,
         source_address: peer.source_address.as_ref().map(address),
         passive: peer.passive,
         password,

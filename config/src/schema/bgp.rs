@@ -159,6 +159,13 @@ pub(crate) struct PeerSection {
     pub(crate) port: u16,
     /// Its autonomous system.
     pub(crate) as_number: AsNumber,
+    /// Our autonomous system on its sessions, where the peer takes us for another than we are.
+    /// Default: that of the node.
+    #[serde(rename = "localASNumber", skip_serializing_if = "Option::is_none")]
+    pub(crate) local_as_number: Option<AsNumber>,
+    /// How often our autonomous system may stand in an AS path that it tells. More is a loop.
+    #[serde(rename = "numAllowedLocalASNumbers", default)]
+    pub(crate) num_allowed_local_as_numbers: u8,
     /// Our address on this session. Default: the kernel chooses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) source_address: Option<Address>,

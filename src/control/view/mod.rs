@@ -34,8 +34,7 @@ pub use filter::{AttributeChange, FilterStep, FilterTestFailure, FilterTestRepor
 pub use from_bgp::refusal_words;
 pub use matrix::{Cell, CellVerdict, Group, Matrix};
 pub use peers::{
-    AddPaths, FamilyCounts, FamilyTotals, GracefulRestart, Kept, MessageCounts, MessageTypes,
-    Negotiated, NotificationSeen, Peer, PeerKind, SessionState, Timers,
+    AddPaths, AuthKind, FamilyCounts, FamilyTotals, GracefulRestart, Kept, MessageCounts, MessageTypes, Negotiated, NotificationSeen, Peer, PeerAuth, PeerKind, SessionState, Timers,
 };
 pub use policy::{
     Direction, Endpoint, EndpointState, FieldProblem, Finding, Level, PodPolicies, Policy,

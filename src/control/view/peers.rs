@@ -46,6 +46,15 @@ pub struct Peer {
     pub messages: MessageCounts,
     /// Whether we never dial it.
     pub passive: bool,
+    /// What signs its connections; absent where nothing does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<PeerAuth>,
+    /// The most hops that its packets may have come; absent where that is not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_security: Option<u8>,
+    /// Our AS on its sessions, where it is another than with everybody else.
+    #[serde(rename = "localASNumber", default, skip_serializing_if = "Option::is_none")]
+    pub local_as_number: Option<u32>,
     /// What its session was set up with.
     pub timers: Timers,
     /// Names of the filters on what it tells us; absent where ownership or nothing filters.
@@ -77,6 +86,39 @@ impl Peer {
             advertised: sum.advertised + counts.advertised,
             rejected: sum.rejected + counts.rejected,
             stale: sum.stale + counts.stale,
+        })
+    }
+}
+
+/// What signs a peer's connections; never the key itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PeerAuth {
+    /// By which standard.
+    pub kind: AuthKind,
+    /// Where the key is from: `file /etc/brindle/keys/tor`, `Secret keys, key tor`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+}
+
+/// How connections are signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AuthKind {
+    /// TCP MD5 (RFC 2385).
+    Md5,
+    /// TCP-AO (RFC 5925).
+    Ao,
+    /// Not at all: there is no key, and the peer is not spoken to.
+    Missing,
+}
+
+impl fmt::Display for AuthKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            AuthKind::Md5 => "md5",
+            AuthKind::Ao => "ao",
+            AuthKind::Missing => "missing",
         })
     }
 }

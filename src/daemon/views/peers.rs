@@ -5,16 +5,15 @@ use std::time::Instant;
 
 use brindle_bgp::fsm::State;
 use brindle_bgp::msg::{AddPathFamily, Capability, Notification};
-use brindle_bgp::net::{Family, Role};
+use brindle_bgp::net::{Asn, Family, Role};
 use brindle_bgp::rib::{LimitLevel, PeerId, PeerKind, PeerPolicy, Stale};
 
 use super::bfd::bfd;
 use crate::control::view::{
-    AddPaths, Clock, Family as FamilyName, FamilyCounts, GracefulRestart, Kept, MessageCounts,
-    MessageTypes, Negotiated, NotificationSeen, Peer, PeerKind as Kind, SessionState, Timers,
+    AddPaths, AuthKind, Clock, Family, FamilyCounts, FamilyName, GracefulRestart, Kept, Kind, MessageCounts, MessageTypes, Negotiated, NotificationSeen, Peer, PeerAuth, PeerKind, SessionState, Timers, as,
 };
 use crate::daemon::answer::Facts;
-use crate::speaker::{AuthFailures, PeerEntry, PeerStatus, View};
+use crate::speaker::{AuthFailures, Key, PeerEntry, PeerStatus, Protection, Ttl, View};
 
 /// All peers in the order of their names.
 pub(in crate::daemon) fn peers(view: &View<'_>, facts: &Facts) -> Vec<Peer> {
@@ -86,6 +85,12 @@ fn shown(
             sent: message_types(entry.counters().sent()),
         },
         passive: wanted.session.passive,
+        auth: auth(&wanted.protection),
+        ttl_security: match wanted.protection.ttl {
+            Ttl::Security(hops) => Some(hops),
+            Ttl::Any | Ttl::Hops(_) => None,
+        },
+        local_as_number: wanted.rib.local_asn.map(Asn::get),
         timers: Timers {
             hold_time_seconds: wanted.session.hold_time.secs().into(),
             connect_retry_seconds: wanted.session.connect_retry.as_secs(),
@@ -98,6 +103,17 @@ fn shown(
         last_notification_sent: seen(status.last_sent.as_ref(), &clock),
         last_notification_received: seen(status.last_received.as_ref(), &clock),
     }
+}
+
+/// What signs the connections.
+fn auth(protection: &Protection) -> Option<PeerAuth> {
+    let kind = match &protection.key {
+        Key::None => return None,
+        Key::Md5(_) => AuthKind::Md5,
+        Key::Ao(_) => AuthKind::Ao,
+        Key::Missing(_) => AuthKind::Missing,
+    };
+    Some(PeerAuth { kind, source: protection.source.as_deref().map(str::to_owned) })
 }
 
 fn counts(
@@ -150,7 +166,8 @@ fn reason(
             (PeerPolicy::RefuseUnfiltered, _) => Some(
                 "external peer without importFilters: nothing is accepted (RFC 8212)".to_owned(),
             ),
-            (_, 0) => protection.trouble.clone(),
+            _ if protection.trouble.is_some() => protection.trouble.clone(),
+            (_, 0) => None,
             (_, count) => Some(format!("{count} refused; see `brindle routes rejected`")),
         };
     }
