@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use super::identity::ChosenAddress;
 use super::source::SourceState;
 use super::{Options, cni, drain, views};
+use crate::bmp;
 use crate::cluster::Node;
 use crate::cluster::claims::Claims;
 use crate::cluster::kubernetes::access::Missing;
@@ -94,6 +95,8 @@ pub(super) struct Facts {
     pub(super) originated: BTreeSet<Prefix>,
     /// The node is drained, or about to be.
     pub(super) drain: Option<drain::Report>,
+    /// Monitoring stations.
+    pub(super) bmp: Vec<Arc<bmp::Report>>,
 }
 
 impl Facts {
@@ -120,6 +123,7 @@ impl Facts {
             route_reflector: None,
             originated: BTreeSet::new(),
             drain: None,
+            bmp: Vec::new(),
         }
     }
 

@@ -245,6 +245,7 @@ async fn figures(known: &Known, packets: PacketTotals) -> Figures {
                 bfd_drops,
                 fib: fib.status.load_full(),
                 auth_failures: AuthFailures::read(),
+                bmp: facts.bmp.clone(),
             })
         }
         None => None,

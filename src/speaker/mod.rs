@@ -22,6 +22,7 @@ mod handover;
 mod leave;
 mod limits;
 mod listener;
+mod monitor;
 mod next_hops;
 mod originated;
 mod owner;
@@ -52,6 +53,7 @@ pub use auth::{AoKey, AuthFailures, Key, Protection, Ttl};
 pub use dynamic::DynamicPeers;
 pub use leave::Leave;
 pub use listener::{ListenError, Listeners};
+pub use monitor::Feed;
 pub use originated::Originated;
 pub use status::{Counters, MESSAGE_TYPES, PeerStatus};
 pub use view::{PeerEntry, View};
@@ -180,6 +182,8 @@ enum Command {
     SetOriginated(Vec<Originated>),
     /// Look at the RIB; must be short.
     Read(Reader),
+    /// Do something for one who follows the RIB.
+    Watching(monitor::Watching),
     /// Do something to a peer.
     Do(String, Deed, oneshot::Sender<Result<(), DeedError>>),
     /// Be so far with leaving.

@@ -423,10 +423,14 @@ impl PeerTask {
     }
 
     fn send(&mut self, id: WireId, message: &Message) {
-        if let Some(wire) = self.wires.iter().find(|w| w.id == id) {
+        if let Some(wire) = self.wires.iter_mut().find(|w| w.id == id) {
             let mut octets = BytesMut::new();
             msg::encode(message, &wire.format, &mut octets);
-            wire.writer.send(octets.freeze());
+            let octets = octets.freeze();
+            if matches!(message, Message::Open(_)) {
+                wire.opens.sent = octets.clone();
+            }
+            wire.writer.send(octets);
         }
     }
 
@@ -519,11 +523,12 @@ impl PeerTask {
             extended_message: negotiated.extended_message,
             extended_next_hop: negotiated.extended_next_hop,
             families: negotiated.families.clone(),
+            add_paths: negotiated.add_paths,
             internal: self.wanted.session.local_asn == self.wanted.session.remote_asn,
         };
         wire.writer.start_updates();
         let wake = Arc::clone(&wire.writer.wake);
-        let local = wire.ends.0.ip();
+        let (ends, opens) = (wire.ends, std::mem::take(&mut wire.opens));
         self.established = Some(id);
         self.said = None;
         let wanted = Arc::clone(&self.wanted);
@@ -532,7 +537,7 @@ impl PeerTask {
             info!(peer = %wanted.rib.name, address = %wanted.address, hold_time,
                 "session established");
         });
-        self.pending.push(News::Up { wire: id, local, wake, negotiated });
+        self.pending.push(News::Up { wire: id, ends, wake, negotiated, opens });
     }
 
     /// Makes the state readable for others, if it changed.

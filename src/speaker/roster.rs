@@ -179,6 +179,7 @@ impl Owner {
             // Its task ends when `orders` is dropped, and tells the peer.
             info!(peer = %entry.wanted.rib.name, "peer {why}");
             self.rib.remove_peer(id);
+            self.monitors.remove_peer(id);
             self.dirty = true;
         }
     }

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use brindle_bgp::bmp::Opens;
 use brindle_bgp::fsm::WireId;
-use brindle_bgp::msg::{self, Decoded, MessageError, WireFormat};
-use bytes::BytesMut;
+use brindle_bgp::msg::{self, Decoded, Message, MessageError, WireFormat};
+use bytes::{Bytes, BytesMut};
 use socket2::SockRef;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -33,6 +34,8 @@ pub(super) struct Wire {
     pub(super) ends: (SocketAddr, SocketAddr),
     pub(super) format: WireFormat,
     pub(super) writer: Writer,
+    /// The OPENs as they were written and read.
+    pub(super) opens: Opens,
     read: OwnedReadHalf,
     buffer: BytesMut,
     room: usize,
@@ -52,6 +55,7 @@ impl Wire {
             ends,
             format: WireFormat::default(),
             writer: start_writer(write),
+            opens: Opens::default(),
             read,
             buffer: BytesMut::new(),
             room: SMALLEST_READ,
@@ -74,7 +78,12 @@ impl Wire {
         }
         let octets = self.buffer.split_to(length).freeze();
         counters.note_received(&octets);
-        msg::decode(&octets, &self.format).map(Some)
+        let decoded = msg::decode(&octets, &self.format)?;
+        if matches!(decoded.message, Message::Open(_)) {
+            // A copy: the buffer that it shares is larger.
+            self.opens.received = Bytes::copy_from_slice(&octets);
+        }
+        Ok(Some(decoded))
     }
 
     /// Closes: what was sent still goes out, within a second. What comes in meanwhile is

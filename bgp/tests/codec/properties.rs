@@ -27,7 +27,7 @@ proptest! {
     fn any_octets_are_read_without_panic(
         kind in 0..7_u8,
         body in vec(any::<u8>(), 0..200),
-        bits in 0..16_u8,
+        bits in 0..32_u8,
     ) {
         let _ = read(&message(kind, &body), &format(bits));
         let _ = read(&body, &format(bits));
@@ -39,7 +39,7 @@ proptest! {
         withdrawn in any::<u16>(),
         attributes in any::<u16>(),
         octets in vec(any::<u8>(), 0..100),
-        bits in 0..16_u8,
+        bits in 0..32_u8,
     ) {
         let body = [&withdrawn.to_be_bytes()[..], &attributes.to_be_bytes(), &octets].concat();
         let _ = read(&message(2, &body), &format(bits));
@@ -55,7 +55,7 @@ proptest! {
         code in 0..45_u8,
         length in any::<u16>(),
         octets in vec(any::<u8>(), 0..100),
-        bits in 0..16_u8,
+        bits in 0..32_u8,
     ) {
         let attribute = if flags & 0x10 == 0 {
             vec![flags, code, length.to_be_bytes()[1]]
@@ -71,7 +71,7 @@ proptest! {
     fn what_damaged_messages_say_can_be_said_again(
         which in any::<Index>(),
         damage in vec((any::<Index>(), any::<u8>()), 1..4),
-        bits in 0..16_u8,
+        bits in 0..32_u8,
     ) {
         let vectors = vectors();
         let (_, _, kind, body, _) = which.get(&vectors);
@@ -98,7 +98,7 @@ proptest! {
     #[test]
     fn host_bits_do_not_count(prefix in any_prefix(brindle_bgp::net::Family::Ipv4Unicast)) {
         let mut octets = write(&Message::Update(Update {
-            withdrawn: vec![prefix],
+            withdrawn: vec![prefix.into()],
             ..Update::default()
         }), &format(0));
         if !prefix.length().is_multiple_of(8) {
@@ -108,7 +108,7 @@ proptest! {
         let Message::Update(update) = read(&octets, &format(0)).unwrap().message else {
             panic!("an UPDATE");
         };
-        prop_assert_eq!(update.withdrawn, vec![prefix]);
+        prop_assert_eq!(update.withdrawn, vec![prefix.into()]);
     }
 }
 

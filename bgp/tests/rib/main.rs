@@ -1,10 +1,13 @@
 //! The RIB through its public face: case by case, and against a model.
 
+mod bmp;
 mod departure;
 mod events;
 mod export;
 mod import;
 mod limits;
+mod links;
+mod local_as;
 mod model;
 mod pace;
 mod reference;

@@ -82,7 +82,7 @@ pub(in crate::daemon) async fn status(known: &Known, facts: &Facts) -> Result<St
         config: facts.config_status(&clock),
         source,
         drain: facts.drain.as_ref().map(|report| drain::view(&known.name, Some(report), &clock)),
-        bgp: known.fib.is_some().then(|| bgp_status(facts, &speaking)),
+        bgp: known.fib.is_some().then(|| bgp_status(facts, &speaking, &clock)),
         routes: families()
             .map(|family| FamilyRoutes {
                 family: family.into(),
@@ -144,7 +144,7 @@ fn is_forwarded(facts: &Facts, fib: &FibStatus, family: Family) -> bool {
     facts.pod_cidrs.iter().any(|cidr| cidr.family() == family) || fib.wanted[family.index()] > 0
 }
 
-fn bgp_status(facts: &Facts, speaking: &Speaking) -> BgpStatus {
+fn bgp_status(facts: &Facts, speaking: &Speaking, clock: &Clock) -> BgpStatus {
     BgpStatus {
         as_number: facts.asn.map_or(facts.config.bgp.asn, |(asn, _)| asn).get(),
         as_number_reason: facts.asn.map(|(_, reason)| reason.to_owned()),
@@ -155,6 +155,7 @@ fn bgp_status(facts: &Facts, speaking: &Speaking) -> BgpStatus {
         established: speaking.established.len(),
         down: speaking.down.clone(),
         disabled: speaking.disabled.clone(),
+        bmp: facts.bmp.iter().map(|report| super::bmp::station(report, clock)).collect(),
     }
 }
 

@@ -89,6 +89,7 @@ fn figures() -> Figures {
             },
             peers: vec![peer],
             bfd_drops: [0, 0, 4, 0, 0, 0],
+            bmp: Vec::new(),
             fib: Arc::new(FibStatus { wanted: [24, 2], installed: [23, 2], ..Default::default() }),
         }),
         policy: Some(PolicyFigures {
