@@ -5,6 +5,7 @@ pub mod bfd;
 pub mod bmp;
 pub mod filter;
 pub mod fsm;
+pub mod mrt;
 pub mod msg;
 pub mod net;
 pub mod rib;

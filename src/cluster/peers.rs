@@ -234,19 +234,22 @@ fn mesh_peer(
         None => PeerPolicy::OriginatedOr(claims.ranges(&own.name)),
     };
     // Only who reflects has several paths of one prefix to tell.
-    let sends = bgp.mesh_add_paths && own.route_reflector.is_some();
-    let receives = bgp.mesh_add_paths && node.route_reflector.is_some();
+    let send_paths = match own.route_reflector {
+        Some(_) if bgp.mesh_add_paths => SendPaths::All,
+        _ => SendPaths::One,
+    };
     let rib = RibPeer {
         import,
         export,
         source: RouteSource::Mesh,
         limits: bgp.mesh_limits.clone(),
-        send_paths: if sends { SendPaths::All } else { SendPaths::One },
+        send_paths,
         ..RibPeer::new(Arc::clone(&node.name), address, asn, kind)
     };
     let session = PeerSettings {
-        receive_paths: receives,
-        send_paths: sends,
+        // Offered whoever reflects now: so no session ends when others do.
+        receive_paths: bgp.mesh_add_paths,
+        send_paths: bgp.mesh_add_paths,
         ..session(bgp, own, asn, bgp.hold_time, false)
     };
     Ok(WantedPeer {

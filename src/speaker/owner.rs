@@ -16,7 +16,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tracing::{error, warn};
 
 use super::dynamic::{Gone, Newcomer};
-use super::handover::Leaving;
+use super::handover::{Held, Leaving};
 use super::listener::Listeners;
 use super::monitor::Monitors;
 use super::next_hops::Watched;
@@ -102,6 +102,8 @@ pub(super) struct Owner {
     pub(super) is_gone: bool,
     /// How far peers are that are leaving, if some are.
     pub(super) leaving: Option<Leaving>,
+    /// Peers that are believed a while longer what they told as reflectors.
+    pub(super) held: Held,
     /// The BFD sessions of peers.
     pub(super) bfd: bfd::Handle,
     /// Who wants to know what happens.
@@ -149,6 +151,7 @@ impl Owner {
             refreshing: Refreshing::default(),
             is_gone: false,
             leaving: None,
+            held: Held::new(),
             tidings: None,
             over_limit: Vec::new(),
             gone: Gone::new(),

@@ -1,8 +1,9 @@
 //! How many prefixes a peer may tell (RFC 4271 §6.7).
 //!
 //! Counted is what the peer has told and not withdrawn, refused paths included: they are kept,
-//! too. Where it tells several paths of a prefix, each counts: each takes room. The limit holds in the middle of an UPDATE: the first prefix beyond it is not taken, nor
-//! anything after it in that session.
+//! too. Where it tells several paths of a prefix, each counts: each takes room. The limit holds in
+//! the middle of an UPDATE: the first prefix beyond it is not taken, nor anything after it in that
+//! session.
 
 use std::time::Duration;
 

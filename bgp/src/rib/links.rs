@@ -46,6 +46,8 @@ impl Rib {
     /// Tells which prefixes are links of this host, and by which interface. Filters that ask for
     /// it are applied anew if these are others than before.
     pub fn set_links(&mut self, mut links: Vec<(Prefix, Arc<str>)>) {
+        // Nobody else is on the link of a single address, and there may be thousands of these.
+        links.retain(|(link, _)| !link.is_host());
         links.sort_by(|(one, of_one), (other, of_other)| {
             (other.length(), one, of_one).cmp(&(one.length(), other, of_other))
         });

@@ -131,9 +131,15 @@ impl Rib {
         let judge = Judge { attributes, hops, peers, together: (&*settings).into() };
         entry.selected = judge.select(&mut entry.paths);
         if entry.selection() != before.as_slice() {
-            let points = |paths: &[Path]| -> SmallVec<[_; 2]> {
-                let ours = |path: &Path| (path.source() == Source::Ours).then_some(path.origin());
-                paths.iter().map(|path| (ours(path), path.hop)).collect()
+            let points = |paths: &[Path]| {
+                let point = |path: &Path| {
+                    let is_service = path.origin() == RouteSource::Service;
+                    (path.source() == Source::Ours, is_service, path.hop)
+                };
+                let mut points: SmallVec<[_; 2]> = paths.iter().map(point).collect();
+                points.sort_unstable();
+                points.dedup();
+                points
             };
             if !entry.changed && points(entry.selection()) != points(&before) {
                 entry.changed = true;

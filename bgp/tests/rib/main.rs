@@ -1,5 +1,6 @@
 //! The RIB through its public face: case by case, and against a model.
 
+mod add_path;
 mod bmp;
 mod departure;
 mod events;
@@ -11,6 +12,7 @@ mod local_as;
 mod model;
 mod pace;
 mod reference;
+mod reflectors;
 mod refreshing;
 mod restart;
 mod roles;

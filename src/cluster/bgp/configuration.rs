@@ -90,11 +90,6 @@ impl BgpObjects {
             self.sign("nodeMeshPassword of BGPConfiguration default", at, protection);
         }
     }
-
-    /// Whether a BGPConfiguration says in which AS nodes are that do not say it themselves.
-    pub fn says_asn(&self) -> bool {
-        self.configurations.get(DEFAULT).is_some_and(|all| all.asn.is_some())
-    }
 }
 
 /// Reads the spec.

@@ -469,6 +469,27 @@ fn the_mesh_is_signed_as_its_configuration_says_unless_brindle_yaml_does() {
     assert!(peers.iter().all(|peer| peer.protection.key == Key::None), "{peers:?}");
 }
 
+#[test]
+fn peers_are_listened_for_everywhere_if_an_object_says_so_and_brindle_yaml_nothing() {
+    let bind =
+        |name: &str, mode: &str| object("BGPConfiguration", name, &format!("{{bindMode: {mode}}}"));
+    let listens = |text: &str, yaml: &str| {
+        let bgp = brindle_config::Config::from_yaml("test.yaml", yaml).expect("good").bgp;
+        let effective = cluster(text).objects.effective(&bgp, "n1");
+        effective.listen_addresses.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let own = "bgp: {listen: {addresses: [10.0.0.1]}}";
+    for (text, yaml, want) in [
+        (bind("default", "None"), "{}", &["0.0.0.0", "::"][..]),
+        (bind("default", "NodeIP"), "{}", &[]),
+        (bind("default", "None") + &bind("node.n1", "NodeIP"), "{}", &[]),
+        (bind("default", "None") + &bind("node.n2", "NodeIP"), "{}", &["0.0.0.0", "::"]),
+        (bind("default", "None"), own, &["10.0.0.1"]),
+    ] {
+        assert_eq!(listens(&text, yaml), want, "{text} {yaml}");
+    }
+}
+
 /// The only object of a text.
 fn one(text: &str) -> BgpObject {
     match manifest::read(text).expect("YAML").remove(0).objects.remove(0) {

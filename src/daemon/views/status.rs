@@ -15,6 +15,7 @@ use crate::control::view::{
 };
 use crate::daemon::answer::{Facts, Known};
 use crate::daemon::drain;
+use crate::daemon::identity::CONFIGURED_ASN;
 use crate::daemon::policy::LEFTOVERS_GO;
 use crate::enforce::EnforceStatus;
 use crate::fib::{FibStatus, ForwardingState};
@@ -147,7 +148,13 @@ fn is_forwarded(facts: &Facts, fib: &FibStatus, family: Family) -> bool {
 fn bgp_status(facts: &Facts, speaking: &Speaking, clock: &Clock) -> BgpStatus {
     BgpStatus {
         as_number: facts.asn.map_or(facts.config.bgp.asn, |(asn, _)| asn).get(),
-        as_number_reason: facts.asn.map(|(_, reason)| reason.to_owned()),
+        as_number_reason: facts.asn.map(|(asn, reason)| match reason {
+            // Where the file leaves it at its default, an object may say it in its place.
+            CONFIGURED_ASN if asn != facts.config.bgp.asn => {
+                "asNumber of BGPConfiguration default".to_owned()
+            }
+            reason => reason.to_owned(),
+        }),
         route_reflector: facts.route_reflector.map(|cluster| cluster.to_string()),
         router_id: facts.router_id.map(|id| id.to_string()).unwrap_or_default(),
         listen: facts.listen.clone(),
