@@ -81,6 +81,9 @@ fn shown(change: Change) -> Option<String> {
         Change::NodeDeleted(name) => format!("-{name}"),
         Change::BgpApplied(object) => format!("+{}", object.key()),
         Change::BgpDeleted(key) => format!("-{key}"),
+        Change::ServiceApplied(service) => format!("+Service {}", service.name),
+        Change::ServiceDeleted(name) => format!("-Service {name}"),
+        Change::EndpointsChanged(..) => return None,
         Change::InSync => "in sync".to_owned(),
         Change::Policy(Policy::NamespaceApplied(namespace)) => {
             format!("+Namespace {} {:?}", namespace.name, namespace.labels)

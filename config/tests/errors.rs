@@ -321,6 +321,42 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
             "node: {podCIDRs: [10.1.0.0/16]}\nbgp: {networks: [10.1.0.0/16]}",
             "f:2:18  bgp.networks[0]: 10.1.0.0/16 is originated already, from node.podCIDRs at f:1:19",
         ),
+        (
+            "bgp: {services: {clusterIPs: [10.96.0.1/12]}}",
+            "f:1:31  bgp.services.clusterIPs[0]: \"10.96.0.1/12\" has host bits set; its network is 10.96.0.0/12",
+        ),
+        (
+            "bgp: {services: {externalIPs: [0.0.0.0/0]}}",
+            "f:1:32  bgp.services.externalIPs[0]: 0.0.0.0/0 is every address; name the blocks of Services",
+        ),
+        (
+            "bgp: {services: {loadBalancerIPs: [224.0.0.0/8]}}",
+            "f:1:36  bgp.services.loadBalancerIPs[0]: 224.0.0.0/8 holds no unicast addresses to route",
+        ),
+        (
+            "node: {podCIDRs: [10.1.0.0/16]}\nbgp: {services: {clusterIPs: [10.0.0.0/8]}}",
+            "f:2:31  bgp.services.clusterIPs[0]: 10.0.0.0/8 overlaps with 10.1.0.0/16 at f:1:19, where pods are",
+        ),
+        (
+            "node: {addresses: [10.0.0.1]}\nbgp: {services: {externalIPs: [10.0.0.0/24]}}",
+            "f:2:32  bgp.services.externalIPs[0]: 10.0.0.0/24 holds 10.0.0.1, the node's address at f:1:20",
+        ),
+        (
+            "bgp: {networks: [192.0.2.0/24], services: {externalIPs: [192.0.2.0/24]}}",
+            "f:1:58  bgp.services.externalIPs[0]: 192.0.2.0/24 is originated already, from bgp.networks",
+        ),
+        (
+            "bgp: {services: {hostRoutes: [clusterIP]}}",
+            "f:1:31  bgp.services.hostRoutes[0]: \"clusterIP\" is not accepted here; accepted: clusterIPs, externalIPs, loadBalancerIPs; did you mean \"clusterIPs\"?",
+        ),
+        (
+            "bgp: {prefixAdvertisements: [{cidr: 192.0.2.0/24}]}",
+            "f:1:30  bgp.prefixAdvertisements[0]: communities is missing; write for instance \"communities: [\"65001:1\"]\"",
+        ),
+        (
+            "bgp: {prefixAdvertisements: [{cidr: 192.0.2.0/24, communities: []}]}",
+            "f:1:64  bgp.prefixAdvertisements[0].communities: is empty; accepted are communities such as \"65001:1\"",
+        ),
         // peers
         (
             "bgp: {peers: [{peerIP: 10.0.0.9, asNumber: 64512}]}",
@@ -743,6 +779,18 @@ fn what_is_allowed_but_doubtful_is_a_warning() {
             "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 64512, ebgpMultihop: 2}]}",
             vec![
                 "f:1:74  bgp.peers[0].ebgpMultihop: says nothing for a peer in our own AS: it may be any number of hops away",
+            ],
+        ),
+        (
+            "source: {kind: files, path: /m}\nbgp: {services: {clusterIPs: [10.96.0.0/12], hostRoutes: [externalIPs]}}",
+            vec![
+                "f:2:59  bgp.services.hostRoutes[0]: externalIPs has no blocks in which addresses would be announced",
+            ],
+        ),
+        (
+            "bgp: {services: {clusterIPs: [10.96.0.0/12]}}",
+            vec![
+                "f:1:6  bgp: services says nothing without source, which tells what Services there are",
             ],
         ),
         (

@@ -17,7 +17,8 @@ use brindle_bgp::rib::{LimitAction, NextHopMode, PrefixLimits, SendPaths};
 use brindle_config::{
     AddPaths, AoAlgorithm, AoKey, Auth, Backend, Bgp, Config, Control, DrainSettings,
     EstablishedFlows, Failsafe, FailsafeProtocol, FlowLog, GracefulRestart, HostEndpoints, KeyFile,
-    Node, Peer, Place, Policy, Retain, Routes, Source, Telemetry, ToHost,
+    Node, Peer, Place, Policy, PrefixAdvertisement, Retain, Routes, ServiceAddresses,
+    ServiceSettings, Source, Telemetry, ToHost,
 };
 
 /// The example that the documentation promises to be understood for ever.
@@ -43,6 +44,12 @@ bgp:
         - {action: accept, cidr: 10.244.0.0/16, prefixLengths: 16-32}
         - {action: reject}
   networks: [192.0.2.0/24]
+  services:
+    clusterIPs: [10.96.0.0/12, "fd00:10:96::/112"]
+    loadBalancerIPs: [198.51.100.0/24]
+    hostRoutes: [loadBalancerIPs]
+  prefixAdvertisements:
+    - {cidr: 198.51.100.0/24, communities: ["65001:1", "65001:1:2", no-export]}
 source:
   kind: files
   path: /etc/brindle/manifests
@@ -145,6 +152,18 @@ fn the_contract_example_means_what_it_says() {
             }],
             dynamic: vec![],
             networks: vec![prefix("192.0.2.0/24")],
+            services: ServiceSettings {
+                cluster_ips: vec![prefix("10.96.0.0/12"), prefix("fd00:10:96::/112")],
+                external_ips: vec![],
+                load_balancer_ips: vec![prefix("198.51.100.0/24")],
+                host_routes: [ServiceAddresses::LoadBalancer].into(),
+            },
+            prefix_advertisements: vec![PrefixAdvertisement {
+                cidr: prefix("198.51.100.0/24"),
+                communities: ["65001:1", "65001:1:2", "no-export"]
+                    .map(|text| text.parse().expect("a community"))
+                    .into(),
+            }],
             drain: DrainSettings::default(),
             bmp: Vec::new(),
         },

@@ -32,6 +32,8 @@ fn the_schema_and_the_reader_know_the_same_keys() {
         ("/$defs/BgpSection", "bgp: {xyzzyxyzzy: 1}"),
         ("/$defs/ListenSection", "bgp: {listen: {xyzzyxyzzy: 1}}"),
         ("/$defs/MeshSection", "bgp: {nodeToNodeMesh: {xyzzyxyzzy: 1}}"),
+        ("/$defs/ServicesSection", "bgp: {services: {xyzzyxyzzy: 1}}"),
+        ("/$defs/PrefixAdvertisementSection", "bgp: {prefixAdvertisements: [{xyzzyxyzzy: 1}]}"),
         ("/$defs/DrainSection", "bgp: {drain: {xyzzyxyzzy: 1}}"),
         ("/$defs/PeerSection", "bgp: {peers: [{xyzzyxyzzy: 1}]}"),
         ("/$defs/MultipathSection", "bgp: {multipath: {xyzzyxyzzy: 1}}"),

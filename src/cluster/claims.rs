@@ -8,8 +8,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use brindle_bgp::net::Prefix;
+use brindle_bgp::rib::Owned;
 
 use super::Node;
+use super::services::{Advertised, Reason};
 
 /// A range that a Node claims and does not get.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +40,8 @@ pub enum Owner {
     Node(Arc<str>),
     /// It is an address of this node.
     Address(Arc<str>),
+    /// Some nodes announce it, for these reasons.
+    Services(BTreeSet<Reason>),
     /// It is nobody's as a whole, but holds the pod ranges of these nodes.
     Covers(Vec<Arc<str>>),
     /// No node has anything to do with it.
@@ -52,7 +56,7 @@ impl Owner {
     pub fn node(&self) -> Option<&Arc<str>> {
         match self {
             Owner::Node(name) | Owner::Address(name) => Some(name),
-            Owner::Covers(_) | Owner::Nobody => None,
+            Owner::Services(_) | Owner::Covers(_) | Owner::Nobody => None,
         }
     }
 }
@@ -64,6 +68,11 @@ impl fmt::Display for Owner {
             Owner::Node(name) => write!(f, "belongs to Node/{name}"),
             Owner::Address(name) => write!(f, "is an address of Node/{name}"),
             Owner::Nobody => f.write_str("belongs to no node"),
+            Owner::Services(reasons) => {
+                let named: Vec<String> =
+                    reasons.iter().take(NAMED).map(ToString::to_string).collect();
+                write!(f, "belongs to other nodes: {}", named.join(", "))
+            }
             Owner::Covers(names) => {
                 let named: Vec<String> =
                     names.iter().take(NAMED).map(|name| format!("Node/{name}")).collect();
@@ -86,6 +95,8 @@ pub struct Claims {
     ranges: BTreeMap<Arc<str>, Arc<[Prefix]>>,
     addresses: BTreeMap<IpAddr, Arc<str>>,
     refused: Vec<RefusedClaim>,
+    /// What nodes may announce for Services besides.
+    services: Arc<Advertised>,
 }
 
 /// Decides over the claims of all `nodes`. `configured` is the node whose pod ranges are
@@ -145,6 +156,16 @@ pub fn settle(
 }
 
 impl Claims {
+    /// The same with what nodes announce for Services, all of which they may.
+    pub fn with_services(self, services: Arc<Advertised>) -> Self {
+        Self { services, ..self }
+    }
+
+    /// What nodes announce for Services.
+    pub fn services(&self) -> &Advertised {
+        &self.services
+    }
+
     /// What was refused.
     pub fn refused(&self) -> &[RefusedClaim] {
         &self.refused
@@ -155,12 +176,18 @@ impl Claims {
         self.pods.get(range).is_some_and(|owner| &**owner == node)
     }
 
-    /// All that the node may announce.
+    /// The ranges inside which the node may announce everything.
     pub fn ranges(&self, node: &str) -> Arc<[Prefix]> {
         self.ranges.get(node).cloned().unwrap_or_default()
     }
 
-    /// All that nodes may announce.
+    /// All that the node may announce.
+    pub fn owned(&self, node: &str) -> Owned {
+        Owned { inside: self.ranges(node), exactly: self.services.owned(node) }
+    }
+
+    /// The ranges inside which nodes may announce everything. What they announce for Services is
+    /// not among it: nobody else shall lead packets to a node that has no endpoint.
     pub fn all_ranges(&self) -> Arc<[Prefix]> {
         let all: BTreeSet<Prefix> =
             self.ranges.values().flat_map(|one| one.iter().copied()).collect();
@@ -174,21 +201,26 @@ impl Claims {
 
     /// What the node may announce, as a sentence.
     pub fn owns(&self, node: &str) -> String {
-        let ranges: Vec<String> = self.ranges(node).iter().map(ToString::to_string).collect();
-        let ranges = if ranges.is_empty() { "nothing".to_owned() } else { ranges.join(", ") };
-        format!("{node} owns {ranges}")
+        let of_services = self.services.prefixes(node);
+        let mut ranges: Vec<String> = self.ranges(node).iter().map(ToString::to_string).collect();
+        ranges.extend(of_services.iter().take(NAMED).map(ToString::to_string));
+        match of_services.len().saturating_sub(NAMED) {
+            0 if ranges.is_empty() => format!("{node} owns nothing"),
+            0 => format!("{node} owns {}", ranges.join(", ")),
+            more => format!("{node} owns {} and {more} more of Services", ranges.join(", ")),
+        }
     }
 
     /// What may be announced with each node's addresses as next hop.
-    pub fn by_next_hop(&self) -> BTreeMap<IpAddr, Arc<[Prefix]>> {
-        let ranges = |(address, node): (&IpAddr, &Arc<str>)| (*address, self.ranges(node));
-        self.addresses.iter().map(ranges).collect()
+    pub fn by_next_hop(&self) -> BTreeMap<IpAddr, Owned> {
+        let owned = |(address, node): (&IpAddr, &Arc<str>)| (*address, self.owned(node));
+        self.addresses.iter().map(owned).collect()
     }
 
     /// Whether the node that `next_hop` is an address of may announce the prefix.
     pub fn is_justified(&self, prefix: &Prefix, next_hop: IpAddr) -> bool {
         let node = self.addresses.get(&next_hop);
-        node.is_some_and(|node| self.ranges(node).iter().any(|range| range.covers(prefix)))
+        node.is_some_and(|node| self.owned(node).has(prefix))
     }
 
     /// Whose a prefix is.
@@ -200,6 +232,10 @@ impl Claims {
             && let Some(name) = self.addresses.get(&prefix.address())
         {
             return Owner::Address(Arc::clone(name));
+        }
+        let reasons = self.services.reasons_anywhere(prefix);
+        if !reasons.is_empty() {
+            return Owner::Services(reasons.into_iter().cloned().collect());
         }
         let inside = self.pods.range(prefix..).take_while(|(range, _)| prefix.covers(range));
         let mut names: Vec<Arc<str>> = inside.map(|(_, name)| Arc::clone(name)).collect();
@@ -224,7 +260,11 @@ impl Claims {
 
 #[cfg(test)]
 mod tests {
+    use brindle_bgp::net::Family;
+    use brindle_policy::model::{ServiceName, SliceKey};
+
     use super::*;
+    use crate::cluster::services::{Endpoints, Service, ServiceObjects, advertise};
 
     /// `n2@5 10.244.2.0/24 +192.0.2.0/24`: name, time of creation if any, pod ranges, networks.
     fn node(text: &str) -> Arc<Node> {
@@ -364,5 +404,54 @@ mod tests {
             let got = claims.is_justified(&prefix(range), next_hop.parse().unwrap());
             assert_eq!(got, want, "{range} by {next_hop}");
         }
+    }
+
+    #[test]
+    fn addresses_of_services_are_of_those_who_announce_them() {
+        let nodes = nodes(&["n1 10.244.1.0/24", "n2 10.244.2.0/24"]);
+        let text =
+            "source: {kind: files, path: /m}\nbgp: {services: {externalIPs: [192.0.2.0/24]}}";
+        let settings = brindle_config::Config::from_yaml("f", text).unwrap().bgp.services;
+        let name = ServiceName { namespace: "shop".into(), name: "web".into() };
+        let mut objects = ServiceObjects::default();
+        objects.apply(Arc::new(Service {
+            name: name.clone(),
+            cluster_ips: Vec::new(),
+            external_ips: vec!["192.0.2.1".parse().unwrap()],
+            load_balancer_ips: Vec::new(),
+            is_local_outside: true,
+            is_local_inside: false,
+        }));
+        let key = SliceKey { namespace: "shop".into(), name: "web-1".into() };
+        let endpoints = Endpoints {
+            key: key.clone(),
+            service: name,
+            family: Family::Ipv4Unicast,
+            is_ready: true,
+            nodes: ["n1".into()].into(),
+        };
+        objects.set_endpoints(&key, Some(Arc::new(endpoints)));
+        let advertised = advertise(&settings, &objects, BTreeSet::new());
+        let before = settle(&nodes, None, &Claims::default());
+        let claims = before.clone().with_services(Arc::new(advertised));
+        for (range, of_n1, of_n2) in [
+            ("192.0.2.0/24", true, true),
+            ("192.0.2.1/32", true, false),
+            ("192.0.2.2/32", false, false),
+            ("192.0.2.0/25", false, false),
+            ("10.244.1.0/24", true, false),
+        ] {
+            let have = ["n1", "n2"].map(|node| claims.owned(node).has(&prefix(range)));
+            assert_eq!(have, [of_n1, of_n2], "{range}");
+            let justified = ["10.0.0.1", "10.0.0.2"]
+                .map(|hop| claims.is_justified(&prefix(range), hop.parse().unwrap()));
+            assert_eq!(justified, [of_n1, of_n2], "{range}");
+        }
+        let owner = claims.owner(&prefix("192.0.2.1/32")).to_string();
+        assert_eq!(owner, "belongs to other nodes: external IP of Service shop/web");
+        assert_eq!(claims.owns("n1"), "n1 owns 10.244.1.0/24, 192.0.2.0/24, 192.0.2.1/32");
+        let all = claims.all_ranges();
+        assert_eq!(all, before.all_ranges(), "nobody passes on what others announce");
+        assert_ne!(claims, before);
     }
 }

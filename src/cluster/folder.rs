@@ -73,6 +73,8 @@ pub struct Counts {
     pub accounts: usize,
     /// Pods, endpoints or not.
     pub pods: usize,
+    /// Services.
+    pub services: usize,
     /// Slices of services' endpoints.
     pub slices: usize,
     /// Tiers that there are objects of.
@@ -99,6 +101,7 @@ impl Counts {
             Kind::Namespace => &mut self.namespaces,
             Kind::ServiceAccount => &mut self.accounts,
             Kind::Pod => &mut self.pods,
+            Kind::Service => &mut self.services,
             Kind::EndpointSlice => &mut self.slices,
             Kind::Tier => &mut self.tiers,
             Kind::Profile => &mut self.profiles,

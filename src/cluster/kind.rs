@@ -13,6 +13,8 @@ pub enum Kind {
     ServiceAccount,
     /// `v1` Pod.
     Pod,
+    /// `v1` Service.
+    Service,
     /// `discovery.k8s.io/v1` EndpointSlice.
     EndpointSlice,
     /// `projectcalico.org/v3` Tier.
@@ -57,11 +59,12 @@ pub(super) const CALICO_STORE: &str = "crd.projectcalico.org/v1";
 
 impl Kind {
     /// All of them that are watched as a whole, in their order.
-    pub(super) const ALL: [Kind; 20] = [
+    pub(super) const ALL: [Kind; 21] = [
         Kind::Node,
         Kind::Namespace,
         Kind::ServiceAccount,
         Kind::Pod,
+        Kind::Service,
         Kind::EndpointSlice,
         Kind::Tier,
         Kind::Profile,
@@ -88,6 +91,7 @@ impl Kind {
             | Kind::Namespace
             | Kind::ServiceAccount
             | Kind::Pod
+            | Kind::Service
             | Kind::NetworkPolicy
             | Kind::Secret => &[],
             // Servers before 1.21 have the older one only; what we use of it is the same.
@@ -112,6 +116,11 @@ impl Kind {
     /// Whether there are API servers that do not have it.
     pub(super) fn is_optional(self) -> bool {
         !self.optional_apis().is_empty()
+    }
+
+    /// Whether we do without it where we may not read it.
+    pub(super) fn is_dispensable(self) -> bool {
+        self.is_optional() || self == Kind::Service
     }
 
     /// Whether objects of this `apiVersion` are of this kind, if they are called so.
@@ -144,6 +153,7 @@ impl Kind {
             Kind::Namespace => "Namespace",
             Kind::ServiceAccount => "ServiceAccount",
             Kind::Pod => "Pod",
+            Kind::Service => "Service",
             Kind::EndpointSlice => "EndpointSlice",
             Kind::Tier => "Tier",
             Kind::Profile => "Profile",
@@ -170,6 +180,7 @@ impl Kind {
             Kind::Namespace => "namespaces",
             Kind::ServiceAccount => "serviceaccounts",
             Kind::Pod => "pods",
+            Kind::Service => "services",
             Kind::EndpointSlice => "endpointslices",
             Kind::Tier => "tiers",
             Kind::Profile => "profiles",
@@ -194,6 +205,7 @@ impl Kind {
         match self {
             Kind::ServiceAccount
             | Kind::Pod
+            | Kind::Service
             | Kind::EndpointSlice
             | Kind::NetworkSet
             | Kind::NetworkPolicy
@@ -229,6 +241,7 @@ impl Kind {
             | Kind::Namespace
             | Kind::ServiceAccount
             | Kind::Pod
+            | Kind::Service
             | Kind::EndpointSlice
             | Kind::NetworkPolicy
             | Kind::Secret => self.plural(),
@@ -254,7 +267,12 @@ impl Kind {
     /// As `apiVersion` has it.
     pub fn api_version(self) -> &'static str {
         match self {
-            Kind::Node | Kind::Namespace | Kind::ServiceAccount | Kind::Pod | Kind::Secret => "v1",
+            Kind::Node
+            | Kind::Namespace
+            | Kind::ServiceAccount
+            | Kind::Pod
+            | Kind::Service
+            | Kind::Secret => "v1",
             Kind::EndpointSlice => "discovery.k8s.io/v1",
             Kind::NetworkPolicy => "networking.k8s.io/v1",
             Kind::ClusterNetworkPolicy => "policy.networking.k8s.io/v1alpha2",
@@ -339,7 +357,6 @@ const OTHERS: [(&str, &[&str]); 9] = [
     (
         "v1",
         &[
-            "Service",
             "Endpoints",
             "ConfigMap",
             "PersistentVolume",
@@ -380,7 +397,7 @@ mod tests {
     #[test]
     fn kinds_sort_as_they_are_told_and_no_two_share_a_resource() {
         assert!(Kind::ALL.is_sorted());
-        assert_eq!(Kind::ALL.map(Kind::resource).into_iter().collect::<BTreeSet<_>>().len(), 20);
+        assert_eq!(Kind::ALL.map(Kind::resource).into_iter().collect::<BTreeSet<_>>().len(), 21);
         for kind in Kind::ALL.into_iter().filter(|kind| kind.is_optional()) {
             assert_eq!(kind.optional_apis()[0], kind.api_version(), "{kind:?}");
         }
@@ -398,6 +415,7 @@ mod tests {
             (CALICO_STORE, "Profile", Ignored),
             (CALICO, "GlobalNetworkPolicyList", List(Some(Kind::GlobalNetworkPolicy))),
             ("v1", "ServiceAccount", Object(Kind::ServiceAccount)),
+            ("v1", "Service", Object(Kind::Service)),
             ("v1", "ServiceAccountList", List(Some(Kind::ServiceAccount))),
             ("discovery.k8s.io/v1beta1", "EndpointSlice", Object(Kind::EndpointSlice)),
             (

@@ -14,6 +14,7 @@ mod object;
 pub mod peers;
 mod policy;
 pub mod report;
+pub mod services;
 mod stand_in;
 pub(crate) mod texts;
 pub(crate) mod typed;
@@ -25,7 +26,10 @@ use std::sync::Arc;
 
 use brindle_bgp::net::{Asn, ClusterId, Prefix};
 
+use brindle_policy::model::{ServiceName, SliceKey};
+
 use self::bgp::{BgpKey, BgpObject};
+use self::services::{Endpoints, Service};
 
 /// A node of the cluster, as far as routing needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +96,13 @@ pub enum Change {
     BgpApplied(BgpObject),
     /// An object about BGP is gone.
     BgpDeleted(BgpKey),
+    /// A Service is there, new or changed.
+    ServiceApplied(Arc<Service>),
+    /// A Service is gone.
+    ServiceDeleted(ServiceName),
+    /// What an EndpointSlice says of where endpoints are is another; nothing any more, if it is
+    /// gone.
+    EndpointsChanged(SliceKey, Option<Arc<Endpoints>>),
     /// Something that only policy is about. Never [`brindle_policy::Change::InSync`].
     Policy(brindle_policy::Change),
     /// Everything that there was at the start has been delivered; said once.

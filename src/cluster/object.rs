@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use brindle_policy::model;
-use brindle_policy::model::{AccountKey, NetworkSetId, SliceKey};
+use brindle_policy::model::{AccountKey, NetworkSetId, ServiceName, SliceKey};
 use brindle_policy::{Change as PolicyChange, PodKey, PolicyId};
 
 use super::bgp::{BgpKey, BgpObject};
 use super::kind::Kind;
+use super::services::{Endpoints, Service};
 use super::{Change, Node};
 
 /// Which object: a kind and a name. Sorts in the order in which objects are told: a policy
@@ -19,6 +20,7 @@ pub(super) enum Key {
     Namespace(Arc<str>),
     ServiceAccount(AccountKey),
     Pod(PodKey),
+    Service(ServiceName),
     Slice(SliceKey),
     Tier(Arc<str>),
     Profile(Arc<str>),
@@ -36,6 +38,7 @@ impl fmt::Display for Key {
             Key::Namespace(name) => write!(f, "Namespace/{name}"),
             Key::ServiceAccount(key) => write!(f, "ServiceAccount/{key}"),
             Key::Pod(key) => write!(f, "Pod/{key}"),
+            Key::Service(name) => write!(f, "Service/{name}"),
             Key::Slice(key) => write!(f, "EndpointSlice/{}/{}", key.namespace, key.name),
             Key::Tier(name) => write!(f, "Tier/{name}"),
             Key::Profile(name) => write!(f, "Profile/{name}"),
@@ -63,6 +66,7 @@ impl Key {
             Key::Namespace(_) => Kind::Namespace,
             Key::ServiceAccount(_) => Kind::ServiceAccount,
             Key::Pod(_) => Kind::Pod,
+            Key::Service(_) => Kind::Service,
             Key::Slice(_) => Kind::EndpointSlice,
             Key::Tier(_) => Kind::Tier,
             Key::Profile(_) => Kind::Profile,
@@ -78,6 +82,7 @@ impl Key {
     pub(super) fn deleted(&self) -> Vec<Change> {
         let policy = Change::Policy(match self {
             Key::Bgp(key) => return vec![Change::BgpDeleted(key.clone())],
+            Key::Service(name) => return vec![Change::ServiceDeleted(name.clone())],
             Key::Node(name) => PolicyChange::NodeDeleted(Arc::clone(name)),
             Key::Namespace(name) => PolicyChange::NamespaceDeleted(Arc::clone(name)),
             Key::ServiceAccount(key) => PolicyChange::ServiceAccountDeleted(key.clone()),
@@ -91,10 +96,11 @@ impl Key {
         });
         match self {
             Key::Node(name) => vec![Change::NodeDeleted(Arc::clone(name)), policy],
+            Key::Slice(key) => vec![Change::EndpointsChanged(key.clone(), None), policy],
             Key::Namespace(_)
             | Key::ServiceAccount(_)
             | Key::Pod(_)
-            | Key::Slice(_)
+            | Key::Service(_)
             | Key::Tier(_)
             | Key::Profile(_)
             | Key::NetworkSet(_)
@@ -116,7 +122,12 @@ pub(super) enum Object {
     Namespace(Arc<model::Namespace>),
     ServiceAccount(Arc<model::ServiceAccount>),
     Pod(Arc<model::Pod>),
-    Slice(Arc<model::EndpointSlice>),
+    Service(Arc<Service>),
+    /// A slice of endpoints: policy needs their addresses, routing where they are.
+    Slice {
+        routing: Option<Arc<Endpoints>>,
+        policy: Arc<model::EndpointSlice>,
+    },
     Tier(Arc<model::Tier>),
     Profile(Arc<model::Profile>),
     NetworkSet(Arc<model::NetworkSet>),
@@ -133,7 +144,8 @@ impl Object {
             Object::Namespace(namespace) => Key::Namespace(Arc::clone(&namespace.name)),
             Object::ServiceAccount(account) => Key::ServiceAccount(account.key.clone()),
             Object::Pod(pod) => Key::Pod(pod.key.clone()),
-            Object::Slice(slice) => Key::Slice(slice.key.clone()),
+            Object::Service(service) => Key::Service(service.name.clone()),
+            Object::Slice { policy, .. } => Key::Slice(policy.key.clone()),
             Object::Tier(tier) => Key::Tier(Arc::clone(&tier.name)),
             Object::Profile(profile) => Key::Profile(Arc::clone(&profile.name)),
             Object::NetworkSet(set) => Key::NetworkSet(set.id.clone()),
@@ -155,6 +167,18 @@ impl Object {
                     .filter_map(|(change, differs)| differs.then_some(change))
                     .collect()
             }
+            (
+                Object::Slice { routing, policy },
+                Some(Object::Slice { routing: before, policy: policy_before }),
+            ) => {
+                let key = policy.key.clone();
+                let routing_change = Change::EndpointsChanged(key, routing.clone());
+                let policy_change = Change::Policy(PolicyChange::SliceApplied(Arc::clone(policy)));
+                let changes =
+                    [(routing_change, routing != before), (policy_change, policy != policy_before)];
+                let differing = changes.into_iter().filter(|(_, differs)| *differs);
+                differing.map(|(change, _)| change).collect()
+            }
             (object, Some(before)) if object == before => Vec::new(),
             (object, _) => object.told(),
         }
@@ -170,12 +194,19 @@ impl Object {
                 ];
             }
             Object::Bgp(object) => return vec![Change::BgpApplied(object.clone())],
+            Object::Service(service) => return vec![Change::ServiceApplied(Arc::clone(service))],
+            Object::Slice { routing, policy } => {
+                let routing = routing.iter().map(|endpoints| {
+                    Change::EndpointsChanged(policy.key.clone(), Some(Arc::clone(endpoints)))
+                });
+                let policy = PolicyChange::SliceApplied(Arc::clone(policy));
+                return routing.chain([Change::Policy(policy)]).collect();
+            }
             Object::Namespace(namespace) => PolicyChange::NamespaceApplied(Arc::clone(namespace)),
             Object::ServiceAccount(account) => {
                 PolicyChange::ServiceAccountApplied(Arc::clone(account))
             }
             Object::Pod(pod) => PolicyChange::PodApplied(Arc::clone(pod)),
-            Object::Slice(slice) => PolicyChange::SliceApplied(Arc::clone(slice)),
             Object::Tier(tier) => PolicyChange::TierApplied(Arc::clone(tier)),
             Object::Profile(profile) => PolicyChange::ProfileApplied(Arc::clone(profile)),
             Object::NetworkSet(set) => PolicyChange::NetworkSetApplied(Arc::clone(set)),

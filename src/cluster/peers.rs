@@ -226,7 +226,7 @@ fn mesh_peer(
     let import = if node.route_reflector.is_some() {
         PeerPolicy::OwnedByNextHop(Arc::new(claims.by_next_hop()))
     } else {
-        PeerPolicy::Owned(claims.ranges(&node.name))
+        PeerPolicy::Owned(claims.owned(&node.name))
     };
     // Without this, nodes in different AS would pass on all that they hear of each other.
     let export = match own.route_reflector {
@@ -371,7 +371,7 @@ mod tests {
         let (peers, _) = mesh(&own(&["10.0.0.1"]), &[node("n2", &["10.0.0.2"], None)], "{}");
         let owned: Arc<[Prefix]> =
             Arc::from(["10.244.9.0/24", "192.0.2.0/24"].map(|text| text.parse().unwrap()));
-        assert_eq!(peers[0].rib.import, PeerPolicy::Owned(owned));
+        assert_eq!(peers[0].rib.import, PeerPolicy::Owned(owned.into()));
         assert_eq!(peers[0].rib.kind, PeerKind::Internal);
     }
 

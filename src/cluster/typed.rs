@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use brindle_policy::api::{calico, cluster};
 use brindle_policy::ingest;
-use brindle_policy::model::{self, AccountKey, NetworkSetId, PolicyKind, SliceKey};
+use brindle_policy::model::{self, AccountKey, NetworkSetId, PolicyKind, ServiceName, SliceKey};
 use brindle_policy::{PodKey, PolicyId};
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,6 +19,7 @@ use super::kind::{CALICO_STORE, Kind};
 use super::node::{self, BadField};
 use super::object::{Key, Object};
 use super::policy;
+use super::services;
 use super::stand_in::{self, StandIn};
 
 /// The namespace of an object that names none.
@@ -54,6 +55,7 @@ pub(super) fn read(kind: Kind, mut object: Mapping) -> Reading {
             typed(kind, &value, &mut doubts).and_then(|o| service_account(&o, &mut doubts))
         }
         Kind::Pod => typed(kind, &value, &mut doubts).and_then(|o| pod(&o, &mut doubts)),
+        Kind::Service => typed(kind, &value, &mut doubts).and_then(|o| service(&o)),
         Kind::EndpointSlice => {
             typed(kind, &value, &mut doubts).and_then(|o| endpoint_slice(&o, &mut doubts))
         }
@@ -134,6 +136,7 @@ pub(super) fn read_json(kind: Kind, text: &str) -> Reading {
         Kind::Namespace => parsed(text).map(|object| namespace(&object, &mut doubts)),
         Kind::ServiceAccount => parsed(text).map(|object| service_account(&object, &mut doubts)),
         Kind::Pod => parsed(text).map(|object| pod(&object, &mut doubts)),
+        Kind::Service => parsed(text).map(|object| service(&object)),
         Kind::EndpointSlice => parsed(text).map(|object| endpoint_slice(&object, &mut doubts)),
         _ if text.contains(STORED_METADATA) => None,
         Kind::Tier => parsed(text).map(|object| tier(&object, &mut doubts)),
@@ -197,6 +200,20 @@ fn node(object: &Node, doubts: &mut Vec<BadField>) -> Result<Object, Vec<BadFiel
     Ok(Object::Node { routing: Arc::new(routing), policy: Arc::new(policy) })
 }
 
+fn service(object: &Service) -> Result<Object, Vec<BadField>> {
+    Ok(Object::Service(Arc::new(services::read_service(object)?)))
+}
+
+fn endpoint_slice(
+    object: &EndpointSlice,
+    doubts: &mut Vec<BadField>,
+) -> Result<Object, Vec<BadField>> {
+    let routing = services::read_endpoints(object).map(Arc::new);
+    let (policy, problems) = ingest::endpoint_slice(object).map_err(refused)?;
+    doubts.extend(problems.into_iter().map(bad_field));
+    Ok(Object::Slice { routing, policy: Arc::new(policy) })
+}
+
 /// A function from an object as it is written to one of [`Object`], which notes what is wrong
 /// with it.
 macro_rules! taken {
@@ -213,7 +230,6 @@ taken! {
     namespace: Namespace => Namespace;
     service_account: ServiceAccount => ServiceAccount;
     pod: Pod => Pod;
-    endpoint_slice: EndpointSlice => Slice;
     tier: calico::Tier => Tier;
     profile: calico::Profile => Profile;
     global_network_set: calico::GlobalNetworkSet => NetworkSet;
@@ -377,6 +393,7 @@ pub(super) fn key_of(kind: Kind, namespace: Option<&str>, name: Option<&str>) ->
             Some(Key::ServiceAccount(AccountKey { namespace: part(namespace)?, name }))
         }
         Kind::Pod => Some(Key::Pod(PodKey { namespace: part(namespace)?, name })),
+        Kind::Service => Some(Key::Service(ServiceName { namespace: part(namespace)?, name })),
         Kind::EndpointSlice => Some(Key::Slice(SliceKey { namespace: part(namespace)?, name })),
         Kind::Tier => Some(Key::Tier(name)),
         Kind::Profile => Some(Key::Profile(name)),

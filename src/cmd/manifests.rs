@@ -107,11 +107,14 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Read, Exit> {
         for change in changes {
             match change {
                 cluster::Change::Policy(change) => read.world.apply(change),
-                // What routing needs of nodes is told beside what policy does.
+                // What routing needs is told beside what policy does.
                 cluster::Change::NodeApplied(_)
                 | cluster::Change::NodeDeleted(_)
                 | cluster::Change::BgpApplied(_)
                 | cluster::Change::BgpDeleted(_)
+                | cluster::Change::ServiceApplied(_)
+                | cluster::Change::ServiceDeleted(_)
+                | cluster::Change::EndpointsChanged(..)
                 | cluster::Change::InSync => {}
             }
         }

@@ -1,6 +1,6 @@
 //! Answers to what is asked over the control socket.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -91,6 +91,8 @@ pub(super) struct Facts {
     pub(super) asn: Option<(Asn, &'static str)>,
     /// Our cluster, if we reflect.
     pub(super) route_reflector: Option<ClusterId>,
+    /// What this node originates.
+    pub(super) originated: BTreeSet<Prefix>,
     /// The node is drained, or about to be.
     pub(super) drain: Option<drain::Report>,
     /// Monitoring stations.
@@ -119,6 +121,7 @@ impl Facts {
             claims: Arc::default(),
             asn: None,
             route_reflector: None,
+            originated: BTreeSet::new(),
             drain: None,
             bmp: Vec::new(),
         }
@@ -180,19 +183,21 @@ pub(super) async fn answer(known: &Arc<Known>, query: Query) -> Result<Answer, F
             .await
         }
         Query::Routes(filter, page) => {
+            let own = views::Own::of(known, &facts);
             read(&facts, move |view| match filter {
                 RouteFilter::All(family) => {
-                    Ok(Answer::Routes(views::best_routes(view, family, &page)?))
+                    Ok(Answer::Routes(views::best_routes(view, &own, family, &page)?))
                 }
-                RouteFilter::Exact(prefix) => Ok(one_route(views::route(view, &prefix))),
-                RouteFilter::Longest(address) => Ok(one_route(views::longest(view, address))),
+                RouteFilter::Exact(prefix) => Ok(one_route(views::route(view, &own, &prefix))),
+                RouteFilter::Longest(address) => Ok(one_route(views::longest(view, &own, address))),
             })
             .await
         }
         Query::RoutesIn(name, page) => {
+            let own = views::Own::of(known, &facts);
             read(&facts, move |view| {
                 let (id, _) = known_peer(view, &name)?;
-                Ok(Answer::Paths(views::routes_in(view, id, &page)?))
+                Ok(Answer::Paths(views::routes_in(view, &own, id, &page)?))
             })
             .await
         }

@@ -19,6 +19,7 @@ mod drain;
 mod health;
 mod identity;
 mod keys;
+mod originating;
 mod policy;
 mod reload;
 mod reports;
@@ -50,6 +51,7 @@ use self::teller::Teller;
 use crate::cluster::bgp::BgpObjects;
 use crate::cluster::files::Batch;
 use crate::cluster::kubernetes::access::Missing;
+use crate::cluster::services::ServiceObjects;
 use crate::cluster::{Change, Node};
 use crate::control::calls::CallCounts;
 use crate::control::{self, Query};
@@ -118,6 +120,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         config,
         nodes: BTreeMap::new(),
         bgp: BgpObjects::default(),
+        services: ServiceObjects::default(),
         source_in_sync: changes.is_none(),
         changes,
         supervisor: Supervisor::new(),
@@ -179,6 +182,7 @@ struct Daemon {
     nodes: BTreeMap<Arc<str>, Arc<Node>>,
     /// The objects about BGP.
     bgp: BgpObjects,
+    services: ServiceObjects,
     changes: Option<mpsc::Receiver<Batch>>,
     source_in_sync: bool,
     supervisor: Supervisor,
@@ -299,6 +303,7 @@ impl Daemon {
             config: &self.config,
             nodes: &self.nodes,
             objects: &self.bgp,
+            services: &self.services,
             pod_cidrs: &pod_cidrs,
             in_sync: self.source_in_sync,
         };
@@ -339,6 +344,11 @@ impl Daemon {
             }
             Change::BgpApplied(object) => self.bgp.apply(object),
             Change::BgpDeleted(key) => self.bgp.delete(&key),
+            Change::ServiceApplied(service) => self.services.apply(service),
+            Change::ServiceDeleted(name) => self.services.delete(&name),
+            Change::EndpointsChanged(key, endpoints) => {
+                self.services.set_endpoints(&key, endpoints);
+            }
             Change::InSync => {
                 self.source_in_sync = true;
                 info!(nodes = self.nodes.len(), "the cluster's state is in sync");

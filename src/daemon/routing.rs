@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use brindle_bgp::fsm::{OwnRestart, State};
-use brindle_bgp::msg::{Attributes, CeaseReason, Origin};
+use brindle_bgp::msg::CeaseReason;
 use brindle_bgp::net::{Family, Prefix};
 use brindle_bgp::rib::RibSettings;
 use brindle_config::{Config, Retain};
@@ -19,6 +19,7 @@ use super::answer::Known;
 use super::drain::Draining;
 use super::identity::{self, Chosen};
 use super::keys::Keys;
+use super::originating::{self, OfServices};
 use super::tidings::Tidings;
 use crate::bmp::Stations;
 use crate::cluster::Node;
@@ -26,6 +27,7 @@ use crate::cluster::bgp::BgpObjects;
 use crate::cluster::claims::{self, Claims};
 use crate::cluster::peers::{dynamic_peers, wanted_peers};
 use crate::cluster::report::{Reason, Subject};
+use crate::cluster::services::{Advertised, ServiceObjects};
 use crate::drain::{Store, wanted_by};
 use crate::fib::{self, FibHandle, FibSettings};
 use crate::speaker::{self, Deed, Listeners, SpeakerHandle, StopMode, Tiding};
@@ -72,6 +74,7 @@ pub(super) struct Routing {
     draining: Draining,
     /// What the speaker originates.
     originated: Vec<Prefix>,
+    of_services: OfServices,
     keys: Keys,
 }
 
@@ -89,6 +92,7 @@ pub(super) struct Said<'a> {
     pub(super) config: &'a Config,
     pub(super) nodes: &'a BTreeMap<Arc<str>, Arc<Node>>,
     pub(super) objects: &'a BgpObjects,
+    pub(super) services: &'a ServiceObjects,
     /// The node's own.
     pub(super) pod_cidrs: &'a [Prefix],
     /// Whether the cluster is known.
@@ -163,6 +167,7 @@ impl Routing {
             keys: Keys::new(),
             draining: Draining::load(Store::beside(&config.control.socket), Instant::now()),
             originated: Vec::new(),
+            of_services: OfServices::default(),
         })
     }
 
@@ -384,7 +389,8 @@ impl Routing {
     pub(super) async fn apply(&mut self, known: &Known, said: &Said<'_>) -> anyhow::Result<()> {
         let Said { nodes, objects, pod_cidrs, in_sync, .. } = *said;
         let config = &objects.effective_config(said.config, &known.name);
-        let claims = self.settle_claims(known, config, nodes);
+        let services = self.of_services.settle(said, &config.bgp.services);
+        let claims = self.settle_claims(known, config, nodes, services);
         let own_node = nodes.get(&known.name).map(|node| &**node);
         if self.follow_identity(known, config, own_node).await? {
             return Ok(());
@@ -396,9 +402,8 @@ impl Routing {
         let (mut peers, skipped) = wanted_peers(bgp, identity, nodes, &claims, objects);
         self.keys.follow(bgp).await;
         self.keys.protect(bgp, &mut peers);
-        let is_ours = |range: &&Prefix| claims.has(&known.name, range);
-        let mut originated: Vec<Prefix> = pod_cidrs.iter().filter(is_ours).copied().collect();
-        originated.extend(&config.bgp.networks);
+        let originated =
+            originating::originated(&known.name, identity.asn, &config.bgp, pod_cidrs, &claims);
         known.update(|facts| {
             for skip in &skipped {
                 if !facts.skipped.contains(skip) {
@@ -413,9 +418,10 @@ impl Routing {
             }
             facts.skipped = skipped;
         });
-        let attributes = Attributes { origin: Origin::Igp, ..Attributes::default() };
-        self.originated.clone_from(&originated);
-        running.speaker.set_originated(originated, attributes).await?;
+        self.originated = originated.iter().map(|own| own.prefix).collect();
+        let prefixes = self.originated.iter().copied().collect();
+        known.update(|facts| facts.originated = prefixes);
+        running.speaker.originate(originated).await?;
         running.speaker.set_peers(peers).await?;
         let mut dynamic = dynamic_peers(&config.bgp, &running.chosen.identity);
         self.keys.protect_groups(&config.bgp, &mut dynamic);
@@ -482,11 +488,13 @@ impl Routing {
         known: &Known,
         config: &Config,
         nodes: &BTreeMap<Arc<str>, Arc<Node>>,
+        services: Arc<Advertised>,
     ) -> Arc<Claims> {
         let before = Arc::clone(&known.facts.load().claims);
         let ranges = &config.node.pod_cidrs[..];
         let configured = (!ranges.is_empty()).then_some((&known.name, ranges));
-        let claims = Arc::new(claims::settle(nodes, configured, &before));
+        let claims = claims::settle(nodes, configured, &before);
+        let claims = Arc::new(claims.with_services(services));
         for refused in claims.refused().iter().filter(|one| !before.refused().contains(one)) {
             let message = refused.to_string();
             if refused.node == known.name {

@@ -35,6 +35,12 @@ impl Tidings {
             Tiding::Down(peer, address, why) => {
                 (own, Reason::PeerDown, format!("session with {peer} ({address}) is down: {why}"))
             }
+            // Who knows of an endpoint a moment before us does nothing wrong.
+            Tiding::NotOwned(_, prefix)
+                if claims.services().blocks().iter().any(|block| block.covers(prefix)) =>
+            {
+                return None;
+            }
             Tiding::NotOwned(peer, prefix) => {
                 let owner = claims.owner(prefix);
                 let message = format!("{prefix} {owner}; Node/{own} refuses it from {peer}");
@@ -53,9 +59,12 @@ impl Tidings {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::cluster::Node;
     use crate::cluster::claims::settle;
+    use crate::cluster::services::{ServiceObjects, advertise};
 
     fn claims(ranges: &[(&str, &str)]) -> Claims {
         let nodes = ranges.iter().map(|(name, range)| {
@@ -96,6 +105,23 @@ mod tests {
         assert!(report.message.contains("Node/n5"), "{report:?}");
         let told = (0..255_u8).filter(|n| hear(&after, "n2", &format!("192.0.2.{n}/32")).is_some());
         assert!(told.count() < REFUSED_OF_ONE);
+    }
+
+    #[test]
+    fn addresses_of_services_may_be_announced_before_we_know_of_them() {
+        let text =
+            "source: {kind: files, path: /m}\nbgp: {services: {externalIPs: [192.0.2.0/24]}}";
+        let settings = brindle_config::Config::from_yaml("f", text).unwrap().bgp.services;
+        let advertised = advertise(&settings, &ServiceObjects::default(), BTreeSet::new());
+        let claims = Claims::default().with_services(Arc::new(advertised));
+        let mut tidings = Tidings::default();
+        for (prefix, is_told) in
+            [("192.0.2.1/32", false), ("192.0.2.0/24", false), ("192.0.0.0/16", true)]
+        {
+            let tiding = Tiding::NotOwned("n2".into(), prefix.parse().unwrap());
+            let report = tidings.report(&"n1".into(), &claims, &tiding);
+            assert_eq!(report.is_some(), is_told, "{prefix}");
+        }
     }
 
     #[test]

@@ -37,6 +37,29 @@ pub(super) struct Bgp {
     pub(super) peers: Vec<Peer>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) filters: Vec<Filter>,
+    #[serde(skip_serializing_if = "is_default")]
+    pub(super) services: Services,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) prefix_advertisements: Vec<PrefixAdvertisement>,
+}
+
+#[derive(Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Services {
+    #[serde(rename = "clusterIPs", skip_serializing_if = "Vec::is_empty")]
+    pub(super) cluster_ips: Vec<String>,
+    #[serde(rename = "externalIPs", skip_serializing_if = "Vec::is_empty")]
+    pub(super) external_ips: Vec<String>,
+    #[serde(rename = "loadBalancerIPs", skip_serializing_if = "Vec::is_empty")]
+    pub(super) load_balancer_ips: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) host_routes: Vec<&'static str>,
+}
+
+#[derive(Debug, Default, PartialEq, Serialize)]
+pub(super) struct PrefixAdvertisement {
+    pub(super) cidr: String,
+    pub(super) communities: Vec<String>,
 }
 
 #[derive(Debug, Default, PartialEq, Serialize)]

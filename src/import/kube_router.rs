@@ -35,26 +35,24 @@ const WITHOUT_MEANING: [&str; 18] = [
     "enable-pprof",
 ];
 /// Flags of its Service proxy.
-const OF_PROXY: [&str; 9] = [
+const OF_PROXY: [&str; 7] = [
     "hairpin-mode",
     "ipvs-graceful-period",
     "ipvs-graceful-termination",
     "ipvs-permit-all",
     "masquerade-all",
     "nodeport-bindon-all-ip",
-    "service-cluster-ip-range",
-    "service-external-ip-range",
     "service-node-port-range",
 ];
-/// Flags that advertise addresses of Services.
-const OF_SERVICES: [&str; 6] = [
-    "advertise-cluster-ip",
-    "advertise-external-ip",
-    "advertise-loadbalancer-ip",
-    "loadbalancer-ip-range",
-    "loadbalancer-default-class",
-    "run-loadbalancer",
+/// Flags that advertise addresses of Services, those that say in which blocks they are, and what
+/// they are called with us.
+const OF_SERVICES: [(&str, &str, &str); 3] = [
+    ("advertise-cluster-ip", "service-cluster-ip-range", "clusterIPs"),
+    ("advertise-external-ip", "service-external-ip-range", "externalIPs"),
+    ("advertise-loadbalancer-ip", "loadbalancer-ip-range", "loadBalancerIPs"),
 ];
+/// Where cluster IPs are unless it is told.
+const CLUSTER_IPS: &str = "10.96.0.0/12";
 
 /// A configuration for `node`, or what is the same for all nodes if none is named.
 pub fn import(objects: &[Value], node: Option<&str>) -> Imported {
@@ -156,6 +154,7 @@ fn settings(title: &str, flags: &BTreeMap<String, String>, imported: &mut Import
     let ours = imported.config.bgp.as_number.unwrap_or(DEFAULT_AS);
     let is_own_next_hop = is("override-nexthop", false);
     peers.add(title, "--peer-router-ips", ours, is_own_next_hop, imported);
+    services(title, flags, imported);
     for (flag, value) in flags {
         let says = !matches!(&**value, "" | "false");
         match &**flag {
@@ -194,19 +193,59 @@ fn settings(title: &str, flags: &BTreeMap<String, String>, imported: &mut Import
             proxy if OF_PROXY.contains(&proxy) => {
                 refuse(imported, proxy, "is about Services, which kube-proxy takes over");
             }
-            services if OF_SERVICES.contains(&services) && says => refuse(
-                imported,
-                services,
-                "brindle does not advertise addresses of Services yet: bgp.networks advertises \
-                 fixed ones",
-            ),
-            services if OF_SERVICES.contains(&services) => {}
+            known if OF_SERVICES.iter().any(|(flag, range, _)| [flag, range].contains(&&known)) => {
+            }
+            "loadbalancer-default-class" => {}
+            "run-loadbalancer" if says => {
+                let reason = "brindle announces the addresses of load balancers and gives none: \
+                              another controller has to";
+                refuse(imported, flag, reason);
+            }
             "peer-router-passwords" | "peer-router-passwords-file" if says => {
                 refuse(imported, flag, WITHOUT_PASSWORD);
             }
             other if says => refuse(imported, other, "brindle has no such setting"),
             _ => {}
         }
+    }
+}
+
+/// What kube-router advertises of Services: each address by itself.
+fn services(title: &str, flags: &BTreeMap<String, String>, imported: &mut Imported) {
+    for (flag, range, word) in OF_SERVICES {
+        if flags.get(flag).is_none_or(|value| matches!(&**value, "" | "false" | "0" | "f" | "F")) {
+            continue;
+        }
+        let usual = if word == "clusterIPs" { CLUSTER_IPS } else { "" };
+        let range = flags.get(range).map_or(usual, String::as_str);
+        let blocks: Vec<String> = range
+            .split(',')
+            .map(str::trim)
+            .filter(|one| !one.is_empty())
+            .map(str::to_owned)
+            .collect();
+        if blocks.is_empty() {
+            let reason = format!(
+                "brindle announces addresses in blocks that it is told only: name them in \
+                 bgp.services.{word}, and {word} in bgp.services.hostRoutes"
+            );
+            imported.refuse(title, format!("--{flag}"), &reason);
+            continue;
+        }
+        let services = &mut imported.config.bgp.services;
+        match word {
+            "clusterIPs" => services.cluster_ips = blocks,
+            "externalIPs" => services.external_ips = blocks,
+            _ => services.load_balancer_ips = blocks,
+        }
+        services.host_routes.push(word);
+    }
+    let of_services = "kube-router.io/service.";
+    if !imported.config.bgp.services.host_routes.is_empty() {
+        imported.to_do.push(format!(
+            "annotations {of_services}* of Services say nothing to brindle: blocks in bgp.services \
+             decide, and externalTrafficPolicy: Local keeps an address on nodes with endpoints"
+        ));
     }
 }
 

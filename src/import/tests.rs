@@ -41,6 +41,10 @@ spec:
   nodeToNodeMeshEnabled: false
   logSeverityScreen: Info
   serviceClusterIPs: [{cidr: 10.96.0.0/12}]
+  serviceLoadBalancerIPs: [{cidr: 198.51.100.0/24}]
+  serviceLoadBalancerAggregation: Disabled
+  communities: [{name: lb, value: "65001:7"}]
+  prefixAdvertisements: [{cidr: 198.51.100.0/24, communities: [lb, "65001:1:2"]}]
 ---
 apiVersion: crd.projectcalico.org/v1
 kind: IPPool
@@ -148,7 +152,22 @@ bgp:
         - action: accept
           cidr: 10.244.0.0/16
           prefixLengths: 16-32
+        - action: accept
+          sources:
+            - service
         - action: reject
+  services:
+    clusterIPs:
+      - 10.96.0.0/12
+    loadBalancerIPs:
+      - 198.51.100.0/24
+    hostRoutes:
+      - loadBalancerIPs
+  prefixAdvertisements:
+    - cidr: 198.51.100.0/24
+      communities:
+        - '65001:7'
+        - '65001:1:2'
 policy:
   backend: nft
   masquerade: true
@@ -171,7 +190,6 @@ source:
         [
             "IPPool pool: spec.ipipMode",
             "FelixConfiguration default: spec.wireguardEnabled",
-            "BGPConfiguration default: spec.serviceClusterIPs",
             "BGPPeer tor: spec.password",
             "BGPFilter odd: spec.exportV4[0].priority",
             "IPReservation held: ",
@@ -271,6 +289,8 @@ spec:
         - --peer-router-ips=192.0.2.1,192.0.2.2
         - --peer-router-asns=65001,64512
         - --advertise-cluster-ip=true
+        - --service-cluster-ip-range=10.97.0.0/16
+        - --advertise-loadbalancer-ip=true
         - --bgp-holdtime=30s
         - --v=2
         - --some-new-flag
@@ -307,13 +327,13 @@ fn kube_routers_flags_and_annotations_become_a_configuration() {
             "peer-1 192.0.2.9 65009 (Some([]), Some([]))",
         ]
     );
-    for want in ["asNumber: 64512", "holdTime: 30s", "masquerade: true"] {
+    for want in ["asNumber: 64512", "holdTime: 30s", "masquerade: true", "- 10.97.0.0/16"] {
         assert!(text.contains(want), "{want}: {text}");
     }
     assert_eq!(
         refused(&imported),
         [
-            "DaemonSet kube-system/kube-router: --advertise-cluster-ip",
+            "DaemonSet kube-system/kube-router: --advertise-loadbalancer-ip",
             "DaemonSet kube-system/kube-router: --some-new-flag",
             "Node n1: kube-router.io/peer.passwords",
         ]

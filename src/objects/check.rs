@@ -74,6 +74,7 @@ pub fn check(object: &Object) -> Vec<Finding> {
         | Kind::Namespace
         | Kind::ServiceAccount
         | Kind::Pod
+        | Kind::Service
         | Kind::EndpointSlice
         | Kind::Secret => Vec::new(),
     }

@@ -42,6 +42,7 @@ pub fn default_as_stored(object: &mut Object) {
         | Kind::Namespace
         | Kind::ServiceAccount
         | Kind::Pod
+        | Kind::Service
         | Kind::EndpointSlice
         | Kind::BgpConfiguration
         | Kind::BgpFilter

@@ -141,6 +141,7 @@ fn columns(
         | Kind::Namespace
         | Kind::ServiceAccount
         | Kind::Pod
+        | Kind::Service
         | Kind::EndpointSlice
         | Kind::BgpFilter
         | Kind::Secret => (&["NAME"], &["NAME"], &[]),

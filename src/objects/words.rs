@@ -49,6 +49,7 @@ pub fn short_names(kind: Kind) -> &'static [&'static str] {
         | Kind::Namespace
         | Kind::ServiceAccount
         | Kind::Pod
+        | Kind::Service
         | Kind::EndpointSlice
         | Kind::Secret => &[],
     }

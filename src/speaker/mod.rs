@@ -24,6 +24,7 @@ mod limits;
 mod listener;
 mod monitor;
 mod next_hops;
+mod originated;
 mod owner;
 mod peer;
 mod refresh;
@@ -41,7 +42,7 @@ use std::time::Duration;
 
 use brindle_bgp::bfd::Settings;
 use brindle_bgp::fsm::{OwnRestart, PeerSettings};
-use brindle_bgp::msg::{Attributes, CeaseReason};
+use brindle_bgp::msg::CeaseReason;
 use brindle_bgp::net::{Family, Prefix};
 use brindle_bgp::rib::{RibPeer, RibSettings};
 use tokio::sync::{mpsc, oneshot};
@@ -53,6 +54,7 @@ pub use dynamic::DynamicPeers;
 pub use leave::Leave;
 pub use listener::{ListenError, Listeners};
 pub use monitor::Feed;
+pub use originated::Originated;
 pub use status::{Counters, MESSAGE_TYPES, PeerStatus};
 pub use view::{Faults, PeerEntry, View};
 
@@ -177,7 +179,7 @@ enum Command {
     /// These groups of dynamic peers and no others.
     SetDynamic(Vec<DynamicPeers>),
     /// These prefixes of our own and no others.
-    SetOriginated(Vec<Prefix>, Attributes),
+    SetOriginated(Vec<Originated>),
     /// Look at the RIB; must be short.
     Read(Reader),
     /// Do something for one who follows the RIB.
@@ -225,13 +227,9 @@ impl SpeakerHandle {
         self.send(Command::SetDynamic(groups)).await
     }
 
-    /// Originates these prefixes and no others.
-    pub async fn set_originated(
-        &self,
-        prefixes: Vec<Prefix>,
-        attributes: Attributes,
-    ) -> Result<(), Gone> {
-        self.send(Command::SetOriginated(prefixes, attributes)).await
+    /// Originates these prefixes and no others, of two that are the same the first.
+    pub async fn originate(&self, wanted: Vec<Originated>) -> Result<(), Gone> {
+        self.send(Command::SetOriginated(wanted)).await
     }
 
     /// Runs `look` on the RIB's task and returns its answer; it must be short, since routing

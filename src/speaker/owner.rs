@@ -1,6 +1,6 @@
 //! The task that owns the RIB: news of peers in, best paths to the kernel, messages to writers.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -86,7 +86,7 @@ pub(super) struct Owner {
     /// The RIB may have something for the fib.
     pub(super) dirty: bool,
     pub(super) own: Vec<LocalAddress>,
-    pub(super) originated: BTreeSet<Prefix>,
+    pub(super) originated: BTreeMap<Prefix, (OwnRoute, Attributes)>,
     pub(super) next_hops: Watched,
     /// The fib is to be told that leftovers may go, once it knows all that we want.
     pub(super) sweep: bool,
@@ -143,7 +143,7 @@ impl Owner {
             fib_events,
             dirty: false,
             own: Vec::new(),
-            originated: BTreeSet::new(),
+            originated: BTreeMap::new(),
             next_hops: Watched::default(),
             sweep: false,
             stale_until: HashMap::new(),
@@ -237,9 +237,7 @@ impl Owner {
         match command {
             Command::SetPeers(wanted) => self.set_peers(wanted),
             Command::SetDynamic(groups) => self.set_dynamic(groups),
-            Command::SetOriginated(prefixes, attributes) => {
-                self.set_originated(prefixes, &attributes);
-            }
+            Command::SetOriginated(wanted) => self.set_originated(wanted),
             Command::Read(look) => {
                 let Self { rib, peers, stale_until, bfd, .. } = self;
                 let faults = Faults { peers: self.panics, bfd: bfd.faults() };
@@ -260,18 +258,6 @@ impl Owner {
             }
             Command::Stop(..) => unreachable!("the loop ends at a stop"),
         }
-    }
-
-    fn set_originated(&mut self, prefixes: Vec<Prefix>, attributes: &Attributes) {
-        let wanted: BTreeSet<Prefix> = prefixes.into_iter().collect();
-        for gone in self.originated.difference(&wanted) {
-            self.rib.withdraw(gone);
-        }
-        for prefix in &wanted {
-            self.rib.originate(*prefix, attributes.clone(), OwnRoute::Local);
-        }
-        self.originated = wanted;
-        self.dirty = true;
     }
 
     fn act(&mut self, peer: &str, deed: Deed) -> Result<(), DeedError> {

@@ -5,9 +5,9 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Instant;
 
 use brindle_bgp::fsm::State;
-use brindle_bgp::msg::HoldTime;
+use brindle_bgp::msg::{Attributes, HoldTime};
 use brindle_bgp::net::{Asn, RouterId};
-use brindle_bgp::rib::{PathStatus, PeerKind, PeerPolicy};
+use brindle_bgp::rib::{OwnRoute, PathStatus, PeerKind, PeerPolicy};
 
 use super::*;
 
@@ -26,6 +26,19 @@ struct Speaker {
 }
 
 /// A speaker on `127.0.0.<host>` and a free port.
+impl SpeakerHandle {
+    /// Originates prefixes of pods, with one set of attributes.
+    async fn set_originated(
+        &self,
+        prefixes: Vec<Prefix>,
+        attributes: Attributes,
+    ) -> Result<(), Gone> {
+        let what = OwnRoute::Local;
+        let own = |prefix| Originated { prefix, what, attributes: attributes.clone() };
+        self.originate(prefixes.into_iter().map(own).collect()).await
+    }
+}
+
 fn speaker(host: u8, asn: u32) -> Speaker {
     let address = IpAddr::from([127, 0, 0, host]);
     let (asn, router_id) =

@@ -100,13 +100,15 @@ pub(super) fn admit(policy: &PeerPolicy, route: &Route<'_>) -> Result<Matched, R
             };
             Some(Refusal::Filter(Arc::clone(&filters[at].name), rule))
         }
-        PeerPolicy::Owned(owned) => refuse_foreign(owned, &route.prefix),
+        PeerPolicy::Owned(owned) => refuse_foreign(owned.has(&route.prefix)),
         PeerPolicy::OwnedByNextHop(owned) => {
             let owned = route.next_hop.and_then(|hop| owned.get(&hop));
-            refuse_foreign(owned.map_or(&[], |owned| owned), &route.prefix)
+            refuse_foreign(owned.is_some_and(|owned| owned.has(&route.prefix)))
         }
         PeerPolicy::OriginatedOr(_) if route.next_hop.is_none() => None,
-        PeerPolicy::OriginatedOr(others) => refuse_foreign(others, &route.prefix),
+        PeerPolicy::OriginatedOr(others) => {
+            refuse_foreign(others.iter().any(|other| other.covers(&route.prefix)))
+        }
     };
     refusal.map_or(Ok(Matched::default()), Err)
 }
@@ -132,6 +134,6 @@ fn prefer_last_if_going(attributes: &mut Attributes) {
     }
 }
 
-fn refuse_foreign(owned: &[Prefix], prefix: &Prefix) -> Option<Refusal> {
-    (!owned.iter().any(|own| own.covers(prefix))).then_some(Refusal::NotOwned)
+fn refuse_foreign(is_owned: bool) -> Option<Refusal> {
+    (!is_owned).then_some(Refusal::NotOwned)
 }

@@ -132,8 +132,11 @@ impl Rib {
         entry.selected = judge.select(&mut entry.paths);
         if entry.selection() != before.as_slice() {
             let points = |paths: &[Path]| {
-                let mut points: SmallVec<[_; 2]> =
-                    paths.iter().map(|path| (path.source() == Source::Ours, path.hop)).collect();
+                let point = |path: &Path| {
+                    let is_service = path.origin() == RouteSource::Service;
+                    (path.source() == Source::Ours, is_service, path.hop)
+                };
+                let mut points: SmallVec<[_; 2]> = paths.iter().map(point).collect();
                 points.sort_unstable();
                 points.dedup();
                 points
@@ -277,6 +280,7 @@ impl Rib {
                 entry.changed = false;
                 let now = match entry.selection() {
                     [] => Forwarding::None,
+                    [best, ..] if best.origin() == RouteSource::Service => Forwarding::None,
                     [best, ..] if best.source() == Source::Ours => Forwarding::Local,
                     used => {
                         let mut hops: Vec<NextHop> =

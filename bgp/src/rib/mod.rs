@@ -58,7 +58,7 @@ use crate::net::{Family, Prefix};
 pub use departure::Departure;
 pub use limit::{LimitAction, LimitLevel, LimitNews, PrefixLimits};
 pub use settings::{
-    NextHopMode, OwnRoute, PeerId, PeerKind, PeerPolicy, RibPeer, RibSession, RibSettings,
+    NextHopMode, OwnRoute, Owned, PeerId, PeerKind, PeerPolicy, RibPeer, RibSession, RibSettings,
     SendPaths, Stale,
 };
 pub use trace::FilterTrace;

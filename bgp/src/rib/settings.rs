@@ -1,6 +1,6 @@
 //! What the RIB is told of us and of each peer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -78,11 +78,10 @@ pub enum PeerPolicy {
     RefuseUnfiltered,
     /// Each filter must accept it.
     Filters(Vec<Arc<Filter>>),
-    /// Only prefixes inside these pass: what the node behind a mesh peer owns.
-    Owned(Arc<[Prefix]>),
-    /// Only prefixes pass that lie inside those of their next hop: what the node there owns,
-    /// told by a reflector of the mesh.
-    OwnedByNextHop(Arc<BTreeMap<IpAddr, Arc<[Prefix]>>>),
+    /// Only what the node behind a mesh peer owns passes.
+    Owned(Owned),
+    /// Only what the node at the next hop owns passes, told by a reflector of the mesh.
+    OwnedByNextHop(Arc<BTreeMap<IpAddr, Owned>>),
     /// Only what we originate and prefixes inside these pass: what a node tells the mesh. What
     /// it hears there, the others hear from those whose it is.
     OriginatedOr(Arc<[Prefix]>),
@@ -92,6 +91,29 @@ impl PeerPolicy {
     /// Whether it goes by who owns a prefix.
     pub(super) fn is_ownership(&self) -> bool {
         matches!(self, PeerPolicy::Owned(_) | PeerPolicy::OwnedByNextHop(_))
+    }
+}
+
+/// What a node owns, and may tell therefore.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Owned {
+    /// Everything inside these.
+    pub inside: Arc<[Prefix]>,
+    /// These themselves, and nothing inside them. Sets that many nodes have are shared.
+    pub exactly: Vec<Arc<BTreeSet<Prefix>>>,
+}
+
+impl Owned {
+    /// Whether the prefix is among it.
+    pub fn has(&self, prefix: &Prefix) -> bool {
+        self.inside.iter().any(|own| own.covers(prefix))
+            || self.exactly.iter().any(|own| own.contains(prefix))
+    }
+}
+
+impl<T: Into<Arc<[Prefix]>>> From<T> for Owned {
+    fn from(inside: T) -> Self {
+        Self { inside: inside.into(), exactly: Vec::new() }
     }
 }
 

@@ -21,7 +21,8 @@ pub struct BestChange {
 /// Where packets for a prefix go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Forwarding {
-    /// Nowhere: no usable path is left.
+    /// Nowhere: no usable path is left, or it is a Service of ours, whose packets another
+    /// program on this machine takes care of.
     None,
     /// It is our own.
     Local,

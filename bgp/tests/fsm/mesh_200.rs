@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use brindle_bgp::fsm::{Action, Delivery, Event, PeerSettings};
@@ -61,7 +60,7 @@ fn rib(speaker: usize) -> Rib {
         rib.configure_peer(
             peer_id(other),
             RibPeer {
-                import: PeerPolicy::Owned(Arc::from(pods(other))),
+                import: PeerPolicy::Owned(pods(other).into()),
                 ..RibPeer::new(
                     format!("n{other}"),
                     addresses(other).0.into(),

@@ -7,7 +7,7 @@ use brindle_bgp::filter::{
 };
 use brindle_bgp::msg::{Attributes, Community, Origin};
 use brindle_bgp::net::{ClusterId, RouterId};
-use brindle_bgp::rib::{PeerKind, PeerPolicy, RibPeer};
+use brindle_bgp::rib::{Owned, PeerKind, PeerPolicy, RibPeer};
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof};
 
 use crate::support::{OUR_AS, OUR_CLUSTER, OUR_ID, asn, path_of, peer, prefix};
@@ -226,7 +226,10 @@ fn loud() -> PeerPolicy {
 pub(crate) fn policy(kind: u8) -> PeerPolicy {
     match kind {
         0 => PeerPolicy::RefuseUnfiltered,
-        1 => PeerPolicy::Owned([prefix("10.1.0.0/16"), prefix("fd00::/8")].into()),
+        1 => PeerPolicy::Owned(Owned {
+            exactly: vec![Arc::new([prefix("0.0.0.0/0")].into())],
+            ..[prefix("10.1.0.0/16"), prefix("fd00::/8")].into()
+        }),
         // Also as import policy of peers whose next hops are others.
         3 => PeerPolicy::OwnedByNextHop(Arc::new(
             [
@@ -234,7 +237,7 @@ pub(crate) fn policy(kind: u8) -> PeerPolicy {
                 (HOPS[3], [prefix("10.0.0.0/8")]),
                 (HOPS[5], [prefix("fd00::/8")]),
             ]
-            .map(|(hop, owned)| (hop.parse().unwrap(), Arc::from(owned)))
+            .map(|(hop, owned)| (hop.parse().unwrap(), Owned::from(owned)))
             .into(),
         )),
         2 => PeerPolicy::Filters(vec![

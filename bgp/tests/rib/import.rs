@@ -1,10 +1,12 @@
 //! What is taken from peers, refused or forgotten.
 
+use std::sync::Arc;
+
 use brindle_bgp::msg::{AsPath, AsSegment, Attributes, Community, SegmentKind};
 use brindle_bgp::net::{ClusterId, Family, RouterId};
 use brindle_bgp::rib::{
-    Forwarding, OwnRoute, PathStatus, PeerId, PeerKind, PeerPolicy, Reason, Refusal, RibPeer,
-    RibSettings,
+    Forwarding, OwnRoute, Owned, PathStatus, PeerId, PeerKind, PeerPolicy, Reason, Refusal,
+    RibPeer, RibSettings,
 };
 
 use crate::support::{
@@ -75,12 +77,18 @@ fn a_path_that_cannot_be_taken_replaces_the_one_before_by_nothing() {
 #[test]
 fn policies_refuse_with_their_reason_and_are_applied_anew_when_they_change() {
     let owned = PeerPolicy::Owned([prefix("10.2.0.0/16")].into());
+    let exactly = |text| {
+        let exactly = vec![Arc::new([prefix(text)].into())];
+        PeerPolicy::Owned(Owned { exactly, ..Owned::default() })
+    };
     for (policy, want) in [
         (PeerPolicy::AcceptAll, None),
         (PeerPolicy::RefuseUnfiltered, Some(Refusal::Unfiltered)),
         (filter("cluster", "10.2.0.0/16"), Some(Refusal::Filter("cluster".into(), None))),
         (filter("cluster", "10.0.0.0/8"), None),
         (owned, Some(Refusal::NotOwned)),
+        (exactly("10.0.0.0/8"), Some(Refusal::NotOwned)),
+        (exactly("10.1.0.0/16"), None),
     ] {
         let mut scene = Scene::new(settings());
         scene.up(0, PeerKind::External);
@@ -226,6 +234,10 @@ fn our_own_routes_come_first() {
     scene.up(0, PeerKind::Internal);
     scene.learn(0, one_update(Attributes { local_pref: Some(u32::MAX), ..along(&[]) }));
     scene.rib.take_changes();
+    scene.rib.originate(v4(), along(&[]), OwnRoute::Local);
+    assert_eq!(scene.rib.take_changes()[0].now, Forwarding::Local);
+    scene.rib.originate(v4(), along(&[]), OwnRoute::Service);
+    assert_eq!(scene.rib.take_changes()[0].now, Forwarding::None, "others take its packets");
     scene.rib.originate(v4(), along(&[]), OwnRoute::Local);
     assert_eq!(scene.rib.take_changes()[0].now, Forwarding::Local);
     let statuses: Vec<_> = scene.rib.paths(&v4()).into_iter().map(|path| path.status).collect();

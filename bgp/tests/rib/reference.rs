@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use brindle_bgp::msg::{Attributes, Community, NextHop};
 use brindle_bgp::net::{ClusterId, Family, Prefix, RouterId};
 use brindle_bgp::rib::{
-    Forwarding, NextHopMode, PeerKind, PeerPolicy, RibPeer, RibSession, RibSettings, SendPaths,
+    Forwarding, NextHopMode, Owned, PeerKind, PeerPolicy, RibPeer, RibSession, RibSettings,
+    SendPaths,
 };
 
 use crate::support::{OUR_AS, OUR_CLUSTER, OUR_ID, along, asn, session};
@@ -28,6 +29,11 @@ pub(crate) struct Model {
     pub(crate) ours: BTreeMap<Prefix, Attributes>,
     pub(crate) costs: BTreeMap<NextHop, u32>,
     pub(crate) own: Vec<IpAddr>,
+}
+
+fn owns(owned: &Owned, prefix: &Prefix) -> bool {
+    let exactly = owned.exactly.iter().any(|all| all.iter().any(|own| own == prefix));
+    exactly || owned.inside.iter().any(|own| own.covers(prefix))
 }
 
 /// What the peer's sessions all say.
@@ -99,10 +105,10 @@ impl Model {
         match policy {
             PeerPolicy::AcceptAll => true,
             PeerPolicy::RefuseUnfiltered => false,
-            PeerPolicy::Owned(owned) => owned.iter().any(|own| own.covers(prefix)),
+            PeerPolicy::Owned(owned) => owns(owned, prefix),
             PeerPolicy::OwnedByNextHop(owned) => hop
                 .and_then(|hop| owned.get(&hop.address()))
-                .is_some_and(|owned| owned.iter().any(|own| own.covers(prefix))),
+                .is_some_and(|owned| owns(owned, prefix)),
             PeerPolicy::OriginatedOr(others) => {
                 hop.is_none() || others.iter().any(|other| other.covers(prefix))
             }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use brindle_bgp::msg::NextHop;
 use brindle_bgp::net::{Family, Prefix};
 use brindle_bgp::rib::{
-    Forwarding, PathStatus, PeerId, PeerKind, PeerPolicy, Reason, Refusal, RibPeer, RibSettings,
-    Stale,
+    Forwarding, Owned, PathStatus, PeerId, PeerKind, PeerPolicy, Reason, Refusal, RibPeer,
+    RibSettings, Stale,
 };
 
 use crate::support::{
@@ -200,7 +200,8 @@ fn what_an_earlier_run_learned_is_taken_over_if_it_may_be_told() {
 #[test]
 fn a_reflector_may_tell_what_belongs_to_the_next_hop_and_nothing_else() {
     let owners = [(1, owned(1)), (2, owned(2))];
-    let owners = owners.map(|(number, range)| (address_hop(number).address(), Arc::from([range])));
+    let owners =
+        owners.map(|(number, range)| (address_hop(number).address(), Owned::from([range])));
     let import = PeerPolicy::OwnedByNextHop(Arc::new(owners.into()));
     let mut scene = Scene::new(settings());
     scene.up_as(0, RibPeer { import, ..peer(0, PeerKind::Internal) }, session(0));

@@ -7,7 +7,9 @@ use brindle_bgp::bfd::{Path, Settings};
 use brindle_bgp::net::{Prefix, RouterId};
 
 use super::node::NodeRead;
-use super::{auth, bfd, bmp, drain, dynamic, filter, limits, peer, prefixes, set, values};
+use super::{
+    auth, bfd, bmp, drain, dynamic, filter, limits, peer, prefixes, services, set, values,
+};
 use crate::meaning::{Bgp, Config, Retain};
 use crate::section::{Good, Item, Section};
 use crate::value;
@@ -55,6 +57,12 @@ pub(super) fn read(item: &Item, node: &NodeRead, complete: bool) -> Bgp {
     }
     if let Some(item) = section.get("networks") {
         bgp.networks = networks(&item, node);
+    }
+    if let Some(item) = section.get("services") {
+        bgp.services = services::read(&item, node, &bgp.networks);
+    }
+    if let Some(item) = section.get("prefixAdvertisements") {
+        bgp.prefix_advertisements = services::advertisements(&item);
     }
     if let Some(item) = section.get("drain") {
         bgp.drain = drain::read(&item);
@@ -178,13 +186,18 @@ fn networks(item: &Item, node: &NodeRead) -> Vec<Prefix> {
                 network.value, range.item.node.place
             ));
         }
-        let multicast = match network.value.address() {
-            IpAddr::V4(v4) => v4.is_multicast() || v4 == Ipv4Addr::BROADCAST,
-            IpAddr::V6(v6) => v6.is_multicast() || v6.is_unicast_link_local(),
-        };
-        if multicast {
-            network.item.refuse(format!("{} holds no unicast addresses to route", network.value));
+        if let Some(why) = no_unicast(&network.value) {
+            network.item.refuse(why);
         }
     }
     values(&networks)
+}
+
+/// A sentence if nothing in the prefix is routed.
+pub(super) fn no_unicast(prefix: &Prefix) -> Option<String> {
+    let has_none = match prefix.address() {
+        IpAddr::V4(v4) => v4.is_multicast() || v4 == Ipv4Addr::BROADCAST,
+        IpAddr::V6(v6) => v6.is_multicast() || v6.is_unicast_link_local(),
+    };
+    has_none.then(|| format!("{prefix} holds no unicast addresses to route"))
 }

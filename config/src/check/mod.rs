@@ -14,6 +14,7 @@ mod limits;
 mod node;
 mod peer;
 pub(crate) mod policy;
+mod services;
 mod telemetry;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -27,7 +28,8 @@ use brindle_bgp::rib::PrefixLimits;
 
 use crate::meaning::{
     Auth, Backend, Bgp, ChainedPlugin, Cni, Config, Control, DrainSettings, EstablishedFlows,
-    FlowLog, GracefulRestart, HostEndpoints, Node, Policy, Retain, Routes, Source, Telemetry,
+    FlowLog, GracefulRestart, HostEndpoints, Node, Policy, Retain, Routes, ServiceSettings, Source,
+    Telemetry,
 };
 use crate::section::{Good, Item, Report};
 use crate::value;
@@ -76,6 +78,8 @@ impl Default for Config {
                 dynamic: Vec::new(),
                 peers: Vec::new(),
                 networks: Vec::new(),
+                services: ServiceSettings::default(),
+                prefix_advertisements: Vec::new(),
                 drain: DrainSettings::default(),
                 bmp: Vec::new(),
             },
@@ -124,8 +128,9 @@ pub(crate) fn config(tree: &yaml::Node, report: &Report, complete: bool) -> Conf
         addresses: values(&node.addresses),
         pod_cidrs: values(&node.pod_cidrs),
     };
-    if let Some(item) = root.get("bgp") {
-        config.bgp = bgp::read(&item, &node, complete);
+    let bgp = root.get("bgp");
+    if let Some(item) = &bgp {
+        config.bgp = bgp::read(item, &node, complete);
     }
     if let Some(item) = root.get("routes") {
         config.routes = routes(&item);
@@ -134,6 +139,11 @@ pub(crate) fn config(tree: &yaml::Node, report: &Report, complete: bool) -> Conf
     let cni = root.get("cni");
     let source_item = root.get("source");
     config.source = source_item.as_ref().and_then(source);
+    if let Some(item) = bgp.filter(|_| source_item.is_none() && complete)
+        && config.bgp.services.all_blocks().next().is_some()
+    {
+        item.warn("services says nothing without source, which tells what Services there are");
+    }
     if let Some(item) = policy {
         config.policy = policy::read(&item, source_item.is_some() || !complete, &config.bgp);
     }

@@ -12,7 +12,7 @@ use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Prefix, Role, RouterId};
 use brindle_bgp::rib::{NextHopMode, PrefixLimits, SendPaths};
 
-use super::{Auth, BmpStation, DrainSettings, KeyFile};
+use super::{Auth, BmpStation, DrainSettings, KeyFile, PrefixAdvertisement, ServiceSettings};
 
 /// `bgp:` the speaker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +57,11 @@ pub struct Bgp {
     pub dynamic: Vec<DynamicPeers>,
     /// `bgp.networks`: further prefixes to originate.
     pub networks: Vec<Prefix>,
+    /// `bgp.services`: which addresses of Services are announced.
+    pub services: ServiceSettings,
+    /// `bgp.prefixAdvertisements`: communities of prefixes that we originate; those of all
+    /// entries that a prefix lies in.
+    pub prefix_advertisements: Vec<PrefixAdvertisement>,
     /// `bgp.drain`.
     pub drain: DrainSettings,
     /// `bgp.bmp`: stations that are told of sessions and routes.

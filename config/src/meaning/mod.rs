@@ -4,6 +4,7 @@ mod auth;
 mod bgp;
 mod bmp;
 mod drain;
+mod services;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ pub use auth::{AoAlgorithm, AoKey, Auth, KeyFile};
 pub use bgp::{AddPaths, Bgp, DynamicPeers, ExpectedAs, GracefulRestart, Peer, Retain};
 pub use bmp::{BmpPolicy, BmpStation};
 pub use drain::{DrainSettings, TaintMatch};
+pub use services::{PrefixAdvertisement, ServiceAddresses, ServiceSettings};
 
 /// A whole configuration; exists only checked. Two that are equal mean the same.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use brindle_bgp::net::{self, Asn};
 use brindle_bgp::rib::{LimitAction, NextHopMode, PrefixLimits, SendPaths};
 
 use super::filter::filter;
-use super::{address, auth, cidr, time};
+use super::{address, auth, cidr, services, time};
 use crate::meaning::{AddPaths, Bgp, DynamicPeers, ExpectedAs, Peer, Retain as Kept};
 use crate::schema::{
     AddPathsSection, AsNumber, BfdSection, BgpSection, DynamicPeerSection, GracefulRestartSection,
@@ -58,6 +58,12 @@ pub(super) fn section(bgp: &Bgp) -> BgpSection {
             .map(filter)
             .collect(),
         networks: bgp.networks.iter().map(cidr).collect(),
+        services: services::section(&bgp.services),
+        prefix_advertisements: bgp
+            .prefix_advertisements
+            .iter()
+            .map(services::advertisement)
+            .collect(),
         drain: super::drain::section(&bgp.drain),
         bmp: bgp.bmp.iter().map(super::bmp::section).collect(),
     }

@@ -5,6 +5,7 @@ mod bgp;
 mod bmp;
 mod drain;
 mod filter;
+mod services;
 
 pub(crate) use bgp::bfd;
 

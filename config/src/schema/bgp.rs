@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 
 use super::filter::FilterSection;
 use super::{
-    Address, AsNumber, BmpSection, Cidr, Document, DrainSection, PasswordSection, TcpAoSection,
-    Time,
+    Address, AsNumber, BmpSection, Cidr, Document, DrainSection, PasswordSection,
+    PrefixAdvertisementSection, ServicesSection, TcpAoSection, Time,
 };
 use crate::check::DEFAULT_LIMIT;
 
@@ -51,6 +51,11 @@ pub(crate) struct BgpSection {
     pub(crate) filters: Vec<FilterSection>,
     /// Further prefixes to originate.
     pub(crate) networks: Vec<Cidr>,
+    /// Which addresses of Services are announced.
+    pub(crate) services: ServicesSection,
+    /// Communities that go with prefixes that we originate: those of all entries that a prefix
+    /// lies in.
+    pub(crate) prefix_advertisements: Vec<PrefixAdvertisementSection>,
     /// When the node is drained without being told to.
     pub(crate) drain: DrainSection,
     /// Stations that are told of sessions and routes over BMP.

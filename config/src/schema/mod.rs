@@ -9,6 +9,7 @@ mod bgp;
 mod bmp;
 mod drain;
 mod filter;
+mod services;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -30,6 +31,7 @@ pub(crate) use filter::{
     Action, AsPathSection, CommunitiesSection, FamilyWord, FilterSection, HopWord, Hops, Operator,
     Otherwise, PeerTypeWord, PrependSection, RuleSection, SetSection, SourceWord,
 };
+pub(crate) use services::{PrefixAdvertisementSection, ServiceAddressesWord, ServicesSection};
 
 /// A JSON Schema (draft 2020-12) of the configuration file, with a description and the
 /// default of each key.

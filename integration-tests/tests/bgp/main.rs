@@ -19,4 +19,5 @@ mod reflection;
 mod refusals;
 mod restart;
 mod roles;
+mod services;
 mod slow_peer;

@@ -80,6 +80,13 @@ fn shown(batch: Batch) -> Vec<String> {
         Change::NodeDeleted(name) => Some(format!("-Node/{name}")),
         Change::BgpApplied(object) => Some(format!("+{}", object.key())),
         Change::BgpDeleted(key) => Some(format!("-{key}")),
+        // Every server has one of itself.
+        Change::ServiceApplied(one) if &*one.name.name != "kubernetes" => {
+            let external: Vec<_> = one.external_ips.iter().map(ToString::to_string).collect();
+            Some(format!("+Service {} {}", one.name, external.join(" ")))
+        }
+        Change::ServiceDeleted(name) => Some(format!("-Service {name}")),
+        Change::ServiceApplied(_) | Change::EndpointsChanged(..) => None,
         Change::InSync => Some("in sync".to_owned()),
         Change::Policy(PolicyChange::PodApplied(pod)) => {
             Some(format!("+Pod/{} {:?}", pod.key, pod.addresses))
@@ -141,6 +148,10 @@ fn objects_come_change_and_go_and_a_lost_server_changes_nothing() {
     source.tells(&["+Pod/shop/web [10.244.1.7]"]);
     api.kubectl(&["delete", "networkpolicy", "closed", "-n", "shop"]);
     source.tells(&["-NetworkPolicy shop/closed"]);
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: shop}\nspec: \
+                   {externalIPs: [192.0.2.1], ports: [{port: 80}]}\n";
+    api.apply(service);
+    source.tells(&["+Service shop/web 192.0.2.1"]);
     // What says nothing to us is not told.
     api.kubectl(&["annotate", "node", "n2", "other.example.org/x=1"]);
 
@@ -160,7 +171,8 @@ fn objects_come_change_and_go_and_a_lost_server_changes_nothing() {
     source.tells(&["+Node/n3 10.244.3.0/24"]);
     api.kubectl(&["delete", "node", "n2"]);
     api.kubectl(&["delete", "pod", "web", "-n", "shop", "--force", "--grace-period=0"]);
-    source.tells(&["-Node/n2", "-Pod/shop/web"]);
+    api.kubectl(&["delete", "service", "web", "-n", "shop"]);
+    source.tells(&["-Node/n2", "-Pod/shop/web", "-Service shop/web"]);
     source.nothing_told().expect("nothing else");
 }
 
@@ -304,9 +316,9 @@ fn whoever_may_not_is_told_what_to_grant() {
     let pods = |status: &KubernetesStatus| trouble_of(status, "pods");
     source.is("refused", |status| pods(status).is_some());
     source.is("watching the others", |status| {
-        // Nor may it read EndpointSlices, which it could do without.
+        // Nor may it read Services and EndpointSlices, which it could do without.
         let others = status.resources.iter().filter(|one| !one.absent && one.trouble.is_none());
-        others.into_iter().all(|one| one.watching) && status.troubles().count() == 2
+        others.into_iter().all(|one| one.watching) && status.troubles().count() == 3
     });
     let trouble = pods(&source.status.load()).expect("it may not");
     assert!(trouble.message.starts_with("list pods is forbidden (403 "), "{trouble:?}");

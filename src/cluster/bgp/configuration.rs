@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use brindle_bgp::fsm::RestartTime;
 use brindle_bgp::net::Asn;
-use brindle_config::{Auth, Bgp, Config};
+use brindle_config::{Auth, Bgp, Config, PrefixAdvertisement, ServiceSettings};
 
 use super::api::BgpConfigurationSpec;
 use super::read::Judged;
-use super::{BgpObjects, SecretRef};
+use super::{BgpObjects, SecretRef, services};
 use crate::speaker::Protection;
 
 /// The name of the one that holds for all nodes.
@@ -32,6 +32,10 @@ pub struct Configuration {
     pub mesh_password: Option<SecretRef>,
     /// `nodeMeshMaxRestartTime`.
     pub mesh_max_restart_time: Option<RestartTime>,
+    /// `serviceClusterIPs` and its like.
+    pub services: ServiceSettings,
+    /// `prefixAdvertisements`, with the values of `communities`.
+    pub prefix_advertisements: Vec<PrefixAdvertisement>,
 }
 
 impl BgpObjects {
@@ -48,6 +52,7 @@ impl BgpObjects {
             bgp.mesh = mesh;
         }
         bgp.listen_port = self.port_of(node, bgp.listen_port);
+        self.advertise(&mut bgp, node);
         let of_node = self.configurations.get(&*format!("node.{node}"));
         let everywhere =
             [of_node, all].into_iter().flatten().find_map(|one| one.listens_everywhere);
@@ -114,8 +119,8 @@ pub(super) fn read(
             }
         }
     }
-    idle(spec, judged);
     let restart = spec.node_mesh_max_restart_time.as_deref();
+    let services = services::services(&name, spec, judged);
     Configuration {
         name,
         mesh: spec.node_to_node_mesh_enabled,
@@ -128,31 +133,7 @@ pub(super) fn read(
         ),
         mesh_password: judged.password("spec.nodeMeshPassword", spec.node_mesh_password.as_ref()),
         mesh_max_restart_time: judged.restart_time("spec.nodeMeshMaxRestartTime", restart),
+        services,
+        prefix_advertisements: services::prefix_advertisements(spec, judged),
     }
-}
-
-/// Notes what is not followed, so that nobody relies on it.
-fn idle(spec: &BgpConfigurationSpec, judged: &mut Judged) {
-    let has = |list: &Option<Vec<_>>| list.as_ref().is_some_and(|list| !list.is_empty());
-    let services = "addresses of Services are not advertised yet: bgp.networks advertises fixed \
-                    ones";
-    let communities = "not supported yet: no community is attached to what is advertised";
-    for (field, is_there, message) in [
-        ("communities", spec.communities.as_ref().is_some_and(|all| !all.is_empty()), communities),
-        (
-            "prefixAdvertisements",
-            spec.prefix_advertisements.as_ref().is_some_and(|all| !all.is_empty()),
-            communities,
-        ),
-        ("serviceClusterIPs", has(&spec.service_cluster_ips), services),
-        ("serviceExternalIPs", has(&spec.service_external_ips), services),
-        ("serviceLoadBalancerIPs", has(&spec.service_load_balancer_ips), services),
-    ] {
-        if is_there {
-            judged.idle(format!("spec.{field}"), message);
-        }
-    }
-    let words = ["Enabled", "Disabled"].map(|word| (word, ()));
-    let aggregation = spec.service_load_balancer_aggregation.as_deref();
-    judged.word("spec.serviceLoadBalancerAggregation", aggregation, &words);
 }

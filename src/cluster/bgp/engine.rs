@@ -7,7 +7,7 @@ use brindle_bgp::filter::{
     MatchOperator, RouteSource, Verdict,
 };
 use brindle_bgp::net::Prefix;
-use brindle_bgp::rib::PeerPolicy;
+use brindle_bgp::rib::{Owned, PeerPolicy};
 
 use super::BgpFilter;
 use super::filter::{NORMAL_PRIORITY, Rule, local_pref};
@@ -26,8 +26,8 @@ pub(super) enum Direction {
 pub(super) enum Otherwise {
     /// It passes.
     Accept,
-    /// It passes inside of these.
-    Inside(Arc<[Prefix]>),
+    /// It passes if it is among these.
+    Inside(Owned),
     /// It passes inside of these, or if it is our own.
     OwnAnd(Arc<[Prefix]>),
 }
@@ -50,21 +50,24 @@ pub(super) fn policy(
     if filters.is_empty() {
         return match otherwise {
             Otherwise::Accept => PeerPolicy::AcceptAll,
-            Otherwise::Inside(ranges) => PeerPolicy::Owned(ranges),
+            Otherwise::Inside(owned) => PeerPolicy::Owned(owned),
             Otherwise::OwnAnd(ranges) => PeerPolicy::OriginatedOr(ranges),
         };
     }
     let names: Vec<&str> = filters.iter().map(|(name, _)| *name).collect();
     let all = filters.iter().flat_map(|(_, rules)| rules);
     let mut rules: Vec<FilterRule> = all.flat_map(translated).collect();
-    let inside = |range: &Prefix| {
-        let condition = Condition::Cidr(MatchOperator::In, *range);
+    let accept = |operator, range: &Prefix| {
+        let condition = Condition::Cidr(operator, *range);
         FilterRule::new(FilterAction::Accept, vec![condition])
     };
+    let inside = |range: &Prefix| accept(MatchOperator::In, range);
     let verdict = match &otherwise {
         Otherwise::Accept => Verdict::Accept,
-        Otherwise::Inside(ranges) => {
-            rules.extend(ranges.iter().map(inside));
+        Otherwise::Inside(owned) => {
+            rules.extend(owned.inside.iter().map(inside));
+            let exactly = owned.exactly.iter().flat_map(|all| all.iter());
+            rules.extend(exactly.map(|own| accept(MatchOperator::Equal, own)));
             Verdict::Reject
         }
         Otherwise::OwnAnd(ranges) => {
@@ -271,8 +274,8 @@ mod tests {
             assert_eq!(passes(&export, prefix, source, External), want, "{prefix} {source:?}");
         }
         // They say nothing of what comes in.
-        let import = policy(&all, Direction::Import, Otherwise::Inside(Arc::clone(&ranges)));
-        assert_eq!(import, PeerPolicy::Owned(ranges));
+        let import = policy(&all, Direction::Import, Otherwise::Inside(Arc::clone(&ranges).into()));
+        assert_eq!(import, PeerPolicy::Owned(ranges.into()));
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod keys;
 mod peer;
 mod read;
 mod secret;
+mod services;
 pub(crate) mod sessions;
 
 use std::collections::BTreeMap;

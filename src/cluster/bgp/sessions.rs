@@ -164,7 +164,7 @@ impl BgpObjects {
             // As in the mesh, but that a reflector is believed: it may tell of routers.
             Some(node) => (
                 match node.route_reflector {
-                    None => Otherwise::Inside(claims.ranges(&node.name)),
+                    None => Otherwise::Inside(claims.owned(&node.name)),
                     Some(_) => Otherwise::Accept,
                 },
                 match reflects {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use brindle_bgp::net::Prefix;
 use brindle_bgp::rib::{NextHopMode, PeerKind, PeerPolicy};
+use brindle_config::{Config, ServiceAddresses};
 
 use super::*;
 use crate::cluster::Node;
@@ -347,7 +348,7 @@ fn routers_are_told_of_the_cluster_and_nodes_of_what_is_theirs() {
     assert_eq!(of("tor").import, PeerPolicy::AcceptAll);
     assert_eq!(of("tor").export, PeerPolicy::OriginatedOr(all));
     assert_eq!(of("tor").next_hop_mode, NextHopMode::Keep);
-    assert_eq!(of("n3").import, PeerPolicy::Owned(ranges(&["10.244.3.0/24"])));
+    assert_eq!(of("n3").import, PeerPolicy::Owned(ranges(&["10.244.3.0/24"]).into()));
     assert_eq!(of("n3").export, PeerPolicy::OriginatedOr(ranges(&["10.244.1.0/24"])));
 }
 
@@ -579,11 +580,56 @@ fn wrong_fields_are_named_and_refuse_their_object_alone() {
 }
 
 #[test]
+fn blocks_of_services_and_communities_count_where_brindle_yaml_has_none() {
+    let all = object(
+        "BGPConfiguration",
+        "default",
+        "{serviceClusterIPs: [{cidr: 10.96.0.0/12}], serviceLoadBalancerIPs: [{cidr: \
+         198.51.100.0/24}], serviceLoadBalancerAggregation: Disabled, communities: [{name: a, \
+         value: '65001:1'}], prefixAdvertisements: [{cidr: 10.0.0.0/8, communities: [a]}]}",
+    );
+    let own = object(
+        "BGPConfiguration",
+        "node.n1",
+        "{prefixAdvertisements: [{cidr: 10.0.0.0/8, communities: ['65001:1:2']}]}",
+    );
+    let yaml = |services: &str| {
+        let text = format!("source: {{kind: files, path: /m}}\nbgp: {{services: {{{services}}}}}");
+        Config::from_yaml("test.yaml", &text).unwrap().bgp
+    };
+    let objects = cluster(&(all + &own)).objects;
+    for (services, node, clusters, communities) in [
+        ("", "n1", "10.96.0.0/12", "65001:1:2"),
+        ("", "n2", "10.96.0.0/12", "65001:1"),
+        ("clusterIPs: [10.97.0.0/16]", "n2", "10.97.0.0/16", "65001:1"),
+    ] {
+        let bgp = objects.effective(&yaml(services), node);
+        assert_eq!(bgp.services.cluster_ips[0].to_string(), clusters, "{services}");
+        assert_eq!(bgp.services.load_balancer_ips[0].to_string(), "198.51.100.0/24");
+        assert_eq!(bgp.services.host_routes, [ServiceAddresses::LoadBalancer].into());
+        let advertised = &bgp.prefix_advertisements;
+        assert_eq!(advertised[0].communities[0].to_string(), communities, "{node}");
+    }
+    for (spec, want) in [
+        ("{serviceClusterIPs: [{cidr: 10.96.0.1/12}]}", "spec.serviceClusterIPs[0].cidr"),
+        ("{serviceExternalIPs: [{}]}", "spec.serviceExternalIPs[0].cidr"),
+        ("{serviceExternalIPs: [{cidr: 0.0.0.0/0}]}", "spec.serviceExternalIPs[0].cidr"),
+        ("{serviceLoadBalancerAggregation: No}", "spec.serviceLoadBalancerAggregation"),
+        ("{communities: [{name: a, value: b}]}", "spec.communities[0].value"),
+        (
+            "{prefixAdvertisements: [{cidr: 10.0.0.0/8, communities: [b]}]}",
+            "spec.prefixAdvertisements[0].communities[0]",
+        ),
+    ] {
+        assert_eq!(cluster(&object("BGPConfiguration", "default", spec)).wrong, [want], "{spec}");
+    }
+}
+
+#[test]
 fn what_is_not_followed_is_said() {
-    let blocks = "{serviceClusterIPs: [{cidr: 10.96.0.0/12}], communities: [], logSeverityScreen: \
-                  Info}";
+    let blocks = "{serviceClusterIPs: [{cidr: 10.96.0.0/12}]}";
     for (kind, name, spec, want) in [
-        ("BGPConfiguration", "default", blocks, vec!["spec.serviceClusterIPs"]),
+        ("BGPConfiguration", "node.n1", blocks, vec!["spec.serviceClusterIPs"]),
         ("BGPPeer", "p", "{peerSelector: all(), surprise: 1}", vec!["spec.surprise"]),
         (
             "BGPPeer",

@@ -28,6 +28,9 @@ fn update<const N: usize>(folder: &mut Folder, files: [(&str, FileText); N]) -> 
         Change::NodeDeleted(name) => format!("-{name}"),
         Change::BgpApplied(object) => format!("+{}", object.key()),
         Change::BgpDeleted(key) => format!("-{key}"),
+        Change::ServiceApplied(service) => format!("+Service/{}", service.name),
+        Change::ServiceDeleted(name) => format!("-Service/{name}"),
+        Change::EndpointsChanged(key, endpoints) => format!("{key:?} {endpoints:?}"),
         Change::Policy(change) => format!("{change:?}"),
         Change::InSync => "in sync".to_owned(),
     };

@@ -77,11 +77,12 @@ pub const NEEDS: [Need; 14] = [
     need("patch", EVENTS, "Events do not count how often something happened"),
 ];
 
-/// What we need where there are kinds that an API server need not have.
+/// What we need where there are kinds that an API server need not have, or need not let us read.
 pub fn optional_needs() -> Vec<Need> {
     let optional = Kind::ALL.into_iter().filter(|kind| kind.is_optional());
     let mut needs: Vec<Need> = optional
         .flat_map(|kind| kind.optional_apis().iter().map(move |api| Place { kind, api }))
+        .chain([Kind::Service.place()])
         .flat_map(|place| {
             let what = (place.group(), place.kind.plural(), "");
             [
@@ -102,7 +103,10 @@ fn without(kind: Kind) -> &'static str {
         Kind::Node | Kind::Namespace | Kind::ServiceAccount | Kind::Pod | Kind::NetworkPolicy => {
             "no policy is applied to any pod"
         }
-        Kind::EndpointSlice => "rules that name a Service match nothing",
+        Kind::Service => "no address of a Service is announced",
+        Kind::EndpointSlice => {
+            "rules that name a Service match nothing, and no single address of one is announced"
+        }
         Kind::Tier => "policies of other tiers than the built-in ones are not enforced",
         Kind::Profile => "host endpoints' profiles are not known, and allow nothing",
         Kind::NetworkSet | Kind::GlobalNetworkSet => "rules do not match what is in network sets",

@@ -266,6 +266,7 @@ pub(super) fn is_copy(kind: Kind, name: &str) -> bool {
         | Kind::Namespace
         | Kind::ServiceAccount
         | Kind::Pod
+        | Kind::Service
         | Kind::EndpointSlice
         | Kind::Tier
         | Kind::Profile

@@ -203,7 +203,7 @@ impl Source {
                 }
                 // The cluster's own kinds are waited for: without them nothing is right. Others
                 // may be none of our business here.
-                if kind.is_optional() && trouble.cause == Cause::Forbidden {
+                if kind.is_dispensable() && trouble.cause == Cause::Forbidden {
                     self.view.do_without(kind);
                 }
                 self.resource(kind).failed(trouble, now);

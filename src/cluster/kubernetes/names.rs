@@ -10,6 +10,7 @@ use brindle_policy::model::{
 };
 
 use crate::cluster::object::Object;
+use crate::cluster::services::Endpoints;
 
 /// The texts in use, and some that were.
 #[derive(Default)]
@@ -28,9 +29,10 @@ impl Names {
         let shared = match object {
             Object::Pod(pod) => self.pod(pod),
             Object::ServiceAccount(account) => self.account(account),
-            Object::Slice(slice) => self.slice(slice),
+            Object::Slice { routing, policy } => self.slice(routing, policy),
             Object::Node { .. }
             | Object::Namespace(_)
+            | Object::Service(_)
             | Object::Tier(_)
             | Object::Profile(_)
             | Object::NetworkSet(_)
@@ -49,14 +51,21 @@ impl Names {
         Object::ServiceAccount(Arc::new(ServiceAccount { key, labels: self.labels(labels) }))
     }
 
-    fn slice(&mut self, slice: Arc<EndpointSlice>) -> Object {
-        let EndpointSlice { key, service, addresses, ports } = Arc::unwrap_or_clone(slice);
+    fn slice(&mut self, routing: Option<Arc<Endpoints>>, policy: Arc<EndpointSlice>) -> Object {
+        let EndpointSlice { key, service, addresses, ports } = Arc::unwrap_or_clone(policy);
         let key = SliceKey { namespace: self.one(key.namespace), name: key.name };
         let service = service.map(|service| ServiceName {
             namespace: self.one(service.namespace),
             name: self.one(service.name),
         });
-        Object::Slice(Arc::new(EndpointSlice { key, service, addresses, ports }))
+        let routing = routing.map(|endpoints| {
+            let Endpoints { family, is_ready, nodes, .. } = Arc::unwrap_or_clone(endpoints);
+            let nodes = nodes.into_iter().map(|node| self.one(node)).collect();
+            let (key, service) = (key.clone(), service.clone());
+            service.map(|service| Arc::new(Endpoints { key, service, family, is_ready, nodes }))
+        });
+        let policy = Arc::new(EndpointSlice { key, service, addresses, ports });
+        Object::Slice { routing: routing.flatten(), policy }
     }
 
     fn pod(&mut self, pod: Arc<Pod>) -> Object {

@@ -336,8 +336,9 @@ impl View {
 /// Whether a listing that lacks so many of a kind is more likely wrong than right.
 fn is_suspicious(kind: Kind, missing: usize, known: usize) -> bool {
     match kind {
-        // Believed wrongly, these cut off nodes, and open pods, hosts and sessions.
+        // Believed wrongly, these cut off nodes and Services, and open pods, hosts and sessions.
         Kind::Node
+        | Kind::Service
         | Kind::Tier
         | Kind::GlobalNetworkSet
         | Kind::NetworkSet

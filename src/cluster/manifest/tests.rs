@@ -90,8 +90,8 @@ fn documents_are_found_and_named_by_number_and_line() {
 fn other_kinds_are_counted() {
     let of = |version: &str, kind: &str| format!("---\napiVersion: {version}\nkind: {kind}\n");
     let text = [
-        of("v1", "Service"),
-        of("v1", "Service"),
+        of("v1", "ConfigMap"),
+        of("v1", "ConfigMap"),
         of("networking.k8s.io/v1", "Ingress"),
         of("projectcalico.org/v3", "IPPool"),
         of("v1", "Nod"),
@@ -102,7 +102,7 @@ fn other_kinds_are_counted() {
         [
             "ignored 1 networking.k8s.io/v1/Ingress",
             "ignored 1 projectcalico.org/v3/IPPool",
-            "ignored 2 v1/Service",
+            "ignored 2 v1/ConfigMap",
             "unknown 1 example.org/v1/Thing",
             "unknown 1 v1/Nod",
         ]
@@ -119,7 +119,7 @@ items:
 - {apiVersion: v1, kind: Node, metadata: {name: N2}}
 - {apiVersion: v1, kind: Node, metadata: {name: n3}, spec: {podCIDRs: 7}}
 - 4
-- {apiVersion: v1, kind: Service}
+- {apiVersion: v1, kind: ConfigMap}
 - apiVersion: v1
   kind: NodeList
   items: [{metadata: {name: n5}}]
@@ -132,7 +132,7 @@ items:
             "refused 1:2 Node/N2 items[1].metadata.name: \"N2\" is not a name; accepted are up to 253 lower-case letters, digits, \"-\" and \".\", each part between dots with a letter or digit first and last",
             "refused 1:2 Node/n3 items[2].spec.podCIDRs: invalid type: integer `7`, expected a sequence",
             "refused 1:2 ? items[3]: is not an object",
-            "ignored 1 v1/Service",
+            "ignored 1 v1/ConfigMap",
         ]
     );
 }
@@ -381,6 +381,7 @@ fn objects_of_all_kinds_are_read() {
     const STORE: &str = "crd.projectcalico.org/v1";
     let text = [
         of("v1", "ServiceAccount", "web", ""),
+        of("v1", "Service", "web", "spec: {clusterIP: 10.96.0.1, ports: [{port: 80}]}"),
         of("discovery.k8s.io/v1", "EndpointSlice", "web-1", "addressType: IPv4\nendpoints: []"),
         of(V3, "Tier", "security", "spec: {order: 10}"),
         of(V3, "Profile", "open", "spec: {labelsToApply: {a: b}}"),
@@ -413,6 +414,7 @@ fn objects_of_all_kinds_are_read() {
         names,
         [
             "ServiceAccount/default/web",
+            "Service/default/web",
             "EndpointSlice/default/web-1",
             "Tier/security",
             "Profile/open",

@@ -10,5 +10,5 @@ mod status;
 
 pub(super) use peers::{peer, peers};
 pub(super) use policy::policy;
-pub(super) use routes::{best_routes, longest, rejected, route, routes_in, routes_out};
+pub(super) use routes::{Own, best_routes, longest, rejected, route, routes_in, routes_out};
 pub(super) use status::status;

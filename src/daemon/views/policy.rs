@@ -13,6 +13,7 @@ use crate::enforce::{self, EnforceHandle, EnforceStatus, EnforceView};
 use crate::fib::lookup::{Way, lookup};
 use crate::flow::End;
 use crate::policies::{self, Here};
+use crate::speaker::View;
 
 /// How often a flow is looked at again whose verdict the kernel does not share: a change may
 /// have been on its way between one look and the other.
@@ -162,7 +163,8 @@ async fn route(known: &Known, facts: &Facts, address: IpAddr) -> Option<RouteTak
 /// The peer whose route it is, if it is one of ours.
 async fn learned_from(facts: &Facts, address: IpAddr, way: &Way) -> Option<String> {
     let speaker = facts.speaker.as_ref().filter(|_| way.protocol == "brindle")?;
-    let longest = speaker.read(move |view| super::longest(view, address)).await.ok()??;
+    let look = move |view: &View<'_>| super::longest(view, &super::Own::default(), address);
+    let longest = speaker.read(look).await.ok()??;
     let from = longest.paths.into_iter().next()?.from?;
     Some(format!(", learned from {from}"))
 }

@@ -1,17 +1,38 @@
 //! Routes as shown.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use brindle_bgp::filter::Condition;
 use brindle_bgp::msg::{NextHop, Nlri};
 use brindle_bgp::net::{Family, Prefix};
 use brindle_bgp::rib::{self, PathView, PeerId, PeerPolicy, Refusal, Stale, ToldView, Which};
 
-use crate::cluster::claims::Owner;
+use crate::cluster::claims::{Claims, Owner};
 use crate::control::view::{self, FilterStep, Path, PathStatus, Rejected, Route, refusal_words};
 use crate::control::{Failure, Page, PageRequest};
-use crate::daemon::answer::{Facts, page_after};
+use crate::daemon::answer::{Facts, Known, page_after};
 use crate::speaker::View;
+
+/// What is known of routes of our own.
+#[derive(Default)]
+pub(in crate::daemon) struct Own {
+    name: Arc<str>,
+    claims: Arc<Claims>,
+}
+
+impl Own {
+    pub(in crate::daemon) fn of(known: &Known, facts: &Facts) -> Self {
+        Self { name: Arc::clone(&known.name), claims: Arc::clone(&facts.claims) }
+    }
+
+    /// For which Services it is there, unless it is there for pods.
+    fn service(&self, prefix: &Prefix) -> Option<String> {
+        let reasons = self.claims.services().reasons(&self.name, prefix);
+        let reasons: Vec<String> = reasons.into_iter().map(ToString::to_string).collect();
+        (!reasons.is_empty()).then(|| reasons.join(", "))
+    }
+}
 
 /// Where a list goes on: it ends where the RIB says, and then in the next family.
 fn each_family<T>(
@@ -40,6 +61,7 @@ fn each_family<T>(
 /// The best routes of a family or of both, IPv4 first.
 pub(in crate::daemon) fn best_routes(
     view: &View<'_>,
+    own: &Own,
     family: Option<Family>,
     page: &PageRequest,
 ) -> Result<Page<Route>, Failure> {
@@ -47,28 +69,29 @@ pub(in crate::daemon) fn best_routes(
         view.rib.page(family, Which::Used, after, limit)
     })?;
     let items = paths.items.chunk_by(|a, b| a.prefix == b.prefix);
-    let items = items.filter_map(|paths| as_route(view, paths)).collect();
+    let items = items.filter_map(|paths| as_route(view, own, paths)).collect();
     Ok(Page { items, next: paths.next })
 }
 
 /// One prefix with all of its paths.
-pub(in crate::daemon) fn route(view: &View<'_>, prefix: &Prefix) -> Option<Route> {
-    as_route(view, &view.rib.paths(prefix))
+pub(in crate::daemon) fn route(view: &View<'_>, own: &Own, prefix: &Prefix) -> Option<Route> {
+    as_route(view, own, &view.rib.paths(prefix))
 }
 
 /// The longest prefix that holds `address`, with all of its paths.
-pub(in crate::daemon) fn longest(view: &View<'_>, address: IpAddr) -> Option<Route> {
-    as_route(view, &view.rib.lookup(address)?.1)
+pub(in crate::daemon) fn longest(view: &View<'_>, own: &Own, address: IpAddr) -> Option<Route> {
+    as_route(view, own, &view.rib.lookup(address)?.1)
 }
 
-fn as_route(view: &View<'_>, paths: &[PathView]) -> Option<Route> {
+fn as_route(view: &View<'_>, own: &Own, paths: &[PathView]) -> Option<Route> {
     let prefix = paths.first()?.prefix;
-    Some(Route { prefix, paths: paths.iter().map(|path| as_path(view, path)).collect() })
+    Some(Route { prefix, paths: paths.iter().map(|path| as_path(view, own, path)).collect() })
 }
 
 /// What a peer told us.
 pub(in crate::daemon) fn routes_in(
     view: &View<'_>,
+    own: &Own,
     peer: PeerId,
     page: &PageRequest,
 ) -> Result<Page<Path>, Failure> {
@@ -79,7 +102,7 @@ pub(in crate::daemon) fn routes_in(
         let path_id = path.path_id.unwrap_or_default();
         let nlri = Nlri { prefix: path.prefix, path_id };
         let filters = steps(view.rib.filtered_in(peer, &nlri));
-        Path { filters, ..as_path(view, path) }
+        Path { filters, ..as_path(view, own, path) }
     });
     Ok(Page { items: items.collect(), next: paths.next })
 }
@@ -127,8 +150,12 @@ fn link_local(next_hop: Option<NextHop>) -> Option<IpAddr> {
     }
 }
 
-fn as_path(view: &View<'_>, path: &PathView) -> Path {
+fn as_path(view: &View<'_>, own: &Own, path: &PathView) -> Path {
     let (status, reason) = PathStatus::of(&path.status);
+    let reason = match path.from {
+        Some(_) => reason,
+        None => reason.or_else(|| own.service(&path.prefix)),
+    };
     let kept = path.stale.map(|why| match why {
         Stale::Restarting => "kept while its peer restarts",
         Stale::Owned => "kept without session while its Node object stands",

@@ -1,6 +1,5 @@
 //! The node as a whole as shown: healthy or not, and the first thing to do.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -131,8 +130,7 @@ fn speaking(view: &View<'_>) -> Speaking {
 
 /// Prefixes of our own in a family.
 fn originated(facts: &Facts, family: Family) -> usize {
-    let own: BTreeSet<_> = facts.pod_cidrs.iter().chain(&facts.config.bgp.networks).collect();
-    own.into_iter().filter(|prefix| prefix.family() == family).count()
+    facts.originated.iter().filter(|prefix| prefix.family() == family).count()
 }
 
 /// Whether the family is one that this node has anything to do with.

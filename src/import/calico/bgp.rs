@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::super::Imported;
-use super::super::draft::{Filter, Peer, Rule};
+use super::super::draft::{Filter, Peer, PrefixAdvertisement, Rule, Services};
 use super::super::object::title;
 use super::{Cluster, as_number, filter, name, says, settings};
 
@@ -35,13 +35,18 @@ fn configuration(one: &Value, imported: &mut Imported) {
     bgp.as_number = as_number(&spec["asNumber"]);
     bgp.node_to_node_mesh.enabled = spec["nodeToNodeMeshEnabled"].as_bool();
     bgp.listen.port = spec["listenPort"].as_u64().and_then(|port| port.try_into().ok());
-    for field in ["serviceClusterIPs", "serviceExternalIPs", "serviceLoadBalancerIPs"] {
-        if says(&spec[field]) {
-            let reason = "brindle does not advertise addresses of Services yet: bgp.networks \
-                          advertises fixed ones";
-            imported.refuse(&title, format!("spec.{field}"), reason);
-        }
+    let blocks = |field: &str| {
+        let blocks = spec[field].as_array().into_iter().flatten();
+        blocks.filter_map(|block| block["cidr"].as_str()).map(str::to_owned).collect()
+    };
+    bgp.services.cluster_ips = blocks("serviceClusterIPs");
+    bgp.services.external_ips = blocks("serviceExternalIPs");
+    bgp.services.load_balancer_ips = blocks("serviceLoadBalancerIPs");
+    if spec["serviceLoadBalancerAggregation"] == "Disabled" {
+        bgp.services.host_routes.push("loadBalancerIPs");
     }
+    let advertised = spec["prefixAdvertisements"].as_array().into_iter().flatten();
+    bgp.prefix_advertisements = advertised.map(|one| advertisement(one, spec)).collect();
     if says(&spec["nodeMeshPassword"]) {
         let reason = "keys are not imported. While this object stays in the cluster, agents sign \
                       with what its Secret holds, if Role brindle-bgp-keys names that; else add \
@@ -55,11 +60,32 @@ fn configuration(one: &Value, imported: &mut Imported) {
         "serviceClusterIPs",
         "serviceExternalIPs",
         "serviceLoadBalancerIPs",
+        "serviceLoadBalancerAggregation",
+        "communities",
+        "prefixAdvertisements",
         "nodeMeshPassword",
         // How much Calico writes into its log.
         "logSeverityScreen",
     ];
     imported.refuse_others(&title, spec, &known, "brindle has no such setting");
+}
+
+/// Names of communities in it become what they stand for.
+fn advertisement(one: &Value, spec: &Value) -> PrefixAdvertisement {
+    let texts = |value: &Value| -> Vec<String> {
+        let texts = value.as_array().into_iter().flatten();
+        texts.filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    let value = |text: String| {
+        let named = spec["communities"].as_array().into_iter().flatten();
+        let mut named = named.filter(|named| named["name"] == text.as_str());
+        let value = named.next().and_then(|named| named["value"].as_str());
+        value.map_or(text, str::to_owned)
+    };
+    PrefixAdvertisement {
+        cidr: one["cidr"].as_str().unwrap_or_default().to_owned(),
+        communities: texts(&one["communities"]).into_iter().map(value).collect(),
+    }
 }
 
 const WITHOUT_PASSWORD: &str = "keys are not imported: add password: {file: ...} to the peer, or it \
@@ -265,6 +291,9 @@ fn pool_filter(cluster: &Cluster<'_>, imported: &mut Imported) {
         })
     };
     let mut rules: Vec<Rule> = settings::pools(cluster).iter().filter_map(inside).collect();
+    if imported.config.bgp.services != Services::default() {
+        rules.push(Rule { action: "accept", sources: &["service"], ..Rule::default() });
+    }
     rules.push(Rule::all("reject"));
     filters.push(Filter { name: POOLS.to_owned(), rules });
 }

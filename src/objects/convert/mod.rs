@@ -77,6 +77,7 @@ pub(super) fn has_tier_in_name(kind: Kind) -> bool {
         | Kind::Namespace
         | Kind::ServiceAccount
         | Kind::Pod
+        | Kind::Service
         | Kind::EndpointSlice
         | Kind::Tier
         | Kind::Profile

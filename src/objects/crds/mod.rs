@@ -122,6 +122,7 @@ fn spec(kind: Kind) -> Option<Value> {
         | Kind::Namespace
         | Kind::ServiceAccount
         | Kind::Pod
+        | Kind::Service
         | Kind::EndpointSlice
         | Kind::Secret => return None,
     })
@@ -174,6 +175,7 @@ fn describe(kind: Kind) -> &'static str {
         | Kind::Namespace
         | Kind::ServiceAccount
         | Kind::Pod
+        | Kind::Service
         | Kind::EndpointSlice
         | Kind::Secret => "",
     }
@@ -225,6 +227,7 @@ fn columns(kind: Kind) -> Value {
         | Kind::Namespace
         | Kind::ServiceAccount
         | Kind::Pod
+        | Kind::Service
         | Kind::EndpointSlice => Vec::new(),
     };
     columns.push(column("Age", ".metadata.creationTimestamp", "date", 0));

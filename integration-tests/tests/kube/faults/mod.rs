@@ -93,7 +93,11 @@ fn shown(batch: Batch) -> Vec<String> {
     let shown = |change: Change| match change {
         Change::NodeApplied(node) => Some(format!("+Node/{}", node.name)),
         Change::NodeDeleted(name) => Some(format!("-Node/{name}")),
-        Change::BgpApplied(_) | Change::BgpDeleted(_) => None,
+        Change::BgpApplied(_)
+        | Change::BgpDeleted(_)
+        | Change::ServiceApplied(_)
+        | Change::ServiceDeleted(_)
+        | Change::EndpointsChanged(..) => None,
         Change::InSync => Some("in sync".to_owned()),
         Change::Policy(PolicyChange::PodApplied(pod)) => Some(format!("+Pod/{}", pod.key)),
         Change::Policy(PolicyChange::PodDeleted(key)) => Some(format!("-Pod/{key}")),

@@ -53,6 +53,10 @@ fn taken(view: &mut View) -> Vec<String> {
         Change::NodeApplied(_) | Change::NodeDeleted(_) => None,
         Change::BgpApplied(object) => Some(format!("+{}", object.key())),
         Change::BgpDeleted(key) => Some(format!("-{key}")),
+        Change::ServiceApplied(service) => Some(format!("+Service/{}", service.name)),
+        Change::ServiceDeleted(name) => Some(format!("-Service/{name}")),
+        // Told of besides, with what policies need.
+        Change::EndpointsChanged(..) => None,
         Change::InSync => Some("in sync".to_owned()),
         Change::Policy(Policy::NodeApplied(node)) => Some(format!("+Node/{}", node.name)),
         Change::Policy(Policy::NodeDeleted(name)) => Some(format!("-Node/{name}")),
@@ -97,7 +101,7 @@ fn nothing_is_told_before_every_kind_is_listed_and_then_all_of_it_once() {
     view.delete(&pod("db", 2).key.expect("a key"));
     view.list(Kind::Node, nodes(&["n1"]), start());
     let rest = Kind::ALL.into_iter().filter(|kind| kind.is_optional());
-    for kind in rest.chain([Kind::ServiceAccount]) {
+    for kind in rest.chain([Kind::ServiceAccount, Kind::Service]) {
         view.list(kind, Vec::new(), start());
     }
     assert!(!view.has_news() && taken(view).is_empty() && !view.is_in_sync());
@@ -377,11 +381,13 @@ fn reading(kind: Kind, name: u8, version: u8) -> Reading {
                 r#"{{"metadata":{{"namespace":"a","name":"{name}","labels":{{"v":"{version}"}}}}}}"#
             ),
         ),
+        Kind::Service => object(kind, &name, &format!(r#"{{"clusterIP":"10.96.0.{version}"}}"#)),
         Kind::EndpointSlice => read_json(
             kind,
             &format!(
-                r#"{{"metadata":{{"namespace":"a","name":"{name}"}},"addressType":"IPv4",
-                "endpoints":[{{"addresses":["10.0.0.{version}"]}}]}}"#
+                r#"{{"metadata":{{"namespace":"a","name":"{name}","labels":
+                {{"kubernetes.io/service-name":"web"}}}},"addressType":"IPv4",
+                "endpoints":[{{"addresses":["10.0.0.{version}"],"nodeName":"n{version}"}}]}}"#
             ),
         ),
     }
@@ -482,6 +488,21 @@ impl World {
                     self.say(object.key().to_string(), format!("{object:?}"))?;
                 }
                 Change::BgpDeleted(key) => self.gone(&Key::Bgp(key))?,
+                Change::ServiceApplied(service) => {
+                    let key = Key::Service(service.name.clone());
+                    self.say(key.to_string(), format!("{service:?}"))?;
+                }
+                Change::ServiceDeleted(name) => self.gone(&Key::Service(name))?,
+                Change::EndpointsChanged(key, endpoints) => {
+                    let key = format!("where of {}", Key::Slice(key));
+                    match endpoints {
+                        Some(endpoints) => self.say(key, format!("{endpoints:?}"))?,
+                        None => {
+                            self.said.remove(&key);
+                            prop_assert!(self.objects.remove(&key), "{} was never told", key);
+                        }
+                    }
+                }
                 Change::Policy(change) => self.policy(&change)?,
             }
         }

@@ -1,0 +1,28 @@
+//! `bgp.services:` which addresses of Services are announced, and what goes with prefixes.
+
+use super::cidr;
+use crate::meaning::{PrefixAdvertisement, ServiceAddresses, ServiceSettings};
+use crate::schema::{PrefixAdvertisementSection, ServiceAddressesWord, ServicesSection};
+
+/// The section that says it.
+pub(super) fn section(services: &ServiceSettings) -> ServicesSection {
+    let word = |kind: &ServiceAddresses| match kind {
+        ServiceAddresses::Cluster => ServiceAddressesWord::Cluster,
+        ServiceAddresses::External => ServiceAddressesWord::External,
+        ServiceAddresses::LoadBalancer => ServiceAddressesWord::LoadBalancer,
+    };
+    ServicesSection {
+        cluster_ips: services.cluster_ips.iter().map(cidr).collect(),
+        external_ips: services.external_ips.iter().map(cidr).collect(),
+        load_balancer_ips: services.load_balancer_ips.iter().map(cidr).collect(),
+        host_routes: services.host_routes.iter().map(word).collect(),
+    }
+}
+
+/// The same for one of `bgp.prefixAdvertisements`.
+pub(super) fn advertisement(one: &PrefixAdvertisement) -> PrefixAdvertisementSection {
+    PrefixAdvertisementSection {
+        cidr: cidr(&one.cidr),
+        communities: one.communities.iter().map(ToString::to_string).collect(),
+    }
+}
