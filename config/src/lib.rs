@@ -29,8 +29,8 @@ pub use load::Loaded;
 pub use meaning::{
     AoAlgorithm, AoKey, Auth, Backend, Bgp, ChainedPlugin, Cni, Config, Control, DrainSettings,
     DynamicPeers, EstablishedFlows, ExpectedAs, Failsafe, FailsafeProtocol, FlowLog,
-    GracefulRestart, HostEndpoints, KeyFile, Node, Peer, Policy, Retain, Routes, Source,
-    TaintMatch, Telemetry, ToHost,
+    GracefulRestart, HashPolicy, HostEndpoints, KeyFile, Node, Peer, PeerAs, Policy, Retain,
+    Routes, Source, TaintMatch, Telemetry, ToHost,
 };
 pub use schema::json_schema;
 pub use secret::{BadKey, Secret};

@@ -118,6 +118,10 @@ fn the_contract_example_means_what_it_says() {
             mesh_limits: PrefixLimits::NONE,
             mesh_bfd: None,
             peers: vec![Peer {
+                link: None,
+                is_found: false,
+                reachable_by: None,
+                asn_word: None,
                 name: "tor-a".into(),
                 address: ip("10.0.0.250"),
                 port: 179,
@@ -147,6 +151,7 @@ fn the_contract_example_means_what_it_says() {
             install: true,
             metric: 512,
             forwarding: true,
+            hash_policy: None,
             startup_hold: Duration::from_secs(60),
         },
         policy: Policy {
@@ -201,8 +206,13 @@ fn keys_of_each_kind_are_read() {
     }
 
     let routes = read("routes: {install: false, metric: 20, forwarding: false, startupHold: 0s}");
-    let want =
-        Routes { install: false, metric: 20, forwarding: false, startup_hold: Duration::ZERO };
+    let want = Routes {
+        install: false,
+        metric: 20,
+        forwarding: false,
+        hash_policy: None,
+        startup_hold: Duration::ZERO,
+    };
     assert_eq!(routes.routes, want);
 
     let policy = read(
@@ -275,6 +285,10 @@ bgp:
     );
     let want = [
         Peer {
+            link: None,
+            is_found: false,
+            reachable_by: None,
+            asn_word: None,
             name: "a".into(),
             address: ip("10.0.0.9"),
             port: 1179,
@@ -297,6 +311,10 @@ bgp:
             bfd: None,
         },
         Peer {
+            link: None,
+            is_found: false,
+            reachable_by: None,
+            asn_word: None,
             name: "b".into(),
             address: ip("fd00::9"),
             port: 179,
@@ -428,6 +446,7 @@ fn what_is_shown_reads_back_as_the_same_configuration() {
         "node: {name: '123'}",
         "node: {name: 1e3}",
         "routes: {startupHold: 90s, install: false}",
+        "routes: {hashPolicy: l4}",
         "bgp: {asNumber: 4294967295, holdTime: 0, connectRetryTime: 1500ms, networks: ['::/0']}",
         "bgp: {peers: [{name: 'yes', peerIP: 'fd00::9', asNumber: 64512, importFilters: []}]}",
         "bgp: {multipath: {asPathRelax: true}, nodeToNodeMesh: {maxPrefixes: {ipv6: 7, action: warn}}}",
@@ -437,6 +456,8 @@ fn what_is_shown_reads_back_as_the_same_configuration() {
         "bgp: {gracefulRestart: {enabled: false, restartTime: 90s, longLivedStaleTime: 6h}}",
         "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 64512, gracefulRestart: false, maxRestartTime: 5s}]}",
         "bgp: {peers: [{name: a, peerIP: 'fd00::9', asNumber: 1, password: {file: /k}, ebgpMultihop: 2}]}",
+        "bgp: {peers: [{name: a, interface: eth1, asNumber: external, importFilters: []}, {name: b, peerIP: 'fe80::1%eth1', asNumber: internal}]}",
+        "bgp: {peers: [{name: a, peerIP: 192.0.2.1, asNumber: 1, reachableBy: 10.0.0.254, ebgpMultihop: 2}]}",
         "bgp: {peers: [{name: a, peerIP: 'fd00::9', asNumber: 1, ttlSecurity: 254}], nodeToNodeMesh: {tcpAO: {keys: [{sendID: 1, recvID: 2, algorithm: aes-128-cmac-96, file: /k}]}}}",
         "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 1, role: provider}, {name: b, peerIP: 10.0.0.8, asNumber: 1, role: rs-server, roleStrict: true}]}",
         "bgp: {drain: {onCordon: true, taints: ['a.b/c=d:NoExecute', e:NoSchedule, f=g, h], wait: 1500ms}}",

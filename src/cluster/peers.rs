@@ -10,7 +10,7 @@ use brindle_bgp::fsm::{PeerSettings, RestartOffer};
 use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, ClusterId, Family, RouterId};
 use brindle_bgp::rib::{PeerKind, PeerPolicy, RibPeer};
-use brindle_config::{Bgp, GracefulRestart, Retain};
+use brindle_config::{Bgp, ExpectedAs, GracefulRestart, PeerAs, Retain};
 
 use super::Node;
 use super::bgp::sessions::Around;
@@ -118,7 +118,13 @@ pub fn wanted_peers(
 }
 
 fn configured(bgp: &Bgp, own: &Identity, peer: &brindle_config::Peer) -> WantedPeer {
-    let kind = match (peer.asn == own.asn, peer.reflector_client) {
+    // Our AS may be another than that of the file.
+    let asn = match peer.asn_word {
+        None => peer.asn,
+        Some(PeerAs::Internal) => own.asn,
+        Some(PeerAs::External) => ExpectedAs::External.example(own.asn),
+    };
+    let kind = match (asn == own.asn, peer.reflector_client) {
         (false, _) => PeerKind::External,
         (true, true) => PeerKind::ReflectorClient,
         (true, false) => PeerKind::Internal,
@@ -129,7 +135,7 @@ fn configured(bgp: &Bgp, own: &Identity, peer: &brindle_config::Peer) -> WantedP
         next_hop_mode: peer.next_hop_mode,
         limits: peer.limits.clone(),
         role: peer.role,
-        ..RibPeer::new(Arc::clone(&peer.name), peer.address, peer.asn, kind)
+        ..RibPeer::new(Arc::clone(&peer.name), peer.address, asn, kind)
     };
     let restart = &bgp.graceful_restart;
     let enabled = peer.graceful_restart.unwrap_or(restart.enabled);
@@ -138,10 +144,14 @@ fn configured(bgp: &Bgp, own: &Identity, peer: &brindle_config::Peer) -> WantedP
         graceful_restart: offer(&GracefulRestart { enabled, time, ..*restart }),
         role: peer.role,
         role_strict: peer.role_strict,
-        ..session(bgp, own, peer.asn, peer.hold_time, peer.passive)
+        any_external: peer.asn_word == Some(PeerAs::External),
+        ..session(bgp, own, asn, peer.hold_time, peer.passive)
     };
     WantedPeer {
         port: peer.port,
+        link: peer.link.clone(),
+        is_found: peer.is_found,
+        reachable_by: peer.reachable_by,
         source: peer.source_address,
         bfd: peer.bfd,
         protection: Protection { ttl: ttl(kind, peer), ..Protection::default() },

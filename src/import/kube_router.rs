@@ -256,6 +256,8 @@ impl Peers<'_> {
                 import_filters: filters(),
                 export_filters: filters(),
                 next_hop_mode: own_next_hop.then_some("Self"),
+                reachable_by: None,
+                ebgp_multihop: None,
                 max_restart_time: None,
             });
         }

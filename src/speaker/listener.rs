@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,19 +10,23 @@ use arc_swap::ArcSwap;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tracing::{debug, warn};
 
 use super::WantedPeer;
 use super::auth::{self, ListenerKeys};
 use super::dial::set_options;
 use super::dynamic::{Door, Newcomer};
+use super::link::Link;
 
 /// How often it is said that nothing can be accepted.
 const SAY_EVERY: Duration = Duration::from_secs(60);
 
 /// Who may connect, and where its connection goes.
-pub(super) type KnownPeers = HashMap<IpAddr, mpsc::Sender<TcpStream>>;
+pub(super) type KnownPeers = HashMap<Place, mpsc::Sender<TcpStream>>;
+
+/// An address, and the interface of one that is link-local.
+type Place = (IpAddr, Option<Arc<str>>);
 
 /// Listening sockets and the tasks that accept from them; dropped, they close.
 pub struct Listeners {
@@ -32,8 +36,12 @@ pub struct Listeners {
     pub(super) newcomers: Option<mpsc::Receiver<Newcomer>>,
     /// What is listened on, and where.
     sockets: Vec<(SocketAddr, Arc<TcpListener>)>,
+    /// The same of the link-local addresses of interfaces with peers.
+    on_links: Vec<(Link, Arc<TcpListener>, AbortHandle)>,
+    /// Links that could not be listened on, as was said.
+    refused: Vec<Link>,
     keys: ListenerKeys,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 /// An address cannot be listened on.
@@ -76,7 +84,8 @@ impl Listeners {
             tasks.spawn(accept(listener, Arc::clone(&known), Arc::clone(&door)));
         }
         let (newcomers, keys) = (Some(newcomers), ListenerKeys::default());
-        Ok(Self { known, door, newcomers, sockets, keys, _tasks: tasks })
+        let (on_links, refused) = (Vec::new(), Vec::new());
+        Ok(Self { known, door, newcomers, sockets, on_links, refused, keys, tasks })
     }
 
     /// What is listened on.
@@ -86,9 +95,52 @@ impl Listeners {
 
     /// Has these peers' keys asked for, and no others'. Who is to be known must be so before.
     pub(super) fn follow_keys(&mut self, wanted: &mut [WantedPeer]) {
-        let sockets: Vec<(IpAddr, &TcpListener)> =
-            self.sockets.iter().map(|(at, socket)| (at.ip(), &**socket)).collect();
+        let plain = self.sockets.iter().map(|(at, socket)| (at.ip(), None, &**socket));
+        let on_links = self.on_links.iter().map(|(link, socket, _)| {
+            (IpAddr::V6(link.address), Some(Arc::clone(&link.name)), &**socket)
+        });
+        let sockets: Vec<(IpAddr, Option<Arc<str>>, &TcpListener)> =
+            plain.chain(on_links).collect();
         self.keys.follow(wanted, &sockets);
+    }
+
+    /// Listens at our link-local addresses on these links as well, and on no others. Each has
+    /// the keys of the peers on its link from the start.
+    pub(super) fn follow_links(&mut self, links: &[Link]) {
+        self.on_links.retain(|(link, _, task)| {
+            let stays = links.contains(link);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        self.refused.retain(|link| links.contains(link));
+        let is_any = |at: &SocketAddr| at.is_ipv6() && at.ip().is_unspecified();
+        if self.sockets.iter().any(|(at, _)| is_any(at)) {
+            return;
+        }
+        let Some(port) = self.sockets.first().map(|(at, _)| at.port()) else { return };
+        for link in links {
+            if self.on_links.iter().any(|(known, ..)| known == link) {
+                continue;
+            }
+            let address = SocketAddrV6::new(link.address, port, 0, link.index).into();
+            match listen(address) {
+                Ok(listener) => {
+                    let listener = Arc::new(listener);
+                    self.keys.arm(&*listener, &link.name);
+                    let (known, door) = (Arc::clone(&self.known), Arc::clone(&self.door));
+                    let task = self.tasks.spawn(accept(Arc::clone(&listener), known, door));
+                    self.on_links.push((link.clone(), listener, task));
+                }
+                Err(cause) if !self.refused.contains(link) => {
+                    self.refused.push(link.clone());
+                    let error = ListenError { address, cause };
+                    warn!(%error, "the peer on that link must be dialled");
+                }
+                Err(_) => {}
+            }
+        }
     }
 }
 
@@ -113,7 +165,7 @@ async fn accept(listener: Arc<TcpListener>, known: Arc<ArcSwap<KnownPeers>>, doo
     let mut said: Option<Instant> = None;
     loop {
         match listener.accept().await {
-            Ok((stream, from)) => hand_over(stream, from.ip().to_canonical(), &known, &door),
+            Ok((stream, from)) => hand_over(stream, from, &known, &door),
             Err(error) => {
                 if said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
                     said = Some(Instant::now());
@@ -128,8 +180,21 @@ async fn accept(listener: Arc<TcpListener>, known: Arc<ArcSwap<KnownPeers>>, doo
     }
 }
 
-fn hand_over(stream: TcpStream, from: IpAddr, known: &ArcSwap<KnownPeers>, door: &Arc<Door>) {
-    let refused = match known.load().get(&from) {
+/// Whose connection it is that comes from there.
+fn place(from: SocketAddr) -> Place {
+    let link = match from {
+        SocketAddr::V6(from) if from.ip().is_unicast_link_local() => {
+            nix::net::if_::if_indextoname(from.scope_id()).ok()
+        }
+        SocketAddr::V4(_) | SocketAddr::V6(_) => None,
+    };
+    (from.ip().to_canonical(), link.map(|name| Arc::from(&*name.to_string_lossy())))
+}
+
+fn hand_over(stream: TcpStream, from: SocketAddr, known: &ArcSwap<KnownPeers>, door: &Arc<Door>) {
+    let place = place(from);
+    let from = place.0;
+    let refused = match known.load().get(&place) {
         Some(peer) => match peer.try_send(stream) {
             Ok(()) => return,
             Err(refused) => refused.into_inner(),

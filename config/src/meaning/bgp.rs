@@ -93,12 +93,21 @@ pub enum Retain {
 pub struct Peer {
     /// `name`, unique.
     pub name: Arc<str>,
-    /// `peerIP`, unique.
+    /// `peerIP`, unique; unspecified where it is found.
     pub address: IpAddr,
+    /// `interface`, or that of a link-local `peerIP`.
+    pub link: Option<Arc<str>>,
+    /// `interface` without `peerIP`: the address is the one that is found there.
+    pub is_found: bool,
+    /// `reachableBy`: the gateway by which we write a route to it; `None` for the routes that
+    /// there are.
+    pub reachable_by: Option<IpAddr>,
     /// `port`, 179 by default.
     pub port: u16,
     /// `asNumber`.
     pub asn: Asn,
+    /// `asNumber` as a word, which `asn` then only stands for.
+    pub asn_word: Option<PeerAs>,
     /// `sourceAddress`: ours on this session; `None` lets the kernel choose.
     pub source_address: Option<IpAddr>,
     /// `passive`: never dial it.
@@ -133,6 +142,15 @@ pub struct Peer {
     pub limits: PrefixLimits,
     /// `bfd`; `None`, the default, for no BFD.
     pub bfd: Option<Settings>,
+}
+
+/// `asNumber` of a peer whose number need not be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerAs {
+    /// `external`: any but our own.
+    External,
+    /// `internal`: our own.
+    Internal,
 }
 
 /// One of `bgp.dynamicPeers`: whoever connects from some prefixes becomes a peer.

@@ -11,6 +11,7 @@ mod interop;
 mod limits;
 mod malformed;
 mod mesh;
+mod next_hops;
 mod node_objects;
 mod objects;
 mod reflection;

@@ -112,11 +112,6 @@ pub(super) fn read(name: Arc<str>, spec: &BgpPeerSpec, judged: &mut Judged) -> O
             spec.ttl_security.is_some_and(|hops| hops > 0),
             "the sessions are not protected by the TTL of packets",
         ),
-        (
-            "reachableBy",
-            said(spec.reachable_by.as_ref()).is_some(),
-            "the peer is dialled by the routes that there are",
-        ),
     ] {
         if is_there {
             judged.idle(format!("spec.{field}"), format!("not supported yet: {follows}"));

@@ -205,6 +205,7 @@ impl BgpObjects {
             port,
             source: source.copied().filter(|_| by.from_node_address),
             own_addresses: own.addresses.clone(),
+            reachable_by: by.reachable_by,
             mesh: is_node,
             retain: is_node && bgp.retain == Retain::NodeObject,
             ..WantedPeer::new(session, rib)

@@ -63,7 +63,7 @@ const WITHOUT_PASSWORD: &str = "brindle takes a password from a file, which an i
                                 write: add password: {file: ...}, or the peer will not come up";
 
 /// Fields of a BGPPeer that are followed, or that mean what brindle does anyway.
-const FOLLOWED: [&str; 11] = [
+const FOLLOWED: [&str; 12] = [
     "node",
     "nodeSelector",
     "peerIP",
@@ -75,6 +75,7 @@ const FOLLOWED: [&str; 11] = [
     "filters",
     "maxRestartTime",
     "sourceAddress",
+    "reachableBy",
 ];
 
 fn peer(cluster: &Cluster<'_>, one: &Value, ours: u32, imported: &mut Imported) {
@@ -112,11 +113,16 @@ fn peer(cluster: &Cluster<'_>, one: &Value, ours: u32, imported: &mut Imported) 
         (Some("Keep"), _) | (None, true) => Some("Keep"),
         (Some(_), _) | (None, false) => None,
     };
+    let reachable_by = spec["reachableBy"].as_str().filter(|text| !text.is_empty());
+    let reachable_by = reachable_by.map(str::to_owned);
     imported.config.bgp.peers.push(Peer {
         name: name(one).chars().take(63).collect(),
         peer_ip: address.to_string(),
         port,
         as_number: theirs,
+        // Calico's sessions reach as far as they must.
+        ebgp_multihop: reachable_by.as_ref().filter(|_| is_external).map(|_| u8::MAX),
+        reachable_by,
         import_filters: imports,
         export_filters: exports,
         next_hop_mode,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use brindle_bgp::net::{Family, Prefix};
 
@@ -15,8 +16,14 @@ use crate::speaker::WantedPeer;
 /// The keys that listening sockets have for those who connect.
 #[derive(Debug, Default)]
 pub(in crate::speaker) struct ListenerKeys {
-    set: BTreeMap<Prefix, Key>,
+    set: BTreeMap<Place, Key>,
 }
+
+/// Whose connections a key is for, and the interface of those that are link-local.
+type Place = (Prefix, Option<Arc<str>>);
+
+/// A listening socket: its address, and the interface of one that is link-local.
+type At<S> = (IpAddr, Option<Arc<str>>, S);
 
 impl ListenerKeys {
     /// Gives the sockets the keys of these peers, and those alone. A peer whose key cannot be
@@ -24,21 +31,22 @@ impl ListenerKeys {
     pub(in crate::speaker) fn follow<S: AsFd>(
         &mut self,
         wanted: &mut [WantedPeer],
-        sockets: &[(IpAddr, S)],
+        sockets: &[At<S>],
     ) {
         let mut unset = std::mem::take(&mut self.set);
         // Where one goes there is room for another.
         unset.retain(|peers, key| {
             let stays = wanted.iter().any(|peer| {
-                Prefix::host(peer.address) == *peers && is_same_kind(&peer.protection.key, key)
+                place(peer).is_some_and(|place| place == *peers)
+                    && is_same_kind(&peer.protection.key, key)
             });
             if !stays {
-                each(sockets, *peers, |socket| forget(socket, *peers, key));
+                each(sockets, peers, |socket| forget(socket, peers.0, key));
             }
             stays
         });
         for peer in wanted {
-            let peers = Prefix::host(peer.address);
+            let Some(peers) = place(peer) else { continue };
             let key = &peer.protection.key;
             let before = unset.get(&peers).unwrap_or(&Key::None);
             if key == before || matches!(key, Key::None | Key::Missing(_)) {
@@ -48,8 +56,8 @@ impl ListenerKeys {
                 continue;
             }
             let mut refused = None;
-            each(sockets, peers, |socket| {
-                if let Err(why) = install(socket, peers, before, key) {
+            each(sockets, &peers, |socket| {
+                if let Err(why) = install(socket, peers.0, before, key) {
                     refused = Some(why);
                 }
             });
@@ -58,9 +66,21 @@ impl ListenerKeys {
                     self.set.insert(peers, key.clone());
                 }
                 Some(why) => {
-                    each(sockets, peers, |socket| forget(socket, peers, key));
+                    each(sockets, &peers, |socket| forget(socket, peers.0, key));
                     peer.protection.key = Key::Missing(why);
                 }
+            }
+        }
+    }
+}
+
+impl ListenerKeys {
+    /// Gives a new socket on a link the keys that there are for that link. Where that fails, the
+    /// peer cannot connect, and is dialled.
+    pub(in crate::speaker) fn arm(&self, socket: &impl AsFd, link: &Arc<str>) {
+        for ((peers, of_link), key) in &self.set {
+            if of_link.as_ref() == Some(link) {
+                let _ = install(socket, *peers, &Key::None, key);
             }
         }
     }
@@ -70,9 +90,20 @@ fn is_same_kind(one: &Key, other: &Key) -> bool {
     matches!((one, other), (Key::Md5(_), Key::Md5(_)) | (Key::Ao(_), Key::Ao(_)))
 }
 
-fn each<S: AsFd>(sockets: &[(IpAddr, S)], peers: Prefix, mut deed: impl FnMut(&S)) {
-    let of_family = |address: &IpAddr| Family::of(*address) == Family::of(peers.address());
-    sockets.iter().filter(|(address, _)| of_family(address)).for_each(|(_, s)| deed(s));
+/// Where a peer connects from, if that is known.
+fn place(peer: &WantedPeer) -> Option<Place> {
+    peer.is_known().then(|| (Prefix::host(peer.address), peer.link.clone()))
+}
+
+/// A peer on a link connects to the socket of that link, or to one that is everywhere.
+fn each<S: AsFd>(sockets: &[At<S>], (peers, link): &Place, mut deed: impl FnMut(&S)) {
+    for (address, of_link, socket) in sockets {
+        let of_family = Family::of(*address) == Family::of(peers.address());
+        let is_everywhere = link.is_some() && address.is_unspecified();
+        if of_family && (of_link == link || is_everywhere) {
+            deed(socket);
+        }
+    }
 }
 
 /// Puts `key` on a listening socket that has `before` for these peers. MD5 keys are replaced
