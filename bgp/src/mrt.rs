@@ -118,6 +118,11 @@ pub fn attributes(attributes: &Attributes, next_hop: Option<NextHop>, family: Fa
                 out.put_slice(&link_local.octets());
             }
         }
+        (Some(NextHop::Link { address, .. }), _) => {
+            out.put_slice(&MP_REACH_NLRI);
+            out.put_slice(&[17, 16]);
+            out.put_slice(&address.octets());
+        }
         (None, Family::Ipv6Unicast) => {
             out.put_slice(&MP_REACH_NLRI);
             out.put_slice(&[17, 16]);

@@ -367,6 +367,42 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
             "f:1:15  bgp.peers[0]: peerIP is missing; write for instance \"peerIP: 10.0.0.250\"",
         ),
         (
+            "bgp: {peers: [{name: a, peerIP: 10.0.0.9, interface: eth1, asNumber: 64512}]}",
+            "f:1:54  bgp.peers[0].interface: stands for an address that is found on it, so it goes without peerIP; a link-local address and its interface are one value, for instance \"peerIP: fe80::1%eth1\"",
+        ),
+        (
+            "bgp: {peers: [{name: a, peerIP: 'fe80::1', asNumber: 64512}]}",
+            "f:1:33  bgp.peers[0].peerIP: fe80::1 is link-local, and there is one on each interface; write it with its interface, for instance \"fe80::1%eth1\", or \"interface: eth1\" in place of peerIP",
+        ),
+        (
+            "bgp: {peers: [{name: a, peerIP: 'fd00::1%eth1', asNumber: 64512}]}",
+            "f:1:33  bgp.peers[0].peerIP: \"fd00::1%eth1\" names an interface, which only a link-local address goes with, for instance \"fe80::1%eth1\"",
+        ),
+        (
+            "bgp: {peers: [{name: a, interface: 'eth0:1', asNumber: 64512}]}",
+            "f:1:36  bgp.peers[0].interface: \"eth0:1\" is not the name of an interface; accepted are up to 15 letters, digits and signs other than \"/\", \":\", \"%\" and quotes, for instance eth1",
+        ),
+        (
+            "bgp: {peers: [{name: a, interface: eth1, asNumber: 64512}, {name: b, interface: eth1, asNumber: 64512}]}",
+            "f:1:81  bgp.peers[1].interface: eth1 is the interface of another peer, at f:1:36",
+        ),
+        (
+            "bgp: {peers: [{name: a, interface: eth1, asNumber: 64512, sourceAddress: 10.0.0.1}]}",
+            "f:1:74  bgp.peers[0].sourceAddress: a session on eth1 is from our link-local address there; leave it out",
+        ),
+        (
+            "bgp: {peers: [{name: a, interface: eth1, asNumber: 64512, reachableBy: 10.0.0.1}]}",
+            "f:1:72  bgp.peers[0].reachableBy: a peer on an interface is on the link, and needs no gateway",
+        ),
+        (
+            &format!("{PEER}reachableBy: 10.0.0.9}}]}}"),
+            "f:1:73  bgp.peers[0].reachableBy: 10.0.0.9 is the peer's own address; leave reachableBy out",
+        ),
+        (
+            &format!("{PEER}reachableBy: 'fd00::1'}}]}}"),
+            "f:1:73  bgp.peers[0].reachableBy: fd00::1 is an ipv6 address and the peer's 10.0.0.9 an ipv4 one; write a gateway of the peer's family",
+        ),
+        (
             "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: }]}",
             "f:1:43  bgp.peers[0]: asNumber is missing; write for instance \"asNumber: 65001\"",
         ),
@@ -418,7 +454,7 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
         ),
         (
             &format!("{PEER}colour: x}}]}}"),
-            "f:1:60  bgp.peers[0]: unknown field \"colour\"; accepted here: name, peerIP, asNumber, localASNumber, numAllowedLocalASNumbers, port, sourceAddress, passive, password, tcpAO, ttlSecurity, ebgpMultihop, reflectorClient, holdTime, gracefulRestart, maxRestartTime, importFilters, exportFilters, nextHopMode, maxPrefixes, role, roleStrict, addPaths, bfd",
+            "f:1:60  bgp.peers[0]: unknown field \"colour\"; accepted here: name, asNumber, peerIP, interface, localASNumber, numAllowedLocalASNumbers, port, sourceAddress, passive, password, tcpAO, ttlSecurity, ebgpMultihop, reflectorClient, holdTime, gracefulRestart, maxRestartTime, importFilters, exportFilters, nextHopMode, maxPrefixes, role, roleStrict, addPaths, bfd, reachableBy",
         ),
         (
             "bgp: {dynamicPeers: [{name: a, cidrs: [10.0.0.0/8], asNumber: 64512, tcpAO: {keys: [{sendID: 1, recvID: 1, file: /k}]}}]}",
@@ -604,6 +640,10 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
             "f:1:18  routes.metric: \"-1\" is not a whole number from 1 to 4294967295",
         ),
         (
+            "routes: {hashPolicy: ports}",
+            "f:1:22  routes.hashPolicy: \"ports\" is not accepted here; accepted: l3, l4, inner",
+        ),
+        (
             "routes: {startupHold: 2h}",
             "f:1:23  routes.startupHold: \"2h\" is out of range; accepted are 0s to 1h",
         ),
@@ -775,6 +815,12 @@ fn what_is_allowed_but_doubtful_is_a_warning() {
             ],
         ),
         ("bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 64512}]}", vec![]),
+        (
+            "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 65001, importFilters: [], exportFilters: [], reachableBy: 10.0.0.1}]}",
+            vec![
+                "f:1:111  bgp.peers[0].reachableBy: packets to an external peer reach no farther than the gateway without ebgpMultihop, for instance \"ebgpMultihop: 2\"",
+            ],
+        ),
         (
             "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 64512, ebgpMultihop: 2}]}",
             vec![

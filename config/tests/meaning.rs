@@ -126,6 +126,10 @@ fn the_contract_example_means_what_it_says() {
             mesh_add_paths: false,
             mesh_bfd: None,
             peers: vec![Peer {
+                link: None,
+                is_found: false,
+                reachable_by: None,
+                asn_word: None,
                 name: "tor-a".into(),
                 address: ip("10.0.0.250"),
                 port: 179,
@@ -171,6 +175,7 @@ fn the_contract_example_means_what_it_says() {
             install: true,
             metric: 512,
             forwarding: true,
+            hash_policy: None,
             startup_hold: Duration::from_secs(60),
         },
         policy: Policy {
@@ -225,8 +230,13 @@ fn keys_of_each_kind_are_read() {
     }
 
     let routes = read("routes: {install: false, metric: 20, forwarding: false, startupHold: 0s}");
-    let want =
-        Routes { install: false, metric: 20, forwarding: false, startup_hold: Duration::ZERO };
+    let want = Routes {
+        install: false,
+        metric: 20,
+        forwarding: false,
+        hash_policy: None,
+        startup_hold: Duration::ZERO,
+    };
     assert_eq!(routes.routes, want);
 
     let policy = read(
@@ -301,6 +311,10 @@ bgp:
     );
     let want = [
         Peer {
+            link: None,
+            is_found: false,
+            reachable_by: None,
+            asn_word: None,
             name: "a".into(),
             address: ip("10.0.0.9"),
             port: 1179,
@@ -326,6 +340,10 @@ bgp:
             bfd: None,
         },
         Peer {
+            link: None,
+            is_found: false,
+            reachable_by: None,
+            asn_word: None,
             name: "b".into(),
             address: ip("fd00::9"),
             port: 179,
@@ -460,6 +478,7 @@ fn what_is_shown_reads_back_as_the_same_configuration() {
         "node: {name: '123'}",
         "node: {name: 1e3}",
         "routes: {startupHold: 90s, install: false}",
+        "routes: {hashPolicy: l4}",
         "bgp: {asNumber: 4294967295, holdTime: 0, connectRetryTime: 1500ms, networks: ['::/0']}",
         "bgp: {peers: [{name: 'yes', peerIP: 'fd00::9', asNumber: 64512, importFilters: []}]}",
         "bgp: {multipath: {asPathRelax: true}, nodeToNodeMesh: {maxPrefixes: {ipv6: 7, action: warn}}}",
@@ -471,6 +490,8 @@ fn what_is_shown_reads_back_as_the_same_configuration() {
         "bgp: {gracefulRestart: {enabled: false, restartTime: 90s, longLivedStaleTime: 6h}}",
         "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 64512, gracefulRestart: false, maxRestartTime: 5s}]}",
         "bgp: {peers: [{name: a, peerIP: 'fd00::9', asNumber: 1, password: {file: /k}, ebgpMultihop: 2}]}",
+        "bgp: {peers: [{name: a, interface: eth1, asNumber: external, importFilters: []}, {name: b, peerIP: 'fe80::1%eth1', asNumber: internal}]}",
+        "bgp: {peers: [{name: a, peerIP: 192.0.2.1, asNumber: 1, reachableBy: 10.0.0.254, ebgpMultihop: 2}]}",
         "bgp: {peers: [{name: a, peerIP: 'fd00::9', asNumber: 1, ttlSecurity: 254}], nodeToNodeMesh: {tcpAO: {keys: [{sendID: 1, recvID: 2, algorithm: aes-128-cmac-96, file: /k}]}}}",
         "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 1, role: provider}, {name: b, peerIP: 10.0.0.8, asNumber: 1, role: rs-server, roleStrict: true}]}",
         "bgp: {bmp: [{name: a, address: 10.0.0.9}, {name: b, address: '::9', port: 1790, policy: both, locRIB: true, statsInterval: 0s, minRetry: 10ms, maxRetry: 10ms, stuckAfter: 5s}]}",

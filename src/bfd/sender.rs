@@ -21,8 +21,7 @@ const TOS_CS6: u32 = 0xC0;
 pub(super) struct Sender {
     socket: Socket,
     to: SocketAddr,
-    local: IpAddr,
-    port: u16,
+    local: SocketAddr,
 }
 
 impl Sender {
@@ -43,7 +42,7 @@ impl Sender {
                 Ok(socket) => {
                     let local = socket.local_addr().ok().and_then(|local| local.as_socket());
                     let Some(local) = local else { continue };
-                    return Ok(Self { socket, to, local: local.ip(), port });
+                    return Ok(Self { socket, to, local });
                 }
                 Err(error) if error.kind() == ErrorKind::AddrInUse => last = error,
                 Err(error) => {
@@ -80,21 +79,16 @@ impl Sender {
                     "nobody listens on UDP port {} of {}; is BFD switched on there for {}?",
                     self.to.port(),
                     self.to.ip(),
-                    self.local
+                    self.local.ip()
                 )
             }
             _ => format!("cannot send to {}: {error}", self.to.ip()),
         })
     }
 
-    /// Our address.
-    pub(super) fn local(&self) -> IpAddr {
+    /// Our address and port, and our link if that is what the address goes with.
+    pub(super) fn local(&self) -> SocketAddr {
         self.local
-    }
-
-    /// Our port.
-    pub(super) fn port(&self) -> u16 {
-        self.port
     }
 }
 

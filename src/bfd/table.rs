@@ -54,6 +54,10 @@ struct Entry {
     leaving: Option<Instant>,
 }
 
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
+}
+
 fn is_multihop(wanted: &Wanted) -> bool {
     matches!(wanted.settings.path, Path::Multihop { .. })
 }
@@ -101,7 +105,11 @@ impl Table {
     fn find(&self, wanted: &Wanted) -> Option<NonZeroU32> {
         let ids = self.of_peer.get(&(wanted.peer, is_multihop(wanted)))?;
         let is_same = |id: &&NonZeroU32| {
-            self.sessions.get(id).is_some_and(|entry| entry.wanted.source == wanted.source)
+            self.sessions.get(id).is_some_and(|entry| {
+                entry.wanted.source == wanted.source
+                    // What is link-local on one interface is somebody else on another.
+                    && (!is_link_local(wanted.peer) || entry.wanted.interface == wanted.interface)
+            })
         };
         ids.iter().find(is_same).copied()
     }
@@ -198,7 +206,7 @@ impl Table {
         let ids = self.of_peer.get(&(arrival.from, is_multihop)).ok_or(Drop::UnknownPeer)?;
         let is_here = |id: &&NonZeroU32| {
             let entry = self.sessions.get(id);
-            entry.and_then(Entry::local).is_some_and(|local| local == at.ip())
+            entry.and_then(Entry::place).is_some_and(|place| place == at)
         };
         let id = match packet.your_discriminator {
             Some(yours) => ids.iter().find(|id| **id == yours).ok_or(Drop::Discriminator)?,
@@ -308,10 +316,10 @@ impl Table {
         let Some(entry) = self.sessions.get_mut(&id) else { return };
         match sender {
             Some(Ok(sender)) => {
-                if let Some(before) = entry.port.replace(sender.port()) {
+                if let Some(before) = entry.port.replace(sender.local().port()) {
                     self.ports.remove(&before);
                 }
-                self.ports.insert(sender.port());
+                self.ports.insert(sender.local().port());
                 (entry.sender, entry.problems[0]) = (Some(sender), None);
             }
             Some(Err(problem)) => {
@@ -320,9 +328,7 @@ impl Table {
             }
             None => {}
         }
-        let port = entry.wanted.settings.path.port();
-        let Some(local) = entry.local() else { return };
-        let place = SocketAddr::new(local, port);
+        let Some(place) = entry.place() else { return };
         entry.problems[1] = None;
         if let hash_map::Entry::Vacant(vacant) = self.receivers.entry(place) {
             match Receiver::open(place) {
@@ -339,16 +345,17 @@ impl Table {
         let start = (id.get() >> 16) as u16 | *PORTS.start();
         let ports = entry.port.into_iter().chain(start..=*PORTS.end()).chain(PORTS);
         let free = ports.filter(|port| entry.port == Some(*port) || !self.ports.contains(port));
-        let to = SocketAddr::new(wanted.peer, wanted.settings.path.port());
+        let mut to = SocketAddr::new(wanted.peer, wanted.settings.path.port());
+        if let (SocketAddr::V6(to), Some(name), true) =
+            (&mut to, &wanted.interface, is_link_local(wanted.peer))
+        {
+            to.set_scope_id(nix::net::if_::if_nametoindex(&**name).unwrap_or(0));
+        }
         Sender::open(to, wanted.source, wanted.interface.as_deref(), free)
     }
 
     fn close_unused(&mut self) {
-        let used: BTreeSet<SocketAddr> = self
-            .sessions
-            .values()
-            .filter_map(|e| Some(SocketAddr::new(e.local()?, e.wanted.settings.path.port())))
-            .collect();
+        let used: BTreeSet<SocketAddr> = self.sessions.values().filter_map(Entry::place).collect();
         self.receivers.retain(|place, _| used.contains(place));
     }
 }
@@ -356,7 +363,20 @@ impl Table {
 impl Entry {
     /// Our address, if it is known.
     fn local(&self) -> Option<IpAddr> {
-        self.wanted.source.or_else(|| self.sender.as_ref().map(Sender::local))
+        self.wanted.source.or_else(|| self.sender.as_ref().map(|sender| sender.local().ip()))
+    }
+
+    /// Where its packets come in, if that is known.
+    fn place(&self) -> Option<SocketAddr> {
+        let port = self.wanted.settings.path.port();
+        match (&self.sender, self.wanted.source) {
+            (Some(sender), None) => {
+                let mut place = sender.local();
+                place.set_port(port);
+                Some(place)
+            }
+            (_, source) => Some(SocketAddr::new(source?, port)),
+        }
     }
 
     /// Counts a change that clients act on.

@@ -10,7 +10,7 @@ use brindle_bgp::fsm::{PeerSettings, RestartOffer};
 use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, ClusterId, Family, RouterId};
 use brindle_bgp::rib::{PeerKind, PeerPolicy, RibPeer, SendPaths};
-use brindle_config::{Bgp, GracefulRestart, Retain};
+use brindle_config::{Bgp, ExpectedAs, GracefulRestart, PeerAs, Retain};
 
 use super::Node;
 use super::bgp::sessions::Around;
@@ -125,7 +125,13 @@ pub fn wanted_peers(
 
 fn configured(bgp: &Bgp, own: &Identity, peer: &brindle_config::Peer) -> WantedPeer {
     let local_asn = peer.local_asn.unwrap_or(own.asn);
-    let kind = match (peer.asn == local_asn, peer.reflector_client) {
+    // Our AS may be another than that of the file.
+    let asn = match peer.asn_word {
+        None => peer.asn,
+        Some(PeerAs::Internal) => local_asn,
+        Some(PeerAs::External) => ExpectedAs::External.example(local_asn),
+    };
+    let kind = match (asn == local_asn, peer.reflector_client) {
         (false, _) => PeerKind::External,
         (true, true) => PeerKind::ReflectorClient,
         (true, false) => PeerKind::Internal,
@@ -139,7 +145,7 @@ fn configured(bgp: &Bgp, own: &Identity, peer: &brindle_config::Peer) -> WantedP
         allowed_own_asn: peer.allowed_own_asn,
         role: peer.role,
         send_paths: peer.add_paths.send,
-        ..RibPeer::new(Arc::clone(&peer.name), peer.address, peer.asn, kind)
+        ..RibPeer::new(Arc::clone(&peer.name), peer.address, asn, kind)
     };
     let restart = &bgp.graceful_restart;
     let enabled = peer.graceful_restart.unwrap_or(restart.enabled);
@@ -148,13 +154,17 @@ fn configured(bgp: &Bgp, own: &Identity, peer: &brindle_config::Peer) -> WantedP
         graceful_restart: offer(&GracefulRestart { enabled, time, ..*restart }),
         role: peer.role,
         role_strict: peer.role_strict,
+        any_external: peer.asn_word == Some(PeerAs::External),
         receive_paths: peer.add_paths.receive,
         send_paths: peer.add_paths.sends(),
         local_asn,
-        ..session(bgp, own, peer.asn, peer.hold_time, peer.passive)
+        ..session(bgp, own, asn, peer.hold_time, peer.passive)
     };
     WantedPeer {
         port: peer.port,
+        link: peer.link.clone(),
+        is_found: peer.is_found,
+        reachable_by: peer.reachable_by,
         source: peer.source_address,
         bfd: peer.bfd,
         protection: Protection { ttl: ttl(kind, peer), ..Protection::default() },

@@ -187,6 +187,7 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
         ("bgp.connectRetryTime", old.bgp.connect_retry != new.bgp.connect_retry),
         ("routes.metric", old.routes.metric != new.routes.metric),
         ("routes.forwarding", old.routes.forwarding != new.routes.forwarding),
+        ("routes.hashPolicy", old.routes.hash_policy != new.routes.hash_policy),
         ("routes.startupHold", old.routes.startup_hold != new.routes.startup_hold),
         ("policy.backend", old.policy.backend != new.policy.backend),
         ("policy.establishedFlows", old.policy.established != new.policy.established),

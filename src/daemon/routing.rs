@@ -11,7 +11,7 @@ use brindle_bgp::fsm::{OwnRestart, State};
 use brindle_bgp::msg::CeaseReason;
 use brindle_bgp::net::{Family, Prefix};
 use brindle_bgp::rib::RibSettings;
-use brindle_config::{Config, Retain};
+use brindle_config::{Config, HashPolicy, Retain};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
@@ -29,7 +29,7 @@ use crate::cluster::peers::{dynamic_peers, wanted_peers};
 use crate::cluster::report::{Reason, Subject};
 use crate::cluster::services::{Advertised, ServiceObjects};
 use crate::drain::{Store, wanted_by};
-use crate::fib::{self, FibHandle, FibSettings};
+use crate::fib::{self, FibHandle, FibSettings, HashBy};
 use crate::speaker::{self, Deed, Listeners, SpeakerHandle, StopMode, Tiding};
 
 /// Tidings of the speaker that may wait; of more there are too many to be of use.
@@ -49,6 +49,11 @@ pub(super) fn fib_settings(config: &Config) -> FibSettings {
         install: config.routes.install,
         metric: config.routes.metric,
         forwarding: config.routes.forwarding,
+        hash: config.routes.hash_policy.map(|policy| match policy {
+            HashPolicy::L3 => HashBy::L3,
+            HashPolicy::L4 => HashBy::L4,
+            HashPolicy::Inner => HashBy::Inner,
+        }),
     }
 }
 

@@ -49,7 +49,7 @@ impl Forwarding {
                 if family == Family::Ipv6Unicast {
                     self.warn_of_router_advertisements(mirror);
                 }
-                match switch_on(key) {
+                match write_setting(key, "1") {
                     Ok(()) => {
                         info!(%family, key, before = 0, now = 1, "switched on forwarding");
                         state = ForwardingState::SwitchedOn;
@@ -94,11 +94,12 @@ fn key(family: Family) -> &'static str {
     }
 }
 
-fn switch_on(key: &str) -> io::Result<()> {
-    match fs::write(Path::new(ROOT).join(key), "1") {
+/// Writes a network setting of this network namespace.
+pub(super) fn write_setting(key: &str, value: &str) -> io::Result<()> {
+    match fs::write(Path::new(ROOT).join(key), value) {
         Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
             // Where that is missing, it is still the first that should be writable.
-            fs::write(Path::new(MOUNTED).join(key), "1").map_err(|_| error)
+            fs::write(Path::new(MOUNTED).join(key), value).map_err(|_| error)
         }
         written => written,
     }
@@ -115,5 +116,10 @@ fn look(family: Family, before: ForwardingState) -> ForwardingState {
 }
 
 fn is_on(family: Family) -> io::Result<bool> {
-    Ok(fs::read_to_string(Path::new(ROOT).join(key(family)))?.trim() != "0")
+    Ok(read_setting(key(family))? != "0")
+}
+
+/// Reads a network setting of this network namespace.
+pub(super) fn read_setting(key: &str) -> io::Result<String> {
+    Ok(fs::read_to_string(Path::new(ROOT).join(key))?.trim().to_owned())
 }

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use brindle_bgp::net::{Family, Prefix};
 use rustc_hash::FxHashMap;
 
-use super::LocalAddress;
 use super::news::{Address, Link};
 use super::route::{Hop, KernelRoute, OWN_METRIC, RouteKey, Target, protocol_name};
+use super::{Gateway, LocalAddress};
 
 /// The most hops of one route that are used.
 pub const MAX_HOPS: usize = 128;
@@ -24,6 +24,8 @@ pub struct Mirror {
     foreign: FxHashMap<Prefix, Vec<KernelRoute>>,
     /// How many prefixes of each length `foreign` holds, by family: which lookups can hit.
     lengths: [BTreeMap<u8, usize>; 2],
+    /// Addresses that are reached by a gateway of their own, and by which.
+    reachable_by: BTreeMap<IpAddr, IpAddr>,
 }
 
 /// How a next hop is reached.
@@ -216,12 +218,51 @@ impl Mirror {
         self.foreign.keys().copied()
     }
 
-    /// How `address` is reached: by the longest match among routes that are not ours, and
-    /// among those by the best metric that has a link which is up.
+    /// Has these addresses reached by a gateway each, and no others.
+    pub fn set_reachable_by(&mut self, gateways: BTreeMap<IpAddr, IpAddr>) {
+        self.reachable_by = gateways;
+    }
+
+    /// The addresses that are reached by a gateway of their own, and by which.
+    pub fn reachable_by(&self) -> &BTreeMap<IpAddr, IpAddr> {
+        &self.reachable_by
+    }
+
+    /// How a next hop is reached: on its link if it has one, or as [`Mirror::reach`] says.
+    ///
+    /// # Errors
+    /// The reason why it is not reached.
+    pub fn reach_gateway(&self, gateway: Gateway) -> Result<Reached, Unreached> {
+        let Gateway { address, link: Some(link) } = gateway else {
+            return self.reach(gateway.address);
+        };
+        if self.addresses.iter().any(|own| own.link == link && own.address == address) {
+            return Err(Unreached::Own(address));
+        }
+        if !self.is_up(link) {
+            return Err(Unreached::LinkDown(self.link_name(link)));
+        }
+        let hop = Hop { gateway: Some(address), link, onlink: false, weight: 0 };
+        Ok(Reached { hops: vec![hop], cost: 0 })
+    }
+
+    /// How `address` is reached: by the gateway that it was given, or else by the longest match
+    /// among routes that are not ours, and among those by the best metric that has a link which
+    /// is up.
     ///
     /// # Errors
     /// The reason why it is not reached.
     pub fn reach(&self, address: IpAddr) -> Result<Reached, Unreached> {
+        match self.reachable_by.get(&address) {
+            // A gateway that is reached by another would make no route that the kernel takes.
+            Some(gateway) => {
+                self.reach_by_others(*gateway).map(|reached| Reached { cost: 1, ..reached })
+            }
+            None => self.reach_by_others(address),
+        }
+    }
+
+    fn reach_by_others(&self, address: IpAddr) -> Result<Reached, Unreached> {
         if self.is_own(address) {
             return Err(Unreached::Own(address));
         }
@@ -328,6 +369,7 @@ impl Mirror {
             .filter(|own| own.is_usable)
             .map(|own| LocalAddress {
                 interface: self.link_name(own.link),
+                index: own.link,
                 address: own.address,
                 link: own.on_link,
             })

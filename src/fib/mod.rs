@@ -22,6 +22,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use arc_swap::ArcSwap;
+use brindle_bgp::msg::NextHop;
 #[cfg(doc)]
 use brindle_bgp::net::Family;
 use brindle_bgp::net::Prefix;
@@ -30,11 +31,13 @@ use tokio::sync::{mpsc, oneshot};
 
 pub mod forwarding;
 pub mod found;
+pub mod hash_policy;
 pub mod lookup;
 pub mod mirror;
 pub mod netlink;
 pub mod news;
 pub mod plan;
+pub mod reachable;
 pub mod route;
 pub mod schedule;
 pub mod sets;
@@ -52,6 +55,39 @@ pub struct FibSettings {
     pub metric: u32,
     /// Switch on forwarding for the families routed.
     pub forwarding: bool,
+    /// By what packets are spread over several hops; `None` leaves that to the host.
+    pub hash: Option<HashBy>,
+}
+
+/// By what packets are spread over the hops of one route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HashBy {
+    /// Their addresses.
+    L3,
+    /// Their addresses, protocol and ports.
+    L4,
+    /// Their addresses, or those of the packets that they carry.
+    Inner,
+}
+
+impl HashBy {
+    /// The kernel's number for it.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::L3 => 0,
+            Self::L4 => 1,
+            Self::Inner => 2,
+        }
+    }
+}
+
+/// By what a family's packets are spread, by the kernel's numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HashState {
+    /// As it is; `None` if it is not looked at.
+    pub now: Option<u8>,
+    /// As it was before we first changed it.
+    pub before: Option<u8>,
 }
 
 /// What the fib is told. Sent over a bounded channel.
@@ -61,7 +97,10 @@ pub enum Command {
     /// unreachable route at a bad metric.
     Change(Vec<BestChange>),
     /// These next hops are to be watched, and those no more.
-    Watch(Vec<IpAddr>, Vec<IpAddr>),
+    Watch(Vec<Gateway>, Vec<Gateway>),
+    /// Each of these addresses is reached by a gateway, with a host route of ours, and no others
+    /// are. Answered once the routes that can be written are.
+    Reach(Vec<(IpAddr, IpAddr)>, oneshot::Sender<()>),
     /// Sources and peers are in sync: leftovers of an earlier run may go.
     Sweep,
     /// The speaker has ended, and another one takes over, which is told by this channel:
@@ -92,9 +131,30 @@ pub struct ListRequest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The distance of watched next hops changed; `None` is unreachable, zero on-link.
-    NextHops(Vec<(IpAddr, Option<u32>)>),
+    NextHops(Vec<(Gateway, Option<u32>)>),
     /// The addresses of this host changed.
     OwnAddresses(Vec<LocalAddress>),
+}
+
+/// A next hop as it is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Gateway {
+    /// Its address.
+    pub address: IpAddr,
+    /// The number of the link that it is on, where the address alone does not say.
+    pub link: Option<u32>,
+}
+
+impl From<&NextHop> for Gateway {
+    fn from(next_hop: &NextHop) -> Self {
+        Self { address: next_hop.address(), link: next_hop.link() }
+    }
+}
+
+impl From<IpAddr> for Gateway {
+    fn from(address: IpAddr) -> Self {
+        Self { address, link: None }
+    }
 }
 
 /// An address of this host and the prefix of its link.
@@ -102,6 +162,8 @@ pub enum Event {
 pub struct LocalAddress {
     /// The interface's name.
     pub interface: Arc<str>,
+    /// The interface's number.
+    pub index: u32,
     /// The address.
     pub address: IpAddr,
     /// The prefix that is on-link through it.
@@ -144,6 +206,8 @@ pub struct FibStatus {
     pub overruns: u64,
     /// Whether the family's forwarding is on, by [`Family::index`], and whether we did it.
     pub forwarding: [ForwardingState; 2],
+    /// By what packets are spread over several hops, by [`Family::index`].
+    pub hash: [HashState; 2],
     /// The last thing that failed, with its reason.
     pub last_error: Option<String>,
 }

@@ -101,7 +101,7 @@ fn resolve(next_hops: &[NextHop], mirror: &Mirror) -> (Option<Target>, Option<Un
     let mut hops: Vec<Hop> = Vec::new();
     let mut missing = None;
     for next_hop in next_hops {
-        match mirror.reach(next_hop.address()) {
+        match mirror.reach_gateway(next_hop.into()) {
             Ok(reached) => hops.extend(reached.hops),
             Err(why) => missing = missing.or(Some(why)),
         }

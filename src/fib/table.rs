@@ -134,6 +134,15 @@ impl Table {
         }
     }
 
+    /// What is wanted for a prefix.
+    pub fn wanted(&self, prefix: Prefix) -> Forwarding {
+        match self.wanted.get(&prefix) {
+            None => Forwarding::None,
+            Some(Want::Local) => Forwarding::Local,
+            Some(Want::Via(set)) => Forwarding::Via(self.next_hops(*set).to_vec()),
+        }
+    }
+
     /// Somebody decided on the prefix: what an earlier run left there is ours to change.
     fn decide(&mut self, prefix: Prefix) {
         if !self.leftovers.is_empty() {

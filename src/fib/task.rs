@@ -1,5 +1,6 @@
 //! The fib task: takes commands and kernel events, writes the difference, tells what changed.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +13,11 @@ use tracing::{info, warn};
 
 use super::forwarding::Forwarding;
 use super::found::Found;
+use super::hash_policy::HashPolicy;
 use super::mirror::Mirror;
 use super::netlink::{BATCH, Drained, Dump, Monitor, Queries, Writer};
 use super::news::News;
+use super::reachable::Reachable;
 use super::route::{Action, RouteOp};
 use super::schedule::Schedule;
 use super::table::{Outcome, Refused, Table};
@@ -38,9 +41,11 @@ pub struct Fib {
     monitor: Monitor,
     mirror: Mirror,
     table: Table,
+    reachable: Reachable,
     schedule: Schedule,
     watch: Watch,
     forwarding: Forwarding,
+    hash: HashPolicy,
     /// The families that were to be forwarded when it was last looked at.
     forwarded: [bool; 2],
     /// Links, addresses or others' routes changed: next hops are to be found anew.
@@ -67,9 +72,11 @@ impl Fib {
             writer,
             monitor,
             mirror: Mirror::default(),
+            reachable: Reachable::default(),
             schedule: Schedule::new(Instant::now(), audit),
             watch: Watch::default(),
             forwarding: Forwarding::default(),
+            hash: HashPolicy::default(),
             forwarded: [false; 2],
             is_disturbed: false,
             repaired: Vec::new(),
@@ -139,8 +146,14 @@ impl Fib {
         match command {
             Command::Change(changes) => {
                 for change in changes {
-                    self.table.change(change, &self.mirror);
+                    if let Some(change) = self.reachable.overrule(change) {
+                        self.table.change(change, &self.mirror);
+                    }
                 }
+            }
+            Command::Reach(gateways, done) => {
+                self.reachable.set(gateways, done, &mut self.table, &mut self.mirror);
+                self.is_disturbed = true;
             }
             Command::Watch(new, old) => {
                 for next_hop in old {
@@ -152,6 +165,8 @@ impl Fib {
             }
             Command::Succeed(events) => {
                 self.table.orphan();
+                self.reachable = Reachable::default();
+                self.mirror.set_reachable_by(BTreeMap::new());
                 self.watch = Watch::default();
                 self.watch.look_at_all(&self.mirror);
                 self.successor = Some(events);
@@ -263,6 +278,9 @@ impl Fib {
         if self.status.ready && self.settings.install {
             self.write().await;
         }
+        if self.status.ready && !(self.settings.install && self.table.is_dirty()) {
+            self.reachable.written();
+        }
         self.forward(now);
         self.publish();
     }
@@ -275,7 +293,9 @@ impl Fib {
         match read_all(&self.table).await {
             Ok((mirror, ours)) => {
                 let is_first = !self.status.ready;
+                let gateways = self.mirror.reachable_by().clone();
                 self.mirror = mirror;
+                self.mirror.set_reachable_by(gateways);
                 let surprises = self.table.load(ours);
                 self.table.reconsider_all(&self.mirror);
                 self.is_disturbed = true;
@@ -371,6 +391,11 @@ impl Fib {
             if let Some(failure) = self.forwarding.ensure(wanted, &self.mirror) {
                 self.failed(failure);
             }
+            if let Some(failure) =
+                self.hash.ensure(self.settings.hash.filter(|_| self.settings.install))
+            {
+                self.failed(failure);
+            }
         }
     }
 
@@ -383,6 +408,7 @@ impl Fib {
 
     fn publish(&mut self) {
         self.status.forwarding = self.forwarding.states();
+        self.status.hash = self.hash.states();
         self.status.wanted = self.table.wanted_count();
         self.status.installed = self.table.installed_count();
         self.status.stale = self.table.leftover_count();

@@ -8,9 +8,9 @@ use brindle_bgp::net::Prefix;
 use brindle_bgp::rib::Forwarding;
 
 use super::mirror::Mirror;
-use super::route::{KernelRoute, RouteKey, Target, protocol_name};
+use super::route::{Hop, KernelRoute, RouteKey, Target, protocol_name};
 use super::table::{Table, Want};
-use super::{ListRequest, RouteView};
+use super::{Gateway, ListRequest, RouteView};
 
 /// The routes that are asked for, in prefix order.
 pub fn list(
@@ -50,7 +50,7 @@ fn view(
     let there = table.have_of(prefix).next().map(|(_, target)| target.clone());
     let interfaces = match (&wanted, there.as_deref()) {
         (Forwarding::Via(next_hops), _) => {
-            next_hops.iter().map(|next_hop| interface(next_hop.address(), mirror)).collect()
+            next_hops.iter().map(|next_hop| interface(next_hop.into(), mirror)).collect()
         }
         (Forwarding::None, Some(Target::Via(hops))) => {
             hops.iter().map(|hop| mirror.link_name(hop.link)).collect()
@@ -61,19 +61,27 @@ fn view(
     RouteView { prefix, wanted, installed, interfaces, problem }
 }
 
-fn interface(address: IpAddr, mirror: &Mirror) -> Arc<str> {
-    match mirror.reach(address) {
+fn interface(gateway: Gateway, mirror: &Mirror) -> Arc<str> {
+    match mirror.reach_gateway(gateway) {
         Ok(reached) => reached.hops.first().map_or("-".into(), |hop| mirror.link_name(hop.link)),
         Err(_) => "-".into(),
+    }
+}
+
+/// The router that a hop leads to, as it is wanted: a link-local one with its link.
+fn as_next_hop(hop: &Hop) -> Option<NextHop> {
+    match hop.gateway? {
+        IpAddr::V6(address) if address.is_unicast_link_local() => {
+            Some(NextHop::Link { address, link: hop.link })
+        }
+        gateway => Some(gateway.into()),
     }
 }
 
 fn as_forwarding(target: &Target) -> Forwarding {
     match target {
         Target::Unreachable | Target::Other(_) => Forwarding::Local,
-        Target::Via(hops) => {
-            Forwarding::Via(hops.iter().filter_map(|hop| hop.gateway).map(NextHop::from).collect())
-        }
+        Target::Via(hops) => Forwarding::Via(hops.iter().filter_map(as_next_hop).collect()),
     }
 }
 

@@ -1,45 +1,44 @@
 //! What the speaker was told of next hops and own addresses, and what it is still to be told.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use super::mirror::Mirror;
-use super::{Event, LocalAddress};
+use super::{Event, Gateway, LocalAddress};
 
 /// Watched next hops. Holds the newest state only, so that it never grows, however late the
 /// speaker takes it.
 #[derive(Debug, Default)]
 pub struct Watch {
     /// What was last told of each; `None` if nothing yet.
-    told: BTreeMap<IpAddr, Option<Option<u32>>>,
-    untold: BTreeSet<IpAddr>,
+    told: BTreeMap<Gateway, Option<Option<u32>>>,
+    untold: BTreeSet<Gateway>,
     told_addresses: Option<Vec<LocalAddress>>,
     has_new_addresses: bool,
 }
 
 impl Watch {
     /// Watches a next hop from now on. It is told of once in any case.
-    pub fn add(&mut self, next_hop: IpAddr, mirror: &Mirror) {
+    pub fn add(&mut self, next_hop: Gateway, mirror: &Mirror) {
         self.told.insert(next_hop, None);
         self.look(next_hop, mirror);
     }
 
     /// Watches a next hop no more.
-    pub fn remove(&mut self, next_hop: IpAddr) {
+    pub fn remove(&mut self, next_hop: Gateway) {
         self.told.remove(&next_hop);
         self.untold.remove(&next_hop);
     }
 
     /// Compares everything with what was told.
     pub fn look_at_all(&mut self, mirror: &Mirror) {
-        let all: Vec<IpAddr> = self.told.keys().copied().collect();
+        let all: Vec<Gateway> = self.told.keys().copied().collect();
         for next_hop in all {
             self.look(next_hop, mirror);
         }
         self.has_new_addresses = self.told_addresses.as_ref() != Some(&mirror.own_addresses());
     }
 
-    fn look(&mut self, next_hop: IpAddr, mirror: &Mirror) {
+    fn look(&mut self, next_hop: Gateway, mirror: &Mirror) {
         if self.told.get(&next_hop) == Some(&Some(cost(next_hop, mirror))) {
             self.untold.remove(&next_hop);
         } else {
@@ -69,8 +68,8 @@ impl Watch {
     }
 }
 
-fn cost(next_hop: IpAddr, mirror: &Mirror) -> Option<u32> {
-    mirror.reach(next_hop).ok().map(|reached| reached.cost)
+fn cost(next_hop: Gateway, mirror: &Mirror) -> Option<u32> {
+    mirror.reach_gateway(next_hop).ok().map(|reached| reached.cost)
 }
 
 #[cfg(test)]
@@ -101,7 +100,8 @@ mod tests {
     #[test]
     fn each_next_hop_is_told_once_and_then_its_newest_state_if_that_is_another() {
         let (up, down) = (host(true), host(false));
-        let [near, far] = [[10, 0, 0, 2].into(), [192, 0, 2, 1].into()];
+        let gateway = |octets: [u8; 4]| Gateway::from(std::net::IpAddr::from(octets));
+        let [near, far] = [gateway([10, 0, 0, 2]), gateway([192, 0, 2, 1])];
         let mut watch = Watch::default();
         watch.look_at_all(&up);
         assert_eq!(told(&mut watch, &up), vec![Event::OwnAddresses(vec![])]);

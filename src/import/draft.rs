@@ -99,6 +99,8 @@ pub(super) struct Peer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) ebgp_multihop: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reachable_by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) max_restart_time: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) import_filters: Option<Vec<String>>,

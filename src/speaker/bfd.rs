@@ -8,6 +8,7 @@ use brindle_bgp::fsm::{BfdFailure, Event};
 use tokio::sync::watch;
 use tracing::info;
 
+use super::PeerEntry;
 use super::owner::Owner;
 use super::peer::PeerTask;
 use crate::bfd::{Report, Status, Wanted};
@@ -17,10 +18,12 @@ impl Owner {
     /// Has a BFD session with every peer that shall have one; operators who disable a peer
     /// do not want one either.
     pub(super) fn set_bfd(&mut self) {
-        let enabled = self.peers.values().filter(|entry| !entry.disabled);
+        let is_wanted = |entry: &&PeerEntry| !entry.disabled && entry.wanted.is_known();
+        let enabled = self.peers.values().filter(is_wanted);
         let wanted = enabled.filter_map(|entry| {
             let (settings, peer) = (entry.wanted.bfd?, entry.wanted.address);
             let interface = match settings.path {
+                _ if entry.wanted.link.is_some() => entry.wanted.link.clone(),
                 Path::SingleHop => interface(&self.own, peer),
                 Path::Multihop { .. } => None,
             };

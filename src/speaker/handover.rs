@@ -55,12 +55,14 @@ fn is_reflecting(peer: &WantedPeer) -> bool {
 }
 
 impl Owner {
-    /// How a peer is to be treated from now on that was `old` and is `wanted`.
+    /// How a peer is to be treated from now on that was `old` and is `wanted`: as `now`, unless
+    /// it is believed a while longer.
     pub(super) fn treatment(
         &mut self,
         id: PeerId,
         old: &WantedPeer,
         wanted: &WantedPeer,
+        now: RibPeer,
     ) -> RibPeer {
         if is_reflecting(wanted) || !wanted.mesh {
             self.held.remove(&id);
@@ -68,7 +70,6 @@ impl Owner {
             let import = old.rib.import.clone();
             self.held.insert(id, HeldPeer { until: Instant::now() + LIMIT, import });
         }
-        let now = wanted.rib.clone();
         match self.held.get(&id) {
             Some(held) => RibPeer { import: held.import.clone(), ..now },
             None => now,
@@ -83,7 +84,7 @@ impl Owner {
             self.held.remove(&id);
             if let Some(entry) = self.peers.get(&id) {
                 info!(peer = %entry.wanted.rib.name, "reflects no more: only its own is taken");
-                self.rib.configure_peer(id, entry.wanted.rib.clone());
+                self.rib.configure_peer(id, entry.as_for_rib(&entry.wanted));
                 self.dirty = true;
             }
         }

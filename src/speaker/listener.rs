@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,19 +11,23 @@ use brindle_bgp::net::Prefix;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tracing::{debug, warn};
 
-use super::auth::{self, Key, ListenerKeys};
+use super::auth::{self, At, Key, ListenerKeys, Place};
 use super::dial::set_options;
 use super::dynamic::{Door, Newcomer};
+use super::link::Link;
 use super::{DynamicPeers, WantedPeer};
 
 /// How often it is said that nothing can be accepted.
 const SAY_EVERY: Duration = Duration::from_secs(60);
 
 /// Who may connect, and where its connection goes.
-pub(super) type KnownPeers = HashMap<IpAddr, mpsc::Sender<TcpStream>>;
+pub(super) type KnownPeers = HashMap<Origin, mpsc::Sender<TcpStream>>;
+
+/// An address, and the interface of one that is link-local.
+type Origin = (IpAddr, Option<Arc<str>>);
 
 /// Listening sockets and the tasks that accept from them; dropped, they close.
 pub struct Listeners {
@@ -33,12 +37,16 @@ pub struct Listeners {
     pub(super) newcomers: Option<mpsc::Receiver<Newcomer>>,
     /// What is listened on, and where.
     sockets: Vec<(SocketAddr, Arc<TcpListener>)>,
+    /// The same of the link-local addresses of interfaces with peers.
+    on_links: Vec<(Link, Arc<TcpListener>, AbortHandle)>,
+    /// Links that could not be listened on, as was said.
+    refused: Vec<Link>,
     keys: ListenerKeys,
+    tasks: JoinSet<()>,
     /// Those of groups of dynamic peers.
     group_keys: ListenerKeys,
     /// Peers that are not dynamic.
     configured: Vec<auth::Known>,
-    _tasks: JoinSet<()>,
 }
 
 /// An address cannot be listened on.
@@ -88,7 +96,9 @@ impl Listeners {
             keys: ListenerKeys::default(),
             group_keys: ListenerKeys::default(),
             configured: Vec::new(),
-            _tasks: tasks,
+            on_links: Vec::new(),
+            refused: Vec::new(),
+            tasks,
         })
     }
 
@@ -100,10 +110,14 @@ impl Listeners {
     /// Has these peers' keys asked for, and of others those of groups. Who is to be known must be
     /// so before. A peer whose key cannot be set has none afterwards, and is not spoken to.
     pub(super) fn follow_keys(&mut self, wanted: &mut [WantedPeer]) {
-        let key = |peer: &WantedPeer| peer.protection.key.clone();
-        let asked: Vec<(Prefix, Key)> =
-            wanted.iter().map(|peer| (Prefix::host(peer.address), key(peer))).collect();
-        let refusals = self.keys.follow(&asked, &sockets(&self.sockets));
+        // Of one that is not found yet nobody can come.
+        let key = |peer: &WantedPeer| match peer.is_known() {
+            true => peer.protection.key.clone(),
+            false => Key::None,
+        };
+        let place = |peer: &WantedPeer| (Prefix::host(peer.address), peer.link.clone());
+        let asked: Vec<(Place, Key)> = wanted.iter().map(|peer| (place(peer), key(peer))).collect();
+        let refusals = self.keys.follow(&asked, &all(&self.sockets, &self.on_links));
         for (peer, refusal) in wanted.iter_mut().zip(refusals) {
             if let Some(why) = refusal {
                 peer.protection.key = Key::Missing(why);
@@ -121,9 +135,9 @@ impl Listeners {
     pub(super) fn follow_group_keys(&mut self, groups: &mut [DynamicPeers]) {
         loop {
             let asked = auth::asked(groups, &self.configured);
-            let wanted: Vec<(Prefix, Key)> =
-                asked.iter().map(|(_, peers, key)| (*peers, key.clone())).collect();
-            let refusals = self.group_keys.follow(&wanted, &sockets(&self.sockets));
+            let wanted: Vec<(Place, Key)> =
+                asked.iter().map(|(_, peers, key)| ((*peers, None), key.clone())).collect();
+            let refusals = self.group_keys.follow(&wanted, &all(&self.sockets, &self.on_links));
             let mut refused =
                 asked.iter().zip(refusals).filter_map(|((index, ..), why)| Some((*index, why?)));
             let Some((index, why)) = refused.next() else { return };
@@ -132,11 +146,57 @@ impl Listeners {
             group.template.protection.key = Key::Missing(why);
         }
     }
+
+    /// Listens at our link-local addresses on these links as well, and on no others. Each has
+    /// the keys of the peers on its link from the start.
+    pub(super) fn follow_links(&mut self, links: &[Link]) {
+        self.on_links.retain(|(link, _, task)| {
+            let stays = links.contains(link);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        self.refused.retain(|link| links.contains(link));
+        let is_any = |at: &SocketAddr| at.is_ipv6() && at.ip().is_unspecified();
+        if self.sockets.iter().any(|(at, _)| is_any(at)) {
+            return;
+        }
+        let Some(port) = self.sockets.first().map(|(at, _)| at.port()) else { return };
+        for link in links {
+            if self.on_links.iter().any(|(known, ..)| known == link) {
+                continue;
+            }
+            let address = SocketAddrV6::new(link.address, port, 0, link.index).into();
+            match listen(address) {
+                Ok(listener) => {
+                    let listener = Arc::new(listener);
+                    self.keys.arm(&*listener, &link.name);
+                    let (known, door) = (Arc::clone(&self.known), Arc::clone(&self.door));
+                    let task = self.tasks.spawn(accept(Arc::clone(&listener), known, door));
+                    self.on_links.push((link.clone(), listener, task));
+                }
+                Err(cause) if !self.refused.contains(link) => {
+                    self.refused.push(link.clone());
+                    let error = ListenError { address, cause };
+                    warn!(%error, "the peer on that link must be dialled");
+                }
+                Err(_) => {}
+            }
+        }
+    }
 }
 
 /// Each listening socket with where it listens.
-fn sockets(all: &[(SocketAddr, Arc<TcpListener>)]) -> Vec<(IpAddr, &TcpListener)> {
-    all.iter().map(|(at, socket)| (at.ip(), &**socket)).collect()
+fn all<'l>(
+    plain: &'l [(SocketAddr, Arc<TcpListener>)],
+    on_links: &'l [(Link, Arc<TcpListener>, AbortHandle)],
+) -> Vec<At<&'l TcpListener>> {
+    let plain = plain.iter().map(|(at, socket)| (at.ip(), None, &**socket));
+    let on_links = on_links.iter().map(|(link, socket, _)| {
+        (IpAddr::V6(link.address), Some(Arc::clone(&link.name)), &**socket)
+    });
+    plain.chain(on_links).collect()
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -160,7 +220,7 @@ async fn accept(listener: Arc<TcpListener>, known: Arc<ArcSwap<KnownPeers>>, doo
     let mut said: Option<Instant> = None;
     loop {
         match listener.accept().await {
-            Ok((stream, from)) => hand_over(stream, from.ip().to_canonical(), &known, &door),
+            Ok((stream, from)) => hand_over(stream, from, &known, &door),
             Err(error) => {
                 if said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
                     said = Some(Instant::now());
@@ -175,8 +235,21 @@ async fn accept(listener: Arc<TcpListener>, known: Arc<ArcSwap<KnownPeers>>, doo
     }
 }
 
-fn hand_over(stream: TcpStream, from: IpAddr, known: &ArcSwap<KnownPeers>, door: &Arc<Door>) {
-    let refused = match known.load().get(&from) {
+/// Whose connection it is that comes from there.
+fn origin(from: SocketAddr) -> Origin {
+    let link = match from {
+        SocketAddr::V6(from) if from.ip().is_unicast_link_local() => {
+            nix::net::if_::if_indextoname(from.scope_id()).ok()
+        }
+        SocketAddr::V4(_) | SocketAddr::V6(_) => None,
+    };
+    (from.ip().to_canonical(), link.map(|name| Arc::from(&*name.to_string_lossy())))
+}
+
+fn hand_over(stream: TcpStream, from: SocketAddr, known: &ArcSwap<KnownPeers>, door: &Arc<Door>) {
+    let origin = origin(from);
+    let from = origin.0;
+    let refused = match known.load().get(&origin) {
         Some(peer) => match peer.try_send(stream) {
             Ok(()) => return,
             Err(refused) => refused.into_inner(),

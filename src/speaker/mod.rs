@@ -21,12 +21,14 @@ mod dynamic;
 mod handover;
 mod leave;
 mod limits;
+mod link;
 mod listener;
 mod monitor;
 mod next_hops;
 mod originated;
 mod owner;
 mod peer;
+mod reach;
 mod refresh;
 mod restart;
 mod retain;
@@ -44,7 +46,7 @@ use brindle_bgp::bfd::Settings;
 use brindle_bgp::fsm::{OwnRestart, PeerSettings};
 use brindle_bgp::msg::CeaseReason;
 use brindle_bgp::net::{Family, Prefix};
-use brindle_bgp::rib::{RibPeer, RibSettings};
+use brindle_bgp::rib::{RibPeer, RibSettings, SessionLink};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::fib;
@@ -68,6 +70,13 @@ pub struct WantedPeer {
     pub address: IpAddr,
     /// The port to dial.
     pub port: u16,
+    /// The interface that it is on, where its address is link-local; else `None`.
+    pub link: Option<Arc<str>>,
+    /// Whether its address is the one that is found on that interface; until then it has none.
+    pub is_found: bool,
+    /// The gateway by which it is reached, with a route of ours; `None` for the routes that
+    /// there are.
+    pub reachable_by: Option<IpAddr>,
     /// Our address on the session; `None` lets the kernel choose.
     pub source: Option<IpAddr>,
     /// Our address of each family, told as next hop where the session itself has none.
@@ -97,6 +106,9 @@ impl WantedPeer {
         Self {
             address: rib.address,
             port: BGP_PORT,
+            link: None,
+            is_found: false,
+            reachable_by: None,
             source: None,
             own_addresses: Vec::new(),
             mesh: false,
@@ -326,31 +338,52 @@ pub fn start(
 /// The prefixes that an address of ours is on-link with.
 fn shared_link(own: &[fib::LocalAddress], peer: IpAddr) -> Vec<Prefix> {
     let links = own.iter().map(|local| local.link).filter(|link| link.contains(peer));
-    let mut links: Vec<Prefix> = links.collect();
+    // Every link has the link-local prefix, so that it says nothing of which link.
+    let mut links: Vec<Prefix> = links.filter(|link| !is_link_local(link.address())).collect();
     links.sort_unstable();
     links.dedup();
     links
 }
 
-/// Our address of a family that is told as next hop on a session between these two.
+/// The link that the peer is on: its own interface, or that of our end of the session.
+fn session_link(
+    own: &[fib::LocalAddress],
+    session: IpAddr,
+    wanted: &WantedPeer,
+) -> Option<SessionLink> {
+    let is_it = |local: &&fib::LocalAddress| match &wanted.link {
+        Some(link) => local.interface == *link,
+        None => local.address == session && local.link.contains(wanted.address),
+    };
+    let number = own.iter().find(is_it)?.index;
+    Some(SessionLink { number, is_unnumbered: wanted.link.is_some() })
+}
+
+/// Our address of a family that is told as next hop on a session between these two. An IPv6 one
+/// stands for IPv4, where the peer can read that (RFC 8950), on a link without IPv4 addresses.
 fn local_next_hop(
     family: Family,
     session: IpAddr,
     wanted: &WantedPeer,
     own: &[fib::LocalAddress],
+    extended: bool,
 ) -> Option<IpAddr> {
     // With a speaker on the same host a session may run over loopback, which means nothing
     // to those that it passes the next hop on to.
     if Family::of(session) == family && !session.is_loopback() {
         return Some(session);
     }
-    if let Some(address) = wanted.own_addresses.iter().find(|a| Family::of(**a) == family) {
-        return Some(*address);
+    let link = session_link(own, session, wanted).map(|link| link.number);
+    let is_at_home = |local: &&fib::LocalAddress| match link {
+        Some(link) => local.index == link,
+        None => own.iter().any(|at| at.address == session && at.index == local.index),
+    };
+    let is_fit = |address: &IpAddr| Family::of(*address) == family && !is_link_local(*address);
+    let same_link = own.iter().filter(is_at_home).map(|local| local.address).find(is_fit);
+    if family == Family::Ipv4Unicast && extended && link.is_some() && same_link.is_none() {
+        return Some(session);
     }
-    let interface =
-        own.iter().find(|local| local.address == session).map(|l| Arc::clone(&l.interface))?;
-    let same_link = own.iter().filter(|local| local.interface == interface);
-    same_link.map(|local| local.address).find(|a| Family::of(*a) == family && !is_link_local(*a))
+    wanted.own_addresses.iter().copied().find(|a| Family::of(*a) == family).or(same_link)
 }
 
 fn is_link_local(address: IpAddr) -> bool {

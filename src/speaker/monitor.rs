@@ -50,7 +50,8 @@ impl Monitors {
         agreed: &Negotiated,
         (opens, (local, remote)): (Opens, (SocketAddr, SocketAddr)),
     ) {
-        let who = (wanted.address, wanted.rib.asn, agreed.their_open.router_id);
+        let asn = agreed.their_open.asn().unwrap_or(wanted.rib.asn);
+        let who = (wanted.address, asn, agreed.their_open.router_id);
         let name = Arc::clone(&wanted.rib.name);
         let ends = (opens, Ends { local, remote });
         let now = SystemTime::now();

@@ -1,16 +1,17 @@
 //! The RIB's next hops as the fib watches them: by address, with what is not answered yet.
 
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
 
 use brindle_bgp::msg::NextHop;
+
+use crate::fib::Gateway;
 
 /// What is watched.
 #[derive(Debug, Default)]
 pub(super) struct Watched {
     /// The fib knows addresses; the RIB also what came with them.
-    known: HashMap<IpAddr, Vec<NextHop>>,
-    unanswered: HashSet<IpAddr>,
+    known: HashMap<Gateway, Vec<NextHop>>,
+    unanswered: HashSet<Gateway>,
 }
 
 impl Watched {
@@ -20,10 +21,10 @@ impl Watched {
         &mut self,
         new: Vec<NextHop>,
         gone: Vec<NextHop>,
-    ) -> (Vec<IpAddr>, Vec<IpAddr>) {
+    ) -> (Vec<Gateway>, Vec<Gateway>) {
         let mut watch = Vec::new();
         for next_hop in new {
-            let address = next_hop.address();
+            let address = Gateway::from(&next_hop);
             let known = self.known.entry(address).or_default();
             if !known.contains(&next_hop) {
                 known.push(next_hop);
@@ -34,7 +35,7 @@ impl Watched {
         }
         let mut unwatch = Vec::new();
         for next_hop in gone {
-            let address = next_hop.address();
+            let address = Gateway::from(&next_hop);
             let Some(known) = self.known.get_mut(&address) else { continue };
             known.retain(|other| *other != next_hop);
             if known.is_empty() {
@@ -47,7 +48,7 @@ impl Watched {
     }
 
     /// The fib told of an address: the next hops that it is about.
-    pub(super) fn answered(&mut self, address: IpAddr) -> &[NextHop] {
+    pub(super) fn answered(&mut self, address: Gateway) -> &[NextHop] {
         self.unanswered.remove(&address);
         self.known.get(&address).map(Vec::as_slice).unwrap_or_default()
     }
@@ -68,9 +69,21 @@ mod tests {
     }
 
     #[test]
+    fn one_link_local_address_on_two_links_is_two() {
+        let on = |link| NextHop::Link { address: "fe80::1".parse().unwrap(), link };
+        let mut watched = Watched::default();
+        let (watch, _) = watched.change(vec![on(2), on(3)], vec![]);
+        assert_eq!(watch.len(), 2);
+        assert_eq!(watched.answered(watch[1]), [on(3)]);
+        assert!(watched.is_waiting());
+        assert_eq!(watched.change(vec![], vec![on(2)]), (vec![], vec![watch[0]]));
+        assert!(!watched.is_waiting());
+    }
+
+    #[test]
     fn an_address_is_watched_while_any_next_hop_has_it() {
         let (plain, linked) = (v6("2001:db8::1", None), v6("2001:db8::1", Some("fe80::1")));
-        let address = plain.address();
+        let address = Gateway::from(&plain);
         let mut watched = Watched::default();
         assert_eq!(watched.change(vec![plain], vec![]), (vec![address], vec![]));
         assert!(watched.is_waiting());

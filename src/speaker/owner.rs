@@ -17,15 +17,20 @@ use tracing::{error, warn};
 
 use super::dynamic::{Gone, Newcomer};
 use super::handover::{Held, Leaving};
+use super::link::{Links, Sightings};
 use super::listener::Listeners;
 use super::monitor::Monitors;
 use super::next_hops::Watched;
 use super::peer::{Order, until};
+use super::reach::Reach;
 use super::refresh::Refreshing;
 use super::restart::Deferral;
 use super::view::{Faults, PeerEntry, Session, StaleUntil, View, find};
 use super::wire::Wake;
-use super::{Command, Deed, DeedError, StopMode, Tiding, local_next_hop, shared_link};
+use super::{
+    Command, Deed, DeedError, StopMode, Tiding, WantedPeer, local_next_hop, session_link,
+    shared_link,
+};
 use crate::bfd;
 use crate::fib::{self, FibHandle, LocalAddress};
 
@@ -111,6 +116,11 @@ pub(super) struct Owner {
     /// Orders to peers over their limits that found no room yet.
     pub(super) over_limit: Vec<(PeerId, Order)>,
     pub(super) gone: Gone,
+    /// Links without addresses of their own, and who is on them.
+    pub(super) links: Links,
+    pub(super) sightings: Sightings,
+    /// Gateways by which peers are reached.
+    pub(super) reach: Reach,
     /// Those who follow the RIB from outside.
     pub(super) monitors: Monitors,
     /// Tasks of peers that died.
@@ -158,6 +168,9 @@ impl Owner {
             over_limit: Vec::new(),
             gone: Gone::new(),
             panics: 0,
+            links: Links::default(),
+            sightings: None,
+            reach: Reach::default(),
             newcomers,
         }
     }
@@ -171,7 +184,8 @@ impl Owner {
             let deferral_deadline = self.deferral_deadline();
             let gone_deadline = self.gone_deadline();
             let leaving_deadline = self.leaving_deadline();
-            let has_orders = fib.is_some() && ((self.dirty && self.tells_fib()) || may_sweep);
+            let is_told = (self.dirty || self.reach.is_untold()) && self.tells_fib();
+            let has_orders = fib.is_some() && (is_told || may_sweep);
             // Not biased: nobody who asks or tells without end may keep the others waiting.
             tokio::select! {
                 command = self.commands.recv() => match command {
@@ -198,6 +212,7 @@ impl Owner {
                 }
                 () = until(deferral_deadline) => {}
                 Some(newcomer) = next(&mut self.newcomers) => self.welcome(newcomer),
+                Some(sighting) = next(&mut self.sightings) => self.sighted(sighting),
                 () = until(gone_deadline) => self.forget_gone(),
                 () = until(leaving_deadline) => self.look_at_leaving(),
             }
@@ -235,7 +250,7 @@ impl Owner {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::SetPeers(wanted) => self.set_peers(wanted),
+            Command::SetPeers(wanted) => self.ask_for_peers(wanted),
             Command::SetDynamic(groups) => self.set_dynamic(groups),
             Command::SetOriginated(wanted) => self.set_originated(wanted),
             Command::Read(look) => {
@@ -338,20 +353,28 @@ impl Owner {
         match news {
             News::Up { wire, ends, wake, negotiated, opens } => {
                 let local = ends.0.ip();
+                let extended = negotiated.extended_next_hop;
                 let next_hop = |family| {
-                    local_next_hop(family, local, &entry.wanted, &self.own).map(Into::into)
+                    local_next_hop(family, local, &entry.wanted, &self.own, extended)
+                        .map(Into::into)
                 };
                 let session = RibSession {
                     local_v4: next_hop(Family::Ipv4Unicast),
                     local_v6: next_hop(Family::Ipv6Unicast),
                     shared_link: shared_link(&self.own, entry.wanted.address),
+                    link: session_link(&self.own, local, &entry.wanted),
                     negotiated,
                 };
                 let agreed = Box::new(session.negotiated.clone());
                 entry.session = Some(Session { wire, local, wake, agreed });
+                let is_told = entry.wanted.session.any_external;
+                let told = is_told.then(|| entry.as_for_rib(&entry.wanted));
                 self.keep_owned(peer, |restart, family| {
                     restart.is_none_or(|it| it.families[family.index()] != Some(true))
                 });
+                if let Some(told) = told {
+                    self.rib.configure_peer(peer, told);
+                }
                 if let Some(entry) = self.peers.get(&peer) {
                     self.monitors.session_up(
                         peer,
@@ -372,7 +395,9 @@ impl Owner {
             }
             News::Down(why) => {
                 let was_up = entry.session.is_some();
+                let wanted = Arc::clone(&entry.wanted);
                 self.session_lost(peer, &why);
+                self.look_for(&wanted);
                 self.note_session(peer, false);
                 if was_up {
                     self.tell_of(peer, Tiding::Down);
@@ -445,6 +470,7 @@ impl Owner {
                 let links = own.iter().map(|local| (local.link, Arc::clone(&local.interface)));
                 self.rib.set_links(links.collect());
                 let before = std::mem::replace(&mut self.own, own);
+                self.follow_links();
                 self.follow_addresses(&before);
                 self.set_bfd();
             }
@@ -455,16 +481,19 @@ impl Owner {
     /// Sessions on an address that this host has lost would hang until a timer ends them;
     /// and those that wait to be tried again need not wait when an address comes.
     fn follow_addresses(&self, before: &[LocalAddress]) {
-        let lost = |address| {
-            let has = |list: &[LocalAddress]| list.iter().any(|local| local.address == address);
-            has(before) && !has(&self.own)
+        let lost = |address, wanted: &WantedPeer| {
+            let is_it = |local: &LocalAddress| {
+                local.address == address
+                    && wanted.link.as_ref().is_none_or(|link| local.interface == *link)
+            };
+            before.iter().any(is_it) && !self.own.iter().any(is_it)
         };
         let come: Vec<&LocalAddress> =
             self.own.iter().filter(|local| !before.contains(local)).collect();
         for entry in self.peers.values().filter(|entry| !entry.disabled) {
             let wanted = &entry.wanted;
             match &entry.session {
-                Some(session) if lost(session.local) => {
+                Some(session) if lost(session.local, wanted) => {
                     warn!(peer = %wanted.rib.name, address = %session.local,
                         "this host has lost the address of the session, which starts anew");
                     let reason = CeaseReason::OtherConfigurationChange;
@@ -473,7 +502,11 @@ impl Owner {
                     let _ = entry.orders.try_send(Order::Start);
                 }
                 _ if come.iter().any(|local| {
-                    wanted.source == Some(local.address) || local.link.contains(wanted.address)
+                    wanted.source == Some(local.address)
+                        || wanted.link.as_ref().map_or_else(
+                            || local.link.contains(wanted.address),
+                            |link| local.interface == *link,
+                        )
                 }) =>
                 {
                     let _ = entry.orders.try_send(Order::Retry);
@@ -484,6 +517,9 @@ impl Owner {
     }
 
     fn tell_fib(&mut self, permit: mpsc::Permit<'_, fib::Command>) {
+        if self.reach.is_untold() {
+            return permit.send(self.tell_gateways());
+        }
         if self.dirty {
             let (new, gone) = self.rib.take_next_hops();
             if !new.is_empty() || !gone.is_empty() {

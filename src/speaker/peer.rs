@@ -1,7 +1,6 @@
 //! One task a peer: feeds its session machine and does what the machine says.
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -268,9 +267,9 @@ impl PeerTask {
     }
 
     fn dial(&mut self) {
-        let peer = SocketAddr::new(self.wanted.address, self.wanted.port);
+        let peer = self.wanted.socket_address();
         let (source, protection) = (self.wanted.source, self.protection.clone());
-        self.dialling = Some(tokio::spawn(async move { dial(peer, source, &protection).await }));
+        self.dialling = Some(tokio::spawn(async move { dial(peer?, source, &protection).await }));
     }
 
     /// Changes the connections that there are; those that cannot live on end.

@@ -36,7 +36,7 @@ impl Owner {
             .filter(|(_, entry)| {
                 // Dynamic ones are not named here; they give way to who is.
                 let wants_place = |peer: &WantedPeer| {
-                    peer.address == entry.wanted.address || peer.rib.name == entry.wanted.rib.name
+                    peer.is_at_place_of(&entry.wanted) || peer.rib.name == entry.wanted.rib.name
                 };
                 entry.wanted.group.is_none() || wanted.iter().any(wants_place)
             })
@@ -47,7 +47,7 @@ impl Owner {
         // One that is only called otherwise, since somebody else asks for it, keeps its session.
         for (peer, known) in wanted.iter().zip(&mut known).filter(|(_, known)| known.is_none()) {
             let is_it = |id: &PeerId| {
-                self.peers.get(id).is_some_and(|entry| entry.wanted.address == peer.address)
+                self.peers.get(id).is_some_and(|entry| entry.wanted.is_at_place_of(peer))
             };
             let name = gone.iter().find(|(_, id)| is_it(id)).map(|(name, _)| Arc::clone(name));
             *known = name.and_then(|name| gone.remove(&name));
@@ -76,9 +76,11 @@ impl Owner {
         let known: KnownPeers = self
             .peers
             .values()
-            .map(|entry| (entry.wanted.address, entry.accepted.clone()))
+            .filter(|entry| entry.wanted.is_known())
+            .map(|entry| (entry.wanted.place(), entry.accepted.clone()))
             .collect();
         self.listeners.known.store(Arc::new(known));
+        self.follow_gateways();
         self.set_bfd();
     }
 
@@ -139,8 +141,8 @@ impl Owner {
             return None;
         }
         let old = Arc::clone(&entry.wanted);
-        let same_session = (old.address, old.port, old.source, &old.session)
-            == (wanted.address, wanted.port, wanted.source, &wanted.session)
+        let same_session = (old.place(), old.port, old.source, &old.session)
+            == (wanted.place(), wanted.port, wanted.source, &wanted.session)
             // Whether we reflect for it is nothing that the session itself knows.
             && old.rib.asn == wanted.rib.asn
             && old.own_addresses == wanted.own_addresses;
@@ -159,7 +161,8 @@ impl Owner {
             }
         }
         info!(peer = %wanted.rib.name, "peer changed, its session stays");
-        let treatment = self.treatment(id, &old, &wanted);
+        let now = entry.as_for_rib(&wanted);
+        let treatment = self.treatment(id, &old, &wanted, now);
         self.rib.configure_peer(id, treatment);
         let ends = old.retain && !wanted.retain;
         let wanted = Arc::new(wanted);

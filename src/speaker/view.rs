@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use brindle_bgp::fsm::{Negotiated, PeerRestart, WireId};
 use brindle_bgp::net::Family;
-use brindle_bgp::rib::{PeerId, Rib};
+use brindle_bgp::rib::{PeerId, Rib, RibPeer};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
@@ -55,6 +55,14 @@ impl PeerEntry {
     /// Its messages so far.
     pub fn counters(&self) -> &Counters {
         &self.shared.counters
+    }
+
+    /// How the RIB is to treat it by these settings: in the AS that it says to be in, where any
+    /// other than ours will do.
+    pub(super) fn as_for_rib(&self, wanted: &WantedPeer) -> RibPeer {
+        let told = self.session.as_ref().filter(|_| wanted.session.any_external);
+        let asn = told.and_then(|session| session.agreed.their_open.asn());
+        RibPeer { asn: asn.unwrap_or(wanted.rib.asn), ..wanted.rib.clone() }
     }
 
     /// Its BFD session.
@@ -108,7 +116,15 @@ pub(super) fn find(peers: &HashMap<PeerId, PeerEntry>, name_or_address: &str) ->
         peers.iter().find(|(_, entry)| is_it(&entry.wanted)).map(|(id, _)| *id)
     };
     by(&|wanted| &*wanted.rib.name == name_or_address).or_else(|| {
-        let address: IpAddr = name_or_address.parse().ok()?;
-        by(&|wanted| wanted.address == address)
+        let (address, link) = match name_or_address.split_once('%') {
+            Some((address, link)) => (address, Some(link)),
+            None => (name_or_address, None),
+        };
+        let Ok(address) = address.parse::<IpAddr>() else {
+            return by(&|wanted| wanted.is_found && wanted.link.as_deref() == Some(address));
+        };
+        by(&|wanted| {
+            wanted.address == address && (link.is_none() || wanted.link.as_deref() == link)
+        })
     })
 }

@@ -40,6 +40,7 @@ pub(crate) fn drain() -> Drain {
 
 pub(crate) fn status() -> Status {
     Status {
+        hash_policy: vec![],
         version: "0.1.0".to_owned(),
         node: "n2".to_owned(),
         healthy: true,
@@ -152,6 +153,7 @@ fn peer(name: &str, address: &str, kind: PeerKind, state: SessionState) -> Peer 
     let local = "10.0.0.2:179".parse().unwrap();
     let remote = std::net::SocketAddr::new(address.parse().unwrap(), 41822);
     Peer {
+        interface: None,
         name: name.to_owned(),
         address: address.parse().unwrap(),
         port: 179,

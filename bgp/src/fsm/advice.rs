@@ -24,6 +24,9 @@ pub(super) fn advice(why: &Down, settings: &PeerSettings, theirs: Option<&Open>)
     let PeerSettings { local_asn, remote_asn, router_id, families, .. } = settings;
     match (code, subcode, is_sent) {
         (2, 2, true) => Some(match theirs?.asn() {
+            Some(asn) if settings.any_external => {
+                format!("the peer is in our own AS {asn}, configured is an external one")
+            }
             Some(asn) => format!("the peer is in AS {asn}, configured is AS {remote_asn}"),
             None => "the peer says that it is in AS 0".to_owned(),
         }),

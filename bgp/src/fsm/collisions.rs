@@ -107,7 +107,8 @@ impl Peer {
             return self.wires.last().is_some_and(|newest| newest.id == rival.id);
         }
         let ours = (self.settings.router_id, self.settings.local_asn);
-        let theirs = (agreed.their_open.router_id, self.settings.remote_asn);
+        let asn = agreed.their_open.asn().unwrap_or(self.settings.remote_asn);
+        let theirs = (agreed.their_open.router_id, asn);
         let kept = if ours > theirs { Direction::Dialled } else { Direction::Accepted };
         rival.direction == kept
     }

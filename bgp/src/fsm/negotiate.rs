@@ -84,7 +84,7 @@ pub(super) fn negotiate(
     direction: Direction,
     theirs: Open,
 ) -> Result<Negotiated, Notification> {
-    if theirs.asn() != Some(settings.remote_asn) {
+    if !settings.expects(theirs.asn()) {
         return Err(Notification::bad_peer_as());
     }
     // Equal identifiers in different ASes are allowed (RFC 6286 §2.1).

@@ -16,6 +16,8 @@ pub struct PeerSettings {
     pub router_id: RouterId,
     /// The AS that the peer must be in.
     pub remote_asn: Asn,
+    /// The peer may be in any AS but ours, and `remote_asn` only stands for it.
+    pub any_external: bool,
     /// The families that we offer.
     pub families: Vec<Family>,
     /// The hold time that we propose.
@@ -55,6 +57,7 @@ impl PeerSettings {
             local_asn,
             router_id,
             remote_asn,
+            any_external: false,
             families: Family::ALL.to_vec(),
             hold_time: HoldTime::DEFAULT,
             connect_retry: Duration::from_secs(1),
@@ -74,6 +77,14 @@ impl PeerSettings {
     /// Our role; inside an AS there are none (RFC 9234 §4.1).
     pub(super) fn external_role(&self) -> Option<Role> {
         self.role.filter(|_| !self.is_internal())
+    }
+
+    /// Whether the peer may be in this AS.
+    pub(super) fn expects(&self, asn: Option<Asn>) -> bool {
+        match asn {
+            Some(asn) if self.any_external => asn != self.local_asn,
+            asn => asn == Some(self.remote_asn),
+        }
     }
 
     /// Whether the peer is in our AS.

@@ -140,6 +140,14 @@ pub enum NextHop {
         /// The link-local address on a shared link, if the sender gave one.
         link_local: Option<Ipv6Addr>,
     },
+    /// A link-local address on one link of this host: what is kept of a next hop that means
+    /// nothing without the link of the session that told it. Nobody else is told it.
+    Link {
+        /// The link-local address.
+        address: Ipv6Addr,
+        /// The link's number on this host.
+        link: u32,
+    },
 }
 
 impl NextHop {
@@ -148,6 +156,15 @@ impl NextHop {
         match *self {
             NextHop::V4(address) => address.into(),
             NextHop::V6 { global, .. } => global.into(),
+            NextHop::Link { address, .. } => address.into(),
+        }
+    }
+
+    /// The number of the link that it is on, where it is known only together with that.
+    pub fn link(&self) -> Option<u32> {
+        match *self {
+            NextHop::V4(_) | NextHop::V6 { .. } => None,
+            NextHop::Link { link, .. } => Some(link),
         }
     }
 }

@@ -39,7 +39,9 @@ pub fn pack_announce(
 ) {
     let template = match (family, next_hop) {
         (Family::Ipv4Unicast, NextHop::V4(address)) => Template::nlri(address.octets(), attributes),
-        (Family::Ipv4Unicast, NextHop::V6 { .. }) if !format.extended_next_hop => {
+        (Family::Ipv4Unicast, NextHop::V6 { .. } | NextHop::Link { .. })
+            if !format.extended_next_hop =>
+        {
             return pack_withdraw(prefixes, family, format, out);
         }
         _ => Template::reach(family, next_hop, attributes),
@@ -143,7 +145,7 @@ impl Template {
                 head.put_u8(16);
                 head.put_slice(&address.to_ipv6_mapped().octets());
             }
-            NextHop::V6 { global, link_local: None } => {
+            NextHop::V6 { global, link_local: None } | NextHop::Link { address: global, .. } => {
                 head.put_u8(16);
                 head.put_slice(&global.octets());
             }

@@ -54,7 +54,9 @@ pub(super) fn refuse_path(
         return Some(leak);
     }
     let address = next_hop.address();
-    (own.contains(&address) || !is_sane(address)).then_some(Refusal::BadNextHop(address))
+    // A link-local address of ours may be another's on another link.
+    let is_own = next_hop.link().is_none() && own.contains(&address);
+    (is_own || !is_sane(address)).then_some(Refusal::BadNextHop(address))
 }
 
 /// Whether packets can be sent towards an address (RFC 4271 §6.3, RFC 2545 §3).

@@ -59,7 +59,7 @@ pub use departure::Departure;
 pub use limit::{LimitAction, LimitLevel, LimitNews, PrefixLimits};
 pub use settings::{
     NextHopMode, OwnRoute, Owned, PeerId, PeerKind, PeerPolicy, RibPeer, RibSession, RibSettings,
-    SendPaths, Stale,
+    SendPaths, SessionLink, Stale,
 };
 pub use trace::FilterTrace;
 pub use view::{
@@ -279,7 +279,8 @@ impl Rib {
         let mut shop = Workshop::default();
         for announcement in &update.announced {
             let Some(peer) = self.peers.get(ix) else { continue };
-            let next_hop = announcement.next_hop;
+            let Some(session_now) = &peer.session else { continue };
+            let next_hop = session_now.next_hop(announcement.next_hop);
             let refused =
                 refuse_path(&self.settings, &self.own, &peer.how, &attributes, next_hop).is_some();
             let hop = self.hops.intern(next_hop);

@@ -254,4 +254,33 @@ pub struct RibSession {
     pub local_v6: Option<NextHop>,
     /// The prefixes of the link that we share with the peer; empty if it is not on-link.
     pub shared_link: Vec<Prefix>,
+    /// The link that we share with the peer, where there is just one.
+    pub link: Option<SessionLink>,
+}
+
+/// The link that a session's peer is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionLink {
+    /// Its number on this host.
+    pub number: u32,
+    /// Whether the session itself runs between link-local addresses, so that the peer may have
+    /// no other that leads to it.
+    pub is_unnumbered: bool,
+}
+
+impl RibSession {
+    /// What is kept of a next hop that came on this session. Of two addresses (RFC 2545 §3) the
+    /// link-local one counts where the session has no other either, and else the global one; a
+    /// link-local one is on the session's own link, as it can be on no other.
+    pub(super) fn next_hop(&self, told: NextHop) -> NextHop {
+        let (NextHop::V6 { global, link_local }, Some(link)) = (told, self.link) else {
+            return told;
+        };
+        let address = match link_local {
+            Some(address) if link.is_unnumbered => address,
+            _ if global.is_unicast_link_local() => global,
+            _ => return told,
+        };
+        NextHop::Link { address, link: link.number }
+    }
 }

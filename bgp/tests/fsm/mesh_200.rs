@@ -138,6 +138,7 @@ impl Mesh {
                         local_v4: Some(NextHop::V4(v4)),
                         local_v6: Some(IpAddr::from(v6).into()),
                         shared_link: Vec::new(),
+                        link: None,
                     };
                     rib.session_up(other, session);
                 }

@@ -1,17 +1,18 @@
 //! What is taken from peers, refused or forgotten.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use brindle_bgp::msg::{AsPath, AsSegment, Attributes, Community, SegmentKind};
+use brindle_bgp::msg::{AsPath, AsSegment, Attributes, Community, NextHop, SegmentKind};
 use brindle_bgp::net::{ClusterId, Family, RouterId};
 use brindle_bgp::rib::{
     Forwarding, OwnRoute, Owned, PathStatus, PeerId, PeerKind, PeerPolicy, Reason, Refusal,
-    RibPeer, RibSettings,
+    RibPeer, RibSession, RibSettings, SessionLink,
 };
 
 use crate::support::{
     Heard, OUR_AS, OUR_CLUSTER, OUR_ID, Scene, address_hop, along, announce, asn, filter,
-    from_peer, hop, one_update, path_of, peer, prefix, refusal, session, settings, v4,
+    from_peer, hop, link_local, one_update, path_of, peer, prefix, refusal, session, settings, v4,
 };
 
 #[test]
@@ -244,4 +245,36 @@ fn our_own_routes_come_first() {
     assert_eq!(statuses, [PathStatus::Best, PathStatus::Lost(Reason::Local)]);
     scene.rib.withdraw(&v4());
     assert_eq!(scene.rib.take_changes()[0].now, Forwarding::Via(vec![hop("198.51.100.1")]));
+}
+
+#[test]
+fn a_link_local_next_hop_is_on_the_link_of_its_session() {
+    let (global, ll) = ("2001:db8::7".parse().unwrap(), link_local(7));
+    let v6 = |global, link_local| NextHop::V6 { global, link_local };
+    let on = |is_unnumbered| Some(SessionLink { number: 3, is_unnumbered });
+    let on_link = NextHop::Link { address: ll, link: 3 };
+    for (told, link, want) in [
+        (v6(global, Some(ll)), None, v6(global, Some(ll))),
+        (v6(ll, None), None, v6(ll, None)),
+        (v6(global, Some(ll)), on(false), v6(global, Some(ll))),
+        (v6(ll, None), on(false), on_link),
+        (v6(ll, Some(ll)), on(false), on_link),
+        (v6(global, Some(ll)), on(true), on_link),
+        (v6(ll, None), on(true), on_link),
+        (v6(global, None), on(true), v6(global, None)),
+        (hop("192.0.2.7"), on(true), hop("192.0.2.7")),
+    ] {
+        let settings = RibSettings { track_next_hops: true, ..settings() };
+        let mut scene = Scene::new(settings);
+        // What is ours on some link may be another's on another.
+        scene.rib.set_own_addresses(vec![ll.into()]);
+        let with = RibSession { link, ..session(0) };
+        scene.up_as(0, peer(0, PeerKind::External), with);
+        let prefix = prefix("10.7.0.0/16");
+        scene.learn(0, announce(&[prefix], told, along(&[65000])));
+        let is_refused = want.link().is_none() && want.address() == IpAddr::from(ll);
+        let kept: Vec<NextHop> = scene.rib.take_next_hops().0;
+        let kept = kept.first().copied();
+        assert_eq!(kept, (!is_refused).then_some(want), "{told:?} on {link:?}");
+    }
 }

@@ -84,6 +84,7 @@ pub(crate) fn session(number: u32) -> RibSession {
         local_v4: Some(hop("192.0.2.1")),
         local_v6: Some(hop("2001:db8::1")),
         shared_link: Vec::new(),
+        link: None,
     }
 }
 

@@ -13,6 +13,7 @@ pub(crate) mod hosts;
 mod limits;
 mod node;
 mod peer;
+mod place;
 pub(crate) mod policy;
 mod services;
 mod telemetry;
@@ -26,6 +27,7 @@ use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Prefix};
 use brindle_bgp::rib::PrefixLimits;
 
+use crate::meaning::HashPolicy;
 use crate::meaning::{
     Auth, Backend, Bgp, ChainedPlugin, Cni, Config, Control, DrainSettings, EstablishedFlows,
     FlowLog, GracefulRestart, HostEndpoints, Node, Policy, Retain, Routes, ServiceSettings, Source,
@@ -87,6 +89,7 @@ impl Default for Config {
                 install: true,
                 metric: 512,
                 forwarding: true,
+                hash_policy: None,
                 startup_hold: Duration::from_secs(60),
             },
             policy: Policy {
@@ -161,6 +164,10 @@ pub(crate) fn config(tree: &yaml::Node, report: &Report, complete: bool) -> Conf
     config
 }
 
+/// What `routes.hashPolicy` accepts.
+const HASH_POLICIES: [(&str, HashPolicy); 3] =
+    [("l3", HashPolicy::L3), ("l4", HashPolicy::L4), ("inner", HashPolicy::Inner)];
+
 fn routes(item: &Item) -> Routes {
     let mut routes = Config::default().routes;
     let Some(mut section) = item.section() else { return routes };
@@ -168,6 +175,10 @@ fn routes(item: &Item) -> Routes {
     // The kernel takes metric 0 for IPv6 as "1024, please".
     set(&mut routes.metric, section.get("metric").and_then(|i| i.number(1, u32::MAX)));
     set(&mut routes.forwarding, section.get("forwarding").and_then(|i| i.boolean()));
+    routes.hash_policy = section.get("hashPolicy").and_then(|item| item.word(&HASH_POLICIES));
+    if let (Some(_), false) = (routes.hash_policy, routes.install) {
+        section.item.warn("hashPolicy says nothing while install is false");
+    }
     let hold = section.get("startupHold");
     let hold = hold.and_then(|i| value::duration(&i, Duration::ZERO..=MAX_STARTUP_HOLD));
     set(&mut routes.startup_hold, hold);

@@ -1,6 +1,6 @@
 //! `bgp.peers:` whom the speaker talks to besides the mesh.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use brindle_bgp::msg::HoldTime;
@@ -8,6 +8,7 @@ use brindle_bgp::net::{Asn, Family, Role};
 use brindle_bgp::rib::{NextHopMode, PrefixLimits};
 
 use super::filter::Filters;
+use super::place::{self, Place};
 use super::{BGP_PORT, add_paths, auth, bfd, limits};
 use crate::meaning::{AddPaths, Peer};
 use crate::section::{Good, Item, Section};
@@ -40,7 +41,7 @@ pub(super) struct Around<'c> {
 #[derive(Default)]
 pub(super) struct Taken<'a> {
     names: Vec<Good<'a, String>>,
-    addresses: Vec<Good<'a, IpAddr>>,
+    places: Vec<Good<'a, Place>>,
 }
 
 /// Reads the list; peers with something wrong in them are missing.
@@ -68,12 +69,14 @@ pub(super) fn read_peer<'a>(
         None => section.need(key, example),
         Some(_) => None,
     };
-    let (peer_ip, as_number) = (own("peerIP", "10.0.0.250"), own("asNumber", "65001"));
-    let address = match group {
-        None => peer_ip.and_then(|item| taken.address(item, around)),
-        Some(_) => Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+    let as_number = own("asNumber", "65001");
+    let place = match group {
+        None => place::read(&mut section, around, taken),
+        Some(_) => Some(Place::nowhere()),
     };
-    let asn = group.or_else(|| as_number.and_then(|item| value::as_number(&item)));
+    let address = place.as_ref().filter(|place| !place.is_found).map(|place| place.address);
+    let named = as_number.and_then(|item| place::as_number(&item, around));
+    let (asn, asn_word) = (group.or(named.map(|(asn, _)| asn)), named.and_then(|(_, word)| word));
     let local_asn = match section.get("localASNumber") {
         Some(item) => value::as_number(&item).map(Some),
         None => Some(None),
@@ -119,7 +122,19 @@ pub(super) fn read_peer<'a>(
     let add_paths =
         section.get("addPaths").map_or(Some(AddPaths::OFF), |item| add_paths::read(&item));
     let bfd = section.get("bfd").and_then(|item| bfd::read(&item));
+    let far = |hops: &auth::Hops| hops.security.or(hops.multihop).unwrap_or(1);
+    let is_external = asn.is_some_and(|asn| asn != around.asn);
+    let hops_out = hops.as_ref().filter(|_| is_external).map(far);
+    let reachable_by = match group {
+        None => place::reachable_by(&mut section, place.as_ref(), hops_out),
+        Some(_) => Some(None),
+    };
     section.finish();
+    if let (Some(item), Some(Place { link: Some(link), .. })) = (&source, &place) {
+        item.refuse(format!(
+            "a session on {link} is from our link-local address there; leave it out"
+        ));
+    }
     if let (Some(item), true) = (&role, asn == Some(ours)) {
         item.refuse(format!("a peer of our own AS {ours} has no role (RFC 9234)"));
     }
@@ -150,9 +165,13 @@ pub(super) fn read_peer<'a>(
     let (import, export) = (resolve(import), resolve(export));
     Some(Peer {
         name: Arc::from(name?),
-        address: address?,
+        address: place.as_ref()?.address,
+        is_found: place.as_ref()?.is_found,
+        link: place?.link,
+        reachable_by: reachable_by?,
         port: port?,
         asn: asn?,
+        asn_word,
         local_asn: local_asn?,
         allowed_own_asn: allowed_own_asn?,
         source_address: source_address?,
@@ -190,8 +209,9 @@ impl<'a> Taken<'a> {
         Some(name)
     }
 
-    fn address(&mut self, item: Item<'a>, around: &Around) -> Option<IpAddr> {
-        let address = value::host_address(&item)?;
+    /// Whether nobody has that place yet; it is taken from then on.
+    pub(super) fn place(&mut self, item: Item<'a>, place: Place, around: &Around) -> Option<Place> {
+        let address = place.address;
         if let Some(ours) = around.ours.iter().find(|ours| ours.value == address) {
             item.refuse(format!(
                 "{address} is our own address, from {} at {}",
@@ -199,15 +219,17 @@ impl<'a> Taken<'a> {
             ));
             return None;
         }
-        if let Some(earlier) = self.addresses.iter().find(|earlier| earlier.value == address) {
-            item.refuse(format!(
-                "{address} is the address of another peer, at {}",
-                earlier.item.node.place
-            ));
+        if let Some(earlier) = self.places.iter().find(|earlier| earlier.value == place) {
+            let what = match &place.link {
+                Some(link) if place.is_found => format!("{link} is the interface"),
+                Some(link) => format!("{address}%{link} is the address"),
+                None => format!("{address} is the address"),
+            };
+            item.refuse(format!("{what} of another peer, at {}", earlier.item.node.place));
             return None;
         }
-        self.addresses.push(Good { value: address, item });
-        Some(address)
+        self.places.push(Good { value: place.clone(), item });
+        Some(place)
     }
 }
 

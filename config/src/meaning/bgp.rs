@@ -104,12 +104,21 @@ pub enum Retain {
 pub struct Peer {
     /// `name`, unique.
     pub name: Arc<str>,
-    /// `peerIP`, unique.
+    /// `peerIP`, unique; unspecified where it is found.
     pub address: IpAddr,
+    /// `interface`, or that of a link-local `peerIP`.
+    pub link: Option<Arc<str>>,
+    /// `interface` without `peerIP`: the address is the one that is found there.
+    pub is_found: bool,
+    /// `reachableBy`: the gateway by which we write a route to it; `None` for the routes that
+    /// there are.
+    pub reachable_by: Option<IpAddr>,
     /// `port`, 179 by default.
     pub port: u16,
     /// `asNumber`.
     pub asn: Asn,
+    /// `asNumber` as a word, which `asn` then only stands for.
+    pub asn_word: Option<PeerAs>,
     /// `localASNumber`: our AS on its sessions; `None` is that of the node.
     pub local_asn: Option<Asn>,
     /// `numAllowedLocalASNumbers`: how often our AS may stand in AS paths that it tells.
@@ -150,6 +159,15 @@ pub struct Peer {
     pub limits: PrefixLimits,
     /// `bfd`; `None`, the default, for no BFD.
     pub bfd: Option<Settings>,
+}
+
+/// `asNumber` of a peer whose number need not be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerAs {
+    /// `external`: any but our own.
+    External,
+    /// `internal`: our own.
+    Internal,
 }
 
 /// `addPaths`: several paths of one prefix (RFC 7911).

@@ -13,7 +13,7 @@ use std::time::Duration;
 use brindle_bgp::net::Prefix;
 
 pub use auth::{AoAlgorithm, AoKey, Auth, KeyFile};
-pub use bgp::{AddPaths, Bgp, DynamicPeers, ExpectedAs, GracefulRestart, Peer, Retain};
+pub use bgp::{AddPaths, Bgp, DynamicPeers, ExpectedAs, GracefulRestart, Peer, PeerAs, Retain};
 pub use bmp::{BmpPolicy, BmpStation};
 pub use drain::{DrainSettings, TaintMatch};
 pub use services::{PrefixAdvertisement, ServiceAddresses, ServiceSettings};
@@ -68,9 +68,23 @@ pub struct Routes {
     pub metric: u32,
     /// `routes.forwarding`, true by default: switch on forwarding for the families routed.
     pub forwarding: bool,
+    /// `routes.hashPolicy`: by what packets are spread over several hops; `None`, the default,
+    /// leaves the kernel's setting alone.
+    pub hash_policy: Option<HashPolicy>,
     /// `routes.startupHold`: longest wait for sources and peers before leftover routes of
     /// an earlier run are removed, 60 s by default.
     pub startup_hold: Duration,
+}
+
+/// `routes.hashPolicy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HashPolicy {
+    /// `l3`: by their addresses.
+    L3,
+    /// `l4`: by their addresses, protocol and ports.
+    L4,
+    /// `inner`: by their addresses, or those of the packets that they carry.
+    Inner,
 }
 
 /// `policy:` network policies.

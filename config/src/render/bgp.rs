@@ -12,11 +12,11 @@ use brindle_bgp::rib::{LimitAction, NextHopMode, PrefixLimits, SendPaths};
 
 use super::filter::filter;
 use super::{address, auth, cidr, services, time};
-use crate::meaning::{AddPaths, Bgp, DynamicPeers, ExpectedAs, Peer, Retain as Kept};
+use crate::meaning::{AddPaths, Bgp, DynamicPeers, ExpectedAs, Peer, PeerAs, Retain as Kept};
 use crate::schema::{
     AddPathsSection, AsNumber, BfdSection, BgpSection, DynamicPeerSection, GracefulRestartSection,
     LimitWord, ListenSection, MaxPrefixesSection, MeshSection, MultipathSection, NextHop,
-    PeerSection, Retain, Role, SendWord, Time,
+    PeerAddress, PeerAsNumber, PeerSection, Retain, Role, SendWord, Time,
 };
 
 /// The section that says it.
@@ -75,9 +75,15 @@ fn peer(peer: &Peer) -> PeerSection {
     let (password, tcp_ao) = auth::sections(&peer.auth);
     PeerSection {
         name: peer.name.to_string(),
-        peer_ip: address(&peer.address),
+        peer_ip: (!peer.is_found).then(|| PeerAddress(peer_address(peer))),
+        interface: peer.link.as_deref().filter(|_| peer.is_found).map(ToOwned::to_owned),
+        reachable_by: peer.reachable_by.as_ref().map(address),
         port: peer.port,
-        as_number: as_number(peer.asn),
+        as_number: match peer.asn_word {
+            Some(PeerAs::External) => PeerAsNumber::Word("external"),
+            Some(PeerAs::Internal) => PeerAsNumber::Word("internal"),
+            None => PeerAsNumber::One(as_number(peer.asn)),
+        },
         local_as_number: peer.local_asn.map(as_number),
         num_allowed_local_as_numbers: peer.allowed_own_asn,
         source_address: peer.source_address.as_ref().map(address),
@@ -108,6 +114,13 @@ fn peer(peer: &Peer) -> PeerSection {
         role_strict: peer.role_strict,
         add_paths: add_paths(&peer.add_paths),
         bfd: peer.bfd.as_ref().map(bfd),
+    }
+}
+
+fn peer_address(peer: &Peer) -> String {
+    match &peer.link {
+        Some(link) => format!("{}%{link}", peer.address),
+        None => peer.address.to_string(),
     }
 }
 

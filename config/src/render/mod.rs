@@ -18,9 +18,9 @@ use serde_json::Value;
 use crate::meaning::{self, Config, Source};
 use crate::schema::{
     Address, Backend, Chained, Cidr, CniSection, ControlSection, Document, EstablishedFlows,
-    FailsafeEntry, FailsafeProtocol, FailsafeSection, FlowLogSection, HostEndpointsSection,
-    NodeSection, PolicySection, RoutesSection, SocketAddress, SourceSection, TelemetrySection,
-    Time, ToHost,
+    FailsafeEntry, FailsafeProtocol, FailsafeSection, FlowLogSection, HashPolicy,
+    HostEndpointsSection, NodeSection, PolicySection, RoutesSection, SocketAddress, SourceSection,
+    TelemetrySection, Time, ToHost,
 };
 use crate::value::Shown;
 
@@ -51,6 +51,11 @@ impl From<&Config> for Document {
                 install: config.routes.install,
                 metric: config.routes.metric,
                 forwarding: config.routes.forwarding,
+                hash_policy: config.routes.hash_policy.map(|policy| match policy {
+                    meaning::HashPolicy::L3 => HashPolicy::L3,
+                    meaning::HashPolicy::L4 => HashPolicy::L4,
+                    meaning::HashPolicy::Inner => HashPolicy::Inner,
+                }),
                 startup_hold: time(config.routes.startup_hold),
             },
             policy: policy(&config.policy),

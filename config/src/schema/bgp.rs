@@ -155,15 +155,24 @@ pub(crate) struct PeerSection {
     /// What commands, logs and metrics call it; unique.
     #[schemars(length(min = 1, max = 63))]
     pub(crate) name: String,
-    /// Its address; unique.
-    #[serde(rename = "peerIP")]
-    pub(crate) peer_ip: Address,
+    /// Its address; unique. A link-local one has its interface behind it: fe80::1%eth1.
+    #[serde(rename = "peerIP", skip_serializing_if = "Option::is_none")]
+    pub(crate) peer_ip: Option<PeerAddress>,
+    /// The interface that it is on, in place of peerIP: its link-local address is the one that
+    /// its router advertisements come from, and it finds us by ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 15))]
+    pub(crate) interface: Option<String>,
+    /// The gateway by which the peer is reached, if it is not on a link of ours: a route to its
+    /// address by this gateway is written. Default: the routes that there are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reachable_by: Option<Address>,
     /// The TCP port to dial.
     #[serde(default = "bgp_port")]
     #[schemars(range(min = 1))]
     pub(crate) port: u16,
-    /// Its autonomous system.
-    pub(crate) as_number: AsNumber,
+    /// Its autonomous system: a number, external for any but ours, or internal for ours.
+    pub(crate) as_number: PeerAsNumber,
     /// Our autonomous system on its sessions, where the peer takes us for another than we are.
     /// Default: that of the node.
     #[serde(rename = "localASNumber", skip_serializing_if = "Option::is_none")]
@@ -231,6 +240,23 @@ pub(crate) struct PeerSection {
     /// BFD with the peer, which must have it as well. Left out, there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) bfd: Option<BfdSection>,
+}
+
+/// The address of a peer.
+#[derive(Serialize, JsonSchema)]
+#[schemars(extend(
+    "anyOf" = [{"format": "ipv4"}, {"format": "ipv6"}, {"pattern": "^fe[89abAB][0-9a-fA-F:]*%[^/:% ]{1,15}$"}]
+))]
+pub(crate) struct PeerAddress(pub(crate) String);
+
+/// The AS of a peer.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum PeerAsNumber {
+    /// This one.
+    One(AsNumber),
+    /// As a word.
+    Word(#[schemars(extend("enum" = ["external", "internal"]))] &'static str),
 }
 
 /// Several paths of one prefix.
@@ -311,7 +337,8 @@ pub(crate) enum LimitWord {
 pub(crate) struct DynamicPeerSection(Map<String, Value>);
 
 /// The keys of a peer that a dynamic one does not have.
-const NOT_DYNAMIC: [&str; 5] = ["peerIP", "asNumber", "port", "sourceAddress", "passive"];
+const NOT_DYNAMIC: [&str; 7] =
+    ["peerIP", "interface", "reachableBy", "asNumber", "port", "sourceAddress", "passive"];
 
 impl DynamicPeerSection {
     /// The group whose peers are like `peer`.

@@ -22,8 +22,8 @@ use crate::value::Shown;
 pub(crate) use auth::{Algorithm, AoKeySection, PasswordSection, TcpAoSection};
 pub(crate) use bgp::{
     AddPathsSection, BfdSection, BgpSection, DynamicPeerSection, GracefulRestartSection, LimitWord,
-    ListenSection, MaxPrefixesSection, MeshSection, MultipathSection, NextHop, PeerSection, Retain,
-    Role, SendWord,
+    ListenSection, MaxPrefixesSection, MeshSection, MultipathSection, NextHop, PeerAddress,
+    PeerAsNumber, PeerSection, Retain, Role, SendWord,
 };
 pub(crate) use bmp::{BmpPolicyWord, BmpSection};
 pub(crate) use drain::DrainSection;
@@ -97,6 +97,11 @@ pub(crate) struct RoutesSection {
     pub(crate) metric: u32,
     /// Whether forwarding is switched on for the families that are routed.
     pub(crate) forwarding: bool,
+    /// By what packets are spread over several hops of one route: their addresses, their
+    /// addresses and ports, or addresses of the packets that they carry. It is set for the
+    /// whole host and kept so. Default: the host's setting is left alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) hash_policy: Option<HashPolicy>,
     /// Longest wait for sources and peers after a start before leftover routes of an earlier
     /// run are removed; at most 1h.
     pub(crate) startup_hold: Time,
@@ -106,6 +111,15 @@ impl Default for RoutesSection {
     fn default() -> Self {
         Document::default().routes
     }
+}
+
+/// By what packets are spread.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum HashPolicy {
+    L3,
+    L4,
+    Inner,
 }
 
 /// Network policies: which are enforced, and how.

@@ -13,6 +13,7 @@ mod interop;
 mod limits;
 mod malformed;
 mod mesh;
+mod next_hops;
 mod node_objects;
 mod objects;
 mod reflection;

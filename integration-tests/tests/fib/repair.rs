@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use brindle::fib::{Command, Tuning};
 
-use crate::support::{Fib, Namespace, can_run, settings, until_ours, via, wait_for};
+use crate::support::{Fib, Namespace, can_run, gateway, settings, until_ours, via, wait_for};
 
 /// What operators are promised.
 const PROMISED: Duration = Duration::from_secs(2);
@@ -17,7 +17,7 @@ const V6: &str = "fd00:10:244:2::/64 via fd00::2 dev eth0 metric 512 pref medium
 /// A fib with one route of each family over `eth0`.
 fn with_two_routes(namespace: &Namespace) -> Fib {
     let mut fib = namespace.start();
-    fib.send(Command::Watch(vec!["10.0.0.2".parse().unwrap(), "fd00::2".parse().unwrap()], vec![]));
+    fib.send(Command::Watch(["10.0.0.2", "fd00::2"].map(gateway).to_vec(), vec![]));
     fib.want("10.244.2.0/24", &["10.0.0.2"]);
     fib.want("fd00:10:244:2::/64", &["fd00::2"]);
     until_ours(namespace, "-4", &[V4]);

@@ -1,8 +1,8 @@
 //! The fib against a real kernel: what is installed, adopted, left alone and removed.
 
-use brindle::fib::{Command, FibSettings, ForwardingState, Tuning};
+use brindle::fib::{Command, FibSettings, ForwardingState, HashBy, HashState, Tuning};
 
-use crate::support::{Namespace, can_run, settings, until_ours, via, wait_for};
+use crate::support::{Namespace, can_run, gateway, settings, until_ours, via, wait_for};
 
 /// The metric of unreachable routes as `ip route` shows it.
 const OWN: &str = "metric 4294967294";
@@ -252,7 +252,7 @@ fn watched_next_hops_are_told_once_and_again_when_they_change() {
     namespace.ip("route add 10.9.0.0/16 via 10.0.0.9 proto static");
     let mut fib = namespace.start();
     let watched = ["10.0.0.2", "10.9.1.1", "10.0.0.1", "192.0.2.1", "fd00::2", "fe80::1"];
-    let watched = watched.iter().map(|text| text.parse().unwrap()).collect();
+    let watched = watched.map(gateway).to_vec();
     fib.send(Command::Watch(watched, vec![]));
     for (next_hop, cost) in [
         ("10.0.0.2", Some(0)),
@@ -283,7 +283,7 @@ fn watched_next_hops_are_told_once_and_again_when_they_change() {
     // Our own routes never lead to a next hop.
     fib.want("192.0.2.0/24", &["10.0.0.2"]);
     fib.until("installed", |status| status.installed == [1, 0]);
-    assert_eq!(fib.costs.get(&"192.0.2.1".parse().unwrap()), Some(&None));
+    assert_eq!(fib.costs.get(&gateway("192.0.2.1")), Some(&None));
     namespace.ip("addr add 10.0.7.1/24 dev eth0");
     while !fib.addresses.iter().any(|own| own.address.to_string() == "10.0.7.1") {
         fib.hear("the new address");
@@ -381,6 +381,37 @@ fn forwarding_that_cannot_be_switched_on_is_reported_and_routes_are_installed() 
     assert_eq!(status.forwarding[0], ForwardingState::Off);
 }
 
+#[test]
+fn packets_are_spread_as_asked_and_never_otherwise() {
+    if !can_run() {
+        return;
+    }
+    let namespace = Namespace::new();
+    let keys = ["ipv4/fib_multipath_hash_policy", "ipv6/fib_multipath_hash_policy"];
+    let write = |key: &str, value: &str| {
+        let path = format!("/proc/sys/net/{key}");
+        namespace.within(|| std::fs::write(&path, value).unwrap());
+    };
+    write(keys[0], "2");
+    let fib = namespace.start();
+    fib.want("10.244.2.0/24", &["10.0.0.2"]);
+    until_ours(&namespace, "-4", &["10.244.2.0/24 via 10.0.0.2 dev eth0 metric 512"]);
+    assert_eq!(fib.status().hash, [HashState::default(); 2]);
+    assert_eq!(keys.map(|key| namespace.sysctl(key)), ["2", "0"], "nobody asked");
+    let asked = |hash| Command::Configure(FibSettings { hash, ..settings() });
+    fib.send(asked(Some(HashBy::L4)));
+    let as_asked = [2, 0].map(|before| HashState { now: Some(1), before: Some(before) });
+    fib.until("both are as asked", |status| status.hash == as_asked);
+    assert_eq!(keys.map(|key| namespace.sysctl(key)), ["1", "1"]);
+    // Changed underneath, it is put back, and what was there before us stays known.
+    write(keys[1], "2");
+    wait_for("as asked again", || (namespace.sysctl(keys[1]) == "1").then_some(()), || ());
+    assert_eq!(fib.status().hash, as_asked);
+    fib.send(asked(None));
+    fib.until("it is left alone", |status| status.hash == [HashState::default(); 2]);
+    assert_eq!(keys.map(|key| namespace.sysctl(key)), ["1", "1"]);
+}
+
 /// As a container without privileges sees it. Only this thread and those that it starts do.
 fn make_settings_read_only() {
     use nix::mount::{MsFlags, mount};
@@ -401,7 +432,7 @@ fn nothing_is_written_when_installing_is_switched_off() {
     let monitor = namespace.monitor();
     let mut fib =
         namespace.start_with(FibSettings { install: false, ..settings() }, Tuning::default());
-    fib.send(Command::Watch(vec!["10.0.0.2".parse().unwrap()], vec![]));
+    fib.send(Command::Watch(vec![gateway("10.0.0.2")], vec![]));
     fib.want("10.244.2.0/24", &["10.0.0.2"]);
     fib.until_cost("10.0.0.2", Some(0));
     fib.problem("10.244.2.0/24", "switched off");

@@ -10,8 +10,8 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use brindle::fib::{
-    self, Command, Event, FibHandle, FibSettings, FibStatus, ListRequest, LocalAddress, RouteView,
-    Tuning,
+    self, Command, Event, FibHandle, FibSettings, FibStatus, Gateway, ListRequest, LocalAddress,
+    RouteView, Tuning,
 };
 use brindle_bgp::msg::NextHop;
 use brindle_bgp::net::Prefix;
@@ -25,6 +25,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) fn can_run() -> bool {
     let thread = std::thread::current();
     integration_tests::skip::can_run(thread.name().unwrap_or("a test of the fib"), &["ip"])
+}
+
+/// An address as a next hop.
+pub(crate) fn gateway(address: &str) -> Gateway {
+    address.parse::<IpAddr>().expect("an address").into()
 }
 
 /// A network namespace with a link `eth0` (10.0.0.1/24, fd00::1/64), and `eth1`
@@ -229,7 +234,7 @@ impl Drop for RouteMonitor {
 
 /// The settings that the agent has by default, without touching forwarding.
 pub(crate) fn settings() -> FibSettings {
-    FibSettings { install: true, metric: 512, forwarding: false }
+    FibSettings { install: true, metric: 512, forwarding: false, hash: None }
 }
 
 /// A running fib and what it told.
@@ -237,7 +242,7 @@ pub(crate) struct Fib {
     handle: FibHandle,
     events: mpsc::Receiver<Event>,
     /// The last told cost of each next hop.
-    pub(crate) costs: BTreeMap<IpAddr, Option<u32>>,
+    pub(crate) costs: BTreeMap<Gateway, Option<u32>>,
     /// The last told addresses of the host.
     pub(crate) addresses: Vec<LocalAddress>,
 }
@@ -311,8 +316,8 @@ impl Fib {
 
     /// Waits until the next hop was told to have this cost.
     pub(crate) fn until_cost(&mut self, next_hop: &str, cost: Option<u32>) {
-        let next_hop: IpAddr = next_hop.parse().expect("an address");
-        while self.costs.get(&next_hop) != Some(&cost) {
+        let wanted = gateway(next_hop);
+        while self.costs.get(&wanted) != Some(&cost) {
             self.hear(&format!("{next_hop} at cost {cost:?}"));
         }
     }

@@ -101,10 +101,6 @@ pub(super) fn read(name: Arc<str>, spec: &BgpPeerSpec, judged: &mut Judged) -> O
     let sources = [("UseNodeIP", true), ("None", false)];
     let source = judged.word("spec.sourceAddress", spec.source_address.as_deref(), &sources);
     let (whose, remote) = (whose(spec, judged), remote(spec, judged));
-    if said(spec.reachable_by.as_ref()).is_some() {
-        let message = "not supported yet: the peer is dialled by the routes that there are";
-        judged.idle("spec.reachableBy", message);
-    }
     let ttl_security = judged.number("spec.ttlSecurity", spec.ttl_security, (0, 255));
     Some(BgpPeer {
         name,

@@ -207,6 +207,7 @@ impl BgpObjects {
             port,
             source: source.copied().filter(|_| by.from_node_address),
             own_addresses: own.addresses.clone(),
+            reachable_by: by.reachable_by,
             mesh: is_node,
             protection,
             retain: is_node && bgp.retain == Retain::NodeObject,

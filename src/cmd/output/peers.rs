@@ -43,8 +43,8 @@ impl Shown for Peer {
         let messages = self.messages.received.total() + self.messages.sent.total();
         let mut cells = vec![
             self.name.clone(),
-            self.address.to_string(),
-            self.as_number.to_string(),
+            address(self),
+            asn(self),
             self.kind.to_string(),
             self.state.to_string(),
             age(self.since_seconds),
@@ -71,6 +71,19 @@ impl Shown for Peer {
     fn name(&self) -> String {
         self.name.clone()
     }
+}
+
+/// `10.0.0.250`, `fe80::1%eth1`, or `eth1` while nobody is found there.
+fn address(peer: &Peer) -> String {
+    match &peer.interface {
+        Some(interface) if peer.address.is_unspecified() => interface.clone(),
+        Some(interface) => format!("{}%{interface}", peer.address),
+        None => peer.address.to_string(),
+    }
+}
+
+fn asn(peer: &Peer) -> String {
+    if peer.as_number == 0 { "external".to_owned() } else { peer.as_number.to_string() }
 }
 
 /// What protects the connections: `md5`, `ttl 1`, `md5, ttl 1`; `-` if nothing does.
@@ -140,7 +153,7 @@ pub(super) fn screen(peer: &Peer, color: bool) -> String {
     let mut line = |title: &str, value: &str| {
         writeln!(out, "  {title:<14}{}", visible(value)).expect("a String takes everything");
     };
-    line("address", &format!("{} port {}, AS {}", peer.address, peer.port, peer.as_number));
+    line("address", &format!("{} port {}, AS {}", address(peer), peer.port, asn(peer)));
     line("kind", &peer.kind.to_string());
     if let Some(reason) = &peer.last_reason {
         line("last reason", reason);

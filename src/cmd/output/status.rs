@@ -52,6 +52,13 @@ pub(super) fn screen(status: &Status, color: bool) -> String {
         }
         None => line("BGP", "off (bgp.enabled: false); routes are left to others", None),
     }
+    if !status.hash_policy.is_empty() {
+        let spread = status.hash_policy.iter().map(|family| match &family.before {
+            Some(before) => format!("{} by {} (was {before})", family.family, family.by),
+            None => format!("{} by {}", family.family, family.by),
+        });
+        line("Multipath", &list(spread), None);
+    }
     if let Some(what) = status.drain.as_ref().and_then(super::drain::status) {
         line("Drain", &what, None);
     }

@@ -17,8 +17,11 @@ pub struct Peer {
     pub address: IpAddr,
     /// The port that it is dialled on.
     pub port: u16,
-    /// The AS that it must be in.
+    /// The AS that it must be in, or is in; 0 while any other than ours will do.
     pub as_number: u32,
+    /// The interface that it is on, where its address is link-local or found there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
     /// Where it comes from. Not `kind` in JSON, which says there what the object is.
     #[serde(rename = "type")]
     pub kind: PeerKind,

@@ -41,6 +41,10 @@ pub struct Status {
     pub drain: Option<Drain>,
     /// Counts of routes, one entry a family that is routed.
     pub routes: Vec<FamilyRoutes>,
+    /// By what packets are spread over several hops, one entry a family; empty unless
+    /// `routes.hashPolicy` asks for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hash_policy: Vec<FamilyHash>,
     /// Whether the kernel forwards, one entry a family that is routed.
     pub forwarding: Vec<FamilyForwarding>,
     /// The way to the kernel's routes; absent without BGP.
@@ -152,6 +156,20 @@ pub struct FamilyRoutes {
     pub installed: usize,
     /// Paths refused by filter, ownership, loops and the like.
     pub refused: usize,
+}
+
+/// By what packets of a family are spread over several hops: `l3`, `l4`, `inner`, or the kernel's
+/// number for something else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FamilyHash {
+    /// Which family.
+    pub family: Family,
+    /// By what.
+    pub by: String,
+    /// By what before we changed it; absent if we did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
 }
 
 /// Whether the kernel forwards packets of a family.

@@ -56,7 +56,12 @@ fn shown(
         name: wanted.rib.name.to_string(),
         address: wanted.address,
         port: wanted.port,
-        as_number: wanted.rib.asn.get(),
+        as_number: match &status.negotiated {
+            Some(agreed) => agreed.their_open.asn().map_or(0, Asn::get),
+            None if wanted.session.any_external => 0,
+            None => wanted.rib.asn.get(),
+        },
+        interface: wanted.link.as_deref().map(ToOwned::to_owned),
         kind: match (wanted.mesh, wanted.rib.kind) {
             _ if wanted.group.is_some() => Kind::Dynamic,
             (true, _) => Kind::Mesh,

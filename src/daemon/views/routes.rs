@@ -146,7 +146,7 @@ fn as_told(view: &View<'_>, told: &ToldView) -> Path {
 fn link_local(next_hop: Option<NextHop>) -> Option<IpAddr> {
     match next_hop {
         Some(NextHop::V6 { link_local, .. }) => link_local.map(IpAddr::from),
-        Some(NextHop::V4(_)) | None => None,
+        Some(NextHop::V4(_) | NextHop::Link { .. }) | None => None,
     }
 }
 

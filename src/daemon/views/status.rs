@@ -10,8 +10,8 @@ use super::policy::policy_status;
 use super::source::{source_problems, source_status};
 use crate::control::Failure;
 use crate::control::view::{
-    BgpStatus, Clock, FamilyForwarding, FamilyRoutes, Forwarding, KernelStatus, NodeAddress,
-    Problem, Status,
+    BgpStatus, Clock, FamilyForwarding, FamilyHash, FamilyRoutes, Forwarding, KernelStatus,
+    NodeAddress, Problem, Status,
 };
 use crate::daemon::answer::{Facts, Known};
 use crate::daemon::drain;
@@ -94,6 +94,7 @@ pub(in crate::daemon) async fn status(known: &Known, facts: &Facts) -> Result<St
                 refused: speaking.refused[family.index()],
             })
             .collect(),
+        hash_policy: families().filter_map(|family| hash(family, &fib)).collect(),
         forwarding: families()
             .map(|family| FamilyForwarding {
                 family: family.into(),
@@ -104,6 +105,17 @@ pub(in crate::daemon) async fn status(known: &Known, facts: &Facts) -> Result<St
         policy: known.enforce.as_ref().map(|enforce| policy_status(&enforce.status.load())),
         telemetry: facts.telemetry.clone(),
     })
+}
+
+fn hash(family: Family, fib: &FibStatus) -> Option<FamilyHash> {
+    let state = fib.hash[family.index()];
+    let word = |number: u8| match number {
+        0 => "l3".to_owned(),
+        1 => "l4".to_owned(),
+        2 => "inner".to_owned(),
+        other => other.to_string(),
+    };
+    Some(FamilyHash { family: family.into(), by: word(state.now?), before: state.before.map(word) })
 }
 
 fn speaking(view: &View<'_>) -> Speaking {

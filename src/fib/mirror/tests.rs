@@ -77,6 +77,30 @@ fn reach(mirror: &Mirror, next_hop: &str) -> String {
 }
 
 #[test]
+fn a_next_hop_with_its_link_is_reached_by_that_link_alone() {
+    let mut mirror = mirror(&[route("192.0.2.1/32", 0, 4, &["10.0.1.9%3"])]);
+    mirror.add_address(address(2, "fe80::1/64"));
+    mirror.add_address(address(3, "fe80::2/64"));
+    let reach = |mirror: &Mirror, link| {
+        let gateway = Gateway { address: "fe80::2".parse().unwrap(), link };
+        mirror.reach_gateway(gateway).map(|reached| (reached.hops[0].link, reached.cost))
+    };
+    assert_eq!(reach(&mirror, Some(2)), Ok((2, 0)));
+    let own = "fe80::2".parse().unwrap();
+    assert_eq!(reach(&mirror, Some(3)), Err(Unreached::Own(own)), "there it is ours");
+    assert_eq!(reach(&mirror, Some(4)), Err(Unreached::LinkDown("eth2".into())));
+    assert_eq!(reach(&mirror, None), Err(Unreached::Own(own)));
+    // A gateway that was given goes before all routes, and moves with what leads to it.
+    let [peer, gateway]: [IpAddr; 2] = ["192.0.2.1", "10.0.0.9"].map(|text| text.parse().unwrap());
+    mirror.set_reachable_by([(peer, gateway)].into());
+    assert_eq!(super::tests::reach(&mirror, "192.0.2.1"), "10.0.0.9%eth0 1");
+    mirror.set_reachable_by([(peer, "10.0.3.9".parse().unwrap())].into());
+    assert_eq!(super::tests::reach(&mirror, "192.0.2.1"), "link eth3 is down");
+    mirror.set_reachable_by(BTreeMap::new());
+    assert_eq!(super::tests::reach(&mirror, "192.0.2.1"), "10.0.1.9%eth1 1");
+}
+
+#[test]
 fn next_hops_are_reached_by_the_longest_match_that_is_not_ours() {
     let static_routes = [
         route("10.9.0.0/16", 20, 4, &["10.0.0.9%2"]),

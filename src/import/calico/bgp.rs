@@ -94,7 +94,7 @@ const WITHOUT_PASSWORD: &str = "keys are not imported: add password: {file: ...}
                                 names that";
 
 /// Fields of a BGPPeer that are followed, or that mean what brindle does anyway.
-const FOLLOWED: [&str; 15] = [
+const FOLLOWED: [&str; 16] = [
     "node",
     "nodeSelector",
     "peerIP",
@@ -110,6 +110,7 @@ const FOLLOWED: [&str; 15] = [
     "localASNumber",
     "numAllowedLocalASNumbers",
     "keepaliveTime",
+    "reachableBy",
 ];
 
 fn peer(cluster: &Cluster<'_>, one: &Value, ours: u32, imported: &mut Imported) {
@@ -154,11 +155,14 @@ fn peer(cluster: &Cluster<'_>, one: &Value, ours: u32, imported: &mut Imported) 
         (Some("Keep"), _) | (None, true) => Some("Keep"),
         (Some(_), _) | (None, false) => None,
     };
+    let reachable_by = spec["reachableBy"].as_str().filter(|text| !text.is_empty());
+    let reachable_by = reachable_by.map(str::to_owned);
     imported.config.bgp.peers.push(Peer {
         name: name(one).chars().take(63).collect(),
         peer_ip: address.to_string(),
         port,
         as_number: theirs,
+        reachable_by,
         import_filters: imports,
         export_filters: exports,
         next_hop_mode,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use brindle_bgp::net::{Family, Prefix};
 
@@ -14,23 +15,29 @@ use super::{AoKey, Key, no_ao, no_md5, options};
 /// The keys that listening sockets have for those who connect.
 #[derive(Debug, Default)]
 pub(in crate::speaker) struct ListenerKeys {
-    set: BTreeMap<Prefix, Key>,
+    set: BTreeMap<Place, Key>,
 }
+
+/// Whose connections a key is for, and the interface of those that are link-local.
+pub(in crate::speaker) type Place = (Prefix, Option<Arc<str>>);
+
+/// A listening socket: its address, and the interface of one that is link-local.
+pub(in crate::speaker) type At<S> = (IpAddr, Option<Arc<str>>, S);
 
 impl ListenerKeys {
     /// Gives the sockets these keys for those who connect from these prefixes, and no others.
     /// Answers for each why it could not be set: whoever comes from there must not be spoken to.
     pub(in crate::speaker) fn follow<S: AsFd>(
         &mut self,
-        wanted: &[(Prefix, Key)],
-        sockets: &[(IpAddr, S)],
+        wanted: &[(Place, Key)],
+        sockets: &[At<S>],
     ) -> Vec<Option<String>> {
         let mut unset = std::mem::take(&mut self.set);
         // Where one goes there is room for another.
         unset.retain(|peers, key| {
             let stays = wanted.iter().any(|(other, new)| other == peers && is_same_kind(new, key));
             if !stays {
-                each(sockets, *peers, |socket| forget(socket, *peers, key));
+                each(sockets, peers, |socket| forget(socket, peers.0, key));
             }
             stays
         });
@@ -39,18 +46,18 @@ impl ListenerKeys {
             let before = unset.get(peers).unwrap_or(&Key::None);
             let mut refused = None;
             if key != before {
-                each(sockets, *peers, |socket| {
-                    if let Err(why) = install(socket, *peers, before, key) {
+                each(sockets, peers, |socket| {
+                    if let Err(why) = install(socket, peers.0, before, key) {
                         refused = Some(why);
                     }
                 });
             }
             match (&refused, key) {
                 (None, Key::Md5(_) | Key::Ao(_)) => {
-                    self.set.insert(*peers, key.clone());
+                    self.set.insert(peers.clone(), key.clone());
                 }
                 (None, Key::None | Key::Missing(_)) => {}
-                (Some(_), _) => each(sockets, *peers, |socket| forget(socket, *peers, key)),
+                (Some(_), _) => each(sockets, peers, |socket| forget(socket, peers.0, key)),
             }
             refusals.push(refused);
         }
@@ -58,13 +65,31 @@ impl ListenerKeys {
     }
 }
 
+impl ListenerKeys {
+    /// Gives a new socket on a link the keys that there are for that link. Where that fails, the
+    /// peer cannot connect, and is dialled.
+    pub(in crate::speaker) fn arm(&self, socket: &impl AsFd, link: &Arc<str>) {
+        for ((peers, of_link), key) in &self.set {
+            if of_link.as_ref() == Some(link) {
+                let _ = install(socket, *peers, &Key::None, key);
+            }
+        }
+    }
+}
+
 fn is_same_kind(one: &Key, other: &Key) -> bool {
     matches!((one, other), (Key::Md5(_), Key::Md5(_)) | (Key::Ao(_), Key::Ao(_)))
 }
 
-fn each<S: AsFd>(sockets: &[(IpAddr, S)], peers: Prefix, mut deed: impl FnMut(&S)) {
-    let of_family = |address: &IpAddr| Family::of(*address) == Family::of(peers.address());
-    sockets.iter().filter(|(address, _)| of_family(address)).for_each(|(_, s)| deed(s));
+/// A peer on a link connects to the socket of that link, or to one that is everywhere.
+fn each<S: AsFd>(sockets: &[At<S>], (peers, link): &Place, mut deed: impl FnMut(&S)) {
+    for (address, of_link, socket) in sockets {
+        let of_family = Family::of(*address) == Family::of(peers.address());
+        let is_everywhere = link.is_some() && address.is_unspecified();
+        if of_family && (of_link == link || is_everywhere) {
+            deed(socket);
+        }
+    }
 }
 
 /// Puts `key` on a listening socket that has `before` for these peers. MD5 keys are replaced

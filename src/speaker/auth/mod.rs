@@ -24,7 +24,7 @@ use brindle_config::Secret;
 
 pub use ao::AoKey;
 pub use kernel::AuthFailures;
-pub(super) use keys::ListenerKeys;
+pub(super) use keys::{At, ListenerKeys, Place};
 pub(super) use ranges::{Known, asked};
 
 /// How the connections of a peer are protected.

@@ -36,6 +36,7 @@ impl Played {
     async fn has_addresses(&self, addresses: &[IpAddr]) {
         let own = addresses.iter().map(|&address| fib::LocalAddress {
             interface: "lo".into(),
+            index: 1,
             address,
             link: Prefix::new(address, 32).unwrap(),
         });
