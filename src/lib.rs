@@ -1,6 +1,7 @@
 //! The brindle agent: everything that touches a socket, the kernel or the clock.
 
 pub mod bfd;
+pub mod bmp;
 pub mod cleanup;
 pub mod cli;
 pub mod cluster;

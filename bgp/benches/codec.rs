@@ -8,7 +8,7 @@ use std::time::Duration;
 use bgpkit_parser::models::AsnLength;
 use bgpkit_parser::parser::bgp::parse_bgp_message;
 use brindle_bgp::msg::{
-    AsPath, Attributes, Community, Message, NextHop, WireFormat, decode, encode_attributes,
+    AsPath, Attributes, Community, Message, NextHop, Nlri, WireFormat, decode, encode_attributes,
     pack_announce,
 };
 use brindle_bgp::net::{Asn, Family, Prefix};
@@ -74,7 +74,7 @@ fn write(shape: &Shape, batches: &[Batch], format: &WireFormat) -> Vec<Bytes> {
     let mut out = Vec::new();
     for (attributes, prefixes) in batches {
         let attributes = encode_attributes(attributes, format);
-        let prefixes = prefixes.iter().copied();
+        let prefixes = prefixes.iter().copied().map(Nlri::from);
         pack_announce(prefixes, &next_hop, &attributes, shape.family, format, &mut out);
     }
     out

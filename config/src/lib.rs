@@ -27,10 +27,10 @@ mod yaml;
 pub use error::{Errors, Place, Problem, printable};
 pub use load::Loaded;
 pub use meaning::{
-    AoAlgorithm, AoKey, Auth, Backend, Bgp, ChainedPlugin, Cni, Config, Control, DrainSettings,
-    DynamicPeers, EstablishedFlows, ExpectedAs, Failsafe, FailsafeProtocol, FlowLog,
-    GracefulRestart, HostEndpoints, KeyFile, Node, Peer, Policy, Retain, Routes, Source,
-    TaintMatch, Telemetry, ToHost,
+    AddPaths, AoAlgorithm, AoKey, Auth, Backend, Bgp, BmpPolicy, BmpStation, ChainedPlugin, Cni,
+    Config, Control, DrainSettings, DynamicPeers, EstablishedFlows, ExpectedAs, Failsafe,
+    FailsafeProtocol, FlowLog, GracefulRestart, HostEndpoints, KeyFile, Node, Peer, Policy, Retain,
+    Routes, Source, TaintMatch, Telemetry, ToHost,
 };
 pub use schema::json_schema;
 pub use secret::{BadKey, Secret};

@@ -92,7 +92,23 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
         ),
         (
             "bgp: {dynamicPeers: [{name: a, cidrs: [10.0.0.0/8], asNumber: 64512, passive: true}]}",
-            "f:1:70  bgp.dynamicPeers[0]: unknown field \"passive\"; accepted here: cidrs, asNumber, limit, name, password, tcpAO, ttlSecurity, ebgpMultihop, reflectorClient, holdTime, gracefulRestart, maxRestartTime, importFilters, exportFilters, nextHopMode, maxPrefixes, role, roleStrict, bfd",
+            "f:1:70  bgp.dynamicPeers[0]: unknown field \"passive\"; accepted here: cidrs, asNumber, limit, name, localASNumber, numAllowedLocalASNumbers, password, tcpAO, ttlSecurity, ebgpMultihop, reflectorClient, holdTime, gracefulRestart, maxRestartTime, importFilters, exportFilters, nextHopMode, maxPrefixes, role, roleStrict, addPaths, bfd",
+        ),
+        (
+            "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 1, importFilters: [], exportFilters: [], addPaths: {send: 1}}]}",
+            "f:1:111  bgp.peers[0].addPaths.send: \"1\" is not accepted here; accepted: off (the best path alone), all, and a number from 2 to 255 for the best so many",
+        ),
+        (
+            "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 1, importFilters: [], exportFilters: [], addPaths: {send: some}}]}",
+            "f:1:111  bgp.peers[0].addPaths.send: \"some\" is not accepted here; accepted: off (the best path alone), all, and a number from 2 to 255 for the best so many",
+        ),
+        (
+            "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 1, importFilters: [], exportFilters: [], addPaths: {send: true}}]}",
+            "f:1:111  bgp.peers[0].addPaths.send: \"true\" is not accepted here; accepted: off (the best path alone), all, and a number from 2 to 255 for the best so many",
+        ),
+        (
+            "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 1, importFilters: [], exportFilters: [], addPaths: {send: +3}}]}",
+            "f:1:111  bgp.peers[0].addPaths.send: \"+3\" is not accepted here; accepted: off (the best path alone), all, and a number from 2 to 255 for the best so many",
         ),
         ("node: [1]", "f:1:7  node: expected keys with values, found a list"),
         (
@@ -229,6 +245,22 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
             "f:1:66  bgp.peers[0].role: a peer of our own AS 64512 has no role (RFC 9234)",
         ),
         (
+            "bgp: {bmp: [{name: a, address: 10.0.0.9}, {name: a, address: 10.0.0.8}]}",
+            "f:1:50  bgp.bmp[1].name: \"a\" is the name of another station, at f:1:20",
+        ),
+        (
+            "bgp: {bmp: [{name: a, address: 10.0.0.9, statsInterval: 20ms}]}",
+            "f:1:57  bgp.bmp[0].statsInterval: too often; accepted are 0s (off) and 1s to 24h",
+        ),
+        (
+            "bgp: {bmp: [{name: a, address: 10.0.0.9, minRetry: 3m}]}",
+            "f:1:13  bgp.bmp[0]: minRetry is longer than maxRetry (2m unless set); waits grow from one to the other",
+        ),
+        (
+            "bgp: {bmp: [{name: a, address: 10.0.0.9, policy: all}]}",
+            "f:1:50  bgp.bmp[0].policy: \"all\" is not accepted here; accepted: pre, post, both",
+        ),
+        (
             "bgp: {drain: {wait: 2h}}",
             "f:1:21  bgp.drain.wait: \"2h\" is out of range; accepted are 0s to 1h",
         ),
@@ -350,11 +382,11 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
         ),
         (
             &format!("{PEER}colour: x}}]}}"),
-            "f:1:60  bgp.peers[0]: unknown field \"colour\"; accepted here: name, peerIP, asNumber, port, sourceAddress, passive, password, tcpAO, ttlSecurity, ebgpMultihop, reflectorClient, holdTime, gracefulRestart, maxRestartTime, importFilters, exportFilters, nextHopMode, maxPrefixes, role, roleStrict, bfd",
+            "f:1:60  bgp.peers[0]: unknown field \"colour\"; accepted here: name, peerIP, asNumber, localASNumber, numAllowedLocalASNumbers, port, sourceAddress, passive, password, tcpAO, ttlSecurity, ebgpMultihop, reflectorClient, holdTime, gracefulRestart, maxRestartTime, importFilters, exportFilters, nextHopMode, maxPrefixes, role, roleStrict, addPaths, bfd",
         ),
         (
-            "bgp: {dynamicPeers: [{name: a, cidrs: [10.0.0.0/8], asNumber: 64512, password: {file: /k}}]}",
-            "f:1:22  bgp.dynamicPeers[0]: password and tcpAO are not for dynamicPeers yet; list those that sign under bgp.peers",
+            "bgp: {dynamicPeers: [{name: a, cidrs: [10.0.0.0/8], asNumber: 64512, tcpAO: {keys: [{sendID: 1, recvID: 1, file: /k}]}}]}",
+            "f:1:22  bgp.dynamicPeers[0]: tcpAO is not for dynamicPeers; give them a password, or list those that sign so under bgp.peers",
         ),
         // What protects a session is lost by no mistake.
         (

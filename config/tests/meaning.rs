@@ -13,11 +13,11 @@ use brindle_bgp::filter::{
 use brindle_bgp::fsm::RestartTime;
 use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Prefix, Role, RouterId};
-use brindle_bgp::rib::{LimitAction, NextHopMode, PrefixLimits};
+use brindle_bgp::rib::{LimitAction, NextHopMode, PrefixLimits, SendPaths};
 use brindle_config::{
-    AoAlgorithm, AoKey, Auth, Backend, Bgp, Config, Control, DrainSettings, EstablishedFlows,
-    Failsafe, FailsafeProtocol, FlowLog, GracefulRestart, HostEndpoints, KeyFile, Node, Peer,
-    Place, Policy, Retain, Routes, Source, Telemetry, ToHost,
+    AddPaths, AoAlgorithm, AoKey, Auth, Backend, Bgp, Config, Control, DrainSettings,
+    EstablishedFlows, Failsafe, FailsafeProtocol, FlowLog, GracefulRestart, HostEndpoints, KeyFile,
+    Node, Peer, Place, Policy, Retain, Routes, Source, Telemetry, ToHost,
 };
 
 /// The example that the documentation promises to be understood for ever.
@@ -116,12 +116,15 @@ fn the_contract_example_means_what_it_says() {
             max_paths: 16,
             as_path_relax: false,
             mesh_limits: PrefixLimits::NONE,
+            mesh_add_paths: false,
             mesh_bfd: None,
             peers: vec![Peer {
                 name: "tor-a".into(),
                 address: ip("10.0.0.250"),
                 port: 179,
                 asn: asn(65001),
+                local_asn: None,
+                allowed_own_asn: 0,
                 source_address: None,
                 passive: false,
                 auth: Auth::None,
@@ -137,11 +140,13 @@ fn the_contract_example_means_what_it_says() {
                 limits: PrefixLimits::NONE,
                 role: None,
                 role_strict: false,
+                add_paths: AddPaths::OFF,
                 bfd: None,
             }],
             dynamic: vec![],
             networks: vec![prefix("192.0.2.0/24")],
             drain: DrainSettings::default(),
+            bmp: Vec::new(),
         },
         routes: Routes {
             install: true,
@@ -260,10 +265,12 @@ bgp:
   peers:
     - {name: a, peerIP: 10.0.0.9, asNumber: 64512, port: 1179, sourceAddress: 10.0.0.1,
        passive: true, reflectorClient: true, holdTime: 9s, nextHopMode: Self,
+       numAllowedLocalASNumbers: 2,
        password: {file: /k/a}, ttlSecurity: 2,
-       importFilters: [], exportFilters: [one]}
+       importFilters: [], exportFilters: [one], addPaths: {receive: true, send: all}}
     - {name: b, peerIP: 'fd00::9', asNumber: 64513, nextHopMode: Keep, role: rs-client,
-       roleStrict: true, ebgpMultihop: 255,
+       localASNumber: 64999,
+       roleStrict: true, ebgpMultihop: 255, addPaths: {receive: false, send: 4},
        tcpAO: {keys: [{sendID: 1, recvID: 2, file: /k/b},
                       {sendID: 0, recvID: 255, algorithm: aes-128-cmac-96, file: /k/c}]}}
   filters: [{name: one, rules: [{action: accept, prefixLengths: 24}]}]
@@ -279,6 +286,8 @@ bgp:
             address: ip("10.0.0.9"),
             port: 1179,
             asn: asn(64512),
+            local_asn: None,
+            allowed_own_asn: 2,
             source_address: Some(ip("10.0.0.1")),
             passive: true,
             auth: md5("/k/a"),
@@ -294,6 +303,7 @@ bgp:
             limits: PrefixLimits::NONE,
             role: None,
             role_strict: false,
+            add_paths: AddPaths { receive: true, send: SendPaths::All },
             bfd: None,
         },
         Peer {
@@ -301,6 +311,8 @@ bgp:
             address: ip("fd00::9"),
             port: 179,
             asn: asn(64513),
+            local_asn: Some(asn(64999)),
+            allowed_own_asn: 0,
             source_address: None,
             passive: false,
             auth: Auth::Ao(vec![
@@ -319,6 +331,7 @@ bgp:
             limits: PrefixLimits::NONE,
             role: Some(Role::RouteServerClient),
             role_strict: true,
+            add_paths: AddPaths { receive: false, send: SendPaths::Best(4) },
             bfd: None,
         },
     ];
@@ -434,11 +447,14 @@ fn what_is_shown_reads_back_as_the_same_configuration() {
         "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 1, maxPrefixes: {ipv4: 9, warnAt: 50, retryAfter: 1m}}]}",
         "bgp: {dynamicPeers: [{name: a, cidrs: [10.0.0.0/8, 'fd00::/8'], asNumber: 1-9, limit: 7, importFilters: []}]}",
         "bgp: {dynamicPeers: [{name: a, cidrs: [10.0.0.0/8], asNumber: external}, {name: b, cidrs: ['::/0'], asNumber: 64512, reflectorClient: true}]}",
+        "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 64512, addPaths: {receive: true}}, {name: b, peerIP: 10.0.0.8, asNumber: 64512, addPaths: {send: 255}}, {name: c, peerIP: 10.0.0.7, asNumber: 64512, addPaths: {send: all}}]}",
+        "bgp: {nodeToNodeMesh: {addPaths: true}}",
         "bgp: {gracefulRestart: {enabled: false, restartTime: 90s, longLivedStaleTime: 6h}}",
         "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 64512, gracefulRestart: false, maxRestartTime: 5s}]}",
         "bgp: {peers: [{name: a, peerIP: 'fd00::9', asNumber: 1, password: {file: /k}, ebgpMultihop: 2}]}",
         "bgp: {peers: [{name: a, peerIP: 'fd00::9', asNumber: 1, ttlSecurity: 254}], nodeToNodeMesh: {tcpAO: {keys: [{sendID: 1, recvID: 2, algorithm: aes-128-cmac-96, file: /k}]}}}",
         "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 1, role: provider}, {name: b, peerIP: 10.0.0.8, asNumber: 1, role: rs-server, roleStrict: true}]}",
+        "bgp: {bmp: [{name: a, address: 10.0.0.9}, {name: b, address: '::9', port: 1790, policy: both, locRIB: true, statsInterval: 0s, minRetry: 10ms, maxRetry: 10ms, stuckAfter: 5s}]}",
         "bgp: {drain: {onCordon: true, taints: ['a.b/c=d:NoExecute', e:NoSchedule, f=g, h], wait: 1500ms}}",
         "source: {kind: files, path: '/a b: #c'}",
         "source: {kind: kubernetes}",

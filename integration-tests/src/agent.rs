@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
@@ -187,7 +188,10 @@ impl Agent {
     /// If it cannot be copied, or does not answer then.
     pub fn start_upgraded(&mut self) {
         let copy = self.folder.path().join("brindle-new");
-        std::fs::copy(binary(), &copy).expect("there is room for it");
+        // By a program of its own: were the copy open for writing here, a process that another
+        // test starts meanwhile would have it open too, and no copy that is can be run.
+        let copied = Command::new("cp").arg(binary()).arg(&copy).status().expect("cp is there");
+        assert!(copied.success(), "there is room for it");
         self.process = launch_as(&copy, &self.host, &self.folder);
         self.answers();
     }

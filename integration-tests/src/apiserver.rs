@@ -130,7 +130,9 @@ impl ApiServer {
     #[track_caller]
     pub fn kubeconfig_with_token(&self, name: &str, token: &str) -> PathBuf {
         let file = self.folder.path().join(format!("{name}.kubeconfig"));
-        self.setup.write_token_kubeconfig(&file, token).expect("the folder takes a file");
+        self.setup
+            .write_token_kubeconfig(&file, "default", token)
+            .expect("the folder takes a file");
         file
     }
 

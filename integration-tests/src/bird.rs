@@ -132,13 +132,14 @@ fn session(host: &Host, plan: &Plan, neighbor: &Neighbor) -> String {
     format!(
         "protocol bgp {name} {{\n  local {ours} as {asn};\n  neighbor {theirs} as {their_asn};\n  \
          connect delay time 1;\n  connect retry time 2;\n  error wait time 1, 5;\n  {client}\n  {protection}\n  \
-         {family} {{ import all; export where source ~ [RTS_STATIC, RTS_BGP]; }};\n}}\n",
+         {family} {{ import all; export where source ~ [RTS_STATIC, RTS_BGP]; {paths} }};\n}}\n",
         name = protocol(neighbor.address),
         ours = host.address_like(neighbor.address),
         asn = plan.asn,
         theirs = neighbor.address,
         their_asn = neighbor.asn,
         protection = protection(neighbor),
+        paths = if neighbor.add_paths { "add paths on;" } else { "" },
         client = if neighbor.is_client { "rr client;" } else { "" },
         family = if neighbor.address.is_ipv4() { "ipv4" } else { "ipv6" },
     )
@@ -173,6 +174,15 @@ impl Router for Bird {
             communities: communities(field("BGP.community:").unwrap_or_default()),
             large_communities: communities(field("BGP.large_community:").unwrap_or_default()),
         })
+    }
+
+    fn next_hops(&self, prefix: &str) -> Vec<IpAddr> {
+        let text = self.ctl(&format!("show route for {prefix} all")).unwrap_or_default();
+        let lines = text.lines().filter_map(|line| line.trim().strip_prefix("BGP.next_hop:"));
+        let mut hops: Vec<IpAddr> =
+            lines.filter_map(|hops| hops.split_whitespace().next()?.parse().ok()).collect();
+        hops.sort_unstable();
+        hops
     }
 
     fn learned(&self, neighbor: IpAddr) -> usize {

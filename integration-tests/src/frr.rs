@@ -177,6 +177,10 @@ fn config(host: &Host, plan: &Plan) -> String {
         let _ = writeln!(text, "address-family {family} unicast");
         for neighbor in plan.neighbors.iter().filter(|one| one.address.is_ipv6() == is_ours) {
             let _ = writeln!(text, "neighbor {} activate", neighbor.address);
+            if neighbor.add_paths {
+                // It takes several from whoever offers them.
+                let _ = writeln!(text, "neighbor {} addpath-tx-all-paths", neighbor.address);
+            }
         }
         for prefix in plan.originate.iter().filter(|prefix| prefix.contains(':') == is_ours) {
             let _ = writeln!(text, "network {prefix}");
@@ -219,6 +223,16 @@ impl Router for Frr {
             communities: list("community"),
             large_communities: list("largeCommunity"),
         })
+    }
+
+    fn next_hops(&self, prefix: &str) -> Vec<IpAddr> {
+        let route = self.json(&format!("show bgp {} unicast {prefix} json", family(prefix)));
+        let route = route.filter(|route| route["prefix"] == prefix).unwrap_or_default();
+        let paths = route["paths"].as_array().into_iter().flatten();
+        let mut hops: Vec<IpAddr> =
+            paths.filter_map(|path| path["nexthops"][0]["ip"].as_str()?.parse().ok()).collect();
+        hops.sort_unstable();
+        hops
     }
 
     fn learned(&self, neighbor: IpAddr) -> usize {

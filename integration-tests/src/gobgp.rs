@@ -62,6 +62,18 @@ impl Gobgp {
             .unwrap_or_else(|error| panic!("gobgp cannot {verb} {prefix}: {error:#}"));
     }
 
+    fn paths(&self, prefix: &str) -> Vec<Value> {
+        let text = self.ctl(&format!("global rib {prefix} -a {} -j", family(prefix)));
+        match text.ok().and_then(|text| serde_json::from_str(&text).ok()) {
+            Some(Value::Array(paths)) => paths,
+            Some(Value::Object(mut by_prefix)) => match by_prefix.remove(prefix) {
+                Some(Value::Array(paths)) => paths,
+                _ => Vec::new(),
+            },
+            _ => Vec::new(),
+        }
+    }
+
     fn neighbor(&self, neighbor: IpAddr) -> anyhow::Result<Value> {
         Ok(serde_json::from_str(&self.ctl(&format!("neighbor {neighbor} -j"))?)?)
     }
@@ -107,6 +119,9 @@ fn config(host: &Host, plan: &Plan) -> String {
                  notification-enabled = true\n",
             );
         }
+        if neighbor.add_paths {
+            text.push_str("[neighbors.afi-safis.add-paths.config]\nreceive = true\nsend-max = 8\n");
+        }
         if neighbor.is_client {
             let _ = writeln!(
                 text,
@@ -132,17 +147,11 @@ impl Router for Gobgp {
     }
 
     fn route(&self, prefix: &str) -> Option<Seen> {
-        let text = self.ctl(&format!("global rib {prefix} -a {} -j", family(prefix))).ok()?;
-        let paths: Value = serde_json::from_str(&text).ok()?;
         // The best path comes first; a prefix that is gone has none.
-        let path = match &paths {
-            Value::Array(paths) => paths.first()?,
-            Value::Object(by_prefix) => by_prefix.get(prefix)?.get(0)?,
-            _ => return None,
-        };
+        let path = self.paths(prefix).into_iter().next()?;
         let attributes = path["attrs"].as_array()?;
         let of = |code: u64| attributes.iter().find(|attribute| attribute["type"] == code);
-        let next_hop = of(3).or_else(|| of(14))?["nexthop"].as_str()?.parse().ok()?;
+        let next_hop = next_hop(&path)?;
         let segments = of(2).and_then(|path| path["as_paths"].as_array());
         Some(Seen {
             as_path: segments
@@ -158,6 +167,12 @@ impl Router for Gobgp {
             communities: of(8).map_or_else(Vec::new, communities),
             large_communities: of(32).map_or_else(Vec::new, large_communities),
         })
+    }
+
+    fn next_hops(&self, prefix: &str) -> Vec<IpAddr> {
+        let mut hops: Vec<IpAddr> = self.paths(prefix).iter().filter_map(next_hop).collect();
+        hops.sort_unstable();
+        hops
     }
 
     fn learned(&self, neighbor: IpAddr) -> usize {
@@ -194,6 +209,12 @@ impl Router for Gobgp {
         self.process = launch(&self.host, &self.folder);
         self.ready();
     }
+}
+
+fn next_hop(path: &Value) -> Option<IpAddr> {
+    let attributes = path["attrs"].as_array()?;
+    let of = |code: u64| attributes.iter().find(|attribute| attribute["type"] == code);
+    of(3).or_else(|| of(14))?["nexthop"].as_str()?.parse().ok()
 }
 
 fn number(value: &Value) -> Option<u32> {

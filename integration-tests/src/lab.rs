@@ -10,6 +10,7 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 use crate::agent::binary;
+use crate::process::Process;
 use crate::wait::{SOON, met, until};
 
 /// A lab that is taken down when the test ends, however it ends.
@@ -77,6 +78,14 @@ impl TestLab {
         let mut words = vec!["exec", target, "--"];
         words.extend(command);
         self.good(&words)
+    }
+
+    /// Starts a command in a pod, node or router; it goes with the value. Its log is in `folder`.
+    #[track_caller]
+    pub fn start(&self, target: &str, folder: &Path, command: &[&str]) -> Process {
+        let mut words = vec!["lab", "--name", &self.name, "exec", target, "--"];
+        words.extend(command);
+        Process::start_here(command[0], folder, binary(), words).expect("brindle runs")
     }
 
     /// Creates or changes objects.

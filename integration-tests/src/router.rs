@@ -48,6 +48,8 @@ pub struct Neighbor {
     pub ttl_security: bool,
     /// Wait to be connected to.
     pub passive: bool,
+    /// Tell it every path of a prefix, and take several from it (RFC 7911).
+    pub add_paths: bool,
 }
 
 impl Neighbor {
@@ -61,6 +63,7 @@ impl Neighbor {
             password: None,
             ttl_security: false,
             passive: false,
+            add_paths: false,
         }
     }
 }
@@ -98,6 +101,9 @@ pub trait Router {
 
     /// The best route to a prefix learned by BGP; `None` if there is none.
     fn route(&self, prefix: &str) -> Option<Seen>;
+
+    /// The next hops of all paths to a prefix that it has, sorted.
+    fn next_hops(&self, prefix: &str) -> Vec<IpAddr>;
 
     /// How many routes it has learned from `neighbor`.
     fn learned(&self, neighbor: IpAddr) -> usize;

@@ -9,7 +9,7 @@ use brindle_bgp::filter::{Filter, RouteSource};
 use brindle_bgp::fsm::{PeerSettings, RestartOffer};
 use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, ClusterId, Family, RouterId};
-use brindle_bgp::rib::{PeerKind, PeerPolicy, RibPeer};
+use brindle_bgp::rib::{PeerKind, PeerPolicy, RibPeer, SendPaths};
 use brindle_config::{Bgp, GracefulRestart, Retain};
 
 use super::Node;
@@ -89,7 +89,9 @@ pub fn wanted_peers(
         let peer = mesh_peer(bgp, own, node, claims).and_then(|peer| {
             // The other one may have its port from a BGPConfiguration of its own.
             let port = objects.port_of(&node.name, configuration.listen_port);
-            objects.mesh_password().map(|()| WantedPeer { port, ..peer })
+            let mut peer = WantedPeer { port, ..peer };
+            objects.protect_mesh(bgp, &mut peer.protection);
+            Ok(peer)
         });
         match peer {
             Err(why) if is_wanted => skipped.push(skip(why)),
@@ -109,7 +111,11 @@ pub fn wanted_peers(
                     None if same_name => {
                         skipped.push(skip("a configured peer has the same name".to_owned()));
                     }
-                    None => peers.push(WantedPeer { leaving: !is_wanted, ..peer }),
+                    None => {
+                        let refusal = peer.protection.refusal().filter(|_| is_wanted);
+                        skipped.extend(refusal.map(|why| skip(why.to_owned())));
+                        peers.push(WantedPeer { leaving: !is_wanted, ..peer });
+                    }
                 }
             }
         }
@@ -118,7 +124,8 @@ pub fn wanted_peers(
 }
 
 fn configured(bgp: &Bgp, own: &Identity, peer: &brindle_config::Peer) -> WantedPeer {
-    let kind = match (peer.asn == own.asn, peer.reflector_client) {
+    let local_asn = peer.local_asn.unwrap_or(own.asn);
+    let kind = match (peer.asn == local_asn, peer.reflector_client) {
         (false, _) => PeerKind::External,
         (true, true) => PeerKind::ReflectorClient,
         (true, false) => PeerKind::Internal,
@@ -128,7 +135,10 @@ fn configured(bgp: &Bgp, own: &Identity, peer: &brindle_config::Peer) -> WantedP
         export: policy(kind, peer.export.as_deref()),
         next_hop_mode: peer.next_hop_mode,
         limits: peer.limits.clone(),
+        local_asn: peer.local_asn,
+        allowed_own_asn: peer.allowed_own_asn,
         role: peer.role,
+        send_paths: peer.add_paths.send,
         ..RibPeer::new(Arc::clone(&peer.name), peer.address, peer.asn, kind)
     };
     let restart = &bgp.graceful_restart;
@@ -138,6 +148,9 @@ fn configured(bgp: &Bgp, own: &Identity, peer: &brindle_config::Peer) -> WantedP
         graceful_restart: offer(&GracefulRestart { enabled, time, ..*restart }),
         role: peer.role,
         role_strict: peer.role_strict,
+        receive_paths: peer.add_paths.receive,
+        send_paths: peer.add_paths.sends(),
+        local_asn,
         ..session(bgp, own, peer.asn, peer.hold_time, peer.passive)
     };
     WantedPeer {
@@ -159,7 +172,7 @@ pub fn dynamic_peers(bgp: &Bgp, own: &Identity) -> Vec<DynamicPeers> {
         limit: group.limit,
         template: {
             // Whether they are internal hangs on our AS as it is, which a Node may name.
-            let asn = group.asn.example(own.asn);
+            let asn = group.asn.example(group.peer.local_asn.unwrap_or(own.asn));
             configured(bgp, own, &brindle_config::Peer { asn, ..group.peer.clone() })
         },
     };
@@ -220,12 +233,24 @@ fn mesh_peer(
         Some(_) => PeerPolicy::AcceptAll,
         None => PeerPolicy::OriginatedOr(claims.ranges(&own.name)),
     };
+    // Only who reflects has several paths of one prefix to tell.
+    let send_paths = match own.route_reflector {
+        Some(_) if bgp.mesh_add_paths => SendPaths::All,
+        _ => SendPaths::One,
+    };
     let rib = RibPeer {
         import,
         export,
         source: RouteSource::Mesh,
         limits: bgp.mesh_limits.clone(),
+        send_paths,
         ..RibPeer::new(Arc::clone(&node.name), address, asn, kind)
+    };
+    let session = PeerSettings {
+        // Offered whoever reflects now: so no session ends when others do.
+        receive_paths: bgp.mesh_add_paths,
+        send_paths: bgp.mesh_add_paths,
+        ..session(bgp, own, asn, bgp.hold_time, false)
     };
     Ok(WantedPeer {
         port: bgp.listen_port,
@@ -234,7 +259,7 @@ fn mesh_peer(
         mesh: true,
         retain: bgp.retain == Retain::NodeObject,
         bfd: bgp.mesh_bfd,
-        ..WantedPeer::new(session(bgp, own, asn, bgp.hold_time, false), rib)
+        ..WantedPeer::new(session, rib)
     })
 }
 

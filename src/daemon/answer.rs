@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use super::identity::ChosenAddress;
 use super::source::SourceState;
 use super::{Options, cni, drain, views};
+use crate::bmp;
 use crate::cluster::Node;
 use crate::cluster::claims::Claims;
 use crate::cluster::kubernetes::access::Missing;
@@ -92,6 +93,8 @@ pub(super) struct Facts {
     pub(super) route_reflector: Option<ClusterId>,
     /// The node is drained, or about to be.
     pub(super) drain: Option<drain::Report>,
+    /// Monitoring stations.
+    pub(super) bmp: Vec<Arc<bmp::Report>>,
 }
 
 impl Facts {
@@ -117,6 +120,7 @@ impl Facts {
             asn: None,
             route_reflector: None,
             drain: None,
+            bmp: Vec::new(),
         }
     }
 

@@ -264,6 +264,7 @@ async fn figures(known: &Known, packets: PacketTotals) -> Figures {
                 drain: facts.drain.as_ref().map(drain::Report::phase),
                 fib: fib.status.load_full(),
                 auth_failures: AuthFailures::read(),
+                bmp: facts.bmp.clone(),
             })
         }
         None => None,

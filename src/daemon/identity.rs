@@ -13,6 +13,9 @@ use crate::cluster::peers::Identity;
 /// Why a configured address was chosen.
 const CONFIGURED: &str = "node.addresses";
 
+/// Why a node without an AS of its own is in the one of the configuration.
+pub(super) const CONFIGURED_ASN: &str = "bgp.asNumber";
+
 /// An address of the node and why it was chosen, for `brindle status`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ChosenAddress {
@@ -84,7 +87,7 @@ pub(super) fn choose(
     };
     let (asn, asn_reason) = match own_node.and_then(|node| node.asn) {
         Some(asn) => (asn, AS_NUMBER),
-        None => (config.bgp.asn, "bgp.asNumber"),
+        None => (config.bgp.asn, CONFIGURED_ASN),
     };
     let identity = Identity {
         name: Arc::clone(name),

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use crate::speaker::{AoKey, Key, Protection, WantedPeer};
+use crate::speaker::{AoKey, DynamicPeers, Key, Protection, WantedPeer};
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -116,9 +116,9 @@ impl Keys {
         changed
     }
 
-    /// Gives the peers that the configuration has keys for their keys.
+    /// Gives the peers that the configuration has keys for their keys, unless an object does.
     pub(super) fn protect(&self, bgp: &Bgp, peers: &mut [WantedPeer]) {
-        for peer in peers {
+        for peer in peers.iter_mut().filter(|peer| peer.protection.source.is_none()) {
             let auth = if peer.mesh {
                 &bgp.mesh_auth
             } else {
@@ -128,6 +128,15 @@ impl Keys {
                 }
             };
             self.sign(auth, &mut peer.protection);
+        }
+    }
+
+    /// Gives the groups of dynamic peers that the configuration has keys for their keys.
+    pub(super) fn protect_groups(&self, bgp: &Bgp, groups: &mut [DynamicPeers]) {
+        for group in groups {
+            if let Some(one) = bgp.dynamic.iter().find(|one| one.peer.name == group.name) {
+                self.sign(&one.peer.auth, &mut group.template.protection);
+            }
         }
     }
 
@@ -151,6 +160,7 @@ impl Keys {
                 .map(Key::Ao),
         };
         protection.key = signed.unwrap_or_else(Key::Missing);
+        protection.source = source(auth);
         protection.trouble = trouble;
     }
 
@@ -170,6 +180,13 @@ impl Keys {
             )),
         }
     }
+}
+
+/// Where the keys are from.
+fn source(auth: &Auth) -> Option<Arc<str>> {
+    let files: Vec<String> =
+        auth.files().map(|file| format!("file {}", file.path.display())).collect();
+    (!files.is_empty()).then(|| files.join(", ").into())
 }
 
 fn look(paths: &[PathBuf]) -> Looked {

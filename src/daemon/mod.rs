@@ -91,7 +91,10 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let routing = config.bgp.enabled.then(|| Routing::start(&config)).transpose()?;
     let policy = config.policy.enabled.then(|| PolicyHalf::start(policy::settings(&name, &config)));
     let (reporter, teller) = teller::open(&config);
-    let source = config.source.as_ref().map(|source| source::start(source, &name, &reporter));
+    let source = config
+        .source
+        .as_ref()
+        .map(|source| source::start(source, &name, &reporter, config.bgp.enabled));
     let (changes, source) = source.unzip();
     let beats = Beats::default();
     let known = Known {
@@ -304,6 +307,7 @@ impl Daemon {
 
     async fn take_batch(&mut self, batch: Batch) -> anyhow::Result<()> {
         let policy = batch.into_iter().filter_map(|change| self.note(change)).collect();
+        self.bgp.remember_keys();
         if let Some(half) = &mut self.policy {
             half.tell(self.records.before(&self.known, policy));
         }

@@ -20,6 +20,7 @@ use super::drain::Draining;
 use super::identity::{self, Chosen};
 use super::keys::Keys;
 use super::tidings::Tidings;
+use crate::bmp::Stations;
 use crate::cluster::Node;
 use crate::cluster::bgp::BgpObjects;
 use crate::cluster::claims::{self, Claims};
@@ -101,6 +102,8 @@ struct Running {
     start: Start,
     /// Since when it knows everything that the source has.
     complete: Option<Instant>,
+    /// Who is told of its sessions and routes over BMP.
+    stations: Stations,
 }
 
 /// What of the configuration a speaker starts with and cannot change in place, beside who it is.
@@ -204,11 +207,21 @@ impl Routing {
             }
         };
         let bgp = &config.bgp;
-        let listen = match &bgp.listen_addresses[..] {
-            [] => &chosen.identity.addresses[..],
-            addresses => addresses,
+        let own = &chosen.identity.addresses;
+        let listen: Vec<IpAddr> = match &bgp.listen_addresses[..] {
+            [] => own.clone(),
+            // Every address means those of the families that we have; a host may lack the other.
+            [IpAddr::V4(v4), IpAddr::V6(v6)] if v4.is_unspecified() && v6.is_unspecified() => {
+                let families = Family::ALL.map(|family| {
+                    let all =
+                        if family == Family::Ipv4Unicast { (*v4).into() } else { (*v6).into() };
+                    own.iter().any(|one| Family::of(*one) == family).then_some(all)
+                });
+                families.into_iter().flatten().collect()
+            }
+            addresses => addresses.to_vec(),
         };
-        let listeners = match Listeners::bind(listen, bgp.listen_port) {
+        let listeners = match Listeners::bind(&listen, bgp.listen_port) {
             Ok(listeners) => listeners,
             Err(error) if self.has_spoken => {
                 self.wait(known, error.to_string());
@@ -249,7 +262,9 @@ impl Routing {
             facts.start_problem = None;
             facts.drain = self.draining.report();
         });
-        self.running = Some(Running { speaker, chosen, start: Start::of(config), complete: None });
+        let stations = Stations::new(speaker.clone(), Arc::clone(&known.name));
+        let start = Start::of(config);
+        self.running = Some(Running { speaker, chosen, start, complete: None, stations });
         self.has_spoken = true;
         Ok(true)
     }
@@ -325,6 +340,7 @@ impl Routing {
         } else {
             StopMode::Leave(CeaseReason::OtherConfigurationChange, Some(why))
         };
+        running.stations.stop().await;
         running.speaker.stop(mode).await;
         let status = self.fib.status.load_full();
         let stands =
@@ -334,7 +350,10 @@ impl Routing {
         self.fib.commands.send(fib::Command::Succeed(events)).await?;
         (self.fib_events, self.swept) = (Some(told), false);
         self.start_after = Instant::now();
-        known.update(|facts| facts.speaker = None);
+        known.update(|facts| {
+            facts.speaker = None;
+            facts.bmp.clear();
+        });
         Ok(true)
     }
 
@@ -398,8 +417,12 @@ impl Routing {
         self.originated.clone_from(&originated);
         running.speaker.set_originated(originated, attributes).await?;
         running.speaker.set_peers(peers).await?;
-        let dynamic = dynamic_peers(&config.bgp, &running.chosen.identity);
+        let mut dynamic = dynamic_peers(&config.bgp, &running.chosen.identity);
+        self.keys.protect_groups(&config.bgp, &mut dynamic);
         running.speaker.set_dynamic(dynamic).await?;
+        if running.stations.follow(&config.bgp.bmp) {
+            known.update(|facts| facts.bmp = running.stations.reports());
+        }
         for peer in std::mem::take(&mut self.disabled) {
             // It may be no peer any more, which is as good.
             let _ = running.speaker.act(peer, Deed::Disable(None)).await?;
@@ -540,6 +563,7 @@ impl Routing {
                 Some(text) => StopMode::Leave(CeaseReason::AdministrativeShutdown, text),
                 None => StopMode::Restart,
             };
+            running.stations.stop().await;
             running.speaker.stop(mode).await;
         }
         let _ = self.fib.commands.send(fib::Command::Stop).await;

@@ -53,11 +53,13 @@ impl SourceState {
     }
 }
 
-/// Starts the source, which reports about the Node called `node`.
+/// Starts the source, which reports about the Node called `node`; keys of sessions are only read
+/// if it `routes`.
 pub(super) fn start(
     source: &Source,
     node: &Arc<str>,
     reporter: &Reporter,
+    routes: bool,
 ) -> (mpsc::Receiver<Batch>, SourceState) {
     match source {
         Source::Files { path } => {
@@ -69,6 +71,7 @@ pub(super) fn start(
                 client: ClientSettings { kubeconfig: kubeconfig.clone(), context: context.clone() },
                 hold_deletions: *hold_deletions,
                 node: Arc::clone(node),
+                secrets: routes,
             };
             let (changes, status) = kubernetes::watch(settings, reporter.clone());
             (changes, SourceState::Kubernetes(status))

@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use brindle_policy::model::{Criterion, HostEndpoint, HostSettings, Policy};
+use brindle_policy::model::{
+    Criterion, HostEndpoint, HostInterface, HostSettings, HostStage, Policy,
+};
 use brindle_policy::verdict::{Flow, HostQuestion, hosts_verdict, verdict};
 use brindle_policy::world::Touched;
 use brindle_policy::{Cidr, Direction, World};
@@ -66,9 +69,13 @@ impl Affected {
     }
 
     /// Those of a node itself, if it has host endpoints: without one nothing of it is denied.
+    /// All, where these judge what the node forwards as well.
     pub(super) fn of_host(world: &World, node: &str) -> Self {
         if world.host_endpoints_on(node).next().is_none() {
             return Affected::none();
+        }
+        if judges_forwarded(world, node) {
+            return Affected::All;
         }
         let of_devices = world.devices().devices.values().flatten();
         let of_node = world.node(node).into_iter().flat_map(|node| &node.addresses);
@@ -204,28 +211,33 @@ impl Trial {
     }
 }
 
-impl Law<'_> {
-    /// Whether a connection of an endpoint of this node, or of the node itself, could not begin
-    /// any more.
+impl<'a> Law<'a> {
+    /// Whether a connection of an endpoint of this node, of the node itself, or that the node
+    /// forwards, could not begin any more.
     fn denies(self, entry: &Entry) -> bool {
         let flow = entry.flow();
         let ends = [flow.source, flow.destination];
-        let is_pod = ends.map(|address| {
-            self.world
-                .endpoint_at(address)
-                .is_some_and(|pod| pod.node.as_deref() == Some(self.node))
-        });
+        let is_pod = ends.map(|address| self.is_pod(address));
         if is_pod != [false, false] && !verdict(self.world, &flow).is_allowed() {
             return true;
         }
-        // What stays on the node is not for its host endpoints.
         let [from, to] = ends.map(|address| self.is_own(address));
+        if !from && !to {
+            return self.forward_denies(entry, &flow);
+        }
+        // What stays on the node is not for its host endpoints.
         let direction = match [from || is_pod[0], to || is_pod[1]] {
             [true, false] if from => Direction::Egress,
             [false, true] if to => Direction::Ingress,
             _ => return false,
         };
         self.host_denies(entry, &flow, direction)
+    }
+
+    /// Whether an address is that of a pod of the node.
+    fn is_pod(self, address: IpAddr) -> bool {
+        let pod = self.world.endpoint_at(address);
+        pod.is_some_and(|pod| pod.node.as_deref() == Some(self.node))
     }
 
     /// Whether an address is one of the node itself.
@@ -241,11 +253,7 @@ impl Law<'_> {
             Direction::Ingress => flow.destination,
             Direction::Egress => flow.source,
         };
-        let original = Flow {
-            destination: entry.original.destination,
-            destination_port: entry.original.destination_port,
-            ..*flow
-        };
+        let original = entry.untranslated();
         let devices = &self.world.devices().devices;
         let has_it = |held: &BTreeSet<IpAddr>| held.contains(&address);
         // One of `lo` is reached by any of them.
@@ -266,6 +274,66 @@ impl Law<'_> {
                 })
             })
     }
+
+    /// Whether no interfaces that a forwarded connection may have come in and left by would let
+    /// it begin.
+    fn forward_denies(self, entry: &Entry, flow: &Flow) -> bool {
+        if !judges_forwarded(self.world, self.node) {
+            return false;
+        }
+        let original = entry.untranslated();
+        let [from, to] = [flow.source, flow.destination].map(|address| self.crossed(address));
+        let is_of_pod = self.is_pod(flow.source);
+        from.iter().all(|from| {
+            to.iter().all(|to| {
+                let question = HostQuestion::Crossing { from: *from, to: *to, is_of_pod };
+                !hosts_verdict(self.world, self.hosts, question, flow, &original).is_allowed()
+            })
+        })
+    }
+
+    /// The host endpoints, or none, of the interfaces that an address that is not the node's own
+    /// may be behind; at least one.
+    fn crossed(self, address: IpAddr) -> Vec<Option<&'a Arc<HostEndpoint>>> {
+        let (world, none) = (self.world, BTreeSet::new());
+        let counting = |device, held| {
+            HostEndpoint::of_interface(world.host_endpoints_on(self.node), device, held)
+        };
+        let of_pod = world.endpoint_at(address).filter(|_| self.is_pod(address));
+        let mut found: Vec<_> = match of_pod {
+            Some(pod) => {
+                let attached = world.attachments_of(pod);
+                let attached = attached.filter(|one| one.addresses.contains(&address));
+                let devices = attached.filter_map(|one| one.interface.as_str().parse().ok());
+                devices.map(|device| counting(device, &none)).collect()
+            }
+            None => {
+                let devices = world.devices().devices.iter();
+                devices.map(|(device, held)| counting(*device, held)).collect()
+            }
+        };
+        if found.is_empty() {
+            // An interface that is not known: only those of all are for it.
+            let all = world.host_endpoints_on(self.node);
+            let any = all.filter(|one| one.interface == Some(HostInterface::Any));
+            found.push(any.min_by(|a, b| a.name.cmp(&b.name)));
+        }
+        found.sort_by_key(|one| one.map(|one| &one.name));
+        found.dedup_by_key(|one| one.map(|one| &one.name));
+        found
+    }
+}
+
+/// Whether host endpoints of a node judge what it forwards.
+fn judges_forwarded(world: &World, node: &str) -> bool {
+    let judges = |policy: &Policy| match policy.stage {
+        HostStage::PreDnat | HostStage::Forward => true,
+        // Such packets are not tracked.
+        HostStage::Untracked | HostStage::Normal => false,
+    };
+    world.policies().filter(|policy| policy.governs_some() && judges(policy)).any(|policy| {
+        world.host_endpoints_on(node).any(|host| world.matches_host(&policy.subject, host))
+    })
 }
 
 #[cfg(test)]

@@ -67,6 +67,14 @@ pub(super) struct Peer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) port: Option<u16>,
     pub(super) as_number: u32,
+    #[serde(rename = "localASNumber", skip_serializing_if = "Option::is_none")]
+    pub(super) local_as_number: Option<u32>,
+    #[serde(rename = "numAllowedLocalASNumbers", skip_serializing_if = "Option::is_none")]
+    pub(super) num_allowed_local_as_numbers: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ttl_security: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ebgp_multihop: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) max_restart_time: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -256,7 +256,7 @@ impl Peers<'_> {
                 import_filters: filters(),
                 export_filters: filters(),
                 next_hop_mode: own_next_hop.then_some("Self"),
-                max_restart_time: None,
+                ..Peer::default()
             });
         }
     }

@@ -60,7 +60,7 @@ kind: BGPFilter
 metadata: {name: odd}
 spec:
   exportV4:
-  - {action: Reject, interface: 'eth*'}
+  - {action: Reject, interface: 'eth*', priority: 7}
 ---
 apiVersion: projectcalico.org/v3
 kind: BGPPeer
@@ -128,6 +128,7 @@ bgp:
       peerIP: 192.0.2.1
       port: 1179
       asNumber: 65001
+      ebgpMultihop: 255
       importFilters:
         - import-tor
       exportFilters:
@@ -172,7 +173,7 @@ source:
             "FelixConfiguration default: spec.wireguardEnabled",
             "BGPConfiguration default: spec.serviceClusterIPs",
             "BGPPeer tor: spec.password",
-            "BGPFilter odd: spec.exportV4[0].interface",
+            "BGPFilter odd: spec.exportV4[0].priority",
             "IPReservation held: ",
         ]
     );
@@ -211,7 +212,8 @@ spec:
     communities: {values: ['65001:1']}
     operations: [{addCommunity: {value: '65001:2'}}, {prependASPath: {prefix: [65009, 65009]}}]
   importV6:
-  - {action: Accept, operations: [{setPriority: {value: 5}}]}
+  - {action: Accept, interface: eth*, operations: [{setPriority: {value: 512}}]}
+  - {action: Reject, priority: 7}
 ---
 apiVersion: projectcalico.org/v3
 kind: BGPPeer
@@ -219,9 +221,8 @@ metadata: {name: tor}
 spec: {peerIP: 192.0.2.2, asNumber: 65001, filters: [much]}
 ";
     let all = calico::import(&objects(text), None);
-    assert_eq!(refused(&all), ["BGPFilter much: spec.importV6[0].operations[0]"]);
-    let odd = "  importV6:\n  - {action: Accept, operations: [{setPriority: {value: 5}}]}\n";
-    let followed = text.replace(odd, "");
+    assert_eq!(refused(&all), ["BGPFilter much: spec.importV6[1].priority"]);
+    let followed = text.replace("  - {action: Reject, priority: 7}\n", "");
     let imported = calico::import(&objects(&followed), None);
     assert_eq!(refused(&imported), [] as [&str; 0]);
     let rules = serde_json::to_value(&imported.config.bgp.filters[0].rules).expect("JSON");
@@ -234,6 +235,8 @@ spec: {peerIP: 192.0.2.2, asNumber: 65001, filters: [much]}
              "asPath": {"prefix": [65001, 65002]}, "communities": {"any": ["65001:1"]},
              "set": {"addCommunities": ["65001:2"],
                      "prepend": {"asNumber": 65009, "times": 2}}},
+            {"action": "accept", "cidr": "::/0", "prefixLengths": "0-128", "interface": "eth*",
+             "set": {"localPref": 2_147_483_135}},
             {"action": "accept"},
         ])
     );

@@ -101,7 +101,7 @@ impl Setup {
                 "client-certificate": self.file("admin.crt"),
                 "client-key": self.file("admin.key"),
             });
-            self.write_kubeconfig(&self.kubeconfig(), "admin", &user)?;
+            self.write_kubeconfig(&self.kubeconfig(), "admin", "default", &user)?;
         }
         Ok(())
     }
@@ -121,18 +121,24 @@ impl Setup {
         format!("https://{}", self.address)
     }
 
-    /// Writes a kubeconfig for whom `token` belongs to.
+    /// Writes a kubeconfig for whom `token` belongs to, at home in `namespace`.
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn write_token_kubeconfig(&self, file: &Path, token: &str) -> anyhow::Result<()> {
-        self.write_kubeconfig(file, "token", &json!({ "token": token }))
+    pub fn write_token_kubeconfig(
+        &self,
+        file: &Path,
+        namespace: &str,
+        token: &str,
+    ) -> anyhow::Result<()> {
+        self.write_kubeconfig(file, "token", namespace, &json!({ "token": token }))
     }
 
     fn write_kubeconfig(
         &self,
         file: &Path,
         name: &str,
+        namespace: &str,
         user: &serde_json::Value,
     ) -> anyhow::Result<()> {
         let cluster = json!({"server": self.url(), "certificate-authority": self.ca()});
@@ -141,7 +147,8 @@ impl Setup {
             "kind": "Config",
             "clusters": [{"name": "lab", "cluster": cluster}],
             "users": [{"name": name, "user": user}],
-            "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": name}}],
+            "contexts": [{"name": "lab", "context":
+                {"cluster": "lab", "user": name, "namespace": namespace}}],
             "current-context": "lab",
         }))
         .context("kubeconfig")?;

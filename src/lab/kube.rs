@@ -163,7 +163,7 @@ fn give_tokens(lab: &Lab, setup: &Setup, namespace: &str) -> anyhow::Result<()> 
     })?;
     for (node, token) in nodes.iter().zip(tokens) {
         let file = lab.speaker_dir(&node.name).join("kubeconfig");
-        setup.write_token_kubeconfig(&file, &token)?;
+        setup.write_token_kubeconfig(&file, ACCOUNT.0, &token)?;
     }
     Ok(())
 }

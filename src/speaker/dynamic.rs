@@ -115,11 +115,28 @@ impl Door {
         (Arc::new(door), receiver)
     }
 
+    /// Whom it lets in.
+    pub(super) fn groups(&self) -> Arc<Vec<DynamicPeers>> {
+        self.groups.load_full()
+    }
+
+    /// Lets in these and no others.
+    pub(super) fn expect(&self, groups: Vec<DynamicPeers>) {
+        self.groups.store(Arc::new(groups));
+    }
+
     /// Takes a connection from an address that is no peer's; gives it back if nobody there may
     /// become one, or too many wait.
     pub(super) fn take(self: &Arc<Self>, stream: TcpStream, from: IpAddr) -> Option<TcpStream> {
-        if group_of(&self.groups.load(), from).is_none() {
-            return Some(stream);
+        match group_of(&self.groups.load(), from) {
+            None => return Some(stream),
+            Some(group) => {
+                // Nothing has asked it for the group's key.
+                if let Some(why) = group.template.protection.refusal() {
+                    self.say(from, why);
+                    return Some(stream);
+                }
+            }
         }
         let Ok(mut waiting) = self.waiting.lock() else { return Some(stream) };
         if waiting.len() >= SEATS || !waiting.insert(from) {
@@ -201,7 +218,8 @@ async fn turn_away(mut stream: TcpStream, why: &Notification) {
 
 impl Owner {
     /// Wants these groups of dynamic peers and no others.
-    pub(super) fn set_dynamic(&mut self, groups: Vec<DynamicPeers>) {
+    pub(super) fn set_dynamic(&mut self, mut groups: Vec<DynamicPeers>) {
+        self.listeners.follow_group_keys(&mut groups);
         let is_dynamic = |(_, entry): &(_, &PeerEntry)| entry.wanted.group.is_some();
         let peers = self.peers.iter().filter(is_dynamic).map(|(id, _)| *id);
         for id in peers.collect::<Vec<PeerId>>() {
@@ -217,7 +235,7 @@ impl Owner {
                 }
             }
         }
-        self.listeners.door.groups.store(Arc::new(groups));
+        self.listeners.door.expect(groups);
         self.publish_known();
     }
 
@@ -230,7 +248,7 @@ impl Owner {
             let _ = entry.accepted.try_send(stream);
             return;
         }
-        let groups = door.groups.load();
+        let groups = door.groups();
         let Some(group) = group_of(&groups, address).filter(|group| group.expects(asn)) else {
             return;
         };

@@ -1,23 +1,30 @@
 //! Peers that are wanted until others have taken over from them: sessions of the mesh while it
-//! moves to reflectors.
+//! moves to reflectors, and reflectors while it moves back.
 //!
-//! One goes once everything that it tells us is told by a peer that stays, and has been for a
-//! while: the node at its other end needs the same of us, and does not say when it has it.
+//! What a node told that is to reflect no more is taken for a while longer, until the others have
+//! sessions with one another.
+//!
+//! A session of the mesh goes once everything that it tells us is told by a peer that stays, and
+//! has been for a while: the node at its other end needs the same of us, and does not say when it
+//! has it.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use brindle_bgp::fsm::State;
 use brindle_bgp::net::Family;
-use brindle_bgp::rib::{PathStatus, PathView, PeerId, Which};
+use brindle_bgp::rib::{PathStatus, PathView, PeerId, PeerPolicy, RibPeer, Which};
 use tracing::{info, warn};
 
+use super::WantedPeer;
 use super::owner::Owner;
 
 /// How often it is looked whether others have taken over.
 const LOOK: Duration = Duration::from_millis(250);
 /// How long they must have, without a gap.
 const LINGER: Duration = Duration::from_secs(3);
-/// The longest wait for those that stay, once one of them is in sync.
+/// The longest wait for those that stay, once one of them is in sync; and how long a node is
+/// believed that reflects no more.
 const LIMIT: Duration = Duration::from_secs(120);
 /// Paths that are looked at in one go.
 const PAGE: usize = 1_000;
@@ -31,10 +38,61 @@ pub(super) struct Leaving {
     next_look: Instant,
 }
 
+/// Peers that are believed for a while what they were when they reflected.
+pub(super) type Held = BTreeMap<PeerId, HeldPeer>;
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub(super) struct HeldPeer {
+    until: Instant,
+    /// What was taken from it.
+    import: PeerPolicy,
+}
+
+/// Whether a peer of the mesh reflects for us.
+fn is_reflecting(peer: &WantedPeer) -> bool {
+    peer.mesh && matches!(peer.rib.import, PeerPolicy::OwnedByNextHop(_))
+}
+
 impl Owner {
+    /// How a peer is to be treated from now on that was `old` and is `wanted`.
+    pub(super) fn treatment(
+        &mut self,
+        id: PeerId,
+        old: &WantedPeer,
+        wanted: &WantedPeer,
+    ) -> RibPeer {
+        if is_reflecting(wanted) || !wanted.mesh {
+            self.held.remove(&id);
+        } else if is_reflecting(old) {
+            let import = old.rib.import.clone();
+            self.held.insert(id, HeldPeer { until: Instant::now() + LIMIT, import });
+        }
+        let now = wanted.rib.clone();
+        match self.held.get(&id) {
+            Some(held) => RibPeer { import: held.import.clone(), ..now },
+            None => now,
+        }
+    }
+
+    /// Treats peers as they are wanted that were believed for long enough.
+    fn end_held(&mut self) {
+        let now = Instant::now();
+        let over = self.held.iter().filter(|(_, held)| held.until <= now).map(|(id, _)| *id);
+        for id in over.collect::<Vec<_>>() {
+            self.held.remove(&id);
+            if let Some(entry) = self.peers.get(&id) {
+                info!(peer = %entry.wanted.rib.name, "reflects no more: only its own is taken");
+                self.rib.configure_peer(id, entry.wanted.rib.clone());
+                self.dirty = true;
+            }
+        }
+    }
+
     /// When [`Self::look_at_leaving`] is next of use.
     pub(super) fn leaving_deadline(&self) -> Option<Instant> {
-        self.leaving.map(|leaving| leaving.next_look)
+        let held = self.held.values().map(|held| held.until);
+        held.chain(self.leaving.map(|leaving| leaving.next_look)).min()
     }
 
     /// Peers have changed: begins to wait where some are leaving.
@@ -47,8 +105,12 @@ impl Owner {
 
     /// Lets those go that are not needed any more.
     pub(super) fn look_at_leaving(&mut self) {
+        self.end_held();
         let Some(mut leaving) = self.leaving else { return };
         let now = Instant::now();
+        if now < leaving.next_look {
+            return;
+        }
         let of_mesh = || self.peers.iter().filter(|(_, entry)| entry.wanted.mesh);
         // Without others of the mesh it is routers that take over.
         let is_mesh = of_mesh().any(|(_, entry)| !entry.wanted.leaving);

@@ -7,16 +7,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use brindle_bgp::net::Prefix;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
-use super::WantedPeer;
-use super::auth::{self, ListenerKeys};
+use super::auth::{self, Key, ListenerKeys};
 use super::dial::set_options;
 use super::dynamic::{Door, Newcomer};
+use super::{DynamicPeers, WantedPeer};
 
 /// How often it is said that nothing can be accepted.
 const SAY_EVERY: Duration = Duration::from_secs(60);
@@ -33,6 +34,10 @@ pub struct Listeners {
     /// What is listened on, and where.
     sockets: Vec<(SocketAddr, Arc<TcpListener>)>,
     keys: ListenerKeys,
+    /// Those of groups of dynamic peers.
+    group_keys: ListenerKeys,
+    /// Peers that are not dynamic.
+    configured: Vec<auth::Known>,
     _tasks: JoinSet<()>,
 }
 
@@ -75,8 +80,16 @@ impl Listeners {
             sockets.push((listener.local_addr().unwrap_or(address), Arc::clone(&listener)));
             tasks.spawn(accept(listener, Arc::clone(&known), Arc::clone(&door)));
         }
-        let (newcomers, keys) = (Some(newcomers), ListenerKeys::default());
-        Ok(Self { known, door, newcomers, sockets, keys, _tasks: tasks })
+        Ok(Self {
+            known,
+            door,
+            newcomers: Some(newcomers),
+            sockets,
+            keys: ListenerKeys::default(),
+            group_keys: ListenerKeys::default(),
+            configured: Vec::new(),
+            _tasks: tasks,
+        })
     }
 
     /// What is listened on.
@@ -84,12 +97,46 @@ impl Listeners {
         self.sockets.iter().map(|(address, _)| *address).collect()
     }
 
-    /// Has these peers' keys asked for, and no others'. Who is to be known must be so before.
+    /// Has these peers' keys asked for, and of others those of groups. Who is to be known must be
+    /// so before. A peer whose key cannot be set has none afterwards, and is not spoken to.
     pub(super) fn follow_keys(&mut self, wanted: &mut [WantedPeer]) {
-        let sockets: Vec<(IpAddr, &TcpListener)> =
-            self.sockets.iter().map(|(at, socket)| (at.ip(), &**socket)).collect();
-        self.keys.follow(wanted, &sockets);
+        let key = |peer: &WantedPeer| peer.protection.key.clone();
+        let asked: Vec<(Prefix, Key)> =
+            wanted.iter().map(|peer| (Prefix::host(peer.address), key(peer))).collect();
+        let refusals = self.keys.follow(&asked, &sockets(&self.sockets));
+        for (peer, refusal) in wanted.iter_mut().zip(refusals) {
+            if let Some(why) = refusal {
+                peer.protection.key = Key::Missing(why);
+            }
+        }
+        let signs = |peer: &WantedPeer| peer.protection.key != Key::None;
+        self.configured = wanted.iter().map(|peer| (peer.address, signs(peer))).collect();
+        let mut groups = Vec::clone(&self.door.groups());
+        self.follow_group_keys(&mut groups);
+        self.door.expect(groups);
     }
+
+    /// Has the keys of these groups asked for, and of no others. A group whose key cannot be set
+    /// has none afterwards, and nobody of it is spoken to.
+    pub(super) fn follow_group_keys(&mut self, groups: &mut [DynamicPeers]) {
+        loop {
+            let asked = auth::asked(groups, &self.configured);
+            let wanted: Vec<(Prefix, Key)> =
+                asked.iter().map(|(_, peers, key)| (*peers, key.clone())).collect();
+            let refusals = self.group_keys.follow(&wanted, &sockets(&self.sockets));
+            let mut refused =
+                asked.iter().zip(refusals).filter_map(|((index, ..), why)| Some((*index, why?)));
+            let Some((index, why)) = refused.next() else { return };
+            let Some(group) = groups.get_mut(index) else { return };
+            warn!(group = %group.name, why, "nobody of these dynamic peers is spoken to");
+            group.template.protection.key = Key::Missing(why);
+        }
+    }
+}
+
+/// Each listening socket with where it listens.
+fn sockets(all: &[(SocketAddr, Arc<TcpListener>)]) -> Vec<(IpAddr, &TcpListener)> {
+    all.iter().map(|(at, socket)| (at.ip(), &**socket)).collect()
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {

@@ -22,6 +22,7 @@ mod handover;
 mod leave;
 mod limits;
 mod listener;
+mod monitor;
 mod next_hops;
 mod owner;
 mod peer;
@@ -51,6 +52,7 @@ pub use auth::{AoKey, AuthFailures, Key, Protection, Ttl};
 pub use dynamic::DynamicPeers;
 pub use leave::Leave;
 pub use listener::{ListenError, Listeners};
+pub use monitor::Feed;
 pub use status::{Counters, MESSAGE_TYPES, PeerStatus};
 pub use view::{Faults, PeerEntry, View};
 
@@ -178,6 +180,8 @@ enum Command {
     SetOriginated(Vec<Prefix>, Attributes),
     /// Look at the RIB; must be short.
     Read(Reader),
+    /// Do something for one who follows the RIB.
+    Watching(monitor::Watching),
     /// Do something to a peer.
     Do(String, Deed, oneshot::Sender<Result<(), DeedError>>),
     /// Be so far with leaving.

@@ -1,11 +1,12 @@
 //! The task that owns the RIB: news of peers in, best paths to the kernel, messages to writers.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use brindle_bgp::bmp::Opens;
 use brindle_bgp::fsm::{Down, Negotiated, OwnRestart, WireId};
 use brindle_bgp::msg::{Attributes, CeaseReason, Refresh, RouteRefresh, Update};
 use brindle_bgp::net::{Family, Prefix};
@@ -15,8 +16,9 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tracing::{error, warn};
 
 use super::dynamic::{Gone, Newcomer};
-use super::handover::Leaving;
+use super::handover::{Held, Leaving};
 use super::listener::Listeners;
+use super::monitor::Monitors;
 use super::next_hops::Watched;
 use super::peer::{Order, until};
 use super::refresh::Refreshing;
@@ -54,7 +56,13 @@ pub(super) enum FromPeer {
 
 /// What happens to a session, as the RIB sees it.
 pub(super) enum News {
-    Up { wire: WireId, local: IpAddr, wake: Wake, negotiated: Negotiated },
+    Up {
+        wire: WireId,
+        ends: (SocketAddr, SocketAddr),
+        wake: Wake,
+        negotiated: Negotiated,
+        opens: Opens,
+    },
     Update(Update),
     EndOfRib(Family),
     Refresh(RouteRefresh),
@@ -94,6 +102,8 @@ pub(super) struct Owner {
     pub(super) is_gone: bool,
     /// How far peers are that are leaving, if some are.
     pub(super) leaving: Option<Leaving>,
+    /// Peers that are believed a while longer what they told as reflectors.
+    pub(super) held: Held,
     /// The BFD sessions of peers.
     pub(super) bfd: bfd::Handle,
     /// Who wants to know what happens.
@@ -103,6 +113,8 @@ pub(super) struct Owner {
     pub(super) gone: Gone,
     /// Tasks of peers that died.
     panics: u64,
+    /// Those who follow the RIB from outside.
+    pub(super) monitors: Monitors,
     newcomers: Option<mpsc::Receiver<Newcomer>>,
 }
 
@@ -117,6 +129,7 @@ impl Owner {
         let newcomers = listeners.newcomers.take();
         Self {
             installs: settings.track_next_hops,
+            monitors: Monitors::new(&settings),
             rib: Rib::new(settings),
             peers: HashMap::new(),
             next_peer: 0,
@@ -140,6 +153,7 @@ impl Owner {
             refreshing: Refreshing::default(),
             is_gone: false,
             leaving: None,
+            held: Held::new(),
             tidings: None,
             over_limit: Vec::new(),
             gone: Gone::new(),
@@ -194,6 +208,7 @@ impl Owner {
                 self.rib.forget_changes();
                 self.dirty = false;
             }
+            self.monitors.look(&mut self.rib);
             for peer in self.rib.take_woken() {
                 if let Some(session) = self.peers.get(&peer).and_then(|e| e.session.as_ref()) {
                     session.wake.notify_one();
@@ -230,6 +245,7 @@ impl Owner {
                 let faults = Faults { peers: self.panics, bfd: bfd.faults() };
                 look(&View { rib, peers, stale_until, bfd_drops: bfd.drops(), faults });
             }
+            Command::Watching(deed) => deed(&mut self.monitors, &mut self.rib, &self.peers),
             Command::Do(peer, deed, done) => {
                 let _ = done.send(self.act(&peer, deed));
             }
@@ -334,7 +350,8 @@ impl Owner {
     fn take_news(&mut self, peer: PeerId, news: News) {
         let Some(entry) = self.peers.get_mut(&peer) else { return };
         match news {
-            News::Up { wire, local, wake, negotiated } => {
+            News::Up { wire, ends, wake, negotiated, opens } => {
+                let local = ends.0.ip();
                 let next_hop = |family| {
                     local_next_hop(family, local, &entry.wanted, &self.own).map(Into::into)
                 };
@@ -349,6 +366,14 @@ impl Owner {
                 self.keep_owned(peer, |restart, family| {
                     restart.is_none_or(|it| it.families[family.index()] != Some(true))
                 });
+                if let Some(entry) = self.peers.get(&peer) {
+                    self.monitors.session_up(
+                        peer,
+                        &entry.wanted,
+                        &session.negotiated,
+                        (opens, ends),
+                    );
+                }
                 self.rib.session_up(peer, session);
                 self.limit_stale(peer);
                 self.note_session(peer, true);
@@ -431,6 +456,8 @@ impl Owner {
             }
             fib::Event::OwnAddresses(own) => {
                 self.rib.set_own_addresses(own.iter().map(|local| local.address).collect());
+                let links = own.iter().map(|local| (local.link, Arc::clone(&local.interface)));
+                self.rib.set_links(links.collect());
                 let before = std::mem::replace(&mut self.own, own);
                 self.follow_addresses(&before);
                 self.set_bfd();

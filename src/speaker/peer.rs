@@ -11,8 +11,8 @@ use brindle_bgp::fsm::{
     Action, Delivery, Direction, Event, Negotiated, OwnRestart, Peer, State, WireId,
 };
 use brindle_bgp::msg::{
-    self, AttributeFault, CeaseReason, Message, Notification, Refresh, RouteRefresh, Treatment,
-    WireFormat,
+    self, AttributeFault, Capability, CeaseReason, Message, Notification, Refresh, RouteRefresh,
+    Treatment, WireFormat,
 };
 use brindle_bgp::net::Family;
 use brindle_bgp::rib::PeerId;
@@ -30,7 +30,7 @@ use super::bfd::BfdWatch;
 use super::calm::{Calm, Line};
 use super::dial::dial;
 use super::owner::{FromPeer, News};
-use super::status::{PeerStatus, Shared};
+use super::status::{PeerStatus, Shared, offered};
 use super::wire::{Wire, read_any};
 use super::writer::Writer;
 
@@ -93,6 +93,8 @@ pub(super) struct PeerTask {
     pub(super) bfd: BfdWatch,
     shared: Arc<Shared>,
     established: Option<WireId>,
+    /// What our OPEN of the established session said.
+    offered: Arc<[Capability]>,
     /// Wires that still carry their last message.
     closing: JoinSet<()>,
     sent_notification: Option<(Notification, Instant)>,
@@ -134,6 +136,7 @@ impl PeerTask {
             bfd: BfdWatch::new(&shared.bfd),
             shared,
             established: None,
+            offered: Arc::default(),
             closing: JoinSet::new(),
             sent_notification: None,
             received_notification: None,
@@ -423,10 +426,14 @@ impl PeerTask {
     }
 
     fn send(&mut self, id: WireId, message: &Message) {
-        if let Some(wire) = self.wires.iter().find(|w| w.id == id) {
+        if let Some(wire) = self.wires.iter_mut().find(|w| w.id == id) {
             let mut octets = BytesMut::new();
             msg::encode(message, &wire.format, &mut octets);
-            wire.writer.send(octets.freeze());
+            let octets = octets.freeze();
+            if matches!(message, Message::Open(_)) {
+                wire.opens.sent = octets.clone();
+            }
+            wire.writer.send(octets);
         }
     }
 
@@ -472,11 +479,6 @@ impl PeerTask {
                 Action::Send(wire, message) => {
                     if let Message::Notification(notification) = &message {
                         self.sent_notification = Some((notification.clone(), Instant::now()));
-                    }
-                    if let Message::Open(open) = &message
-                        && let Some(wire) = self.wires.iter_mut().find(|w| w.id == wire)
-                    {
-                        wire.offered = open.capabilities.clone().into();
                     }
                     self.send(wire, &message);
                 }
@@ -524,11 +526,12 @@ impl PeerTask {
             extended_message: negotiated.extended_message,
             extended_next_hop: negotiated.extended_next_hop,
             families: negotiated.families.clone(),
+            add_paths: negotiated.add_paths,
             internal: self.wanted.session.local_asn == self.wanted.session.remote_asn,
         };
         wire.writer.start_updates();
         let wake = Arc::clone(&wire.writer.wake);
-        let local = wire.ends.0.ip();
+        let (ends, opens) = (wire.ends, std::mem::take(&mut wire.opens));
         self.established = Some(id);
         self.said = None;
         let wanted = Arc::clone(&self.wanted);
@@ -537,7 +540,8 @@ impl PeerTask {
             info!(peer = %wanted.rib.name, address = %wanted.address, hold_time,
                 "session established");
         });
-        self.pending.push(News::Up { wire: id, local, wake, negotiated });
+        self.offered = offered(&opens.sent);
+        self.pending.push(News::Up { wire: id, ends, wake, negotiated, opens });
     }
 
     /// Makes the state readable for others, if it changed.
@@ -587,7 +591,7 @@ impl PeerTask {
         status.negotiated = self.machine.negotiated().cloned();
         let wire = self.established.and_then(|id| self.wires.iter().find(|w| w.id == id));
         status.ends = wire.map(|wire| wire.ends);
-        status.offered = wire.map(|wire| Arc::clone(&wire.offered)).unwrap_or_default();
+        status.offered = wire.map(|_| Arc::clone(&self.offered)).unwrap_or_default();
         if status.negotiated.is_some() {
             status.last_dial_error = None;
         } else if self.machine.last_reason().is_some() && self.said != status.last_reason {

@@ -49,6 +49,7 @@ impl Owner {
         let wait = entry.restart.as_ref().map_or(Duration::ZERO, |restart| restart.time);
         self.stale_until.retain(|(of, _), _| *of != peer);
         self.rib.session_lost(peer, keep);
+        self.monitors.session_down(peer, why);
         for family in Family::ALL {
             if self.rib.stale(peer, family) == Some(Stale::Restarting) {
                 self.stale_until.insert((peer, family), Instant::now() + wait);

@@ -141,7 +141,8 @@ impl Owner {
         let old = Arc::clone(&entry.wanted);
         let same_session = (old.address, old.port, old.source, &old.session)
             == (wanted.address, wanted.port, wanted.source, &wanted.session)
-            && (old.rib.kind, old.rib.asn) == (wanted.rib.kind, wanted.rib.asn)
+            // Whether we reflect for it is nothing that the session itself knows.
+            && old.rib.asn == wanted.rib.asn
             && old.own_addresses == wanted.own_addresses;
         if !same_session {
             let disabled = entry.disabled;
@@ -158,9 +159,13 @@ impl Owner {
             }
         }
         info!(peer = %wanted.rib.name, "peer changed, its session stays");
-        self.rib.configure_peer(id, wanted.rib.clone());
+        let treatment = self.treatment(id, &old, &wanted);
+        self.rib.configure_peer(id, treatment);
         let ends = old.retain && !wanted.retain;
-        entry.wanted = Arc::new(wanted);
+        let wanted = Arc::new(wanted);
+        if let Some(entry) = self.peers.get_mut(&id) {
+            entry.wanted = wanted;
+        }
         if ends {
             self.drop_owned(id);
         }
@@ -174,10 +179,12 @@ impl Owner {
         }
         self.stale_until.retain(|(peer, _), _| *peer != id);
         self.gone.remove(&id);
+        self.held.remove(&id);
         if let Some(entry) = self.peers.remove(&id) {
             // Its task ends when `orders` is dropped, and tells the peer.
             info!(peer = %entry.wanted.rib.name, "peer {why}");
             self.rib.remove_peer(id);
+            self.monitors.remove_peer(id);
             self.dirty = true;
         }
     }

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use brindle_bgp::bmp::Opens;
 use brindle_bgp::fsm::WireId;
-use brindle_bgp::msg::{self, Capability, Decoded, MessageError, WireFormat};
-use bytes::BytesMut;
+use brindle_bgp::msg::{self, Decoded, Message, MessageError, WireFormat};
+use bytes::{Bytes, BytesMut};
 use socket2::SockRef;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -32,9 +33,9 @@ pub(super) struct Wire {
     /// Ours, theirs.
     pub(super) ends: (SocketAddr, SocketAddr),
     pub(super) format: WireFormat,
-    /// What our OPEN on it offered.
-    pub(super) offered: Arc<[Capability]>,
     pub(super) writer: Writer,
+    /// The OPENs as they were written and read.
+    pub(super) opens: Opens,
     read: OwnedReadHalf,
     buffer: BytesMut,
     room: usize,
@@ -53,8 +54,8 @@ impl Wire {
             id,
             ends,
             format: WireFormat::default(),
-            offered: Arc::default(),
             writer: start_writer(write),
+            opens: Opens::default(),
             read,
             buffer: BytesMut::new(),
             room: SMALLEST_READ,
@@ -77,7 +78,12 @@ impl Wire {
         }
         let octets = self.buffer.split_to(length).freeze();
         counters.note_received(&octets);
-        msg::decode(&octets, &self.format).map(Some)
+        let decoded = msg::decode(&octets, &self.format)?;
+        if matches!(decoded.message, Message::Open(_)) {
+            // A copy: the buffer that it shares is larger.
+            self.opens.received = Bytes::copy_from_slice(&octets);
+        }
+        Ok(Some(decoded))
     }
 
     /// Closes: what was sent still goes out, within a second. What comes in meanwhile is

@@ -195,11 +195,11 @@ fn peers_are_a_table_with_a_reason_for_each_that_is_not_up() {
 #[test]
 fn wide_peers_add_what_was_agreed() {
     insta::assert_snapshot!(shown(&["peers", "-o", "wide"]), @r#"
-    NAME            ADDRESS     AS     KIND    STATE        SINCE  RX  ACC  TX  MSG/FLAPS  REJ  FAMILIES  ROUTER ID   HOLD  BFD  LAST REASON
-    n1              10.0.0.1    64512  mesh    Established  3d4h    2    2   2     8.9k/0    0  ipv4      10.0.0.1    90s   -    -
-    x\u{1b}[2J\nno  fd00::9     64512  client  Idle         3d4h    -    -   -     8.9k/0    -  -         -           -     -    the peer says: \u{202e}\u{9b}31m
-    tor-a           10.0.0.250  65001  peer    Established  3d4h   14   12   2     8.9k/0    2  ipv4      10.0.0.250  90s   -    2 refused; see: brindle routes rejected tor-a
-    tor-b           10.0.0.251  65001  peer    Active       6m      -    -   -     8.9k/9    -  -         -           -     -    no answer to SYN; check path, peer config, MD5; next attempt in 5s
+    NAME            ADDRESS     AS     KIND    STATE        SINCE  RX  ACC  TX  MSG/FLAPS  REJ  FAMILIES  ROUTER ID   HOLD  BFD  AUTH  LAST REASON
+    n1              10.0.0.1    64512  mesh    Established  3d4h    2    2   2     8.9k/0    0  ipv4      10.0.0.1    90s   -    -     -
+    x\u{1b}[2J\nno  fd00::9     64512  client  Idle         3d4h    -    -   -     8.9k/0    -  -         -           -     -    -     the peer says: \u{202e}\u{9b}31m
+    tor-a           10.0.0.250  65001  peer    Established  3d4h   14   12   2     8.9k/0    2  ipv4      10.0.0.250  90s   -    -     2 refused; see: brindle routes rejected tor-a
+    tor-b           10.0.0.251  65001  peer    Active       6m      -    -   -     8.9k/9    -  -         -           -     -    md5   no answer to SYN; check path, peer config, MD5; next attempt in 5s
     -- exit 0
     "#);
 }
@@ -234,6 +234,7 @@ fn one_peer_is_a_screen() {
       kind          peer
       last reason   no answer to SYN; check path, peer config, MD5
       next attempt  in 5s, 2026-01-02T03:04:10.000Z
+      signed        TCP MD5, from file /etc/brindle/keys/tor-b
       import        none
       export        none
       timers        hold 90s offered, connect retry 1s

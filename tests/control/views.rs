@@ -3,11 +3,11 @@
 use std::time::{Duration, SystemTime};
 
 use brindle::control::view::{
-    Attributes, BgpStatus, Config, ConfigStatus, Drain, DrainState, FamilyCounts, FamilyForwarding,
-    FamilyRoutes, Forwarding, Hop, KernelRoute, KernelState, KernelStatus, MessageCounts,
-    MessageTypes, Negotiated, NodeAddress, NotificationSeen, Path, PathStatus, Peer, PeerKind,
-    Problem, Rejected, Reload, ReloadResult, Route, SourceError, SourceStatus, Status, Target,
-    TelemetryStatus, Time, Timers, UnknownAttribute,
+    AddPaths, Attributes, AuthKind, BgpStatus, Config, ConfigStatus, Drain, DrainState,
+    FamilyCounts, FamilyForwarding, FamilyRoutes, Forwarding, Hop, KernelRoute, KernelState,
+    KernelStatus, MessageCounts, MessageTypes, Negotiated, NodeAddress, NotificationSeen, Path,
+    PathStatus, Peer, PeerAuth, PeerKind, Problem, Rejected, Reload, ReloadResult, Route,
+    SourceError, SourceStatus, Status, Target, TelemetryStatus, Time, Timers, UnknownAttribute,
 };
 use brindle::control::view::{Family, SessionState};
 use brindle::control::{Answer, Failure, Page, Query, RouteFilter, view};
@@ -86,6 +86,7 @@ pub(crate) fn status() -> Status {
             established: 3,
             down: vec!["tor-b".to_owned()],
             disabled: vec![],
+            bmp: vec![],
         }),
         routes: vec![FamilyRoutes {
             family: Family::Ipv4,
@@ -180,6 +181,12 @@ fn peer(name: &str, address: &str, kind: PeerKind, state: SessionState) -> Peer 
             sent: MessageTypes { open: 1, update: 3, keepalive: 4471, ..Default::default() },
         },
         passive: false,
+        auth: (name == "tor-b").then(|| PeerAuth {
+            kind: AuthKind::Md5,
+            source: Some("file /etc/brindle/keys/tor-b".to_owned()),
+        }),
+        ttl_security: None,
+        local_as_number: None,
         timers: Timers {
             hold_time_seconds: 90,
             connect_retry_seconds: 1,
@@ -197,6 +204,7 @@ fn peer(name: &str, address: &str, kind: PeerKind, state: SessionState) -> Peer 
                 hold_time_seconds: 90,
                 keepalive_seconds: 30,
                 families: vec![Family::Ipv4],
+                add_paths: AddPaths::default(),
                 capabilities_sent: vec![
                     "multiprotocol ipv4".to_owned(),
                     "multiprotocol ipv6".to_owned(),
@@ -262,6 +270,7 @@ fn path(prefix: &str, from: Option<&str>, next_hop: Option<&str>, status: PathSt
     Path {
         prefix: prefix.parse().unwrap(),
         from: from.map(str::to_owned),
+        path_id: None,
         next_hop: next_hop.map(|address| address.parse().unwrap()),
         next_hop_link_local: None,
         status,

@@ -44,6 +44,8 @@ pub enum Condition {
     AsPathRegex(AsPathRegex),
     /// The route has any or all of these communities.
     Communities(Has, Vec<CommunityPattern>),
+    /// LOCAL_PREF has this value; `None` is that there is none, as with our own routes.
+    LocalPref(Option<u32>),
 }
 
 /// How a prefix is compared with that of a rule: Calico's `matchOperator`.
@@ -120,6 +122,7 @@ impl Condition {
             Condition::Communities(Has::All, patterns) => {
                 !patterns.is_empty() && patterns.iter().all(|pattern| pattern.is_in(attributes))
             }
+            Condition::LocalPref(value) => attributes.local_pref == *value,
         }
     }
 
@@ -139,7 +142,8 @@ impl Condition {
             | Condition::AsPathLength(_)
             | Condition::AsPathPrefix(_)
             | Condition::AsPathRegex(_)
-            | Condition::Communities(..) => true,
+            | Condition::Communities(..)
+            | Condition::LocalPref(_) => true,
         }
     }
 }
@@ -243,6 +247,8 @@ impl fmt::Display for Condition {
                 f.write_str("has communities ")?;
                 separated(f, patterns, " and ")
             }
+            Condition::LocalPref(Some(value)) => write!(f, "local preference {value}"),
+            Condition::LocalPref(None) => f.write_str("no local preference"),
         }
     }
 }

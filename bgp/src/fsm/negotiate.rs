@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::msg::{Capability, HoldTime, Notification, Open};
+use crate::msg::{AddPathFamily, AddPaths, Capability, HoldTime, Notification, Open};
 use crate::net::{AfiSafi, Family};
 
 use super::restart::{agree, offer};
@@ -30,6 +30,8 @@ pub struct Negotiated {
     pub extended_message: bool,
     /// IPv4 prefixes may have IPv6 next hops (RFC 8950).
     pub extended_next_hop: bool,
+    /// Where prefixes have path identifiers (RFC 7911).
+    pub add_paths: AddPaths,
     /// The peer understands ROUTE-REFRESH (RFC 2918).
     pub route_refresh: bool,
     /// The peer understands its begin and end marks (RFC 7313).
@@ -59,6 +61,12 @@ pub(super) fn our_open(settings: &PeerSettings, own: OwnRestart) -> Open {
         capabilities.push(Capability::Role(role.value()));
     }
     capabilities.push(Capability::FourOctetAsn(settings.local_asn.get()));
+    if settings.receive_paths || settings.send_paths {
+        let able = |&family: &Family| {
+            AddPathFamily::new(family.into(), settings.receive_paths, settings.send_paths)
+        };
+        capabilities.push(Capability::AddPaths(families.iter().map(able).collect()));
+    }
     capabilities.push(Capability::EnhancedRouteRefresh);
     capabilities.extend(offer(settings, own));
     Open {
@@ -109,6 +117,7 @@ pub(super) fn negotiate(
                 }
                 _ => false,
             }),
+        add_paths: common_paths(settings, &families, &theirs.capabilities),
         route_refresh: has(|c| matches!(c, Capability::RouteRefresh)),
         enhanced_refresh: has(|c| matches!(c, Capability::EnhancedRouteRefresh)),
         restart: agree(settings, &families, &theirs.capabilities),
@@ -116,6 +125,24 @@ pub(super) fn negotiate(
         families,
         their_open: theirs,
     })
+}
+
+/// Where both sides want several paths of one prefix (RFC 7911 §4): what is said of a family last
+/// counts, wherever it stands, and what says nothing that is known does not.
+fn common_paths(settings: &PeerSettings, families: &[Family], theirs: &[Capability]) -> AddPaths {
+    let said = theirs.iter().flat_map(|capability| match capability {
+        Capability::AddPaths(families) => families.as_slice(),
+        _ => &[],
+    });
+    let mut agreed = AddPaths::default();
+    for family in said.filter(|said| said.receives() || said.sends()) {
+        let Some(known) = family.family.family().filter(|known| families.contains(known)) else {
+            continue;
+        };
+        agreed.receive[known.index()] = settings.receive_paths && family.sends();
+        agreed.send[known.index()] = settings.send_paths && family.receives();
+    }
+    agreed
 }
 
 /// Whether what the peer says of its role fits ours (RFC 9234 §4.2).
@@ -296,6 +323,74 @@ mod tests {
             ];
             assert_eq!(got, want, "{:?}", agreed.their_open);
         }
+    }
+
+    #[test]
+    fn several_paths_are_told_where_one_sends_and_the_other_receives() {
+        let [v4, v6] = Family::ALL.map(AfiSafi::from);
+        let said = |family, able| Capability::AddPaths(vec![AddPathFamily { family, able }]);
+        let both = Capability::AddPaths(vec![
+            AddPathFamily::new(v4, true, true),
+            AddPathFamily::new(v6, false, true),
+        ]);
+        let (none, v4_alone) = ([false; 2], [true, false]);
+        for (row, ours, theirs, receive, send) in [
+            ("we want none", [false, false], vec![both.clone()], none, none),
+            ("they want none", [true, true], vec![], none, none),
+            ("all that both want", [true, true], vec![both.clone()], [true; 2], v4_alone),
+            ("we receive only", [true, false], vec![both.clone()], [true; 2], none),
+            ("we send only", [false, true], vec![both], none, v4_alone),
+            (
+                "a capability each",
+                [true, true],
+                vec![said(v4, 2), said(v6, 1)],
+                v4_alone,
+                [false, true],
+            ),
+            ("an unknown value", [true, true], vec![said(v4, 0), said(v6, 7)], none, none),
+            (
+                "an unknown value behind",
+                [true, true],
+                vec![said(v4, 2), said(v4, 4)],
+                v4_alone,
+                none,
+            ),
+            ("the last one counts", [true, true], vec![said(v4, 3), said(v4, 1)], none, v4_alone),
+            (
+                "another family",
+                [true, true],
+                vec![said(AfiSafi { afi: 1, safi: 128 }, 3)],
+                none,
+                none,
+            ),
+        ] {
+            let settings = PeerSettings {
+                receive_paths: ours[0],
+                send_paths: ours[1],
+                ..settings(64512, 65001)
+            };
+            let theirs = open(65001, 2, [vec![IPV4, IPV6], theirs].concat());
+            let agreed = negotiate(&settings, Direction::Dialled, theirs).unwrap().add_paths;
+            assert_eq!(agreed, AddPaths { receive, send }, "{row}");
+        }
+        // Nothing is agreed for a family that is not.
+        let settings = PeerSettings { receive_paths: true, ..settings(64512, 65001) };
+        let theirs = open(65001, 2, vec![IPV4, said(v6, 2)]);
+        let agreed = negotiate(&settings, Direction::Dialled, theirs).unwrap();
+        assert_eq!(agreed.add_paths, AddPaths::default());
+        let offers = |receive_paths, send_paths| {
+            let settings = PeerSettings { receive_paths, send_paths, ..settings.clone() };
+            let open = our_open(&settings, OwnRestart::default());
+            open.capabilities.into_iter().find(|c| matches!(c, Capability::AddPaths(_)))
+        };
+        let offer = |able| {
+            let family = |family| AddPathFamily { family, able };
+            Some(Capability::AddPaths(vec![family(v4), family(v6)]))
+        };
+        assert_eq!(offers(false, false), None);
+        assert_eq!(offers(true, false), offer(1));
+        assert_eq!(offers(false, true), offer(2));
+        assert_eq!(offers(true, true), offer(3));
     }
 
     #[test]

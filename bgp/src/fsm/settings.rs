@@ -40,6 +40,10 @@ pub struct PeerSettings {
     /// than the agreed hold time counts as that: the KEEPALIVEs of an idle session are all
     /// the progress it makes. Without a hold time there are none, and this timer is off.
     pub send_hold: Option<Duration>,
+    /// Offer to receive several paths of one prefix (RFC 7911).
+    pub receive_paths: bool,
+    /// Offer to send them.
+    pub send_paths: bool,
     /// Offer graceful restart (RFC 4724); `None` does not.
     pub graceful_restart: Option<RestartOffer>,
 }
@@ -61,6 +65,8 @@ impl PeerSettings {
             role: None,
             role_strict: false,
             send_hold: None,
+            receive_paths: false,
+            send_paths: false,
             graceful_restart: None,
         }
     }

@@ -116,6 +116,11 @@ impl AsPath {
         self.0.iter().any(|segment| segment.asns.contains(&asn))
     }
 
+    /// How often it stands in the path.
+    pub fn count(&self, asn: Asn) -> usize {
+        self.0.iter().flat_map(|segment| &segment.asns).filter(|one| **one == asn).count()
+    }
+
     /// The neighbouring AS that the path was learned from: the first number of a leading
     /// AS_SEQUENCE. `None` for an empty path and one that begins with a set.
     pub fn first(&self) -> Option<Asn> {

@@ -23,6 +23,8 @@ pub enum Capability {
     GracefulRestart(GracefulRestart),
     /// 65: four-octet AS numbers; the number as it stands there, zero included (RFC 6793 §3).
     FourOctetAsn(u32),
+    /// 69: several paths of one prefix (RFC 7911 §4).
+    AddPaths(Vec<AddPathFamily>),
     /// 70: enhanced route refresh (RFC 7313).
     EnhancedRouteRefresh,
     /// 71: long-lived graceful restart (RFC 9494 §3.1); without families its sender only keeps
@@ -66,6 +68,34 @@ pub struct LongLivedFamily {
     pub forwarding: bool,
     /// Long-lived Stale Time in seconds, below 2^24.
     pub stale_secs: u32,
+}
+
+/// One family of an ADD-PATH capability (RFC 7911 §4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddPathFamily {
+    /// Which family.
+    pub family: AfiSafi,
+    /// What the sender is able to do; the value as it stands there: 1 to receive several paths,
+    /// 2 to send them, 3 both.
+    pub able: u8,
+}
+
+impl AddPathFamily {
+    /// A family of which the sender is able to receive or to send several paths, or both.
+    pub fn new(family: AfiSafi, receive: bool, send: bool) -> Self {
+        Self { family, able: u8::from(receive) | u8::from(send) << 1 }
+    }
+
+    /// Whether the sender is able to receive several paths. Any other value than the three
+    /// counts as not understood (RFC 7911 §4).
+    pub fn receives(&self) -> bool {
+        matches!(self.able, 1 | 3)
+    }
+
+    /// Whether the sender is able to send several paths.
+    pub fn sends(&self) -> bool {
+        matches!(self.able, 2 | 3)
+    }
 }
 
 /// One family of a graceful restart capability.

@@ -4,8 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use super::{Attributes, Capability, Notification};
-use crate::net::{AfiSafi, Asn, Family, Prefix, RouterId};
+use super::{Attributes, Capability, Nlri, Notification};
+use crate::net::{AfiSafi, Asn, Family, RouterId};
 
 /// A BGP message (RFC 4271 §4, RFC 2918).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,12 +105,12 @@ pub struct BadHoldTime(pub u16);
 /// An UPDATE message (RFC 4271 §4.3, RFC 4760) by meaning: where a prefix stood on the
 /// wire (IPv4 fields or multiprotocol attributes) follows from its family and next hop.
 ///
-/// A prefix that a message both withdraws and announces counts as announced
-/// (RFC 4271 §4.3): the decoder leaves it out of `withdrawn`.
+/// What a message both withdraws and announces counts as announced (RFC 4271 §4.3): the decoder
+/// leaves it out of `withdrawn`. Path identifiers are all zero where ADD-PATH was not agreed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Update {
     /// Prefixes that are no longer reachable, of both families.
-    pub withdrawn: Vec<Prefix>,
+    pub withdrawn: Vec<Nlri>,
     /// Prefixes that are reachable and how; usually one or none, at most one per
     /// combination of family and next hop. All share `attributes`.
     pub announced: Vec<Announcement>,
@@ -125,7 +125,7 @@ pub struct Announcement {
     /// Where to send packets for them.
     pub next_hop: NextHop,
     /// At least one prefix, all of one family.
-    pub prefixes: Vec<Prefix>,
+    pub prefixes: Vec<Nlri>,
 }
 
 /// A next hop (RFC 4271 §5.1.3, RFC 2545, RFC 8950).

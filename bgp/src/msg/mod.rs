@@ -4,6 +4,7 @@ mod attributes;
 mod capability;
 mod community;
 mod message;
+mod nlri;
 mod notification;
 mod notification_display;
 mod pack;
@@ -11,11 +12,12 @@ mod pack;
 pub use attributes::{
     Aggregator, AsPath, AsSegment, Attributes, Origin, SegmentKind, UnknownAttribute,
 };
-pub use capability::{Capability, GracefulRestart, LongLivedFamily, RestartFamily};
+pub use capability::{AddPathFamily, Capability, GracefulRestart, LongLivedFamily, RestartFamily};
 pub use community::{Administrator, Community, ExtendedCommunity, LargeCommunity, Named};
 pub use message::{
     Announcement, BadHoldTime, HoldTime, Message, NextHop, Open, Refresh, RouteRefresh, Update,
 };
+pub use nlri::{AddPaths, Nlri, PathId};
 pub use notification::{CeaseReason, Notification, UnexpectedIn};
 
 mod codec;

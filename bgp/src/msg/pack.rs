@@ -16,8 +16,8 @@ use smallvec::{SmallVec, smallvec};
 
 use super::codec::attr::{code, write};
 use super::codec::{WireFormat, frame, nlri};
-use super::{NextHop, Update};
-use crate::net::{AfiSafi, Family, Prefix};
+use super::{NextHop, Nlri, Update};
+use crate::net::{AfiSafi, Family};
 
 pub use super::codec::attr::write::encode_attributes;
 
@@ -28,9 +28,9 @@ pub use super::codec::attr::write::encode_attributes;
 /// which comes first (RFC 7606 §5.1). Prefixes that cannot be told are withdrawn, so that
 /// the peer does not keep an older path: where the attributes leave no room in a message
 /// (RFC 8654 §4), and IPv4 with an IPv6 next hop where RFC 8950 was not agreed.
-/// Prefixes of another family are left out.
+/// Prefixes of another family are left out, and path identifiers where ADD-PATH was not agreed.
 pub fn pack_announce(
-    prefixes: impl Iterator<Item = Prefix>,
+    prefixes: impl Iterator<Item = Nlri>,
     next_hop: &NextHop,
     attributes: &Bytes,
     family: Family,
@@ -44,7 +44,7 @@ pub fn pack_announce(
         }
         _ => Template::reach(family, next_hop, attributes),
     };
-    if template.room(format) < 1 + usize::from(family.bits()) / 8 {
+    if template.room(format) < nlri::longest(family, format.add_paths.send[family.index()]) {
         return pack_withdraw(prefixes, family, format, out);
     }
     template.fill(prefixes, family, format, out);
@@ -53,7 +53,7 @@ pub fn pack_announce(
 /// Appends to `out` the UPDATEs that withdraw `prefixes` of one family: as few as the format
 /// allows. Prefixes of another family are left out.
 pub fn pack_withdraw(
-    prefixes: impl Iterator<Item = Prefix>,
+    prefixes: impl Iterator<Item = Nlri>,
     family: Family,
     format: &WireFormat,
     out: &mut Vec<Bytes>,
@@ -91,7 +91,7 @@ pub(super) fn encode_update(update: &Update, format: &WireFormat, out: &mut Byte
     if let Some(attributes) = &update.attributes {
         let attributes = encode_attributes(attributes, format);
         for announcement in &update.announced {
-            let Some(family) = announcement.prefixes.first().map(Prefix::family) else { continue };
+            let Some(family) = announcement.prefixes.first().map(Nlri::family) else { continue };
             let prefixes = announcement.prefixes.iter().copied();
             let next_hop = &announcement.next_hop;
             pack_announce(prefixes, next_hop, &attributes, family, format, &mut messages);
@@ -197,7 +197,7 @@ impl Template {
     /// longest prefix of the family.
     fn fill(
         &self,
-        prefixes: impl Iterator<Item = Prefix>,
+        prefixes: impl Iterator<Item = Nlri>,
         family: Family,
         format: &WireFormat,
         out: &mut Vec<Bytes>,
@@ -205,7 +205,8 @@ impl Template {
         /// Messages share allocations of this size, so that a full table costs few of them.
         const SHARED: usize = 64 * 1024;
         let room = self.room(format);
-        let longest = 1 + usize::from(family.bits()) / 8;
+        let has_ids = format.add_paths.send[family.index()];
+        let longest = nlri::longest(family, has_ids);
         let mut prefixes = prefixes.filter(|prefix| prefix.family() == family);
         let mut next = prefixes.next();
         let expected =
@@ -219,10 +220,10 @@ impl Template {
             buffer.put_slice(&self.head);
             while let Some(prefix) = next {
                 let used = buffer.len() - self.head.len();
-                if used + nlri::encoded_len(&prefix) > room {
+                if used + nlri::encoded_len(&prefix, has_ids) > room {
                     break;
                 }
-                nlri::encode(&prefix, &mut buffer);
+                nlri::encode(&prefix, has_ids, &mut buffer);
                 next = prefixes.next();
             }
             let grown = buffer.len() - self.head.len();

@@ -85,6 +85,23 @@ impl Prefix {
         self.covers(other) || other.covers(self)
     }
 
+    /// The two prefixes that make it up, of one bit more each; `None` of a single address.
+    pub fn halves(&self) -> Option<[Prefix; 2]> {
+        let length = self.length() + 1;
+        let last = match self.address() {
+            IpAddr::V4(first) => {
+                let bit = 32_u8.checked_sub(length)?;
+                IpAddr::from(Ipv4Addr::from_bits(first.to_bits() | 1 << bit))
+            }
+            IpAddr::V6(first) => {
+                let bit = 128_u8.checked_sub(length)?;
+                IpAddr::from(Ipv6Addr::from_bits(first.to_bits() | 1 << bit))
+            }
+        };
+        let half = |address| Prefix::new(address, length).ok();
+        Some([half(self.address())?, half(last)?])
+    }
+
     /// Whether it holds one address only.
     pub fn is_host(&self) -> bool {
         self.length() == self.family().bits()
@@ -188,6 +205,23 @@ mod tests {
         for text in ["", "10.0.0.0", "10.0.0.0/", "10.0.0.0/+8", "10.0.0/8", "x/8", "10.0.0.0/8/8"]
         {
             assert!(text.parse::<Prefix>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_has_two_halves_unless_it_is_one_address() {
+        for (whole, want) in [
+            ("10.0.0.0/24", Some(["10.0.0.0/25", "10.0.0.128/25"])),
+            ("0.0.0.0/0", Some(["0.0.0.0/1", "128.0.0.0/1"])),
+            ("10.0.0.2/31", Some(["10.0.0.2/32", "10.0.0.3/32"])),
+            ("10.0.0.2/32", None),
+            ("::/0", Some(["::/1", "8000::/1"])),
+            ("fd00::2/127", Some(["fd00::2/128", "fd00::3/128"])),
+            ("fd00::2/128", None),
+        ] {
+            let halves = whole.parse::<Prefix>().unwrap().halves();
+            let want = want.map(|halves| halves.map(|half| half.parse().unwrap()));
+            assert_eq!(halves, want, "{whole}");
         }
     }
 

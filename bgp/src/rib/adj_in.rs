@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashSet;
 
 use super::attr_store::DEFAULT_LOCAL_PREF;
+use super::links::Links;
 use super::roles;
 use super::settings::{PeerKind, PeerPolicy, RibPeer, RibSettings};
 use super::view::Refusal;
@@ -36,7 +37,8 @@ pub(super) fn refuse_path(
     attributes: &Attributes,
     next_hop: NextHop,
 ) -> Option<Refusal> {
-    if attributes.as_path.contains(settings.asn) {
+    let ours = peer.own_asn(settings.asn);
+    if attributes.as_path.count(ours) > usize::from(peer.allowed_own_asn) {
         return Some(Refusal::AsLoop);
     }
     if attributes.originator_id == Some(settings.router_id) {
@@ -76,12 +78,13 @@ fn is_sane(address: IpAddr) -> bool {
 pub(super) fn route<'a>(
     prefix: &Prefix,
     attributes: &'a Attributes,
-    next_hop: Option<NextHop>,
+    (next_hop, links): (Option<NextHop>, &'a Links),
     source: RouteSource,
     session: Session,
 ) -> Route<'a> {
+    let interface = links.interface(next_hop);
     let next_hop = next_hop.map(|hop| hop.address());
-    Route { prefix: *prefix, attributes, next_hop, interface: None, source, session }
+    Route { prefix: *prefix, attributes, next_hop, interface, source, session }
 }
 
 /// Which rules of `policy` change `route` on its way, or why it does not pass. Our own routes

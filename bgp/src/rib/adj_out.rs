@@ -4,12 +4,16 @@
 //! cursors into them, one bit per prefix for what it was told, and where it walks or lags one
 //! bit per prefix for what it is owed. What goes out is made when the peer asks, from what
 //! is best then.
+//!
+//! A peer that is told several paths of a prefix (RFC 7911) has all this by path: the numbers
+//! are those of [`super::offers`] then.
 
 use super::bits::Bits;
 use super::encoder::{Context, Encoder};
 use super::export::{Exporter, Told, Treatment};
 use super::journal::Lane;
 use super::member::{Member, MemberLane};
+use super::offers::OfferChange;
 use super::path::{Path, PeerIx};
 use super::table::Table;
 use crate::net::{Family, Prefix};
@@ -35,6 +39,15 @@ pub(super) struct AdjOut {
     pub(super) groups: Vec<Option<Group>>,
     pub(super) members: Vec<Option<Member>>,
     woken: Vec<PeerIx>,
+}
+
+/// Changed paths of a prefix, for peers that are told several.
+pub(super) struct PathNews<'a> {
+    pub(super) family: Family,
+    pub(super) prefix: Prefix,
+    pub(super) changes: &'a [OfferChange],
+    /// Number of paths that have numbers.
+    pub(super) numbers: usize,
 }
 
 /// A changed best path.
@@ -72,14 +85,14 @@ impl AdjOut {
         has_marks: bool,
         tables: &[Table; 2],
     ) {
-        let families = treatment.format.families.clone();
-        let group = self.enter(ix, treatment);
         let mut lanes = <[MemberLane; 2]>::default();
-        for family in families {
+        for &family in &treatment.format.families {
             let lane = &mut lanes[family.index()];
             lane.agreed = true;
-            lane.begin_walk(tables[family.index()].bound(), None);
+            lane.by_path = treatment.paths[family.index()].is_some();
+            lane.begin_walk(tables[family.index()].numbers(lane.by_path), None);
         }
+        let group = self.enter(ix, treatment);
         if self.members.len() <= ix.index() {
             self.members.resize_with(ix.index() + 1, || None);
         }
@@ -184,14 +197,11 @@ impl AdjOut {
         let ends_deferral = group.treatment.deferred && !treatment.deferred;
         for family in treatment.format.families.iter().copied() {
             let (lane, journal) = (&mut member.lanes[family.index()], &group.lanes[family.index()]);
-            let table = &tables[family.index()];
+            let with = Context { exporter, table: &tables[family.index()], family };
+            let bound = with.bound(&treatment);
             let (mut owed, mut owed_withdraw) = (Bits::default(), Bits::default());
-            for id in 0..table.bound() {
-                let best = table.entry(id).best();
-                let export = |to: &Treatment| {
-                    let told = exporter.export(to, &table.prefix(id), &best?)?;
-                    (told.source != ix).then_some(told)
-                };
+            for id in 0..bound {
+                let export = |to: &Treatment| with.told(to, id).filter(|told| told.source != ix);
                 let (is_told, now) = (lane.told.has(id), export(&treatment));
                 let in_step = is_comparable
                     && is_told
@@ -212,7 +222,7 @@ impl AdjOut {
             lane.owed = owed;
             lane.owed_withdraw = owed_withdraw;
             if ends_deferral {
-                lane.resume_walk(table.bound());
+                lane.resume_walk(bound);
             } else if lane.walk.is_none() {
                 lane.position = 0;
             }
@@ -232,12 +242,12 @@ impl AdjOut {
     }
 
     /// Owes a peer a whole family again.
-    pub(super) fn refresh(&mut self, ix: PeerIx, family: Family, bound: u32) {
+    pub(super) fn refresh(&mut self, ix: PeerIx, family: Family, table: &Table) {
         let Some(member) = self.member_mut(ix) else { return };
         let marks = member.has_marks;
         let lane = &mut member.lanes[family.index()];
         if lane.agreed {
-            lane.begin_walk(bound, Some(marks));
+            lane.begin_walk(table.numbers(lane.by_path), Some(marks));
             self.wake(ix);
         }
     }
@@ -246,7 +256,9 @@ impl AdjOut {
     pub(super) fn best_changed(&mut self, news: &News, exporter: &Exporter<'_>) {
         for place in 0..self.groups.len() {
             let Some(group) = &mut self.groups[place] else { continue };
-            if !group.treatment.format.families.contains(&news.family) {
+            if !group.treatment.format.families.contains(&news.family)
+                || group.treatment.paths[news.family.index()].is_some()
+            {
                 continue;
             }
             let export = |path: &Option<Path>| {
@@ -283,10 +295,46 @@ impl AdjOut {
                 }
             }
             self.wake_group(place);
-            let is_full = |group: &Group| group.lanes[news.family.index()].is_full(news.prefixes);
-            if self.groups[place].as_ref().is_some_and(is_full) {
-                self.fold(place, news.family);
+            self.fold_if_full(place, news.family, news.prefixes);
+        }
+    }
+
+    /// Paths of a prefix have changed: notes what that means to each group that is told several.
+    /// Which peer told a path never changes, so unlike a best path it has none that must begin or
+    /// cease to hear of it.
+    pub(super) fn paths_changed(&mut self, news: &PathNews<'_>, exporter: &Exporter<'_>) {
+        let index = news.family.index();
+        for place in 0..self.groups.len() {
+            let Some(group) = &mut self.groups[place] else { continue };
+            let Some(most) = group.treatment.paths[index] else { continue };
+            let export = |at: Option<(u32, Path)>| {
+                let (_, path) = at.filter(|&(rank, _)| rank < most)?;
+                exporter.export(&group.treatment, &news.prefix, &path)
+            };
+            let mut is_news = false;
+            for change in news.changes {
+                let (before, after) = (export(change.before), export(change.after));
+                if before == after {
+                    continue;
+                }
+                let lane = &mut group.lanes[index];
+                match after {
+                    None => lane.withdraw(change.number),
+                    Some(_) => lane.announce(change.number, before.is_some()),
+                }
+                is_news = true;
             }
+            if is_news {
+                self.wake_group(place);
+                self.fold_if_full(place, news.family, news.numbers);
+            }
+        }
+    }
+
+    fn fold_if_full(&mut self, place: usize, family: Family, numbers: usize) {
+        let is_full = |group: &Group| group.lanes[family.index()].is_full(numbers);
+        if self.groups[place].as_ref().is_some_and(is_full) {
+            self.fold(place, family);
         }
     }
 
@@ -419,16 +467,20 @@ impl AdjOut {
         }
     }
 
-    /// Whether any peer believes in this prefix.
-    pub(super) fn is_told(&self, family: Family, id: u32) -> bool {
-        self.members.iter().flatten().any(|member| member.lanes[family.index()].told.has(id))
+    /// Whether any peer believes in what has this number, of a path or of a prefix.
+    pub(super) fn is_told(&self, family: Family, by_path: bool, number: u32) -> bool {
+        let lanes = self.members.iter().flatten().map(|member| &member.lanes[family.index()]);
+        lanes.filter(|lane| lane.by_path == by_path).any(|lane| lane.told.has(number))
     }
 
-    /// What this member is to be told of a prefix, if anything.
-    pub(super) fn wanted(&self, ix: PeerIx, with: &Context<'_>, id: u32) -> Option<Told> {
+    /// Whether any peer is told several paths of a prefix.
+    pub(super) fn has_paths(&self, family: Family) -> bool {
+        self.members.iter().flatten().any(|member| member.lanes[family.index()].by_path)
+    }
+
+    /// What this member is to be told of what has this number, if anything.
+    pub(super) fn wanted(&self, ix: PeerIx, with: &Context<'_>, number: u32) -> Option<Told> {
         let group = self.group_of(self.member(ix)?)?;
-        let best = with.table.entry(id).best()?;
-        let told = with.exporter.export(&group.treatment, &with.table.prefix(id), &best)?;
-        (told.source != ix).then_some(told)
+        with.told(&group.treatment, number).filter(|told| told.source != ix)
     }
 }

@@ -118,10 +118,9 @@ impl Turn<'_> {
         self.with.family
     }
 
-    /// What the group is told of a prefix.
+    /// What the group is told of what has this number.
     fn told(&self, id: u32) -> Option<Told> {
-        let best = self.with.table.entry(id).best()?;
-        self.with.exporter.export(self.treatment, &self.with.table.prefix(id), &best)
+        self.with.told(self.treatment, id)
     }
 
     /// Withdrawals that are noted for this member alone.

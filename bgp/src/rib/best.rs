@@ -6,11 +6,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use smallvec::SmallVec;
 
 use super::attr_store::{AttrKey, AttrStore};
-use super::next_hop::NextHops;
+use super::next_hop::{HopId, NextHops};
 use super::path::{Path, PathList, Source};
 use super::peer::Peers;
 use super::settings::{PeerId, RibSettings, Stale};
 use super::view::Reason;
+use crate::msg::PathId;
 
 /// A usable path and where to find what the steps ask of it.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +19,10 @@ pub(super) struct Candidate<'a> {
     key: &'a AttrKey,
     peer: &'a TieBreakers,
     cost: u32,
+    /// Where it leads.
+    hop: HopId,
+    /// Which of its peer's paths it is.
+    id: PathId,
     /// Its place in the list of paths.
     place: u32,
     source: Source,
@@ -77,6 +82,7 @@ const STEPS: &[(Reason, Step)] = &[
     (Reason::RouterId, |field| keep_least(field, |x| x.key.originator_or(x.peer.router_id))),
     (Reason::ClusterListLength, |field| keep_least(field, |x| x.key.clusters)),
     (Reason::PeerAddress, |field| keep_least(field, |x| (x.peer.address, x.peer.id))),
+    (Reason::PathId, |field| keep_least(field, |x| x.id)),
 ];
 
 /// How many of [`STEPS`] must not tell paths apart that are used together.
@@ -128,9 +134,11 @@ impl Judge<'_> {
                 key: self.attributes.key(path.attributes),
                 peer: self.peers.tie_breakers(path.peer),
                 cost,
+                hop: path.hop,
+                id: path.id,
                 place,
-                source: path.source,
-                stale: rank(path.stale, self.attributes.key(path.attributes)),
+                source: path.source(),
+                stale: rank(path.stale(), self.attributes.key(path.attributes)),
             })
         });
         candidates.collect()
@@ -139,8 +147,8 @@ impl Judge<'_> {
     /// How far a path leads; `None` if it cannot be used. One that its owner keeps is used only
     /// while its next hop is on-link: nobody would tell us of a change on a longer way.
     fn cost(&self, path: &Path) -> Option<u32> {
-        let cost = if path.refused { None } else { self.hops.cost(path.hop) }?;
-        (path.stale != Some(Stale::Owned) || cost == 0 || !self.hops.is_tracked()).then_some(cost)
+        let cost = if path.is_refused() { None } else { self.hops.cost(path.hop) }?;
+        (path.stale() != Some(Stale::Owned) || cost == 0 || !self.hops.is_tracked()).then_some(cost)
     }
 
     /// Puts the best path and those used together with it in front; how many these are.
@@ -161,6 +169,20 @@ impl Judge<'_> {
             paths.swap(front, place);
         }
         u16::try_from(chosen.len()).unwrap_or(u16::MAX)
+    }
+
+    /// The usable ones of `paths`: the best, the best without that, and so on as far as `depth`,
+    /// then the others in any order.
+    pub(super) fn rank(&self, paths: &PathList, depth: usize) -> SmallVec<[Path; 4]> {
+        let mut field = self.field(paths);
+        let mut ranked: SmallVec<[u32; 8]> = SmallVec::new();
+        while ranked.len() < depth && field.len() > 1 {
+            let best = choose(field.clone(), Together { most: 1, any_neighbour: false });
+            field.retain(|x| !best.contains(&x.place));
+            ranked.extend(best);
+        }
+        ranked.extend(field.iter().map(|x| x.place));
+        ranked.iter().map(|&place| paths[place as usize]).collect()
     }
 
     /// For each of the usable `paths` its place and the step at which it was removed; none
@@ -208,8 +230,18 @@ fn choose(mut field: Field<'_>, together: Together) -> SmallVec<[u32; 8]> {
                     || x.source.is_internal()
                     || x.key.neighbour == best.key.neighbour)
         });
-        equal.sort_by_key(|x| (x.router_id(), x.key.clusters, x.peer.address, x.peer.id));
-        chosen.extend(equal.iter().take(together.most.saturating_sub(1)).map(|x| x.place));
+        equal.sort_by_key(|x| (x.router_id(), x.key.clusters, x.peer.address, x.peer.id, x.id));
+        // Several peers, or one that tells several paths, may name the same way.
+        let mut hops: SmallVec<[HopId; 8]> = SmallVec::from_slice(&[best.hop]);
+        for candidate in equal {
+            if chosen.len() >= together.most {
+                break;
+            }
+            if !hops.contains(&candidate.hop) {
+                hops.push(candidate.hop);
+                chosen.push(candidate.place);
+            }
+        }
     }
     chosen
 }
@@ -229,6 +261,8 @@ mod tests {
         key: AttrKey,
         peer: TieBreakers,
         cost: u32,
+        hop: HopId,
+        id: PathId,
         source: Source,
         stale: Option<Stale>,
     }
@@ -253,6 +287,8 @@ mod tests {
                 id: PeerId(number),
             },
             cost: 10,
+            hop: HopId::numbered(number),
+            id: PathId(0),
             source: Source::External,
             stale: None,
         }
@@ -269,6 +305,8 @@ mod tests {
             key: &x.key,
             peer: &x.peer,
             cost: x.cost,
+            hop: x.hop,
+            id: x.id,
             place,
             source: x.source,
             stale: x.stale,
@@ -333,6 +371,23 @@ mod tests {
             }
             assert_eq!(decide(&[loser, winner]), (Some(*reason), 2), "{reason:?}");
             assert_eq!(decide(&[winner, loser]), (Some(*reason), 2), "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn paths_of_one_peer_differ_in_their_identifiers_at_last_and_are_used_together() {
+        let path = |id, hop| with(1, |x| (x.id, x.hop) = (PathId(id), HopId::numbered(hop)));
+        let all = [path(9, 1), path(0, 2), path(3, 1), path(4, 3)];
+        let mut left = field(&all);
+        let decided = STEPS.iter().find(|(_, step)| {
+            step(&mut left);
+            left.len() == 1
+        });
+        assert_eq!((decided.unwrap().0, left[0].place), (Reason::PathId, 1));
+        // Two that name the same way count once.
+        for (most, want) in [(1, &[1][..]), (2, &[1, 2]), (3, &[1, 2, 3]), (8, &[1, 2, 3])] {
+            let together = Together { most, any_neighbour: false };
+            assert_eq!(choose(field(&all), together).as_slice(), want, "{most}");
         }
     }
 

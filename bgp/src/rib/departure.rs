@@ -55,12 +55,28 @@ impl Rib {
     /// Treats every peer with a session as it is to be treated by now; peers are owed the
     /// difference.
     pub(super) fn treat_all(&mut self) {
-        let Self { settings, peers, attributes, hops, tables, out, deferring, departure, .. } =
-            self;
-        let exporter = Exporter { settings, attributes, hops, peers };
+        let Self {
+            settings,
+            peers,
+            attributes,
+            hops,
+            links,
+            tables,
+            out,
+            deferring,
+            departure,
+            ..
+        } = self;
+        let exporter = Exporter { settings, attributes, hops, links, peers };
         for (ix, peer) in peers.all() {
             if let Some(session) = &peer.session {
-                let treatment = Treatment::of(&peer.how, session, *deferring, *departure);
+                let treatment = Treatment::of(
+                    (settings.asn, links),
+                    &peer.how,
+                    session,
+                    *deferring,
+                    *departure,
+                );
                 out.treat(ix, treatment, peer.how.address, &exporter, tables);
             }
         }

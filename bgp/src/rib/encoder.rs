@@ -5,9 +5,10 @@ use rustc_hash::FxHashMap;
 
 use super::attr_store::AttrId;
 use super::export::{Exporter, Form, Told, Treatment};
+use super::offers::Offers;
 use super::table::Table;
 use crate::filter::Matched;
-use crate::msg::{NextHop, encode_attributes, pack_announce, pack_withdraw};
+use crate::msg::{NextHop, Nlri, encode_attributes, pack_announce, pack_withdraw};
 use crate::net::Family;
 
 /// Encoded attribute sets that a group remembers at most.
@@ -22,7 +23,7 @@ pub(super) struct Encoder {
     pub(super) encoded: u64,
 }
 
-/// What encoding must see beside the prefixes.
+/// What encoding must see beside the numbers of what is told.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
     pub(super) exporter: &'a Exporter<'a>,
@@ -30,8 +31,39 @@ pub(super) struct Context<'a> {
     pub(super) family: Family,
 }
 
+impl Context<'_> {
+    /// One more than the highest number that peers with this treatment can be told of.
+    pub(super) fn bound(&self, to: &Treatment) -> u32 {
+        self.table.numbers(to.paths[self.family.index()].is_some())
+    }
+
+    /// What peers with this treatment are told of what has this number: the best path of a
+    /// prefix, or one path of those that they are told.
+    pub(super) fn told(&self, to: &Treatment, number: u32) -> Option<Told> {
+        let Some(most) = to.paths[self.family.index()] else {
+            let best = self.table.entry(number).best()?;
+            return self.exporter.export(to, &self.table.prefix(number), &best);
+        };
+        let offers = self.table.offers()?;
+        let (_, path) = offers.find(number).filter(|&(rank, _)| rank < most)?;
+        self.exporter.export(to, &self.table.prefix(offers.prefix(number)?), &path)
+    }
+
+    /// What stands on the wire for these numbers.
+    fn named<'a>(&'a self, to: &Treatment, numbers: &'a [u32]) -> impl Iterator<Item = Nlri> + 'a {
+        let by_path = to.paths[self.family.index()].is_some();
+        numbers.iter().filter_map(move |&number| {
+            if !by_path {
+                return Some(self.table.prefix(number).into());
+            }
+            let prefix = self.table.prefix(self.table.offers()?.prefix(number)?);
+            Some(Nlri { prefix, path_id: Offers::path_id(number) })
+        })
+    }
+}
+
 impl Encoder {
-    /// Appends messages that announce prefixes, given by number.
+    /// Appends messages that announce what has these numbers.
     pub(super) fn announce(
         &mut self,
         with: &Context<'_>,
@@ -50,11 +82,10 @@ impl Encoder {
             .entry((told.attributes, generation, told.form, told.matched.clone()))
             .or_insert_with(|| encode_attributes(&with.exporter.transform(to, told), &to.format));
         self.encoded += ids.len() as u64;
-        let prefixes = ids.iter().map(|&id| with.table.prefix(id));
-        pack_announce(prefixes, next_hop, attributes, with.family, &to.format, out);
+        pack_announce(with.named(to, ids), next_hop, attributes, with.family, &to.format, out);
     }
 
-    /// Appends messages that withdraw prefixes, given by number.
+    /// Appends messages that withdraw what has these numbers.
     pub(super) fn withdraw(
         &mut self,
         with: &Context<'_>,
@@ -66,7 +97,6 @@ impl Encoder {
             return;
         }
         self.encoded += ids.len() as u64;
-        let prefixes = ids.iter().map(|&id| with.table.prefix(id));
-        pack_withdraw(prefixes, with.family, &to.format, out);
+        pack_withdraw(with.named(to, ids), with.family, &to.format, out);
     }
 }

@@ -6,20 +6,23 @@ use std::sync::Arc;
 use super::adj_in::{admit, route};
 use super::attr_store::{AttrId, AttrStore, DEFAULT_LOCAL_PREF, Scope};
 use super::departure::Departure;
+use super::links::Links;
 use super::next_hop::{HopId, NextHops};
 use super::path::{Path, PeerIx, Source};
 use super::peer::Peers;
 use super::roles;
 use super::settings::{NextHopMode, PeerKind, PeerPolicy, RibPeer, RibSession, RibSettings};
 use crate::filter::{self, Filter, Matched, NextHopChange, Session};
-use crate::msg::{Attributes, ExtendedCommunity, NextHop, WireFormat};
-use crate::net::{Family, Prefix, Role, RouterId};
+use crate::msg::{AddPaths, Attributes, ExtendedCommunity, NextHop, WireFormat};
+use crate::net::{Asn, Family, Prefix, Role, RouterId};
 
 /// Everything that decides what a peer is told, apart from which peer it is. Peers with
 /// equal treatment are told the same octets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Treatment {
     pub(super) kind: PeerKind,
+    /// Our AS as the peer sees it.
+    pub(super) asn: Asn,
     pub(super) policy: PeerPolicy,
     pub(super) mode: NextHopMode,
     /// Our next hops by family, as far as the peer can read them.
@@ -33,6 +36,11 @@ pub(super) struct Treatment {
     pub(super) departure: Departure,
     /// Our role towards the peer.
     pub(super) role: Option<Role>,
+    /// By family, how many paths of a prefix it is told; none if it is told the best without
+    /// saying which of them that is.
+    pub(super) paths: [Option<u32>; 2],
+    /// Which links its filters look at, if they do.
+    pub(super) links: u64,
 }
 
 /// What is told of a path: equal values are equal on the wire to peers with one policy.
@@ -74,13 +82,15 @@ pub(super) struct Exporter<'a> {
     pub(super) settings: &'a RibSettings,
     pub(super) attributes: &'a AttrStore,
     pub(super) hops: &'a NextHops,
+    pub(super) links: &'a Links,
     pub(super) peers: &'a Peers,
 }
 
 impl Treatment {
-    /// How a peer with an established session is treated, also while we are `deferring` and
-    /// how far we are with leaving.
+    /// How a peer with an established session is treated, where `usual` is our AS with others
+    /// and `links` are this host's, also while we are `deferring` and how far we are with leaving.
     pub(super) fn of(
+        (usual, links): (Asn, &Links),
         peer: &RibPeer,
         session: &RibSession,
         deferring: bool,
@@ -97,6 +107,7 @@ impl Treatment {
         families.dedup();
         Self {
             kind: peer.kind,
+            asn: peer.own_asn(usual),
             policy: peer.export.clone(),
             mode: peer.next_hop_mode,
             own: [v4, v6],
@@ -108,20 +119,26 @@ impl Treatment {
                 extended_message: negotiated.extended_message,
                 extended_next_hop: extended,
                 families,
+                // What comes is none of its business.
+                add_paths: AddPaths { receive: [false; 2], ..negotiated.add_paths },
                 internal: peer.kind != PeerKind::External,
             },
             departure,
             role: roles::of(peer),
+            paths: negotiated.add_paths.send.map(|agreed| agreed.then(|| peer.send_paths.most())),
+            links: if peer.export.asks_for_interface() { links.version } else { 0 },
         }
     }
 
     /// Whether what [`Exporter::says_same`] calls equal is the same octets under both treatments.
     pub(super) fn has_same_form(&self, other: &Self) -> bool {
         (self.kind == PeerKind::External) == (other.kind == PeerKind::External)
+            && self.asn == other.asn
             && self.own == other.own
             && self.format == other.format
             && self.shared_link == other.shared_link
             && self.role == other.role
+            && self.links == other.links
             && (self.departure == Departure::Staying) == (other.departure == Departure::Staying)
     }
 
@@ -162,13 +179,13 @@ impl Treatment {
 }
 
 impl Exporter<'_> {
-    /// What peers with this treatment are told of `prefix` if `path` is its best; none if
-    /// they must not hear of it.
+    /// What peers with this treatment are told of `path` to `prefix` if it is the best, or one of
+    /// several that they are told; none if they must not hear of it.
     pub(super) fn export(&self, to: &Treatment, prefix: &Prefix, path: &Path) -> Option<Told> {
-        if path.source == Source::Internal && to.kind == PeerKind::Internal {
+        if path.source() == Source::Internal && to.kind == PeerKind::Internal {
             return None; // RFC 4271 §9.2, RFC 4456 §6: only to and from clients
         }
-        if to.deferred && path.source != Source::Ours || !to.departure.lets_pass(path.source) {
+        if to.deferred && path.source() != Source::Ours || !to.departure.lets_pass(path.source()) {
             return None;
         }
         if !roles::lets_pass(to.role, self.attributes.get(path.attributes)) {
@@ -184,17 +201,20 @@ impl Exporter<'_> {
             Scope::OurAs | Scope::Nobody => return None,
         }
         let attributes = self.attributes.get(path.attributes);
-        let session = Session { peer_type: to.kind.peer_type(), asn: self.settings.asn };
+        let session = Session { peer_type: to.kind.peer_type(), asn: to.asn };
         let next_hop = self.hops.get(path.hop);
-        let matched =
-            admit(&to.policy, &route(prefix, attributes, next_hop, path.origin, session)).ok()?;
+        let matched = admit(
+            &to.policy,
+            &route(prefix, attributes, (next_hop, self.links), path.origin(), session),
+        )
+        .ok()?;
         let mode = match to.filters().and_then(|filters| filter::next_hop(filters, &matched)) {
             None => to.mode,
             Some(NextHopChange::SelfAddress) => NextHopMode::SelfAddress,
             Some(NextHopChange::Keep) => NextHopMode::Keep,
         };
         let hop = self.told_hop(to, mode, prefix.family(), path)?;
-        let form = match (to.is_external(), path.source) {
+        let form = match (to.is_external(), path.source()) {
             (true, Source::Ours) => Form::OutsideOwn,
             (true, _) => Form::Outside,
             (false, Source::Ours | Source::External) => Form::Inside,
@@ -258,7 +278,7 @@ impl Exporter<'_> {
             out.med = None; // RFC 4271 §5.1.4
         }
         if let Some(filters) = to.filters() {
-            filter::apply(filters, &told.matched, &mut out, self.settings.asn);
+            filter::apply(filters, &told.matched, &mut out, to.asn);
         }
         match told.form {
             Form::Inside => {
@@ -269,13 +289,13 @@ impl Exporter<'_> {
                 out.cluster_list.insert(0, self.settings.cluster_id);
             }
             Form::OutsideOwn | Form::Outside => {
-                out.as_path.prepend(self.settings.asn);
+                out.as_path.prepend(to.asn);
                 out.local_pref = None;
                 out.originator_id = None;
                 out.cluster_list = Vec::new();
             }
         }
-        roles::mark(to.role, self.settings.asn, &mut out);
+        roles::mark(to.role, to.asn, &mut out);
         to.departure.mark(to.kind, &mut out);
         out
     }

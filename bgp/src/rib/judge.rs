@@ -26,7 +26,7 @@ pub(super) struct Workshop(FxHashMap<(PeerIx, AttrId, Matched), AttrId>);
 impl Rib {
     /// What filters know of the session with a peer.
     pub(super) fn session_of(&self, how: &RibPeer) -> Session {
-        Session { peer_type: how.kind.peer_type(), asn: self.settings.asn }
+        Session { peer_type: how.kind.peer_type(), asn: how.own_asn(self.settings.asn) }
     }
 
     /// Which rules of a peer's import change a path that came with these attributes, or why it
@@ -43,7 +43,10 @@ impl Rib {
             return Err(refusal);
         }
         let session = self.session_of(how);
-        admit(&how.import, &route(prefix, attributes, Some(next_hop), how.source, session))
+        admit(
+            &how.import,
+            &route(prefix, attributes, (Some(next_hop), &self.links), how.source, session),
+        )
     }
 
     /// What `matched` rules of a peer's import make of the attributes that came; held by
@@ -63,7 +66,11 @@ impl Rib {
             return made;
         }
         let before = (**self.attributes.get(came)).clone();
-        let after = change(policy, &matched, before, self.settings.asn);
+        let ours = self
+            .peers
+            .get(ix)
+            .map_or(self.settings.asn, |peer| peer.how.own_asn(self.settings.asn));
+        let after = change(policy, &matched, before, ours);
         // `came` may lose its last path while the workshop still knows it.
         self.attributes.hold(came);
         let made = self.attributes.derive(came, after);
@@ -105,8 +112,8 @@ impl Rib {
                     let Some(judgement) = self.judgement(&mut shop, &prefix, &path) else {
                         continue;
                     };
-                    let edit = Edit::Judge(path.peer, judgement);
-                    if path.refused && !judgement.refused {
+                    let edit = Edit::Judge(path.key(), judgement);
+                    if path.is_refused() && !judgement.refused {
                         later.push((family, id, edit));
                     } else {
                         self.edit(family, id, edit);

@@ -1,16 +1,18 @@
 //! How many prefixes a peer may tell (RFC 4271 §6.7).
 //!
 //! Counted is what the peer has told and not withdrawn, refused paths included: they are kept,
-//! too. The limit holds in the middle of an UPDATE: the first prefix beyond it is not taken, nor
-//! anything after it in that session.
+//! too. Where it tells several paths of a prefix, each counts: each takes room. The limit holds in
+//! the middle of an UPDATE: the first prefix beyond it is not taken, nor anything after it in that
+//! session.
 
 use std::time::Duration;
 
 use super::Rib;
-use super::path::{Path, PeerIx};
+use super::path::{PathKey, PeerIx};
 use super::peer::Peer;
 use super::settings::PeerId;
-use crate::net::{Family, Prefix};
+use crate::msg::Nlri;
+use crate::net::Family;
 
 /// How many prefixes of each family a peer may tell, and what happens at that.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,17 +119,17 @@ impl Peer {
 }
 
 impl Rib {
-    /// Whether a prefix is one more than the peer may tell: one that it told before is not.
-    pub(super) fn is_beyond(&self, ix: PeerIx, prefix: &Prefix) -> bool {
-        let family = prefix.family();
+    /// Whether a path is one more than the peer may tell: one that it told before is not.
+    pub(super) fn is_beyond(&self, ix: PeerIx, nlri: &Nlri) -> bool {
+        let (family, key) = (nlri.family(), PathKey { peer: ix, id: nlri.path_id });
         let Some(peer) = self.peers.get(ix) else { return false };
         if !peer.limited.is_over && !peer.is_full(family) {
             return false;
         }
         let table = &self.tables[family.index()];
         let is_known =
-            |id| table.entry(id).paths.iter().any(|p: &Path| p.peer == ix && p.stale.is_none());
-        peer.limited.is_over || !table.find(prefix).is_some_and(is_known)
+            |id| table.entry(id).paths.iter().any(|p| p.key() == key && p.stale().is_none());
+        peer.limited.is_over || !table.find(&nlri.prefix).is_some_and(is_known)
     }
 
     /// The peer tells `count` more prefixes than it may, or some after that.

@@ -1,17 +1,20 @@
 //! The Loc-RIB: every change of a path, and what follows from it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use super::Rib;
-use super::adj_out::News;
+use super::adj_out::{News, PathNews};
 use super::attr_store::AttrId;
 use super::best::Judge;
 use super::export::Exporter;
-use super::path::{Path, PeerIx, Source};
+use super::path::{Path, PathKey, PeerIx, Source};
 use super::settings::Stale;
+use super::table::Table;
 use super::view::{BestChange, Forwarding};
+use super::watch::{Cause, Recorder, UsedPath};
 use crate::filter::RouteSource;
 use crate::msg::NextHop;
 use crate::net::Family;
@@ -22,14 +25,14 @@ const REFUSALS: usize = 256;
 /// A change of one prefix.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Edit {
-    /// A peer's path, in place of the one that it had.
+    /// A path, in place of the one with its key.
     Put(Path),
-    /// The path of a peer goes.
-    Remove(PeerIx),
-    /// The session of a peer is over, and its path is kept nevertheless.
-    Age(PeerIx, Stale),
-    /// The path of a peer is judged by other settings.
-    Judge(PeerIx, Judgement),
+    /// A path goes.
+    Remove(PathKey),
+    /// The session that told a path is over, and it is kept nevertheless.
+    Age(PathKey, Stale),
+    /// A path is judged by other settings.
+    Judge(PathKey, Judgement),
     /// Nothing but what the decision process looks at has changed.
     Decide,
 }
@@ -47,46 +50,53 @@ pub(super) struct Judgement {
 impl Rib {
     /// Carries out an edit: keeps the books, decides anew, and notes what became of it.
     pub(super) fn edit(&mut self, family: Family, id: u32, edit: Edit) {
-        let Self { settings, tables, attributes, hops, peers, out, changed, refusals, .. } = self;
+        let Self {
+            settings, tables, attributes, hops, links, peers, out, changed, refusals, ..
+        } = self;
+        let (watches, recorder) = (&mut self.watches, &mut self.recorder);
         let table = &mut tables[family.index()];
         let entry = table.entry_mut(id);
         let before: SmallVec<[Path; 2]> = SmallVec::from_slice(entry.selection());
         let (mut gone, mut come) = (None, None);
-        let find = |ix: PeerIx| entry.paths.iter().position(|path| path.peer == ix);
+        let find = |key: PathKey| entry.paths.iter().position(|path| path.key() == key);
         match edit {
             Edit::Put(path) => {
                 come = Some(path);
-                match find(path.peer) {
-                    Some(place) if entry.paths[place] == path => return,
+                match find(path.key()) {
+                    Some(place) if entry.paths[place].awaited(path.is_awaited()) == path => {
+                        entry.paths[place] = path;
+                        return;
+                    }
                     Some(place) => gone = Some(std::mem::replace(&mut entry.paths[place], path)),
                     None => entry.paths.push(path),
                 }
             }
-            Edit::Remove(ix) => {
-                let Some(place) = find(ix) else { return };
+            Edit::Remove(key) => {
+                let Some(place) = find(key) else { return };
                 gone = Some(entry.paths.remove(place));
             }
             // What is refused is kept only as long as it may be asked for again.
-            Edit::Age(ix, _) if find(ix).is_some_and(|place| entry.paths[place].refused) => {
-                gone = find(ix).map(|place| entry.paths.remove(place));
+            Edit::Age(key, _) if find(key).is_some_and(|at| entry.paths[at].is_refused()) => {
+                gone = find(key).map(|place| entry.paths.remove(place));
             }
-            Edit::Judge(ix, Judgement { refused: true, .. })
-                if find(ix).is_some_and(|place| entry.paths[place].stale.is_some()) =>
+            Edit::Judge(key, Judgement { refused: true, .. })
+                if find(key).is_some_and(|at| entry.paths[at].stale().is_some()) =>
             {
-                gone = find(ix).map(|place| entry.paths.remove(place));
+                gone = find(key).map(|place| entry.paths.remove(place));
             }
-            Edit::Age(ix, why) => {
-                let Some(place) = find(ix) else { return };
-                let path = Path { stale: Some(why), ..entry.paths[place] };
+            Edit::Age(key, why) => {
+                let Some(place) = find(key) else { return };
+                let path = entry.paths[place].kept_for(Some(why));
                 if path == entry.paths[place] {
                     return;
                 }
                 gone = Some(std::mem::replace(&mut entry.paths[place], path));
                 come = Some(path);
             }
-            Edit::Judge(ix, Judgement { refused, source, origin, attributes }) => {
-                let Some(place) = find(ix) else { return };
-                let path = Path { refused, source, origin, attributes, ..entry.paths[place] };
+            Edit::Judge(key, Judgement { refused, source, origin, attributes }) => {
+                let Some(place) = find(key) else { return };
+                let path = entry.paths[place].from(source, origin).refused(refused);
+                let path = path.with(attributes);
                 if path == entry.paths[place] {
                     return;
                 }
@@ -98,35 +108,60 @@ impl Rib {
         if let Some(path) = come {
             attributes.hold(path.attributes);
             hops.hold(path.hop);
-            if !path.refused {
+            if !path.is_refused() {
                 hops.begin_use(path.hop);
             }
             if let Some(peer) = peers.get_mut(path.peer) {
                 peer.received[family.index()] += 1;
-                peer.refused[family.index()] += usize::from(path.refused);
-                peer.stale[family.index()] += usize::from(path.stale.is_some());
-                let is_news = path.refused && gone.is_none_or(|path| !path.refused);
+                peer.refused[family.index()] += usize::from(path.is_refused());
+                peer.stale[family.index()] += usize::from(path.stale().is_some());
+                let is_news = path.is_refused() && gone.is_none_or(|path| !path.is_refused());
                 if is_news && peer.how.import.is_ownership() && refusals.len() < REFUSALS {
                     refusals.push((path.peer, table.prefix(id)));
                 }
             }
         }
+        if let Some(path) = come.or(gone) {
+            let session = peers.get(path.peer).and_then(|peer| peer.session.as_ref());
+            let has_ids =
+                session.is_some_and(|session| session.negotiated.add_paths.receive[family.index()]);
+            watches.path_changed(path.key(), family, id, has_ids && come.is_none());
+        }
         let entry = table.entry_mut(id);
         let judge = Judge { attributes, hops, peers, together: (&*settings).into() };
         entry.selected = judge.select(&mut entry.paths);
         if entry.selection() != before.as_slice() {
-            let points = |paths: &[Path]| -> SmallVec<[_; 2]> {
-                paths.iter().map(|path| (path.source == Source::Ours, path.hop)).collect()
+            let points = |paths: &[Path]| {
+                let mut points: SmallVec<[_; 2]> =
+                    paths.iter().map(|path| (path.source() == Source::Ours, path.hop)).collect();
+                points.sort_unstable();
+                points.dedup();
+                points
             };
             if !entry.changed && points(entry.selection()) != points(&before) {
                 entry.changed = true;
                 changed[family.index()].push_back(id);
             }
-            let (before, after) = (before.first().copied(), entry.best());
+            let selected_before = before;
+            let (before, after) = (selected_before.first().copied(), entry.best());
             if before.map(Path::as_told) != after.map(Path::as_told) {
                 let (prefix, prefixes) = (table.prefix(id), table.len());
                 let news = News { family, id, prefix, before, after, prefixes };
-                out.best_changed(&news, &Exporter { settings, attributes, hops, peers });
+                out.best_changed(&news, &Exporter { settings, attributes, hops, links, peers });
+                watches.best_changed(family, id);
+            }
+            if let Some(recorder) = recorder {
+                let by = Exporter { settings, attributes, hops, links, peers };
+                record(recorder, &by, table, id, &selected_before, &edit);
+            }
+        }
+        if let Some(depth) = table.offer_depth() {
+            let ranked = judge.rank(&table.entry(id).paths, depth);
+            let changes = table.offer(id, &ranked);
+            if !changes.is_empty() {
+                let (prefix, numbers) = (table.prefix(id), table.numbers(true) as usize);
+                let news = PathNews { family, prefix, changes: &changes, numbers };
+                out.paths_changed(&news, &Exporter { settings, attributes, hops, links, peers });
             }
         }
         table.paths += usize::from(come.is_some());
@@ -135,22 +170,22 @@ impl Rib {
             table.bury(id);
         }
         if let Some(path) = gone {
-            if !path.refused {
+            if !path.is_refused() {
                 hops.end_use(path.hop);
             }
             hops.release(path.hop);
             attributes.release(path.attributes);
             if let Some(peer) = peers.get_mut(path.peer) {
                 peer.received[family.index()] -= 1;
-                peer.refused[family.index()] -= usize::from(path.refused);
-                peer.stale[family.index()] -= usize::from(path.stale.is_some());
+                peer.refused[family.index()] -= usize::from(path.is_refused());
+                peer.stale[family.index()] -= usize::from(path.stale().is_some());
             }
         }
     }
 
     /// Removes all paths of a peer in a family: one walk over its table, if it has any.
     pub(super) fn forget_paths(&mut self, ix: PeerIx, family: Family) {
-        self.walk_paths(ix, family, |_| Some(Edit::Remove(ix)));
+        self.walk_paths(ix, family, |path| Some(Edit::Remove(path.key())));
         if let Some(peer) = self.peers.get_mut(ix) {
             peer.stale_for[family.index()] = None;
         }
@@ -170,10 +205,33 @@ impl Rib {
                 break;
             }
             let paths = &self.tables[family.index()].entry(id).paths;
-            let Some(path) = paths.iter().find(|path| path.peer == ix) else { continue };
-            left -= 1;
-            if let Some(edit) = edit(path) {
+            let of_peer: SmallVec<[Path; 2]> =
+                paths.iter().filter(|path| path.peer == ix).copied().collect();
+            left -= of_peer.len();
+            for edit in of_peer.iter().filter_map(&edit) {
                 self.edit(family, id, edit);
+            }
+        }
+    }
+
+    /// Gives the paths of a family numbers, for peers that are told up to `most` of a prefix,
+    /// unless they have them.
+    pub(super) fn offer_paths(&mut self, family: Family, most: u32) {
+        if !self.tables[family.index()].begin_offers(most) {
+            return;
+        }
+        for id in 0..self.tables[family.index()].bound() {
+            if !self.tables[family.index()].entry(id).paths.is_empty() {
+                self.edit(family, id, Edit::Decide);
+            }
+        }
+    }
+
+    /// Takes the numbers away from paths if no peer is told several of a prefix any more.
+    pub(super) fn end_offers(&mut self) {
+        for family in Family::ALL {
+            if !self.out.has_paths(family) {
+                self.tables[family.index()].end_offers();
             }
         }
     }
@@ -187,7 +245,7 @@ impl Rib {
         for family in Family::ALL {
             for id in 0..self.tables[family.index()].bound() {
                 let paths = &self.tables[family.index()].entry(id).paths;
-                if paths.iter().any(|path| !path.refused && moved.has(path.hop)) {
+                if paths.iter().any(|path| !path.is_refused() && moved.has(path.hop)) {
                     self.edit(family, id, Edit::Decide);
                 }
             }
@@ -198,8 +256,12 @@ impl Rib {
     pub(super) fn sweep(&mut self) {
         for family in Family::ALL {
             let table = &mut self.tables[family.index()];
+            table.sweep_offers(|number| self.out.is_told(family, true, number));
             if table.wants_sweep() {
-                table.sweep(|id| self.out.is_told(family, id));
+                let (out, watches) = (&self.out, &self.watches);
+                table.sweep(|id| {
+                    out.is_told(family, false, id) || watches.is_waited_for(family, id)
+                });
             }
         }
     }
@@ -215,7 +277,7 @@ impl Rib {
                 entry.changed = false;
                 let now = match entry.selection() {
                     [] => Forwarding::None,
-                    [best, ..] if best.source == Source::Ours => Forwarding::Local,
+                    [best, ..] if best.source() == Source::Ours => Forwarding::Local,
                     used => {
                         let mut hops: Vec<NextHop> =
                             used.iter().filter_map(|path| self.hops.get(path.hop)).collect();
@@ -233,4 +295,33 @@ impl Rib {
         }
         changes
     }
+}
+
+/// Records that other paths of a prefix are in use.
+fn record(
+    recorder: &mut Recorder,
+    with: &Exporter<'_>,
+    table: &Table,
+    id: u32,
+    before: &[Path],
+    edit: &Edit,
+) {
+    let name = |ix: PeerIx| with.peers.get(ix).map(|peer| Arc::clone(&peer.how.name));
+    let used = |paths: &[Path]| {
+        let used = paths.iter().map(|path| UsedPath {
+            from: name(path.peer),
+            next_hop: with.hops.get(path.hop),
+            attributes: Arc::clone(with.attributes.get(path.attributes)),
+            is_stale: path.stale().is_some(),
+        });
+        used.collect()
+    };
+    let cause = match *edit {
+        Edit::Put(path) => Cause::Announced(name(path.peer)),
+        Edit::Remove(key) => Cause::Withdrawn(name(key.peer)),
+        Edit::Age(key, _) => Cause::Kept(name(key.peer)),
+        Edit::Judge(key, _) => Cause::Judged(name(key.peer)),
+        Edit::Decide => Cause::NextHop,
+    };
+    recorder.push(table.prefix(id), used(before), used(table.entry(id).selection()), cause);
 }

@@ -24,7 +24,10 @@ pub(super) struct Member {
 pub(super) struct MemberLane {
     /// The session carries the family.
     pub(super) agreed: bool,
-    /// Prefixes that the peer believes in.
+    /// It is told several paths of a prefix: all numbers here and in its group's journals are of
+    /// paths, where they are of prefixes otherwise.
+    pub(super) by_path: bool,
+    /// What the peer believes in.
     pub(super) told: Bits,
     /// Where it stands in the group's journals.
     pub(super) withdraw_cursor: u32,

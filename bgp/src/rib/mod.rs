@@ -10,9 +10,11 @@
 //!                                     advertise(peer) -> export -> encoder -> messages
 //! ```
 //!
-//! One path is sixteen octets: numbers of its peer, its attribute set, its next hop. The sets
-//! and next hops are held once each and counted by hand. Prefixes have small numbers, so
-//! that anything to be remembered of many prefixes is a list or a set of bits.
+//! One path is sixteen octets: numbers of its peer, its attribute set, its next hop, and its
+//! identifier where the peer tells several of a prefix. The sets and next hops are held once each
+//! and counted by hand. Prefixes have small numbers, so that anything to be remembered of many
+//! prefixes is a list or a set of bits; paths have some, too, while a peer is told several of a
+//! prefix.
 
 mod adj_in;
 mod adj_out;
@@ -27,9 +29,11 @@ mod export;
 mod journal;
 mod judge;
 mod limit;
+mod links;
 mod loc;
 mod member;
 mod next_hop;
+mod offers;
 mod path;
 mod peer;
 mod refreshing;
@@ -40,6 +44,7 @@ mod stale;
 mod table;
 mod trace;
 mod view;
+mod watch;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -47,19 +52,21 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
 
-use crate::msg::{Attributes, NextHop, Update};
+use crate::msg::{Attributes, NextHop, Nlri, Update};
 use crate::net::{Family, Prefix};
 
 pub use departure::Departure;
 pub use limit::{LimitAction, LimitLevel, LimitNews, PrefixLimits};
 pub use settings::{
-    NextHopMode, OwnRoute, PeerId, PeerKind, PeerPolicy, RibPeer, RibSession, RibSettings, Stale,
+    NextHopMode, OwnRoute, PeerId, PeerKind, PeerPolicy, RibPeer, RibSession, RibSettings,
+    SendPaths, Stale,
 };
 pub use trace::FilterTrace;
 pub use view::{
     Advertisement, BestChange, Forwarding, Page, PathStatus, PathView, PeerCounts, Reason, Refusal,
     ToldView, Totals, Which,
 };
+pub use watch::{Cause, Changes, Look, LookedAt, RouteChange, UsedPath, WatchId, Watched};
 
 use adj_in::{admit, import, refuse_path, route};
 use adj_out::AdjOut;
@@ -70,9 +77,10 @@ use export::{Exporter, Treatment};
 use judge::Workshop;
 use loc::Edit;
 use next_hop::{HopId, NextHops};
-use path::{Path, PeerIx, Source};
+use path::{Path, PathKey, PeerIx, Source};
 use peer::Peers;
 use table::Table;
+use watch::{Recorder, Watches};
 
 /// The routing information bases of one speaker.
 #[derive(Debug)]
@@ -83,6 +91,7 @@ pub struct Rib {
     peers: Peers,
     attributes: AttrStore,
     hops: NextHops,
+    links: links::Links,
     /// By [`Family::index`], as all pairs here.
     tables: [Table; 2],
     /// Prefixes whose forwarding has changed since the last [`Rib::take_changes`].
@@ -95,6 +104,9 @@ pub struct Rib {
     limit_news: Vec<LimitNews>,
     /// Between [`Rib::defer`] and [`Rib::end_deferral`].
     deferring: bool,
+    watches: Watches,
+    /// What became of paths in use, while somebody wants to know.
+    recorder: Option<Recorder>,
 }
 
 impl Rib {
@@ -107,6 +119,7 @@ impl Rib {
             peers: Peers::default(),
             attributes: AttrStore::default(),
             hops,
+            links: links::Links::default(),
             tables: Family::ALL.map(Table::new),
             changed: Default::default(),
             out: AdjOut::default(),
@@ -114,6 +127,8 @@ impl Rib {
             refusals: Vec::new(),
             limit_news: Vec::new(),
             deferring: false,
+            watches: Watches::default(),
+            recorder: None,
         }
     }
 
@@ -130,21 +145,27 @@ impl Rib {
         let how = &known.how;
         let is_judged_alike =
             (&before.import, before.kind, before.asn, before.address, before.source)
-                == (&how.import, how.kind, how.asn, how.address, how.source);
+                == (&how.import, how.kind, how.asn, how.address, how.source)
+                && (before.local_asn, before.allowed_own_asn)
+                    == (how.local_asn, how.allowed_own_asn);
         let has_moved = before.address != how.address;
-        let (deferring, departure) = (self.deferring, self.departure);
-        let treatment =
-            known.session.as_ref().map(|session| Treatment::of(how, session, deferring, departure));
+        let (deferring, departure, usual) = (self.deferring, self.departure, self.settings.asn);
+        let treatment = known
+            .session
+            .as_ref()
+            .map(|session| Treatment::of((usual, &self.links), how, session, deferring, departure));
         let address = how.address;
         self.note_limits(ix);
         if !is_judged_alike {
             self.judge_again(Some(ix), has_moved);
         }
         if let Some(treatment) = treatment {
+            self.make_offers(&treatment);
             let exporter = Exporter {
                 settings: &self.settings,
                 attributes: &self.attributes,
                 hops: &self.hops,
+                links: &self.links,
                 peers: &self.peers,
             };
             self.out.treat(ix, treatment, address, &exporter, &self.tables);
@@ -176,11 +197,28 @@ impl Rib {
             }
         }
         let Some(known) = self.peers.get_mut(ix) else { return };
-        let treatment = Treatment::of(&known.how, &session, self.deferring, self.departure);
+        let treatment = Treatment::of(
+            (self.settings.asn, &self.links),
+            &known.how,
+            &session,
+            self.deferring,
+            self.departure,
+        );
         let negotiated = &session.negotiated;
         let has_marks = negotiated.route_refresh && negotiated.enhanced_refresh;
         known.begin(session);
-        self.out.join(ix, treatment, known.how.address, has_marks, &self.tables);
+        let address = known.how.address;
+        self.make_offers(&treatment);
+        self.out.join(ix, treatment, address, has_marks, &self.tables);
+    }
+
+    /// Numbers paths as far as a peer that is treated so is told several of a prefix.
+    fn make_offers(&mut self, treatment: &Treatment) {
+        for family in Family::ALL {
+            if let Some(most) = treatment.paths[family.index()] {
+                self.offer_paths(family, most);
+            }
+        }
     }
 
     /// The peer's session is over: what was learned from it goes.
@@ -197,8 +235,9 @@ impl Rib {
             .filter_map(|(ix, prefix)| {
                 let table = &self.tables[prefix.family().index()];
                 let entry = table.entry(table.find(&prefix)?);
-                let path = entry.paths.iter().find(|path| path.peer == ix)?;
-                let is_foreign = self.refusal(&prefix, path) == Some(Refusal::NotOwned);
+                let mut paths = entry.paths.iter().filter(|path| path.peer == ix);
+                let is_foreign =
+                    paths.any(|path| self.refusal(&prefix, path) == Some(Refusal::NotOwned));
                 is_foreign.then_some((self.peers.get(ix)?.id, prefix))
             })
             .collect();
@@ -215,8 +254,8 @@ impl Rib {
         let agreed = Family::ALL.map(|family| peer.has_family(family));
         if peer.limited.is_over {
             for announcement in &update.announced {
-                for prefix in &announcement.prefixes {
-                    self.pass_over(ix, prefix.family(), 1);
+                for nlri in &announcement.prefixes {
+                    self.pass_over(ix, nlri.family(), 1);
                 }
             }
             return;
@@ -225,11 +264,10 @@ impl Rib {
             // What is kept of an earlier session is not changed by late news of it.
             return;
         }
-        for prefix in &update.withdrawn {
+        for Nlri { prefix, path_id } in update.withdrawn {
             let family = prefix.family();
-            if let Some(id) = self.tables[family.index()].find(prefix) {
-                self.note_told_again(ix, family, id);
-                self.edit(family, id, Edit::Remove(ix));
+            if let Some(id) = self.tables[family.index()].find(&prefix) {
+                self.edit(family, id, Edit::Remove(PathKey { peer: ix, id: path_id }));
             }
         }
         let Some(attributes) = update.attributes else { return };
@@ -245,23 +283,25 @@ impl Rib {
             let refused =
                 refuse_path(&self.settings, &self.own, &peer.how, &attributes, next_hop).is_some();
             let hop = self.hops.intern(next_hop);
-            for prefix in &announcement.prefixes {
+            for nlri in &announcement.prefixes {
+                let Nlri { prefix, path_id } = nlri;
                 let family = prefix.family();
                 if !agreed[family.index()] {
                     continue;
                 }
-                if self.is_beyond(ix, prefix) {
+                if self.is_beyond(ix, nlri) {
                     self.pass_over(ix, family, 1);
                     continue;
                 }
                 let Some(id) = self.tables[family.index()].obtain(prefix) else { continue };
-                self.note_told_again(ix, family, id);
-                let route = route(prefix, &attributes, Some(next_hop), origin, session);
+                let next_hop = (Some(next_hop), &self.links);
+                let route = route(prefix, &attributes, next_hop, origin, session);
                 let admitted = if refused { None } else { admit(&import_policy, &route).ok() };
                 let refused = admitted.is_none();
                 let matched = admitted.unwrap_or_default();
                 let attributes = self.make(&mut shop, ix, &import_policy, came, matched);
-                let path = Path { peer: ix, attributes, hop, source, origin, refused, stale: None };
+                let key = PathKey { peer: ix, id: *path_id };
+                let path = Path::new(key, (attributes, hop), source, origin).refused(refused);
                 self.edit(family, id, Edit::Put(path));
             }
             self.hops.release(hop);
@@ -297,7 +337,7 @@ impl Rib {
     /// agreed (RFC 7313 §4).
     pub fn refresh(&mut self, peer: PeerId, family: Family) {
         if let Some(ix) = self.peers.find(peer) {
-            self.out.refresh(ix, family, self.tables[family.index()].bound());
+            self.out.refresh(ix, family, &self.tables[family.index()]);
         }
     }
 
@@ -307,15 +347,7 @@ impl Rib {
         let family = prefix.family();
         let Some(id) = self.tables[family.index()].obtain(&prefix) else { return };
         let set = self.attributes.intern(attributes);
-        let path = Path {
-            peer: PeerIx::OURS,
-            attributes: set,
-            hop: HopId::NONE,
-            source: Source::Ours,
-            origin: what.into(),
-            refused: false,
-            stale: None,
-        };
+        let path = Path::new(PathKey::OURS, (set, HopId::NONE), Source::Ours, what.into());
         self.edit(family, id, Edit::Put(path));
         self.attributes.release(set);
     }
@@ -324,7 +356,7 @@ impl Rib {
     pub fn withdraw(&mut self, prefix: &Prefix) {
         let family = prefix.family();
         if let Some(id) = self.tables[family.index()].find(prefix) {
-            self.edit(family, id, Edit::Remove(PeerIx::OURS));
+            self.edit(family, id, Edit::Remove(PathKey::OURS));
         }
     }
 
@@ -394,8 +426,8 @@ impl Rib {
     pub fn advertise(&mut self, to: PeerId, budget: usize) -> Advertisement {
         self.settle_hops();
         let Some(ix) = self.peers.find(to) else { return Advertisement::default() };
-        let Self { settings, peers, attributes, hops, tables, out, .. } = self;
-        let exporter = Exporter { settings, attributes, hops, peers };
+        let Self { settings, peers, attributes, hops, links, tables, out, .. } = self;
+        let exporter = Exporter { settings, attributes, hops, links, peers };
         let contexts = Family::ALL.map(|family| Context {
             exporter: &exporter,
             table: &tables[family.index()],

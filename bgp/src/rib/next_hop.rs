@@ -11,6 +11,12 @@ pub(super) struct HopId(u32);
 impl HopId {
     /// No next hop: the path is our own.
     pub(super) const NONE: HopId = HopId(u32::MAX);
+
+    /// Any next hop, for tests that look at nothing but whether two are the same.
+    #[cfg(test)]
+    pub(super) const fn numbered(number: u32) -> Self {
+        Self(number)
+    }
 }
 
 #[derive(Debug)]

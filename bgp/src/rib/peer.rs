@@ -3,7 +3,6 @@
 use rustc_hash::FxHashMap;
 
 use super::best::TieBreakers;
-use super::bits::Bits;
 use super::limit::Limited;
 use super::path::PeerIx;
 use super::settings::{PeerId, RibPeer, RibSession, Stale};
@@ -27,8 +26,8 @@ pub(super) struct Peer {
     pub(super) stale: [usize; 2],
     pub(super) stale_for: [Option<Stale>; 2],
     pub(super) limited: Limited,
-    /// Prefixes that it has still to tell again in a refresh, by family.
-    pub(super) refreshing: [Option<Bits>; 2],
+    /// It is about to tell a family again, by family.
+    pub(super) refreshing: [bool; 2],
 }
 
 impl Peer {
@@ -50,7 +49,7 @@ impl Peer {
         self.session = Some(session);
         self.synced = [false; 2];
         self.limited.begin();
-        self.refreshing = Default::default();
+        self.refreshing = [false; 2];
     }
 }
 
@@ -58,7 +57,7 @@ impl Peer {
 #[derive(Debug, Default)]
 pub(super) struct Peers {
     slots: Vec<Option<Peer>>,
-    free: Vec<u32>,
+    free: Vec<PeerIx>,
     by_id: FxHashMap<PeerId, PeerIx>,
 }
 
@@ -81,16 +80,16 @@ impl Peers {
             stale: [0; 2],
             stale_for: [None; 2],
             limited: Limited::default(),
-            refreshing: Default::default(),
+            refreshing: [false; 2],
         };
         let ix = match self.free.pop() {
             Some(index) => {
-                self.slots[index as usize] = Some(peer);
-                PeerIx(index)
+                self.slots[index.index()] = Some(peer);
+                index
             }
             None => {
                 self.slots.push(Some(peer));
-                PeerIx(u32::try_from(self.slots.len() - 1).expect("fewer peers than addresses"))
+                PeerIx::new(self.slots.len() - 1)
             }
         };
         self.by_id.insert(id, ix);
@@ -101,7 +100,7 @@ impl Peers {
     pub(super) fn remove(&mut self, ix: PeerIx) {
         if let Some(peer) = self.slots.get_mut(ix.index()).and_then(Option::take) {
             self.by_id.remove(&peer.id);
-            self.free.push(ix.0);
+            self.free.push(ix);
         }
     }
 
@@ -117,7 +116,7 @@ impl Peers {
 
     /// All peers, each with its place.
     pub(super) fn all(&self) -> impl Iterator<Item = (PeerIx, &Peer)> {
-        let slots = (0..).map(PeerIx).zip(&self.slots);
+        let slots = self.slots.iter().enumerate().map(|(index, slot)| (PeerIx::new(index), slot));
         slots.filter_map(|(ix, slot)| Some((ix, slot.as_ref()?)))
     }
 

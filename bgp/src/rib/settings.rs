@@ -120,6 +120,28 @@ pub enum NextHopMode {
     Keep,
 }
 
+/// How many paths of one prefix a peer is told, if that is agreed with it (RFC 7911).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SendPaths {
+    /// The best.
+    One,
+    /// The best so many.
+    Best(u8),
+    /// All that can be used.
+    All,
+}
+
+impl SendPaths {
+    /// The most of them.
+    pub(super) fn most(self) -> u32 {
+        match self {
+            SendPaths::One => 1,
+            SendPaths::Best(count) => u32::from(count.max(1)),
+            SendPaths::All => u32::MAX,
+        }
+    }
+}
+
 /// What a route of our own is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OwnRoute {
@@ -147,6 +169,12 @@ pub struct RibPeer {
     pub address: IpAddr,
     /// Its AS.
     pub asn: Asn,
+    /// Our AS on its sessions, if it is another than with everybody else: the peer never sees
+    /// that one, nor is it looked for in what the peer tells.
+    pub local_asn: Option<Asn>,
+    /// How often our AS may stand in an AS path that the peer tells; once more is a loop
+    /// (RFC 4271 §9.1.2).
+    pub allowed_own_asn: u8,
     /// How it relates to us.
     pub kind: PeerKind,
     /// What is taken from it.
@@ -162,6 +190,9 @@ pub struct RibPeer {
     /// What we are to it, if it is in another AS (RFC 9234). What was learned before is judged
     /// by another role with the next session only.
     pub role: Option<Role>,
+    /// How many paths of a prefix are told to it. Whether it is told several at all is agreed
+    /// with each session.
+    pub send_paths: SendPaths,
 }
 
 impl RibPeer {
@@ -171,6 +202,8 @@ impl RibPeer {
             name: name.into(),
             address,
             asn,
+            local_asn: None,
+            allowed_own_asn: 0,
             kind,
             import: PeerPolicy::AcceptAll,
             export: PeerPolicy::AcceptAll,
@@ -178,7 +211,13 @@ impl RibPeer {
             limits: PrefixLimits::NONE,
             source: RouteSource::Peer,
             role: None,
+            send_paths: SendPaths::One,
         }
+    }
+
+    /// Our AS on its sessions, where it is `usual` with others.
+    pub(super) fn own_asn(&self, usual: Asn) -> Asn {
+        self.local_asn.unwrap_or(usual)
     }
 }
 

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use super::adj_out::AdjOut;
 use super::encoder::Context;
 use super::export::{Exporter, ToldHop};
+use super::offers::Offers;
 use super::path::{Path, PeerIx};
-use super::settings::PeerId;
+use super::settings::{PeerId, RibSession};
 use super::table::{Entry, Table};
 use super::view::{Page, PathStatus, PathView, PeerCounts, Refusal, ToldView, Totals, Which};
 use super::{Judge, Rib};
+use crate::msg::PathId;
 use crate::net::{Family, Prefix};
 
 /// Prefixes that one page looks at beyond the rows that it gives.
@@ -53,7 +55,7 @@ impl Rib {
         let refused = matches!(which, Which::Refused | Which::RefusedFrom(_));
         let is_asked = |entry: &Entry, place: usize, path: &Path| match which {
             Which::Used => place < usize::from(entry.selected),
-            _ => from.is_none_or(|ix| path.peer == ix) && (path.refused || !refused),
+            _ => from.is_none_or(|ix| path.peer == ix) && (path.is_refused() || !refused),
         };
         let views = |id| {
             let entry = table.entry(id);
@@ -87,28 +89,36 @@ impl Rib {
         let with = Context { exporter: &exporter, table, family };
         let lane = &member.lanes[family.index()];
         let journals = &group.lanes[family.index()];
-        let view = |id| {
-            if !lane.told.has(id) {
-                return Vec::new();
+        let view = |prefix: u32, number: u32| {
+            if !lane.told.has(number) {
+                return None;
             }
-            let Some(told) = self.out.wanted(ix, &with, id) else { return Vec::new() };
+            let told = self.out.wanted(ix, &with, number)?;
             let treatment = &group.treatment;
             let own = treatment.next_hop(ToldHop::Own, family, &self.hops);
             let kept = treatment.next_hop(told.hop, family, &self.hops);
             let is_self = matches!(told.hop, ToldHop::Kept(_, true))
                 && kept.is_some_and(|hop| hop.address() == member.address);
-            let Some(next_hop) = (if is_self { own } else { kept }) else { return Vec::new() };
-            vec![ToldView {
-                prefix: table.prefix(id),
+            Some(ToldView {
+                prefix: table.prefix(prefix),
                 from: self.peers.get(told.source).map(|peer| peer.id),
-                next_hop,
+                path_id: lane.by_path.then(|| Offers::path_id(number)),
+                next_hop: (if is_self { own } else { kept })?,
                 attributes: Arc::new(exporter.transform(treatment, &told)),
-                is_pending: lane.owed.has(id)
-                    || lane.owed_withdraw.has(id)
-                    || journals.is_pending(lane.announce_cursor, id),
-            }]
+                is_pending: lane.owed.has(number)
+                    || lane.owed_withdraw.has(number)
+                    || journals.is_pending(lane.announce_cursor, number),
+            })
         };
-        paged(table, after, limit, view)
+        let views = |id| -> Vec<ToldView> {
+            match table.offers().filter(|_| lane.by_path) {
+                None => view(id, id).into_iter().collect(),
+                Some(offers) => {
+                    offers.numbers_of(id).filter_map(|number| view(id, number)).collect()
+                }
+            }
+        };
+        paged(table, after, limit, views)
     }
 
     /// Counts of a peer in one family; none if it is unknown.
@@ -149,6 +159,7 @@ impl Rib {
             settings: &self.settings,
             attributes: &self.attributes,
             hops: &self.hops,
+            links: &self.links,
             peers: &self.peers,
         }
     }
@@ -173,7 +184,7 @@ impl Rib {
             .map(|(place, path)| {
                 let reason =
                     reasons.iter().find(|&&(at, _)| at as usize == place).map(|&(_, why)| why);
-                let status = match (path.refused, reason) {
+                let status = match (path.is_refused(), reason) {
                     (true, _) => self
                         .refusal(&prefix, path)
                         .map_or(PathStatus::Unreachable, PathStatus::Refused),
@@ -185,10 +196,11 @@ impl Rib {
                 let view = PathView {
                     prefix,
                     from: self.peers.get(path.peer).map(|peer| peer.id),
+                    path_id: self.has_ids(path, &prefix).then_some(path.id),
                     next_hop: self.hops.get(path.hop),
                     attributes: Arc::clone(self.attributes.get(path.attributes)),
                     status,
-                    stale: path.stale,
+                    stale: path.stale(),
                 };
                 (place, view)
             })
@@ -205,6 +217,15 @@ impl Rib {
             (rank, *place)
         });
         ranked
+    }
+
+    /// Whether the peer that told a path told which of several it is, as far as it is known: of a
+    /// session that is over only the identifier is left.
+    fn has_ids(&self, path: &Path, prefix: &Prefix) -> bool {
+        let session = self.peers.get(path.peer).and_then(|peer| peer.session.as_ref());
+        let receives =
+            |session: &RibSession| session.negotiated.add_paths.receive[prefix.family().index()];
+        path.id != PathId::default() || session.is_some_and(receives)
     }
 
     /// Why a path is refused.

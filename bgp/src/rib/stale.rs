@@ -6,14 +6,16 @@
 //! next loss before that, a changed import policy, the removal of the peer,
 //! [`Rib::drop_stale`].
 
+use smallvec::SmallVec;
+
 use super::Rib;
 use super::adj_in::import;
 use super::judge::Workshop;
 use super::loc::Edit;
-use super::path::{Path, PeerIx, Source};
+use super::path::{Path, PathKey, PeerIx, Source};
 use super::settings::{PeerId, PeerKind, Stale};
 use crate::fsm::Negotiated;
-use crate::msg::{AsPath, Attributes, Community, NextHop};
+use crate::msg::{AsPath, Attributes, Community, NextHop, PathId};
 use crate::net::{Family, Prefix};
 
 impl Rib {
@@ -24,16 +26,18 @@ impl Rib {
     pub fn session_lost(&mut self, peer: PeerId, keep: [Option<Stale>; 2]) {
         let Some(ix) = self.peers.find(peer) else { return };
         self.out.part(ix);
+        self.end_offers();
         for family in Family::ALL {
             match keep[family.index()] {
                 None => self.forget_paths(ix, family),
-                Some(why) => self.walk_paths(ix, family, |path| match (path.stale, why) {
-                    (None, _) | (Some(_), Stale::Owned) => Some(Edit::Age(ix, why)),
+                Some(why) => self.walk_paths(ix, family, |path| match (path.stale(), why) {
+                    (None, _) | (Some(_), Stale::Owned) => Some(Edit::Age(path.key(), why)),
                     (Some(Stale::Owned), _) => None,
-                    (Some(_), _) => Some(Edit::Remove(ix)),
+                    (Some(_), _) => Some(Edit::Remove(path.key())),
                 }),
             }
         }
+        self.watches.part(ix);
         if let Some(known) = self.peers.get_mut(ix) {
             known.session = None;
             known.synced = [false; 2];
@@ -50,7 +54,7 @@ impl Rib {
         if why == Stale::LongLived {
             self.keep_long(ix, family);
         } else {
-            self.walk_paths(ix, family, |path| path.stale.map(|_| Edit::Age(ix, why)));
+            self.walk_paths(ix, family, |path| path.stale().map(|_| Edit::Age(path.key(), why)));
         }
         if let Some(peer) = self.peers.get_mut(ix) {
             peer.stale_for[family.index()] = Some(why);
@@ -60,22 +64,27 @@ impl Rib {
     fn keep_long(&mut self, ix: PeerIx, family: Family) {
         for id in 0..self.tables[family.index()].bound() {
             let paths = &self.tables[family.index()].entry(id).paths;
-            let kept = paths.iter().find(|path| path.peer == ix && path.stale.is_some());
-            let Some(path) = kept.copied() else { continue };
-            if self.attributes.get(path.attributes).communities.contains(&Community::NO_LLGR) {
-                self.edit(family, id, Edit::Remove(ix));
-                continue;
+            let kept = paths.iter().filter(|path| path.peer == ix && path.stale().is_some());
+            for path in kept.copied().collect::<SmallVec<[Path; 2]>>() {
+                self.keep_path_long(family, id, path);
             }
-            // What came bears the mark, too, or filters that change would forget it.
-            let before = self.attributes.before(path.attributes);
-            let came = self.attributes.intern(long_lived(self.attributes.get(before)));
-            let now = long_lived(self.attributes.get(path.attributes));
-            let attributes = self.attributes.derive(came, now);
-            let stale = Some(Stale::LongLived);
-            self.edit(family, id, Edit::Put(Path { attributes, stale, ..path }));
-            self.attributes.release(attributes);
-            self.attributes.release(came);
         }
+    }
+
+    fn keep_path_long(&mut self, family: Family, id: u32, path: Path) {
+        if self.attributes.get(path.attributes).communities.contains(&Community::NO_LLGR) {
+            self.edit(family, id, Edit::Remove(path.key()));
+            return;
+        }
+        // What came bears the mark, too, or filters that change would forget it.
+        let before = self.attributes.before(path.attributes);
+        let came = self.attributes.intern(long_lived(self.attributes.get(before)));
+        let now = long_lived(self.attributes.get(path.attributes));
+        let attributes = self.attributes.derive(came, now);
+        let kept = path.with(attributes).kept_for(Some(Stale::LongLived));
+        self.edit(family, id, Edit::Put(kept));
+        self.attributes.release(attributes);
+        self.attributes.release(came);
     }
 
     /// Keeps nothing any more of a peer's earlier session in a family.
@@ -118,8 +127,8 @@ impl Rib {
             let attributes = self.make(&mut shop, ix, &how.import, came, matched);
             let hop = self.hops.intern(next_hop);
             let (source, origin) = (Source::from(how.kind), how.source);
-            let stale = Some(why);
-            let path = Path { peer: ix, attributes, hop, source, origin, refused: false, stale };
+            let key = PathKey { peer: ix, id: PathId::default() };
+            let path = Path::new(key, (attributes, hop), source, origin).kept_for(Some(why));
             self.edit(family, id, Edit::Put(path));
             self.hops.release(hop);
             self.empty(shop);
@@ -142,12 +151,12 @@ impl Rib {
         let long = restart.and_then(|it| it.long_lived[family.index()]);
         let forwards_long = long.is_some_and(|(forwards, _)| forwards);
         self.walk_paths(ix, family, |path| {
-            let is_lost = match path.stale? {
+            let is_lost = match path.stale()? {
                 Stale::Restarting => !forwards,
                 Stale::LongLived => !forwards_long,
                 Stale::Owned => false,
             };
-            is_lost.then_some(Edit::Remove(ix))
+            is_lost.then_some(Edit::Remove(path.key()))
         });
         if let Some(peer) = self.peers.get_mut(ix)
             && !forwards
@@ -159,7 +168,7 @@ impl Rib {
 
     /// Removes what is still stale of a peer in a family.
     pub(super) fn forget_stale(&mut self, ix: PeerIx, family: Family) {
-        self.walk_paths(ix, family, |path| path.stale.map(|_| Edit::Remove(ix)));
+        self.walk_paths(ix, family, |path| path.stale().map(|_| Edit::Remove(path.key())));
         if let Some(peer) = self.peers.get_mut(ix) {
             peer.stale_for[family.index()] = None;
         }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use prefix_trie::PrefixMap;
 use prefix_trie::map::Entry as MapEntry;
 
+use super::offers::{OfferChange, Offers};
 use super::path::{Path, PathList};
 use crate::net::{Family, Prefix};
 
@@ -46,6 +47,8 @@ pub(super) struct Table {
     survivors: usize,
     /// Number of paths.
     pub(super) paths: usize,
+    /// Numbers of paths, while some peer is told several of a prefix.
+    offers: Option<Box<Offers>>,
 }
 
 #[derive(Debug)]
@@ -130,6 +133,53 @@ impl Table {
             graveyard: Vec::new(),
             survivors: 0,
             paths: 0,
+            offers: None,
+        }
+    }
+
+    /// The numbers of paths, while there are any.
+    pub(super) fn offers(&self) -> Option<&Offers> {
+        self.offers.as_deref()
+    }
+
+    /// One more than the highest number in use: of paths, or of prefixes.
+    pub(super) fn numbers(&self, by_path: bool) -> u32 {
+        if by_path { self.offers().map_or(0, Offers::bound) } else { self.bound() }
+    }
+
+    /// How many paths of a prefix must be ranked, if any are to be offered.
+    pub(super) fn offer_depth(&self) -> Option<usize> {
+        self.offers().map(Offers::depth)
+    }
+
+    /// Notes the usable paths of a prefix, the best first; what that changes.
+    pub(super) fn offer(&mut self, id: u32, ranked: &[Path]) -> Vec<OfferChange> {
+        self.offers.as_mut().map(|offers| offers.note(id, ranked)).unwrap_or_default()
+    }
+
+    /// Whether paths are to be offered anew: they have no numbers, or are not ranked as far as
+    /// `most` of a prefix.
+    pub(super) fn begin_offers(&mut self, most: u32) -> bool {
+        self.offers.get_or_insert_default().deepen(most)
+    }
+
+    /// Takes the numbers away from paths.
+    pub(super) fn end_offers(&mut self) {
+        self.offers = None;
+    }
+
+    /// Frees numbers of paths that are gone once nobody `is_told` of them any more.
+    pub(super) fn sweep_offers(&mut self, is_told: impl Fn(u32) -> bool) {
+        if let Some(offers) = &mut self.offers {
+            offers.sweep(is_told);
+        }
+    }
+
+    /// The family of its prefixes.
+    pub(super) fn family(&self) -> Family {
+        match &self.index {
+            Index::V4(..) => Family::Ipv4Unicast,
+            Index::V6(..) => Family::Ipv6Unicast,
         }
     }
 
@@ -223,7 +273,10 @@ impl Table {
             let entry = &mut self.entries[id as usize];
             if !entry.paths.is_empty() {
                 entry.buried = false;
-            } else if entry.changed || is_told(id) {
+            } else if entry.changed
+                || is_told(id)
+                || self.offers.as_ref().is_some_and(|offers| offers.holds(id))
+            {
                 self.graveyard.push(id);
             } else {
                 entry.buried = false;

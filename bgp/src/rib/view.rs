@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::settings::{PeerId, Stale};
-use crate::msg::{Attributes, NextHop};
+use crate::msg::{Attributes, NextHop, PathId};
 use crate::net::Prefix;
 
 /// What became best for a prefix.
@@ -69,6 +69,8 @@ pub struct PathView {
     pub prefix: Prefix,
     /// The peer that it was learned from; `None` if it is our own.
     pub from: Option<PeerId>,
+    /// Which of the peer's paths to the prefix it is, where that is told (RFC 7911).
+    pub path_id: Option<PathId>,
     /// Where it points; `None` if it is our own.
     pub next_hop: Option<NextHop>,
     /// Its attributes after import.
@@ -119,6 +121,8 @@ pub enum Reason {
     ClusterListLength,
     /// Lowest peer address.
     PeerAddress,
+    /// Lowest path identifier of one peer.
+    PathId,
 }
 
 /// What a peer was told of a prefix.
@@ -128,6 +132,8 @@ pub struct ToldView {
     pub prefix: Prefix,
     /// The peer that it was learned from; `None` if it is our own.
     pub from: Option<PeerId>,
+    /// Which of several paths to the prefix the peer is told that it is (RFC 7911).
+    pub path_id: Option<PathId>,
     /// The next hop as told.
     pub next_hop: NextHop,
     /// The attributes as told.
@@ -172,7 +178,7 @@ pub struct PeerCounts {
     pub rejected: usize,
     /// Of those accepted, paths that are kept although their session is over.
     pub stale: usize,
-    /// Prefixes that it was told.
+    /// Prefixes that it was told; where it is told several paths of a prefix, paths.
     pub advertised: usize,
 }
 

@@ -1,12 +1,13 @@
 //! Whether what a message says can be said again: shared with the fuzz target `message`.
 
 use brindle_bgp::msg::{
-    Announcement, Attributes, Message, SegmentKind, Update, WireFormat, decode, encode, frame,
+    AddPaths, Announcement, Attributes, Message, Nlri, SegmentKind, Update, WireFormat, decode,
+    encode, frame,
 };
-use brindle_bgp::net::{Asn, Family, Prefix};
+use brindle_bgp::net::{Asn, Family};
 use bytes::{Bytes, BytesMut};
 
-/// The format whose switches are the bits of a number from 0 to 15, both families agreed.
+/// The format whose switches are the bits of a number from 0 to 31, both families agreed.
 pub(crate) fn format(bits: u8) -> WireFormat {
     WireFormat {
         four_octet_asns: bits & 1 != 0,
@@ -14,6 +15,7 @@ pub(crate) fn format(bits: u8) -> WireFormat {
         extended_message: bits & 4 != 0,
         extended_next_hop: bits & 8 != 0,
         families: Family::ALL.to_vec(),
+        add_paths: AddPaths { receive: [bits & 16 != 0; 2], send: [bits & 16 != 0; 2] },
     }
 }
 
@@ -86,7 +88,7 @@ pub(crate) fn read_all(octets: &[u8], format: &WireFormat) -> Message {
 /// partial, announcements joined.
 fn normal(message: Message) -> Message {
     let Message::Update(mut update) = message else { return message };
-    update.withdrawn.sort_by_key(Prefix::family);
+    update.withdrawn.sort_by_key(Nlri::family);
     if let Some(attributes) = &mut update.attributes {
         for unknown in &mut attributes.unknown {
             unknown.partial = true;

@@ -83,7 +83,7 @@ fn the_corpus_can_be_read_and_said_again() {
         let octets = fs::read(entry.unwrap().path()).unwrap();
         check_input(&octets);
         if let [_, kind, body @ ..] = &octets[..] {
-            (0..16).for_each(|bits| check(bits, *kind, body));
+            (0..32).for_each(|bits| check(bits, *kind, body));
         }
         count += 1;
     }

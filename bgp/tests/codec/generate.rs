@@ -1,10 +1,10 @@
 //! Generated messages in the one form that reading gives back.
 
 use brindle_bgp::msg::{
-    Aggregator, Announcement, AsPath, AsSegment, Attributes, Capability, Community,
+    AddPathFamily, Aggregator, Announcement, AsPath, AsSegment, Attributes, Capability, Community,
     ExtendedCommunity, GracefulRestart, HoldTime, LargeCommunity, LongLivedFamily, Message,
-    NextHop, Notification, Open, Origin, Refresh, RestartFamily, RouteRefresh, SegmentKind,
-    UnknownAttribute, Update, WireFormat,
+    NextHop, Nlri, Notification, Open, Origin, PathId, Refresh, RestartFamily, RouteRefresh,
+    SegmentKind, UnknownAttribute, Update, WireFormat,
 };
 use brindle_bgp::net::{AfiSafi, Asn, ClusterId, Family, Prefix, RouterId};
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use crate::support::format;
 
 /// Any format with both families.
 pub(crate) fn any_format() -> impl Strategy<Value = WireFormat> {
-    (0..16_u8).prop_map(format)
+    (0..32_u8).prop_map(format)
 }
 
 /// Any message that the format can carry.
@@ -95,6 +95,8 @@ fn any_capability() -> impl Strategy<Value = Capability> {
     let long_lived = (any_afi_safi(), any::<bool>(), 0..1_u32 << 24).prop_map(
         |(family, forwarding, stale_secs)| LongLivedFamily { family, forwarding, stale_secs },
     );
+    let add_paths =
+        (any_afi_safi(), any::<u8>()).prop_map(|(family, able)| AddPathFamily { family, able });
     prop_oneof![
         any_afi_safi().prop_map(Capability::Multiprotocol),
         Just(Capability::RouteRefresh),
@@ -105,6 +107,7 @@ fn any_capability() -> impl Strategy<Value = Capability> {
         vec(long_lived, 0..4).prop_map(Capability::LongLivedRestart),
         (1..=u32::MAX).prop_map(Capability::FourOctetAsn),
         Just(Capability::EnhancedRouteRefresh),
+        vec(add_paths, 0..4).prop_map(Capability::AddPaths),
         (72..=255_u8, octets(0..256)).prop_map(|(code, value)| Capability::Unknown { code, value }),
         // A known code with a value that it cannot have.
         (Just(65), octets(5..9)).prop_map(|(code, value)| Capability::Unknown { code, value }),
@@ -123,9 +126,14 @@ pub(crate) fn any_prefix(family: Family) -> impl Strategy<Value = Prefix> {
     })
 }
 
-/// Prefixes of a family, each once; sometimes more than one message holds.
-fn prefixes(family: Family) -> impl Strategy<Value = Vec<Prefix>> {
-    let some = |count| btree_set(any_prefix(family), count).prop_map(Vec::from_iter);
+/// Paths to prefixes of a family, each once; sometimes more than one message holds.
+fn prefixes(family: Family, has_ids: bool) -> impl Strategy<Value = Vec<Nlri>> {
+    let id =
+        move || prop_oneof![0..3_u32, any::<u32>()].prop_map(move |id| u32::from(has_ids) * id);
+    let nlri = move || {
+        (any_prefix(family), id()).prop_map(|(prefix, id)| Nlri { prefix, path_id: PathId(id) })
+    };
+    let some = |count| btree_set(nlri(), count).prop_map(Vec::from_iter);
     prop_oneof![30 => some(1..12), 1 => some(800..2000)]
 }
 
@@ -149,25 +157,25 @@ fn host_v6() -> impl Strategy<Value = NextHop> {
 
 /// An UPDATE that says each thing once, withdrawn prefixes by family.
 pub(crate) fn any_update(format: &WireFormat) -> impl Strategy<Value = Update> + use<> {
+    let has_ids = format.add_paths.send[0];
     let announcement = |family, next_hop| {
-        let some = (next_hop, prefixes(family))
+        let some = (next_hop, prefixes(family, has_ids))
             .prop_map(|(next_hop, prefixes)| Announcement { next_hop, prefixes });
         option::of(some)
     };
     let v4 = announcement(Family::Ipv4Unicast, host_v4().boxed());
     let v4_over_v6 = announcement(Family::Ipv4Unicast, host_v6().boxed());
     let v6 = announcement(Family::Ipv6Unicast, host_v6().boxed());
-    let withdrawn = Family::ALL.map(|family| option::of(prefixes(family)));
+    let withdrawn = Family::ALL.map(|family| option::of(prefixes(family, has_ids)));
     let extended_next_hop = format.extended_next_hop;
     (v4, v4_over_v6, v6, any_attributes(format), withdrawn).prop_map(
         move |(v4, v4_over_v6, v6, attributes, withdrawn)| {
             let v4_over_v6 = v4_over_v6.filter(|_| extended_next_hop);
             let announced: Vec<Announcement> = [v4, v4_over_v6, v6].into_iter().flatten().collect();
-            let is_announced = |prefix: &Prefix| {
-                announced.iter().any(|a| a.prefixes.binary_search(prefix).is_ok())
-            };
-            let mut withdrawn: Vec<Prefix> = withdrawn.into_iter().flatten().flatten().collect();
-            withdrawn.retain(|prefix| !is_announced(prefix));
+            let is_announced =
+                |nlri: &Nlri| announced.iter().any(|a| a.prefixes.binary_search(nlri).is_ok());
+            let mut withdrawn: Vec<Nlri> = withdrawn.into_iter().flatten().flatten().collect();
+            withdrawn.retain(|nlri| !is_announced(nlri));
             let attributes = (!announced.is_empty()).then_some(attributes);
             Update { withdrawn, announced, attributes }
         },

@@ -1,7 +1,7 @@
 //! Octets written down by hand, both ways: every message, attribute and capability.
 
 use brindle_bgp::msg::{
-    Aggregator, AsPath, AsSegment, Attributes, Capability, CeaseReason, Community,
+    AddPathFamily, Aggregator, AsPath, AsSegment, Attributes, Capability, CeaseReason, Community,
     ExtendedCommunity, GracefulRestart, HoldTime, LargeCommunity, Message, NextHop, Notification,
     Open, Origin, Refresh, RestartFamily, RouteRefresh, SegmentKind, UnknownAttribute,
 };
@@ -9,8 +9,8 @@ use brindle_bgp::net::{AfiSafi, ClusterId, Family, RouterId};
 use bytes::Bytes;
 
 use crate::support::{
-    EXTERNAL, INTERNAL, announce, asn, format, hex, message, path, prefixes, read, unhex, v4, v6,
-    withdraw, write,
+    ADD_PATHS, EXTERNAL, INTERNAL, announce, asn, format, hex, message, path, paths, prefixes,
+    read, unhex, v4, v6, withdraw, write,
 };
 
 /// A name, bits of the format, type and body of the message in hex, and what they mean.
@@ -96,6 +96,20 @@ fn opens() -> Vec<Golden> {
                     Capability::FourOctetAsn(65000),
                     Capability::EnhancedRouteRefresh,
                 ],
+            ),
+        ),
+        (
+            "open with several paths",
+            0,
+            1,
+            "04 fde8 005a 0a000001 0c 020a 45 08 0001 01 03 0002 01 01",
+            open(
+                65000,
+                90,
+                vec![Capability::AddPaths(vec![
+                    AddPathFamily::new(v4, true, true),
+                    AddPathFamily::new(v6, true, false),
+                ])],
             ),
         ),
         (
@@ -216,6 +230,50 @@ fn updates() -> Vec<Golden> {
                 prefixes(["::/0"]),
                 path(&[65001]),
             )),
+        ),
+        (
+            "several paths to IPv4 announced",
+            EXTERNAL | ADD_PATHS,
+            2,
+            "0000 0014 40 01 01 00 40 02 06 02 01 0000fde9 40 03 04 c0000201
+             00000000 18 0af401 00000007 18 0af401 ffffffff 09 0a80",
+            Message::Update(announce(
+                v4("192.0.2.1"),
+                paths([(0, "10.244.1.0/24"), (7, "10.244.1.0/24"), (u32::MAX, "10.128.0.0/9")]),
+                path(&[65001]),
+            )),
+        ),
+        (
+            "several paths to IPv6 announced",
+            EXTERNAL | ADD_PATHS,
+            2,
+            "0000 0040
+             90 0e 002f 0002 01 10 20010db8000000000000000000000001 00
+                00000005 40 fd00001002440001 00000006 40 fd00001002440001
+             40 01 01 00 40 02 06 02 01 0000fde9",
+            Message::Update(announce(
+                v6("2001:db8::1"),
+                paths([(5, "fd00:10:244:1::/64"), (6, "fd00:10:244:1::/64")]),
+                path(&[65001]),
+            )),
+        ),
+        (
+            "several paths to IPv4 withdrawn",
+            EXTERNAL | ADD_PATHS,
+            2,
+            "0012 00000001 08 0a 00000002 08 0a 00000000 08 0b 0000",
+            Message::Update(withdraw(paths([
+                (1, "10.0.0.0/8"),
+                (2, "10.0.0.0/8"),
+                (0, "11.0.0.0/8"),
+            ]))),
+        ),
+        (
+            "a path to IPv6 withdrawn",
+            EXTERNAL | ADD_PATHS,
+            2,
+            "0000 0014 90 0f 0010 0002 01 00000009 40 fd00001002440001",
+            Message::Update(withdraw(paths([(9, "fd00:10:244:1::/64")]))),
         ),
         (
             "IPv4 over IPv6",

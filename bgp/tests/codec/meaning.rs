@@ -1,12 +1,11 @@
 //! What well-formed UPDATEs mean: what counts twice, in which order, for which family, and
 //! what is passed on.
 
-use brindle_bgp::msg::{Message, Treatment, Update};
-use brindle_bgp::net::Prefix;
+use brindle_bgp::msg::{Message, Nlri, Treatment, Update};
 
 use crate::support::{
-    EXTERNAL, INTERNAL, asn, attribute, format, hex, mandatory, prefixes, reach, read_update,
-    unhex, update, v4,
+    ADD_PATHS, EXTERNAL, INTERNAL, asn, attribute, format, hex, mandatory, paths, prefixes, reach,
+    read_update, unhex, update, v4,
 };
 
 #[test]
@@ -22,6 +21,30 @@ fn what_is_withdrawn_and_announced_counts_as_announced() {
 }
 
 #[test]
+fn paths_of_one_prefix_are_told_apart_by_their_identifiers() {
+    let format = format(EXTERNAL | ADD_PATHS);
+    let withdrawn = unhex("00000000 080a 00000001 080a 00000003 080a");
+    let octets = update(&withdrawn, &mandatory(), &unhex("00000001 080a 00000002 080a"));
+    let Message::Update(got) = read_update(&octets, &format).message else { panic!("an UPDATE") };
+    assert_eq!(got.withdrawn, paths([(0, "10.0.0.0/8"), (3, "10.0.0.0/8")]));
+    assert_eq!(got.announced[0].prefixes, paths([(1, "10.0.0.0/8"), (2, "10.0.0.0/8")]));
+}
+
+#[test]
+fn path_identifiers_are_read_only_where_they_were_agreed() {
+    let mut v6_alone = format(EXTERNAL);
+    v6_alone.add_paths.receive[1] = true;
+    // Nothing of what we send says how to read what comes.
+    v6_alone.add_paths.send[0] = true;
+    let next_hop = unhex("20010db8 00000000 00000000 00000001");
+    let list = [reach(2, &next_hop, &unhex("00000005 0820")), mandatory()].concat();
+    let octets = update(&[], &list, &[8, 10]);
+    let Message::Update(got) = read_update(&octets, &v6_alone).message else { panic!("an UPDATE") };
+    let got: Vec<Nlri> = got.announced.into_iter().flat_map(|a| a.prefixes).collect();
+    assert_eq!(got, [prefixes(["10.0.0.0/8"]), paths([(5, "2000::/8")])].concat());
+}
+
+#[test]
 fn families_that_were_not_agreed_are_ignored() {
     let mut only_v6 = format(EXTERNAL);
     only_v6.families.remove(0);
@@ -34,7 +57,7 @@ fn families_that_were_not_agreed_are_ignored() {
         let Message::Update(got) = read_update(&octets, &format).message else {
             panic!("an UPDATE")
         };
-        let got: Vec<Prefix> = got.announced.into_iter().flat_map(|a| a.prefixes).collect();
+        let got: Vec<Nlri> = got.announced.into_iter().flat_map(|a| a.prefixes).collect();
         assert_eq!(got, prefixes([want]), "{name}");
     }
     let multicast = [mandatory(), attribute(0x80, 14, &unhex("0001 02 04 c0000201 00 08e0"))];

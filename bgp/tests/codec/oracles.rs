@@ -3,12 +3,13 @@
 
 use bgpkit_parser::models::{AsnLength, AttributeValue, BgpMessage as Tolerant};
 use bgpkit_parser::parser::bgp::parse_bgp_message;
-use brindle_bgp::msg::{Attributes, Message, Origin, SegmentKind, Update, WireFormat};
-use brindle_bgp::net::{ClusterId, Family, Prefix};
+use brindle_bgp::msg::{Attributes, Message, Nlri, Origin, SegmentKind, Update, WireFormat};
+use brindle_bgp::net::{ClusterId, Family};
 use bytes::Bytes;
 use netgauze_bgp_pkt::BgpMessage as Strict;
 use netgauze_bgp_pkt::path_attribute::{MpReach, MpUnreach, PathAttributeValue};
 use netgauze_bgp_pkt::wire::deserializer::BgpParsingContext;
+use netgauze_iana::address_family::AddressType;
 use netgauze_parse_utils::WritablePdu;
 use netgauze_parse_utils::reader::SliceReader;
 use netgauze_parse_utils::traits::ParseFromWithOneInput;
@@ -21,7 +22,7 @@ use crate::support::{
     write,
 };
 
-/// Prefixes as text, sorted: withdrawn and announced.
+/// Prefixes as text, sorted, each with its path identifier: withdrawn and announced.
 type Said = (Vec<String>, Vec<String>);
 
 fn sorted(mut texts: Vec<String>) -> Vec<String> {
@@ -29,10 +30,14 @@ fn sorted(mut texts: Vec<String>) -> Vec<String> {
     texts
 }
 
+fn said_of(prefix: &impl std::fmt::Display, path_id: u32) -> String {
+    format!("{prefix}#{path_id}")
+}
+
 fn said_by_us(message: &Message) -> Said {
     let Message::Update(update) = message else { return Said::default() };
-    let texts = |prefixes: &mut dyn Iterator<Item = &Prefix>| {
-        sorted(prefixes.map(ToString::to_string).collect())
+    let texts = |prefixes: &mut dyn Iterator<Item = &Nlri>| {
+        sorted(prefixes.map(|nlri| said_of(&nlri.prefix, nlri.path_id.0)).collect())
     };
     let announced = update.announced.iter().flat_map(|announcement| &announcement.prefixes);
     (texts(&mut update.withdrawn.iter()), texts(&mut { announced }))
@@ -45,24 +50,48 @@ fn strict(octets: &[u8], format: &WireFormat) -> (Said, Vec<u8>) {
     } else {
         BgpParsingContext::asn2_default()
     };
+    for address_type in [AddressType::Ipv4Unicast, AddressType::Ipv6Unicast] {
+        context.add_path_mut().insert(address_type, format.add_paths.receive[0]);
+    }
     let read = Strict::parse(&mut SliceReader::new(octets), &mut context)
         .unwrap_or_else(|error| panic!("{error}: {}", hex(octets)));
     let mut said = Said::default();
     if let Strict::Update(update) = &read {
         let (withdrawn, announced) = &mut said;
-        withdrawn
-            .extend(update.withdraw_routes().iter().map(|p| p.network().address().to_string()));
-        announced.extend(update.nlri().iter().map(|p| p.network().address().to_string()));
+        withdrawn.extend(
+            update
+                .withdraw_routes()
+                .iter()
+                .map(|p| said_of(&p.network().address(), p.path_id().unwrap_or_default())),
+        );
+        announced.extend(
+            update
+                .nlri()
+                .iter()
+                .map(|p| said_of(&p.network().address(), p.path_id().unwrap_or_default())),
+        );
         for attribute in update.path_attributes() {
             match attribute.value() {
                 PathAttributeValue::MpReach(MpReach::Ipv4Unicast { nlri, .. }) => {
-                    announced.extend(nlri.iter().map(|p| p.network().address().to_string()));
+                    announced.extend(
+                        nlri.iter().map(|p| {
+                            said_of(&p.network().address(), p.path_id().unwrap_or_default())
+                        }),
+                    );
                 }
                 PathAttributeValue::MpReach(MpReach::Ipv6Unicast { nlri, .. }) => {
-                    announced.extend(nlri.iter().map(|p| p.network().address().to_string()));
+                    announced.extend(
+                        nlri.iter().map(|p| {
+                            said_of(&p.network().address(), p.path_id().unwrap_or_default())
+                        }),
+                    );
                 }
                 PathAttributeValue::MpUnreach(MpUnreach::Ipv6Unicast { nlri }) => {
-                    withdrawn.extend(nlri.iter().map(|p| p.network().address().to_string()));
+                    withdrawn.extend(
+                        nlri.iter().map(|p| {
+                            said_of(&p.network().address(), p.path_id().unwrap_or_default())
+                        }),
+                    );
                 }
                 _ => {}
             }
@@ -76,22 +105,44 @@ fn strict(octets: &[u8], format: &WireFormat) -> (Said, Vec<u8>) {
 /// What the tolerant one reads without a warning, and what it writes for that.
 fn tolerant(octets: &[u8], format: &WireFormat) -> (Said, Vec<u8>) {
     let length = if format.four_octet_asns { AsnLength::Bits32 } else { AsnLength::Bits16 };
-    let read = parse_bgp_message(&mut Bytes::copy_from_slice(octets), false, &length)
-        .unwrap_or_else(|error| panic!("{error}: {}", hex(octets)));
+    let read = parse_bgp_message(
+        &mut Bytes::copy_from_slice(octets),
+        format.add_paths.receive[0],
+        &length,
+    )
+    .unwrap_or_else(|error| panic!("{error}: {}", hex(octets)));
     let mut said = Said::default();
     if let Tolerant::Update(update) = &read {
         let warnings = update.attributes.validation_warnings();
         assert!(warnings.is_empty(), "{warnings:?}: {}", hex(octets));
         let (withdrawn, announced) = &mut said;
-        withdrawn.extend(update.withdrawn_prefixes.iter().map(|p| p.prefix.to_string()));
-        announced.extend(update.announced_prefixes.iter().map(|p| p.prefix.to_string()));
+        withdrawn.extend(
+            update
+                .withdrawn_prefixes
+                .iter()
+                .map(|p| said_of(&p.prefix, p.path_id.unwrap_or_default())),
+        );
+        announced.extend(
+            update
+                .announced_prefixes
+                .iter()
+                .map(|p| said_of(&p.prefix, p.path_id.unwrap_or_default())),
+        );
         for attribute in &update.attributes {
             match attribute {
                 AttributeValue::MpReachNlri(nlri) => {
-                    announced.extend(nlri.prefixes.iter().map(|p| p.prefix.to_string()));
+                    announced.extend(
+                        nlri.prefixes
+                            .iter()
+                            .map(|p| said_of(&p.prefix, p.path_id.unwrap_or_default())),
+                    );
                 }
                 AttributeValue::MpUnreachNlri(nlri) => {
-                    withdrawn.extend(nlri.prefixes.iter().map(|p| p.prefix.to_string()));
+                    withdrawn.extend(
+                        nlri.prefixes
+                            .iter()
+                            .map(|p| said_of(&p.prefix, p.path_id.unwrap_or_default())),
+                    );
                 }
                 _ => {}
             }
@@ -105,7 +156,7 @@ fn tolerant(octets: &[u8], format: &WireFormat) -> (Said, Vec<u8>) {
 /// attributes that they know and we do not, confederation segments, and extended communities
 /// whose reserved octets they do not keep.
 fn judgeable(mut update: Update) -> Update {
-    let is_unicast = |prefix: &Prefix| match prefix.address() {
+    let is_unicast = |Nlri { prefix, .. }: &Nlri| match prefix.address() {
         std::net::IpAddr::V4(address) => prefix.length() >= 8 && address.octets()[0] < 224,
         std::net::IpAddr::V6(address) => prefix.length() >= 8 && address.octets()[0] < 0xFE,
     };

@@ -1,28 +1,27 @@
 //! Prefixes into messages: as few as possible, none too long, nothing lost.
 
 use brindle_bgp::msg::{
-    Announcement, Attributes, Message, NextHop, UnknownAttribute, Update, WireFormat,
+    Announcement, Attributes, Message, NextHop, Nlri, PathId, UnknownAttribute, Update, WireFormat,
     encode_attributes, pack_announce, pack_withdraw,
 };
 use brindle_bgp::net::{ClusterId, Family, Prefix, RouterId};
 use bytes::Bytes;
 
-use crate::support::{format, formats, hex, join, path, prefixes, read, v4, v6};
+use crate::support::{ADD_PATHS, format, formats, hex, join, path, prefixes, read, v4, v6};
 
 /// So many prefixes of a family, /32 or /64.
-fn many(family: Family, count: u32) -> Vec<Prefix> {
-    (0..count)
-        .map(|number| match family {
-            Family::Ipv4Unicast => Prefix::v4((0x0A00_0000 + number).into(), 32).unwrap(),
-            Family::Ipv6Unicast => {
-                Prefix::v6((0x2001 << 112 | u128::from(number) << 64).into(), 64).unwrap()
-            }
-        })
-        .collect()
+fn many(family: Family, count: u32) -> Vec<Nlri> {
+    let prefix = |number: u32| match family {
+        Family::Ipv4Unicast => Prefix::v4((0x0A00_0000 + number).into(), 32).unwrap(),
+        Family::Ipv6Unicast => {
+            Prefix::v6((0x2001 << 112 | u128::from(number) << 64).into(), 64).unwrap()
+        }
+    };
+    (0..count).map(|number| prefix(number).into()).collect()
 }
 
 fn announce(
-    prefixes: &[Prefix],
+    prefixes: &[Nlri],
     next_hop: &NextHop,
     attributes: &Attributes,
     family: Family,
@@ -72,12 +71,32 @@ fn messages_are_as_few_as_possible() {
         let messages = announce(&all, &next_hop, &path(&[65001]), family, &format);
         assert_eq!(messages.len(), announcing, "{row} announced");
         let got = said(&messages, &format);
-        let announced: Vec<Prefix> = got.announced.into_iter().flat_map(|a| a.prefixes).collect();
+        let announced: Vec<Nlri> = got.announced.into_iter().flat_map(|a| a.prefixes).collect();
         assert_eq!(announced, all, "{row}");
         let mut messages = Vec::new();
         pack_withdraw(all.iter().copied(), family, &format, &mut messages);
         assert_eq!(messages.len(), withdrawing, "{row} withdrawn");
         assert_eq!(said(&messages, &format).withdrawn, all, "{row}");
+    }
+}
+
+#[test]
+fn path_identifiers_take_room_and_are_all_there() {
+    let format = format(1 | ADD_PATHS);
+    for (family, each, next_hop) in
+        [(Family::Ipv4Unicast, 9, v4("192.0.2.1")), (Family::Ipv6Unicast, 13, v6("2001:db8::1"))]
+    {
+        // Two paths to each of so many prefixes.
+        let both = |nlri| [7, u32::MAX].map(|id| Nlri { path_id: PathId(id), ..nlri });
+        let all: Vec<Nlri> = many(family, 1000).into_iter().flat_map(both).collect();
+        let messages = announce(&all, &next_hop, &path(&[65001]), family, &format);
+        assert_eq!(messages.len(), (2000 * each + 61_usize).div_ceil(4096), "{family}");
+        let got = said(&messages, &format);
+        let announced: Vec<Nlri> = got.announced.into_iter().flat_map(|a| a.prefixes).collect();
+        assert_eq!(announced, all);
+        let mut messages = Vec::new();
+        pack_withdraw(all.iter().copied(), family, &format, &mut messages);
+        assert_eq!(said(&messages, &format).withdrawn, all);
     }
 }
 

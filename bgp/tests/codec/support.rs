@@ -3,7 +3,8 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use brindle_bgp::msg::{
-    Announcement, AsPath, Attributes, Decoded, MessageError, NextHop, Update, WireFormat, decode,
+    Announcement, AsPath, Attributes, Decoded, MessageError, NextHop, Nlri, PathId, Update,
+    WireFormat, decode,
 };
 use brindle_bgp::net::{Asn, Prefix};
 use bytes::Bytes;
@@ -55,9 +56,12 @@ pub(crate) const EXTERNAL: u8 = 1;
 /// Bits of [`format`]: an internal peer with four-octet AS numbers.
 pub(crate) const INTERNAL: u8 = 3;
 
+/// A bit of [`format`]: prefixes have path identifiers in both directions.
+pub(crate) const ADD_PATHS: u8 = 16;
+
 /// Every format.
 pub(crate) fn formats() -> impl Iterator<Item = WireFormat> {
-    (0..16).map(format)
+    (0..32).map(format)
 }
 
 /// What a message says and what was wrong with it; must be one.
@@ -74,8 +78,15 @@ pub(crate) fn asn(number: u32) -> Asn {
     Asn::new(number).unwrap()
 }
 
-pub(crate) fn prefixes<const N: usize>(texts: [&str; N]) -> Vec<Prefix> {
-    texts.iter().map(|text| text.parse().unwrap()).collect()
+pub(crate) fn prefixes<const N: usize>(texts: [&str; N]) -> Vec<Nlri> {
+    texts.iter().map(|text| text.parse::<Prefix>().unwrap().into()).collect()
+}
+
+/// Paths to prefixes with identifiers.
+pub(crate) fn paths<const N: usize>(of: [(u32, &str); N]) -> Vec<Nlri> {
+    of.iter()
+        .map(|&(id, text)| Nlri { path_id: PathId(id), prefix: text.parse().unwrap() })
+        .collect()
 }
 
 pub(crate) fn v4(text: &str) -> NextHop {
@@ -93,7 +104,7 @@ pub(crate) fn path(asns: &[u32]) -> Attributes {
 }
 
 /// An UPDATE that announces and nothing else.
-pub(crate) fn announce(next_hop: NextHop, prefixes: Vec<Prefix>, attributes: Attributes) -> Update {
+pub(crate) fn announce(next_hop: NextHop, prefixes: Vec<Nlri>, attributes: Attributes) -> Update {
     Update {
         withdrawn: Vec::new(),
         announced: vec![Announcement { next_hop, prefixes }],
@@ -102,6 +113,6 @@ pub(crate) fn announce(next_hop: NextHop, prefixes: Vec<Prefix>, attributes: Att
 }
 
 /// An UPDATE that withdraws and nothing else.
-pub(crate) fn withdraw(withdrawn: Vec<Prefix>) -> Update {
+pub(crate) fn withdraw(withdrawn: Vec<Nlri>) -> Update {
     Update { withdrawn, ..Update::default() }
 }

@@ -42,6 +42,7 @@ pub(crate) enum Op {
         export: u8,
         mode: u8,
         client: bool,
+        send: u8,
     },
     Remove(u32),
     Up {
@@ -51,8 +52,12 @@ pub(crate) enum Op {
         shared: bool,
         extended: bool,
         marks: bool,
+        /// Several paths are told: bit 0 to us, bit 1 by us, IPv4 alone with bit 2.
+        paths: u8,
     },
     Down(u32),
+    /// A peer begins, or ends, to tell a family again.
+    Again(u32, bool, bool),
     /// By family, whether paths are kept.
     Lost(u32, [bool; 2]),
     EndOfRib(u32, bool),
@@ -60,8 +65,9 @@ pub(crate) enum Op {
     Adopt(u32, u8, u8),
     Learn {
         peer: u32,
-        announced: Vec<u8>,
-        withdrawn: Vec<u8>,
+        /// Places of prefixes and identifiers of paths.
+        announced: Vec<(u8, u8)>,
+        withdrawn: Vec<(u8, u8)>,
         hop: u8,
         set: Set,
     },
@@ -102,23 +108,32 @@ pub(crate) fn set() -> impl Strategy<Value = Set> {
 
 pub(crate) fn op() -> impl Strategy<Value = Op> {
     let place = || prop_oneof![3 => 0..3_u8, 1 => 0..8_u8];
-    let places = || prop::collection::vec(place(), 0..3);
+    let places = || prop::collection::vec((place(), 0..3_u8), 0..4);
     let via = || prop_oneof![Just(3_u8), 0..8_u8];
     let learn = (0..PEERS, places(), places(), via(), set()).prop_map(
         |(peer, announced, withdrawn, hop, set)| Op::Learn { peer, announced, withdrawn, hop, set },
     );
-    let up = (0..PEERS, 0..4_u8, 0..4_u8, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
-        |(peer, v6, own, shared, extended, marks)| Op::Up {
+    let flags = || any::<[bool; 3]>();
+    let up = (0..PEERS, 0..4_u8, 0..4_u8, flags(), 0..8_u8).prop_map(
+        |(peer, v6, own, [shared, extended, marks], paths)| Op::Up {
             peer,
             v6,
             own,
             shared,
             extended,
             marks,
+            paths,
         },
     );
-    let configure = (0..PEERS, 0..8_u8, 0..8_u8, 0..6_u8, any::<bool>()).prop_map(
-        |(peer, import, export, mode, client)| Op::Configure { peer, import, export, mode, client },
+    let configure = (0..PEERS, 0..8_u8, 0..8_u8, 0..6_u8, any::<bool>(), 0..5_u8).prop_map(
+        |(peer, import, export, mode, client, send)| Op::Configure {
+            peer,
+            import,
+            export,
+            mode,
+            client,
+            send,
+        },
     );
     prop_oneof![
         60 => learn,
@@ -139,6 +154,8 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         40 => (0..PEERS, prop_oneof![Just(0_usize), Just(60), Just(100_000)])
             .prop_map(|(peer, budget)| Op::Advertise(peer, budget)),
         6 => Just(Op::Changes),
+        4 => (0..PEERS, any::<bool>(), any::<bool>())
+            .prop_map(|(peer, v6, begins)| Op::Again(peer, v6, begins)),
     ]
 }
 

@@ -8,7 +8,7 @@ use brindle_bgp::rib::{
 };
 
 use crate::support::{
-    Scene, address_hop, along, announce, numbered, peer, session, settings, withdraw,
+    Scene, address_hop, along, announce, named, numbered, peer, session, settings, withdraw,
 };
 
 const V4: Family = Family::Ipv4Unicast;
@@ -49,7 +49,7 @@ fn the_limit_holds_within_one_update_and_nothing_is_taken_after_it() {
     assert_eq!(tell(&mut scene, &many(50, 50)), [], "told again is not one more");
     // All in one: what goes and comes with the same update leaves room.
     let mut update = announce(&many(100, 1), address_hop(0), along(&[65000]));
-    update.withdrawn = many(0, 1);
+    update.withdrawn = named(&many(0, 1));
     scene.learn(0, update);
     assert_eq!((news(&mut scene), received(&scene)), (vec![], 100));
     assert_eq!(tell(&mut scene, &many(1, 50_000)), [(LimitLevel::Over, 101)]);

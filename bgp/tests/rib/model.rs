@@ -2,17 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use brindle_bgp::msg::{Announcement, Attributes, NextHop, Refresh, Update};
+use brindle_bgp::msg::{
+    AddPaths, Announcement, Attributes, NextHop, Nlri, PathId, Refresh, Update,
+};
 use brindle_bgp::net::{Family, Prefix};
 use brindle_bgp::rib::{
-    Forwarding, NextHopMode, OwnRoute, PathStatus, PeerId, PeerKind, Rib, RibSettings, Stale, Which,
+    Forwarding, NextHopMode, OwnRoute, PathStatus, PeerId, PeerKind, Rib, RibSettings, SendPaths,
+    Stale, Which,
 };
 use proptest::prelude::{any, prop};
 use proptest::test_runner::Config;
 use proptest::{prop_assert_eq, proptest};
 
 use crate::events::{HOPS, Op, PEERS, PREFIXES, Set, attributes, base, op, policy};
-use crate::reference::Model;
+use crate::reference::{Key, Model};
 use crate::support::{Ear, Heard, hop, prefix, session, settings};
 
 struct Run {
@@ -40,6 +43,7 @@ impl Run {
                 sessions: BTreeMap::new(),
                 learned: BTreeMap::new(),
                 stale: BTreeSet::new(),
+                awaited: BTreeMap::new(),
                 ours: BTreeMap::new(),
                 costs: BTreeMap::new(),
                 own: Vec::new(),
@@ -68,14 +72,15 @@ impl Run {
     /// The session is over; by family, what it told is kept.
     fn lose_session(&mut self, peer: u32, keep: [bool; 2]) {
         self.model.sessions.remove(&peer);
-        for (prefix, from) in self.model.learned.keys().copied().collect::<Vec<_>>() {
-            if from == peer {
-                self.model.stale.insert((prefix, from));
-                if !keep[prefix.family().index()] {
-                    self.model.forget(prefix, from);
+        for key in self.model.learned.keys().copied().collect::<Vec<_>>() {
+            if key.1 == peer {
+                self.model.stale.insert(key);
+                if !keep[key.0.family().index()] {
+                    self.model.forget(key);
                 }
             }
         }
+        self.model.awaited.retain(|&(from, _), _| from != peer);
         self.model.forget_refused_stale();
         self.ears.remove(&peer);
         self.awake.remove(&peer);
@@ -83,7 +88,7 @@ impl Run {
 
     fn step(&mut self, op: &Op, serial: u32) {
         match op {
-            Op::Configure { peer, import, export, mode, client } => {
+            Op::Configure { peer, import, export, mode, client, send } => {
                 let mut how = base(*peer);
                 how.import = policy(*import);
                 how.export = policy(*export);
@@ -95,6 +100,11 @@ impl Run {
                 if *client && how.kind == PeerKind::Internal {
                     how.kind = PeerKind::ReflectorClient;
                 }
+                how.send_paths = match send {
+                    0 => SendPaths::One,
+                    1 | 2 => SendPaths::All,
+                    more => SendPaths::Best(*more - 1),
+                };
                 self.ids.entry(*peer).or_insert(serial);
                 self.rib.configure_peer(self.id(*peer), how.clone());
                 self.model.peers.insert(*peer, how);
@@ -106,7 +116,7 @@ impl Run {
                 self.model.peers.remove(peer);
                 self.ids.remove(peer);
             }
-            Op::Up { peer, v6, own, shared, extended, marks } => {
+            Op::Up { peer, v6, own, shared, extended, marks, paths } => {
                 let mut with = session(*peer);
                 with.negotiated.families = match v6 {
                     0 => vec![Family::Ipv4Unicast],
@@ -114,6 +124,11 @@ impl Run {
                 };
                 with.negotiated.extended_next_hop = *extended;
                 with.negotiated.enhanced_refresh = *marks;
+                let both = with.negotiated.families.len() > 1 && paths & 4 == 0;
+                with.negotiated.add_paths = AddPaths {
+                    receive: [paths & 1 != 0, paths & 1 != 0 && both],
+                    send: [paths & 2 != 0, paths & 2 != 0 && both],
+                };
                 if *own == 0 {
                     with.local_v4 = None;
                 }
@@ -204,27 +219,62 @@ impl Run {
                 self.advertise(*peer, *budget);
             }
             Op::Changes => self.check_forwarding(),
+            Op::Again(peer, v6, begins) => {
+                let family = if *v6 { Family::Ipv6Unicast } else { Family::Ipv4Unicast };
+                self.tell_again(*peer, family, *begins);
+            }
         }
     }
 
-    fn learn(&mut self, peer: u32, announced: &[u8], withdrawn: &[u8], at: u8, set: &Set) {
-        let known = |places: &[u8]| -> BTreeSet<Prefix> {
-            places.iter().map(|&place| prefix(PREFIXES[usize::from(place)])).collect()
+    fn tell_again(&mut self, peer: u32, family: Family, begins: bool) {
+        if begins {
+            self.rib.refresh_begins(self.id(peer), family);
+            let session = self.model.sessions.get(&peer);
+            if session.is_some_and(|session| session.negotiated.families.contains(&family)) {
+                let keys = self.model.learned.keys().copied();
+                let all = keys.filter(|key| key.1 == peer && key.0.family() == family).collect();
+                self.model.awaited.insert((peer, family), all);
+            }
+        } else {
+            let gone = self.model.awaited.remove(&(peer, family)).unwrap_or_default();
+            assert_eq!(self.rib.refresh_ends(self.id(peer), family), gone.len());
+            for key in gone {
+                self.model.forget(key);
+            }
+        }
+    }
+
+    fn learn(
+        &mut self,
+        peer: u32,
+        announced: &[(u8, u8)],
+        withdrawn: &[(u8, u8)],
+        at: u8,
+        set: &Set,
+    ) {
+        let agreed = self.model.sessions.get(&peer).map(|session| session.negotiated.add_paths);
+        let known = |places: &[(u8, u8)]| -> BTreeSet<Nlri> {
+            let nlri = |&(place, id): &(u8, u8)| {
+                let prefix = prefix(PREFIXES[usize::from(place)]);
+                let has_id = agreed.is_some_and(|agreed| agreed.receive[prefix.family().index()]);
+                Nlri { prefix, path_id: PathId(if has_id { id.into() } else { 0 }) }
+            };
+            places.iter().map(nlri).collect()
         };
         let announced = known(announced);
-        let withdrawn: Vec<Prefix> =
-            known(withdrawn).into_iter().filter(|prefix| !announced.contains(prefix)).collect();
+        let withdrawn: Vec<Nlri> =
+            known(withdrawn).into_iter().filter(|nlri| !announced.contains(nlri)).collect();
         let next_hop = hop(HOPS[usize::from(at)]);
         // The decoder never makes an IPv6 prefix with an IPv4 next hop.
-        let announced: Vec<Prefix> = announced
+        let announced: Vec<Nlri> = announced
             .into_iter()
-            .filter(|prefix| prefix.family() == Family::Ipv4Unicast || next_hop.address().is_ipv6())
+            .filter(|nlri| nlri.family() == Family::Ipv4Unicast || next_hop.address().is_ipv6())
             .collect();
         let attributes = attributes(peer, set);
         let mut update = Update { withdrawn: withdrawn.clone(), ..Update::default() };
         for family in Family::ALL {
-            let prefixes: Vec<Prefix> =
-                announced.iter().copied().filter(|prefix| prefix.family() == family).collect();
+            let prefixes: Vec<Nlri> =
+                announced.iter().copied().filter(|nlri| nlri.family() == family).collect();
             if !prefixes.is_empty() {
                 update.announced.push(Announcement { next_hop, prefixes });
                 update.attributes = Some(attributes.clone());
@@ -232,13 +282,15 @@ impl Run {
         }
         self.rib.learn(self.id(peer), update);
         let Some(session) = self.model.sessions.get(&peer).cloned() else { return };
-        for prefix in withdrawn {
-            self.model.forget(prefix, peer);
+        for Nlri { prefix, path_id } in withdrawn {
+            self.model.forget((prefix, peer, path_id.0));
         }
-        for prefix in announced {
+        for Nlri { prefix, path_id } in announced {
             if session.negotiated.families.contains(&prefix.family()) {
-                self.model.learned.insert((prefix, peer), (attributes.clone(), next_hop));
-                self.model.stale.remove(&(prefix, peer));
+                let key = (prefix, peer, path_id.0);
+                self.model.learned.insert(key, (attributes.clone(), next_hop));
+                self.model.stale.remove(&key);
+                self.model.note_told(key);
             }
         }
     }
@@ -318,18 +370,23 @@ impl Run {
                 .filter_map(|prefix| Some((prefix, self.model.told(*peer, &prefix)?)))
                 .collect();
             assert_eq!(ear.told, want, "peer {peer}");
+            self.check_paths(*peer, ear);
             let mut shown = BTreeMap::new();
             for family in Family::ALL {
                 let page = self.rib.told(self.id(*peer), family, None, 100);
                 for row in page.rows {
                     assert!(!row.is_pending, "{} for peer {peer}", row.prefix);
-                    shown.insert(row.prefix, ((*row.attributes).clone(), row.next_hop));
+                    if row.path_id.is_none() {
+                        shown.insert(row.prefix, ((*row.attributes).clone(), row.next_hop));
+                    }
                 }
                 let counts = self.rib.counts(self.id(*peer), family).unwrap();
                 let of = |prefix: &Prefix| prefix.family() == family;
-                assert_eq!(counts.advertised, want.keys().filter(|prefix| of(prefix)).count());
+                let told = want.keys().chain(ear.paths.keys().map(|nlri| &nlri.prefix));
+                assert_eq!(counts.advertised, told.filter(|prefix| of(prefix)).count());
                 let learned = self.model.learned.keys();
-                let received = learned.filter(|(prefix, from)| of(prefix) && from == peer).count();
+                let received = learned.filter(|(prefix, from, _)| of(prefix) && from == peer);
+                let received = received.count();
                 assert_eq!(counts.received, received);
                 assert_eq!(counts.received, counts.accepted + counts.rejected);
                 let page = self.rib.page(family, Which::From(self.id(*peer)), None, 100);
@@ -356,7 +413,7 @@ impl Run {
         for (peer, family) in
             self.ids.keys().flat_map(|peer| Family::ALL.map(|family| (*peer, family)))
         {
-            let of = |&&(prefix, from): &&(Prefix, u32)| prefix.family() == family && from == peer;
+            let of = |&&(prefix, from, _): &&Key| prefix.family() == family && from == peer;
             let stale = self.model.stale.iter().filter(of).count();
             let received = self.model.learned.keys().filter(of).count();
             let counts = self.rib.counts(self.id(peer), family).unwrap();
@@ -375,6 +432,31 @@ impl Run {
     }
 }
 
+impl Run {
+    /// What a peer heard that is told several paths: each once, and as it is shown.
+    fn check_paths(&self, peer: u32, ear: &Ear) {
+        for prefix in PREFIXES.map(prefix) {
+            let heard = ear.paths.iter().filter(|(nlri, _)| nlri.prefix == prefix);
+            let sorted = |paths: Vec<(Attributes, NextHop)>| {
+                let mut texts: Vec<String> = paths.iter().map(|x| format!("{x:?}")).collect();
+                texts.sort();
+                texts
+            };
+            assert_eq!(
+                sorted(heard.map(|(_, said)| said.clone()).collect()),
+                sorted(self.model.told_paths(peer, &prefix)),
+                "{prefix} for peer {peer}"
+            );
+        }
+        let rows = Family::ALL.map(|family| self.rib.told(self.id(peer), family, None, 100).rows);
+        let rows = rows.into_iter().flatten().filter_map(|row| {
+            let nlri = Nlri { prefix: row.prefix, path_id: row.path_id? };
+            Some((nlri, ((*row.attributes).clone(), row.next_hop)))
+        });
+        assert_eq!(rows.collect::<BTreeMap<_, _>>(), ear.paths, "peer {peer} as shown");
+    }
+}
+
 proptest! {
     #![proptest_config(Config { cases: 400, ..Config::default() })]
 
@@ -387,9 +469,18 @@ proptest! {
     ) {
         let mut run = Run::new(multipath);
         for peer in 0..PEERS {
-            run.step(&Op::Configure { peer, import: 4, export: 4, mode: 4, client: peer == 4 }, peer);
+            run.step(&Op::Configure { peer, import: 4, export: 4, mode: 4, client: peer == 4, send: 1 }, peer);
             run.step(
-                &Op::Up { peer, v6: 1, own: 2, shared: false, extended: false, marks: true },
+                &Op::Up {
+                    peer,
+                    v6: 1,
+                    own: 2,
+                    shared: false,
+                    extended: false,
+                    marks: true,
+                    // Of each kind one that is told several paths and one that is not.
+                    paths: [3, 0, 1, 0, 3][peer as usize],
+                },
                 peer,
             );
         }

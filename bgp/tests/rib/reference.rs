@@ -6,20 +6,25 @@ use std::net::IpAddr;
 use brindle_bgp::msg::{Attributes, Community, NextHop};
 use brindle_bgp::net::{ClusterId, Family, Prefix, RouterId};
 use brindle_bgp::rib::{
-    Forwarding, NextHopMode, PeerKind, PeerPolicy, RibPeer, RibSession, RibSettings,
+    Forwarding, NextHopMode, PeerKind, PeerPolicy, RibPeer, RibSession, RibSettings, SendPaths,
 };
 
 use crate::support::{OUR_AS, OUR_CLUSTER, OUR_ID, along, asn, session};
+
+/// Prefix, peer, and which of its paths.
+pub(crate) type Key = (Prefix, u32, u32);
 
 /// Everything that happened, as it stands: nothing is derived until somebody asks.
 pub(crate) struct Model {
     pub(crate) settings: RibSettings,
     pub(crate) peers: BTreeMap<u32, RibPeer>,
     pub(crate) sessions: BTreeMap<u32, RibSession>,
-    /// As received, by prefix and peer.
-    pub(crate) learned: BTreeMap<(Prefix, u32), (Attributes, NextHop)>,
+    /// As received.
+    pub(crate) learned: BTreeMap<Key, (Attributes, NextHop)>,
     /// Of those learned, what is kept from a session that is over.
-    pub(crate) stale: BTreeSet<(Prefix, u32)>,
+    pub(crate) stale: BTreeSet<Key>,
+    /// What peers have still to tell again, of families that they are about to.
+    pub(crate) awaited: BTreeMap<(u32, Family), BTreeSet<Key>>,
     pub(crate) ours: BTreeMap<Prefix, Attributes>,
     pub(crate) costs: BTreeMap<NextHop, u32>,
     pub(crate) own: Vec<IpAddr>,
@@ -34,6 +39,7 @@ fn router_id(peer: u32) -> RouterId {
 pub(crate) struct Way {
     /// None for our own.
     pub(crate) from: Option<u32>,
+    pub(crate) id: u32,
     pub(crate) attributes: Attributes,
     pub(crate) hop: Option<NextHop>,
     pub(crate) cost: u32,
@@ -130,26 +136,34 @@ impl Model {
             && Self::passes(&how.import, prefix, Some(hop), attributes)
     }
 
-    pub(crate) fn forget(&mut self, prefix: Prefix, from: u32) {
-        self.learned.remove(&(prefix, from));
-        self.stale.remove(&(prefix, from));
+    pub(crate) fn forget(&mut self, key: Key) {
+        self.learned.remove(&key);
+        self.stale.remove(&key);
+        self.note_told(key);
+    }
+
+    pub(crate) fn note_told(&mut self, key: Key) {
+        if let Some(awaited) = self.awaited.get_mut(&(key.1, key.0.family())) {
+            awaited.remove(&key);
+        }
     }
 
     pub(crate) fn forget_stale(&mut self, from: u32, family: Family) {
-        for (prefix, at) in self.stale.clone() {
-            if at == from && prefix.family() == family {
-                self.forget(prefix, from);
+        for key in self.stale.clone() {
+            if key.1 == from && key.0.family() == family {
+                self.forget(key);
             }
         }
     }
 
     /// What is refused is not kept.
     pub(crate) fn forget_refused_stale(&mut self) {
-        for (prefix, from) in self.stale.clone() {
-            let (attributes, hop) = &self.learned[&(prefix, from)];
+        for key in self.stale.clone() {
+            let (prefix, from, _) = key;
+            let (attributes, hop) = &self.learned[&key];
             if !self.peers.contains_key(&from) || !self.is_accepted(from, &prefix, attributes, hop)
             {
-                self.forget(prefix, from);
+                self.forget(key);
             }
         }
     }
@@ -161,13 +175,14 @@ impl Model {
             Self::passes(&how.import, &prefix, Some(&hop), &Attributes::default())
                 && !self.sessions.contains_key(&from)
         });
-        if !takes || !sane || self.learned.contains_key(&(prefix, from)) {
+        let is_known = self.learned.keys().any(|&(at, by, _)| (at, by) == (prefix, from));
+        if !takes || !sane || is_known {
             return false;
         }
         let how = &self.peers[&from];
         let path = if how.kind == PeerKind::External { vec![how.asn.get()] } else { vec![] };
-        self.learned.insert((prefix, from), (along(&path), hop));
-        self.stale.insert((prefix, from));
+        self.learned.insert((prefix, from, 0), (along(&path), hop));
+        self.stale.insert((prefix, from, 0));
         true
     }
 
@@ -176,18 +191,19 @@ impl Model {
         if let Some(attributes) = self.ours.get(prefix) {
             ways.push(Way {
                 from: None,
+                id: 0,
                 attributes: attributes.clone(),
                 hop: None,
                 cost: 0,
                 stale: false,
             });
         }
-        for ((at, from), (attributes, hop)) in &self.learned {
+        for (key @ (at, from, id), (attributes, hop)) in &self.learned {
             if at != prefix || !self.is_accepted(*from, prefix, attributes, hop) {
                 continue;
             }
             let Some(&cost) = self.costs.get(hop) else { continue };
-            let stale = self.stale.contains(&(*prefix, *from));
+            let stale = self.stale.contains(key);
             if stale && cost > 0 {
                 continue;
             }
@@ -203,14 +219,35 @@ impl Model {
             if attributes.communities.contains(&Community::GRACEFUL_SHUTDOWN) {
                 attributes.local_pref = Some(0);
             }
-            ways.push(Way { from: Some(*from), attributes, hop: Some(*hop), cost, stale });
+            ways.push(Way { from: Some(*from), id: *id, attributes, hop: Some(*hop), cost, stale });
         }
         ways
     }
 
     /// The best way and all that are used.
     pub(crate) fn best(&self, prefix: &Prefix) -> (Option<Way>, Vec<Way>) {
-        let mut ways = self.ways(prefix);
+        self.best_of(self.ways(prefix))
+    }
+
+    /// The ways that a peer with this setting is told of, if it is told several.
+    fn chosen(&self, prefix: &Prefix, send: SendPaths) -> Vec<Way> {
+        let mut left = self.ways(prefix);
+        let most = match send {
+            SendPaths::One => 1,
+            SendPaths::Best(count) => usize::from(count),
+            SendPaths::All => return left,
+        };
+        let mut chosen = Vec::new();
+        while chosen.len() < most
+            && let Some(best) = self.best_of(left.clone()).0
+        {
+            left.retain(|way| (way.from, way.id) != (best.from, best.id));
+            chosen.push(best);
+        }
+        chosen
+    }
+
+    fn best_of(&self, mut ways: Vec<Way>) -> (Option<Way>, Vec<Way>) {
         if let Some(ours) = ways.iter().find(|way| way.from.is_none()) {
             return (Some(ours.clone()), vec![ours.clone()]);
         }
@@ -234,12 +271,14 @@ impl Model {
         let id = |way: &Way| {
             way.attributes.originator_id.unwrap_or_else(|| router_id(way.from.unwrap()))
         };
-        ways.sort_by_key(|way| (id(way), way.attributes.cluster_list.len(), way.from));
+        ways.sort_by_key(|way| (id(way), way.attributes.cluster_list.len(), way.from, way.id));
         let Some(best) = ways.first().cloned() else { return (None, vec![]) };
         let external = self.kind(&best) == Some(PeerKind::External);
         ways.retain(|way| {
             !external || way.attributes.as_path.first() == best.attributes.as_path.first()
         });
+        let mut hops = BTreeSet::new();
+        ways.retain(|way| hops.insert(way.hop));
         ways.truncate(self.settings.multipath);
         (Some(best), ways)
     }
@@ -256,13 +295,33 @@ impl Model {
         }
     }
 
+    /// Whether a peer is told several paths.
+    fn is_told_paths(&self, to: u32, prefix: &Prefix) -> bool {
+        self.sessions[&to].negotiated.add_paths.send[prefix.family().index()]
+    }
+
     pub(crate) fn told(&self, to: u32, prefix: &Prefix) -> Option<(Attributes, NextHop)> {
+        if self.is_told_paths(to, prefix) {
+            return None;
+        }
+        self.told_of(to, prefix, self.best(prefix).0?)
+    }
+
+    /// All paths that a peer is told which is told several.
+    pub(crate) fn told_paths(&self, to: u32, prefix: &Prefix) -> Vec<(Attributes, NextHop)> {
+        if !self.is_told_paths(to, prefix) {
+            return Vec::new();
+        }
+        let chosen = self.chosen(prefix, self.peers[&to].send_paths);
+        chosen.into_iter().filter_map(|way| self.told_of(to, prefix, way)).collect()
+    }
+
+    fn told_of(&self, to: u32, prefix: &Prefix, way: Way) -> Option<(Attributes, NextHop)> {
         let (how, session) = (&self.peers[&to], &self.sessions[&to]);
         let agreed = &session.negotiated;
         if !agreed.families.contains(&prefix.family()) {
             return None;
         }
-        let way = self.best(prefix).0?;
         if way.from == Some(to)
             || !Self::passes(&how.export, prefix, way.hop.as_ref(), &way.attributes)
         {

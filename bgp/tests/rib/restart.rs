@@ -19,7 +19,7 @@ const RESTARTING: [Option<Stale>; 2] = [Some(Stale::Restarting); 2];
 const OWNED: [Option<Stale>; 2] = [Some(Stale::Owned); 2];
 
 /// A session with graceful restart; the F bit of both families as said, if they are named.
-fn restart(number: u32, forwarding: Option<bool>) -> RibSession {
+pub(crate) fn restart(number: u32, forwarding: Option<bool>) -> RibSession {
     let mut session = session(number);
     session.negotiated.restart = Some(PeerRestart {
         restarting: true,

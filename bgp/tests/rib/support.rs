@@ -8,8 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use brindle_bgp::filter::{Condition, Filter, FilterAction, FilterRule, MatchOperator};
 use brindle_bgp::fsm::{Direction, Negotiated};
 use brindle_bgp::msg::{
-    Announcement, AsPath, Attributes, Community, HoldTime, Message, NextHop, Open, Refresh, Update,
-    WireFormat, decode,
+    AddPaths, Announcement, AsPath, Attributes, Community, HoldTime, Message, NextHop, Nlri, Open,
+    Refresh, Update, WireFormat, decode,
 };
 use brindle_bgp::net::{Asn, ClusterId, Family, Prefix, RouterId};
 use brindle_bgp::rib::{
@@ -69,6 +69,7 @@ pub(crate) fn session(number: u32) -> RibSession {
             four_octet_asns: true,
             extended_message: false,
             extended_next_hop: false,
+            add_paths: AddPaths::default(),
             route_refresh: true,
             enhanced_refresh: false,
             restart: None,
@@ -99,16 +100,21 @@ pub(crate) fn with_community(community: Community, asns: &[u32]) -> Attributes {
     Attributes { communities: vec![community], ..along(asns) }
 }
 
+/// The one path to each that there is without ADD-PATH.
+pub(crate) fn named(prefixes: &[Prefix]) -> Vec<Nlri> {
+    prefixes.iter().copied().map(Nlri::from).collect()
+}
+
 pub(crate) fn announce(prefixes: &[Prefix], next_hop: NextHop, attributes: Attributes) -> Update {
     Update {
         withdrawn: Vec::new(),
-        announced: vec![Announcement { next_hop, prefixes: prefixes.to_vec() }],
+        announced: vec![Announcement { next_hop, prefixes: named(prefixes) }],
         attributes: Some(attributes),
     }
 }
 
 pub(crate) fn withdraw(prefixes: &[Prefix]) -> Update {
-    Update { withdrawn: prefixes.to_vec(), ..Update::default() }
+    Update { withdrawn: named(prefixes), ..Update::default() }
 }
 
 /// A peer's view of what it was told: reads messages as a BGP speaker would.
@@ -116,6 +122,8 @@ pub(crate) fn withdraw(prefixes: &[Prefix]) -> Update {
 pub(crate) struct Ear {
     pub(crate) format: WireFormat,
     pub(crate) told: BTreeMap<Prefix, (Attributes, NextHop)>,
+    /// Instead of `told` where it hears several paths of a prefix.
+    pub(crate) paths: BTreeMap<Nlri, (Attributes, NextHop)>,
     /// Everything of note in its order.
     pub(crate) heard: Vec<Heard>,
     pub(crate) octets: usize,
@@ -139,9 +147,11 @@ impl Ear {
                 extended_message: negotiated.extended_message,
                 extended_next_hop: negotiated.extended_next_hop,
                 families: negotiated.families.clone(),
+                add_paths: AddPaths { receive: negotiated.add_paths.send, ..AddPaths::default() },
                 internal: peer.kind != PeerKind::External,
             },
             told: BTreeMap::new(),
+            paths: BTreeMap::new(),
             heard: Vec::new(),
             octets: 0,
             messages: 0,
@@ -166,15 +176,24 @@ impl Ear {
     }
 
     fn update(&mut self, update: Update) {
-        for prefix in update.withdrawn {
-            assert!(self.told.remove(&prefix).is_some(), "{prefix} was never announced");
-            self.heard.push(Heard::Withdrawn(prefix));
+        let hears_paths = |nlri: &Nlri| self.format.add_paths.receive[nlri.prefix.family().index()];
+        for nlri in update.withdrawn {
+            let before = match hears_paths(&nlri) {
+                true => self.paths.remove(&nlri),
+                false => self.told.remove(&nlri.prefix),
+            };
+            assert!(before.is_some(), "{nlri:?} was never announced");
+            self.heard.push(Heard::Withdrawn(nlri.prefix));
         }
         for announcement in update.announced {
             let attributes = update.attributes.clone().unwrap();
-            for prefix in announcement.prefixes {
-                self.told.insert(prefix, (attributes.clone(), announcement.next_hop));
-                self.heard.push(Heard::Announced(prefix));
+            for nlri in announcement.prefixes {
+                let said = (attributes.clone(), announcement.next_hop);
+                match hears_paths(&nlri) {
+                    true => self.paths.insert(nlri, said),
+                    false => self.told.insert(nlri.prefix, said),
+                };
+                self.heard.push(Heard::Announced(nlri.prefix));
             }
         }
     }

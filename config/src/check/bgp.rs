@@ -7,7 +7,7 @@ use brindle_bgp::bfd::{Path, Settings};
 use brindle_bgp::net::{Prefix, RouterId};
 
 use super::node::NodeRead;
-use super::{auth, bfd, drain, dynamic, filter, limits, peer, prefixes, set, values};
+use super::{auth, bfd, bmp, drain, dynamic, filter, limits, peer, prefixes, set, values};
 use crate::meaning::{Bgp, Config, Retain};
 use crate::section::{Good, Item, Section};
 use crate::value;
@@ -58,6 +58,9 @@ pub(super) fn read(item: &Item, node: &NodeRead, complete: bool) -> Bgp {
     }
     if let Some(item) = section.get("drain") {
         bgp.drain = drain::read(&item);
+    }
+    if let Some(item) = section.get("bmp") {
+        bgp.bmp = bmp::read(&item);
     }
 
     let filters = section.get("filters").map(|item| filter::read(&item)).unwrap_or_default();
@@ -141,6 +144,7 @@ fn mesh(item: &Item, bgp: &mut Bgp) {
     set(&mut bgp.mesh, section.get("enabled").and_then(|item| item.boolean()));
     set(&mut bgp.retain, section.get("retain").and_then(|item| item.word(&RETAIN)));
     set(&mut bgp.mesh_limits, section.get("maxPrefixes").and_then(|item| limits::read(&item)));
+    set(&mut bgp.mesh_add_paths, section.get("addPaths").and_then(|item| item.boolean()));
     if let Some(item) = section.get("bfd") {
         bgp.mesh_bfd = bfd::read(&item);
         if matches!(bgp.mesh_bfd, Some(Settings { path: Path::Multihop { .. }, .. })) {

@@ -33,10 +33,11 @@ fn group<'a>(
     // All that is read of a peer must fit an AS that it may be in.
     let stand_in = asn.map_or(around.asn, |asn| asn.example(around.asn));
     let peer = read_peer(section, item, around, taken, Some(stand_in));
-    // Rather no peers than peers that nothing signs.
-    if peer.as_ref().is_some_and(|peer| peer.auth != Auth::None) {
+    // A connection that lives on keeps the keys that its listening socket had for the prefix.
+    if peer.as_ref().is_some_and(|peer| matches!(peer.auth, Auth::Ao(_))) {
         item.refuse(
-            "password and tcpAO are not for dynamicPeers yet; list those that sign under bgp.peers",
+            "tcpAO is not for dynamicPeers; give them a password, or list those that sign so under \
+             bgp.peers",
         );
     }
     let cidrs = cidrs?;

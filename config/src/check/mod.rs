@@ -1,8 +1,10 @@
 //! From a tree to a [`Config`]: every key is asked for here, and every mistake noted.
 
+mod add_paths;
 pub(crate) mod auth;
 mod bfd;
 mod bgp;
+mod bmp;
 pub(crate) mod cni;
 mod drain;
 mod dynamic;
@@ -34,6 +36,7 @@ use crate::yaml;
 /// The BGP port (RFC 4271 §8.1).
 pub(crate) const BGP_PORT: u16 = 179;
 
+pub(crate) use bmp::BMP_PORT;
 pub(crate) use dynamic::DEFAULT_LIMIT;
 /// Where health and metrics are answered; no other program's (that IANA knows of).
 const TELEMETRY_PORT: u16 = 9798;
@@ -69,10 +72,12 @@ impl Default for Config {
                 max_paths: 16,
                 as_path_relax: false,
                 mesh_limits: PrefixLimits::NONE,
+                mesh_add_paths: false,
                 dynamic: Vec::new(),
                 peers: Vec::new(),
                 networks: Vec::new(),
                 drain: DrainSettings::default(),
+                bmp: Vec::new(),
             },
             routes: Routes {
                 install: true,

@@ -8,8 +8,8 @@ use brindle_bgp::net::{Asn, Family, Role};
 use brindle_bgp::rib::{NextHopMode, PrefixLimits};
 
 use super::filter::Filters;
-use super::{BGP_PORT, auth, bfd, limits};
-use crate::meaning::Peer;
+use super::{BGP_PORT, add_paths, auth, bfd, limits};
+use crate::meaning::{AddPaths, Peer};
 use crate::section::{Good, Item, Section};
 use crate::value;
 use crate::yaml::quoted;
@@ -74,6 +74,14 @@ pub(super) fn read_peer<'a>(
         Some(_) => Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
     };
     let asn = group.or_else(|| as_number.and_then(|item| value::as_number(&item)));
+    let local_asn = match section.get("localASNumber") {
+        Some(item) => value::as_number(&item).map(Some),
+        None => Some(None),
+    };
+    let ours = local_asn.flatten().unwrap_or(around.asn);
+    let allowed_own_asn = section.get("numAllowedLocalASNumbers").map_or(Some(0), |item| {
+        item.number(0, u8::MAX.into()).and_then(|number| u8::try_from(number).ok())
+    });
     // Dynamic peers are never dialled.
     let mut dialled = |key: &'static str| if group.is_none() { section.get(key) } else { None };
     let port = dialled("port").map_or(Some(BGP_PORT), |item| value::port(&item));
@@ -84,7 +92,7 @@ pub(super) fn read_peer<'a>(
         None => Some(None),
     };
     let auth = auth::signing(&mut section);
-    let hops = auth::hops(&mut section, asn == Some(around.asn));
+    let hops = auth::hops(&mut section, asn == Some(ours));
     let client = section.get("reflectorClient");
     let reflector_client = client.as_ref().map_or(Some(false), Item::boolean);
     let hold_time =
@@ -108,10 +116,12 @@ pub(super) fn read_peer<'a>(
     let role_word = role.as_ref().map_or(Some(None), |item| item.word(&ROLES).map(Some));
     let strict = section.get("roleStrict");
     let role_strict = strict.as_ref().map_or(Some(false), Item::boolean);
+    let add_paths =
+        section.get("addPaths").map_or(Some(AddPaths::OFF), |item| add_paths::read(&item));
     let bfd = section.get("bfd").and_then(|item| bfd::read(&item));
     section.finish();
-    if let (Some(item), true) = (&role, asn == Some(around.asn)) {
-        item.refuse(format!("a peer of our own AS {} has no role (RFC 9234)", around.asn));
+    if let (Some(item), true) = (&role, asn == Some(ours)) {
+        item.refuse(format!("a peer of our own AS {ours} has no role (RFC 9234)"));
     }
     if let (Some(item), Some(true), None) = (&strict, role_strict, &role) {
         item.refuse("without a role of ours there is none to ask for; write \"role: peer\" or another beside it");
@@ -121,14 +131,13 @@ pub(super) fn read_peer<'a>(
         source_fits(item, ours, theirs);
     }
     if let (Some(item), Some(true), Some(asn)) = (&client, reflector_client, asn)
-        && asn != around.asn
+        && asn != ours
     {
         item.refuse(format!(
-            "only a peer of our own AS {} can be a reflector client; this one is AS {asn}",
-            around.asn
+            "only a peer of our own AS {ours} can be a reflector client; this one is AS {asn}",
         ));
     }
-    if asn.is_some_and(|asn| asn != around.asn) {
+    if asn.is_some_and(|asn| asn != ours) {
         warn_of_silence(item, import.is_none(), export.is_none());
     }
     let resolve = |item: Option<Item>| match item {
@@ -144,6 +153,8 @@ pub(super) fn read_peer<'a>(
         address: address?,
         port: port?,
         asn: asn?,
+        local_asn: local_asn?,
+        allowed_own_asn: allowed_own_asn?,
         source_address: source_address?,
         passive: passive?,
         auth: auth?,
@@ -159,6 +170,7 @@ pub(super) fn read_peer<'a>(
         limits: limits?,
         role: role_word?,
         role_strict: role_strict?,
+        add_paths: add_paths?,
         bfd,
     })
 }

@@ -10,9 +10,9 @@ use brindle_bgp::filter::Filter;
 use brindle_bgp::fsm::RestartTime;
 use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Prefix, Role, RouterId};
-use brindle_bgp::rib::{NextHopMode, PrefixLimits};
+use brindle_bgp::rib::{NextHopMode, PrefixLimits, SendPaths};
 
-use super::{Auth, DrainSettings, KeyFile};
+use super::{Auth, BmpStation, DrainSettings, KeyFile};
 
 /// `bgp:` the speaker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +48,9 @@ pub struct Bgp {
     pub as_path_relax: bool,
     /// `bgp.nodeToNodeMesh.maxPrefixes`: how much each node may tell; no limit by default.
     pub mesh_limits: PrefixLimits,
+    /// `bgp.nodeToNodeMesh.addPaths`: nodes that reflect tell the others every path of a prefix
+    /// (RFC 7911); false by default.
+    pub mesh_add_paths: bool,
     /// `bgp.peers`.
     pub peers: Vec<Peer>,
     /// `bgp.dynamicPeers`.
@@ -56,12 +59,15 @@ pub struct Bgp {
     pub networks: Vec<Prefix>,
     /// `bgp.drain`.
     pub drain: DrainSettings,
+    /// `bgp.bmp`: stations that are told of sessions and routes.
+    pub bmp: Vec<BmpStation>,
 }
 
 impl Bgp {
     /// The files with keys of the mesh and of all peers.
     pub fn key_files(&self) -> impl Iterator<Item = &KeyFile> {
-        let peers = self.peers.iter().flat_map(|peer| peer.auth.files());
+        let dynamic = self.dynamic.iter().map(|group| &group.peer);
+        let peers = self.peers.iter().chain(dynamic).flat_map(|peer| peer.auth.files());
         self.mesh_auth.files().chain(peers)
     }
 }
@@ -99,6 +105,10 @@ pub struct Peer {
     pub port: u16,
     /// `asNumber`.
     pub asn: Asn,
+    /// `localASNumber`: our AS on its sessions; `None` is that of the node.
+    pub local_asn: Option<Asn>,
+    /// `numAllowedLocalASNumbers`: how often our AS may stand in AS paths that it tells.
+    pub allowed_own_asn: u8,
     /// `sourceAddress`: ours on this session; `None` lets the kernel choose.
     pub source_address: Option<IpAddr>,
     /// `passive`: never dial it.
@@ -129,10 +139,31 @@ pub struct Peer {
     pub role: Option<Role>,
     /// `roleStrict`: refuse it if it says no role.
     pub role_strict: bool,
+    /// `addPaths`: several paths of one prefix.
+    pub add_paths: AddPaths,
     /// `maxPrefixes`: how much it may tell; no limit by default.
     pub limits: PrefixLimits,
     /// `bfd`; `None`, the default, for no BFD.
     pub bfd: Option<Settings>,
+}
+
+/// `addPaths`: several paths of one prefix (RFC 7911).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddPaths {
+    /// `receive`: take them from the peer, false by default.
+    pub receive: bool,
+    /// `send`: how many to tell it, the best alone by default.
+    pub send: SendPaths,
+}
+
+impl AddPaths {
+    /// Neither offered nor asked for.
+    pub const OFF: Self = Self { receive: false, send: SendPaths::One };
+
+    /// Whether sending several is offered at all; how many is for us alone to know.
+    pub fn sends(&self) -> bool {
+        self.send != SendPaths::One
+    }
 }
 
 /// One of `bgp.dynamicPeers`: whoever connects from some prefixes becomes a peer.

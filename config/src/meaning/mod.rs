@@ -2,6 +2,7 @@
 
 mod auth;
 mod bgp;
+mod bmp;
 mod drain;
 
 use std::net::{IpAddr, SocketAddr};
@@ -11,7 +12,8 @@ use std::time::Duration;
 use brindle_bgp::net::Prefix;
 
 pub use auth::{AoAlgorithm, AoKey, Auth, KeyFile};
-pub use bgp::{Bgp, DynamicPeers, ExpectedAs, GracefulRestart, Peer, Retain};
+pub use bgp::{AddPaths, Bgp, DynamicPeers, ExpectedAs, GracefulRestart, Peer, Retain};
+pub use bmp::{BmpPolicy, BmpStation};
 pub use drain::{DrainSettings, TaintMatch};
 
 /// A whole configuration; exists only checked. Two that are equal mean the same.

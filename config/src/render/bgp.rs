@@ -8,15 +8,15 @@ use brindle_bgp::filter::Filter;
 use brindle_bgp::fsm::RestartTime;
 use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{self, Asn};
-use brindle_bgp::rib::{LimitAction, NextHopMode, PrefixLimits};
+use brindle_bgp::rib::{LimitAction, NextHopMode, PrefixLimits, SendPaths};
 
 use super::filter::filter;
 use super::{address, auth, cidr, time};
-use crate::meaning::{Bgp, DynamicPeers, ExpectedAs, Peer, Retain as Kept};
+use crate::meaning::{AddPaths, Bgp, DynamicPeers, ExpectedAs, Peer, Retain as Kept};
 use crate::schema::{
-    AsNumber, BfdSection, BgpSection, DynamicPeerSection, GracefulRestartSection, LimitWord,
-    ListenSection, MaxPrefixesSection, MeshSection, MultipathSection, NextHop, PeerSection, Retain,
-    Role, Time,
+    AddPathsSection, AsNumber, BfdSection, BgpSection, DynamicPeerSection, GracefulRestartSection,
+    LimitWord, ListenSection, MaxPrefixesSection, MeshSection, MultipathSection, NextHop,
+    PeerSection, Retain, Role, SendWord, Time,
 };
 
 /// The section that says it.
@@ -37,6 +37,7 @@ pub(super) fn section(bgp: &Bgp) -> BgpSection {
                 Kept::BgpOnly => Retain::BgpOnly,
             },
             max_prefixes: limits(&bgp.mesh_limits),
+            add_paths: bgp.mesh_add_paths,
             bfd: bgp.mesh_bfd.as_ref().map(bfd),
             password,
             tcp_ao,
@@ -58,6 +59,7 @@ pub(super) fn section(bgp: &Bgp) -> BgpSection {
             .collect(),
         networks: bgp.networks.iter().map(cidr).collect(),
         drain: super::drain::section(&bgp.drain),
+        bmp: bgp.bmp.iter().map(super::bmp::section).collect(),
     }
 }
 
@@ -70,6 +72,8 @@ fn peer(peer: &Peer) -> PeerSection {
         peer_ip: address(&peer.address),
         port: peer.port,
         as_number: as_number(peer.asn),
+        local_as_number: peer.local_asn.map(as_number),
+        num_allowed_local_as_numbers: peer.allowed_own_asn,
         source_address: peer.source_address.as_ref().map(address),
         passive: peer.passive,
         password,
@@ -96,6 +100,7 @@ fn peer(peer: &Peer) -> PeerSection {
             net::Role::RouteServerClient => Role::RsClient,
         }),
         role_strict: peer.role_strict,
+        add_paths: add_paths(&peer.add_paths),
         bfd: peer.bfd.as_ref().map(bfd),
     }
 }
@@ -114,6 +119,15 @@ pub(crate) fn bfd(settings: &Settings) -> BfdSection {
         multihop: min_ttl.is_some(),
         minimum_ttl: min_ttl,
     }
+}
+
+fn add_paths(paths: &AddPaths) -> Option<AddPathsSection> {
+    let send = match paths.send {
+        SendPaths::One => SendWord::Word("off".to_owned()),
+        SendPaths::All => SendWord::Word("all".to_owned()),
+        SendPaths::Best(count) => SendWord::Best(count),
+    };
+    (*paths != AddPaths::OFF).then_some(AddPathsSection { receive: paths.receive, send })
 }
 
 fn limits(limits: &PrefixLimits) -> Option<MaxPrefixesSection> {

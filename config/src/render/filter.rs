@@ -70,8 +70,9 @@ fn condition(out: &mut RuleSection, condition: &Condition) {
         Condition::Family(Family::Ipv4Unicast) => out.family = Some(FamilyWord::Ipv4),
         Condition::Family(Family::Ipv6Unicast) => out.family = Some(FamilyWord::Ipv6),
         Condition::NextHop(cidrs) => out.next_hops = cidrs.iter().map(cidr).collect(),
-        // No configuration can say it yet.
-        Condition::Interface(_) => {}
+        Condition::Interface(pattern) => out.interface = Some(pattern.to_string()),
+        // Priorities of Calico's rules, which no configuration has.
+        Condition::LocalPref(_) => {}
         Condition::Source(sources) => {
             let word = |source: &RouteSource| match source {
                 RouteSource::Local => SourceWord::Local,

@@ -2,6 +2,7 @@
 
 mod auth;
 mod bgp;
+mod bmp;
 mod drain;
 mod filter;
 

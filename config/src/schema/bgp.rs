@@ -9,7 +9,10 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::filter::FilterSection;
-use super::{Address, AsNumber, Cidr, Document, DrainSection, PasswordSection, TcpAoSection, Time};
+use super::{
+    Address, AsNumber, BmpSection, Cidr, Document, DrainSection, PasswordSection, TcpAoSection,
+    Time,
+};
 use crate::check::DEFAULT_LIMIT;
 
 /// The BGP speaker.
@@ -50,6 +53,8 @@ pub(crate) struct BgpSection {
     pub(crate) networks: Vec<Cidr>,
     /// When the node is drained without being told to.
     pub(crate) drain: DrainSection,
+    /// Stations that are told of sessions and routes over BMP.
+    pub(crate) bmp: Vec<BmpSection>,
 }
 
 impl Default for BgpSection {
@@ -107,6 +112,9 @@ pub(crate) struct MeshSection {
     /// How many prefixes each node may tell. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) max_prefixes: Option<MaxPrefixesSection>,
+    /// Whether nodes that reflect routes tell the others every path of a prefix, so that these
+    /// use the ways through several nodes together (ADD-PATH, RFC 7911).
+    pub(crate) add_paths: bool,
     /// BFD with every node that there is a session with; all nodes must have it. Left out,
     /// there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -151,6 +159,13 @@ pub(crate) struct PeerSection {
     pub(crate) port: u16,
     /// Its autonomous system.
     pub(crate) as_number: AsNumber,
+    /// Our autonomous system on its sessions, where the peer takes us for another than we are.
+    /// Default: that of the node.
+    #[serde(rename = "localASNumber", skip_serializing_if = "Option::is_none")]
+    pub(crate) local_as_number: Option<AsNumber>,
+    /// How often our autonomous system may stand in an AS path that it tells. More is a loop.
+    #[serde(rename = "numAllowedLocalASNumbers", default)]
+    pub(crate) num_allowed_local_as_numbers: u8,
     /// Our address on this session. Default: the kernel chooses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) source_address: Option<Address>,
@@ -202,12 +217,37 @@ pub(crate) struct PeerSection {
     /// Refuse the peer if it says no role.
     #[serde(default)]
     pub(crate) role_strict: bool,
+    /// Several paths of one prefix (ADD-PATH, RFC 7911), which the peer must offer as well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) add_paths: Option<AddPathsSection>,
     /// How many prefixes it may tell. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) max_prefixes: Option<MaxPrefixesSection>,
     /// BFD with the peer, which must have it as well. Left out, there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) bfd: Option<BfdSection>,
+}
+
+/// Several paths of one prefix.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct AddPathsSection {
+    /// Take several from the peer.
+    #[serde(default)]
+    pub(crate) receive: bool,
+    /// How many the peer is told: off for the best alone, all, or the best so many.
+    #[serde(default = "send_off")]
+    pub(crate) send: SendWord,
+}
+
+/// How many paths of a prefix a peer is told.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum SendWord {
+    /// The best so many.
+    Best(#[schemars(range(min = 2))] u8),
+    /// `off` or `all`.
+    Word(#[schemars(regex(pattern = "^(off|all)$"))] String),
 }
 
 /// Which paths are used together.
@@ -380,6 +420,10 @@ pub(crate) enum NextHop {
     SelfAddress,
     /// Always unchanged.
     Keep,
+}
+
+fn send_off() -> SendWord {
+    SendWord::Word("off".to_owned())
 }
 
 fn bgp_port() -> u16 {

@@ -43,6 +43,11 @@ pub(crate) struct RuleSection {
     /// The next hop must lie in one of these; our own routes have none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) next_hops: Vec<Cidr>,
+    /// The next hop must be on the link of such an interface, with * for any characters, as
+    /// in eth0 or bond*; our own routes have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 30))]
+    pub(crate) interface: Option<String>,
     /// Where the route must come from.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) sources: Vec<SourceWord>,

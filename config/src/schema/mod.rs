@@ -6,6 +6,7 @@
 
 mod auth;
 mod bgp;
+mod bmp;
 mod drain;
 mod filter;
 
@@ -19,9 +20,11 @@ use crate::value::Shown;
 
 pub(crate) use auth::{Algorithm, AoKeySection, PasswordSection, TcpAoSection};
 pub(crate) use bgp::{
-    BfdSection, BgpSection, DynamicPeerSection, GracefulRestartSection, LimitWord, ListenSection,
-    MaxPrefixesSection, MeshSection, MultipathSection, NextHop, PeerSection, Retain, Role,
+    AddPathsSection, BfdSection, BgpSection, DynamicPeerSection, GracefulRestartSection, LimitWord,
+    ListenSection, MaxPrefixesSection, MeshSection, MultipathSection, NextHop, PeerSection, Retain,
+    Role, SendWord,
 };
+pub(crate) use bmp::{BmpPolicyWord, BmpSection};
 pub(crate) use drain::DrainSection;
 pub(crate) use filter::{
     Action, AsPathSection, CommunitiesSection, FamilyWord, FilterSection, HopWord, Hops, Operator,

@@ -300,3 +300,42 @@ fn what_comes_from_farther_off_is_not_let_in() {
         });
     }
 }
+
+#[test]
+fn who_comes_from_a_prefix_is_asked_for_its_key_and_nobody_else_in_it() {
+    let test = "authentication::who_comes_from_a_prefix_is_asked_for_its_key";
+    if !Kind::Bird.can_run(test) {
+        return;
+    }
+    let lan = Lan::new();
+    let us = lan.host("n1", 1);
+    let [right, wrong, configured] =
+        [("right", 2), ("wrong", 3), ("configured", 4)].map(|(name, n)| lan.host(name, n));
+    let folder = folder();
+    let file = key(&folder, "key", "swordfish");
+    // A configured peer that does not sign, in the middle of those who do.
+    let open = ", importFilters: [], exportFilters: [], passive: true";
+    let config = Config::new(65001)
+        .line("configured", &configured.v4.to_string(), 65004, open)
+        .bgp(&format!(
+            "dynamicPeers: [{{name: rack, cidrs: [10.9.0.0/24], asNumber: 65002-65003, password: \
+             {{file: {}}}, importFilters: [], exportFilters: []}}]",
+            file.display()
+        ));
+    let agent = Agent::start(&us, &config);
+    let router = |host: &Host, asn, password| {
+        let neighbor = Neighbor { password, ..Neighbor::new(us.v4, 65001) };
+        Kind::Bird.start(host, Plan { asn, neighbors: vec![neighbor], originate: vec![] })
+    };
+    let _right = router(&right, 65002, Some("swordfish"));
+    let _wrong = router(&wrong, 65003, Some("swordfist"));
+    let _configured = router(&configured, 65004, None);
+    agent.up("rack-10.9.0.2");
+    agent.up("configured");
+    assert!(agent.peer("rack-10.9.0.3").is_null(), "who signs otherwise is nobody");
+
+    // Another key for the group: the one that had it before is cut off, the other comes.
+    std::fs::write(&file, "swordfist").expect("our file");
+    agent.up("rack-10.9.0.3");
+    agent.up("configured");
+}

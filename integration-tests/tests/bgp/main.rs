@@ -1,7 +1,9 @@
 //! brindle's BGP with real peers: BIRD, FRR, GoBGP, itself, and octets that a test wrote.
 
+mod add_path;
 mod authentication;
 mod bfd;
+mod bmp;
 mod collisions;
 mod drain;
 mod filters;

@@ -78,10 +78,77 @@ fn objects_make_change_and_end_sessions_and_say_what_is_wrong_with_them() {
     // A password that is not there keeps the session from being made without.
     let signed = peer(", password: {secretKeyRef: {name: keys, key: tor}}");
     cluster.manifest_file("bgp.yaml", &(configuration.clone() + &signed));
-    until("the peer is gone, and why", SOON, || {
-        let problems = problems();
-        let is_gone = agents[0].peer("tor").is_null();
-        met(is_gone && problems.contains("there is no Secret keys"), || problems)
+    until("the session is over, and why", SOON, || {
+        let (tor, problems) = (agents[0].peer("tor"), problems());
+        let is_said = tor["lastReason"].as_str().unwrap_or_default().contains("no Secret keys");
+        let is_over = tor["state"] != "Established" && is_said;
+        met(is_over && problems.contains("there is no Secret keys"), || format!("{tor} {problems}"))
     });
     assert!(!bird.session(cluster.host(1).v4.into()).up);
+}
+
+#[test]
+fn a_session_is_as_its_object_says() {
+    let test = "a_session_is_as_its_object_says";
+    if !Kind::Bird.can_run(test) {
+        return;
+    }
+    let cluster = Cluster::new(1);
+    let tor = cluster.router(9);
+    let us = cluster.host(1).v4;
+    // To the router we are in AS 64999, and one hop away.
+    let neighbor =
+        Neighbor { ttl_security: true, password: Some("hush"), ..Neighbor::new(us, 64999) };
+    let plan =
+        Plan { asn: 65001, neighbors: vec![neighbor], originate: vec!["192.0.2.0/24".to_owned()] };
+    let bird = Kind::Bird.start(&tor, plan);
+    let secret = |key: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: Secret\nmetadata: {{name: keys, namespace: kube-system}}\n\
+             stringData: {{tor: {key}}}\n"
+        )
+    };
+    let peer = |more: &str| {
+        let spec = format!(
+            "{{peerIP: {}, asNumber: 65001, localASNumber: 64999, ttlSecurity: 1, password: \
+             {{secretKeyRef: {{name: keys, key: tor}}}}, filters: [f]{more}}}",
+            tor.v4
+        );
+        object("BGPPeer", "tor", &spec)
+    };
+    let filter = |interface: &str| {
+        let import = format!("{{interface: {interface}, action: Reject}}");
+        let export =
+            "{priority: 1024, action: Accept, operations: [{addCommunity: {value: '1:2'}}]}";
+        object("BGPFilter", "f", &format!("{{importV4: [{import}], exportV4: [{export}]}}"))
+    };
+    cluster.manifest_file("bgp.yaml", &(peer("") + &filter("nothing*") + &secret("hush")));
+    let agents = cluster.agents();
+    let shown = agents[0].up("tor");
+    let signed_by = serde_json::json!({"kind": "md5", "source": "Secret keys, key tor"});
+    assert_eq!((&shown["auth"], &shown["ttlSecurity"]), (&signed_by, &1.into()), "{shown}");
+    assert!(!shown.to_string().contains("hush"));
+    agents[0].learns("192.0.2.0/24");
+    let route = until("the router knows the node", SOON, || {
+        bird.route("10.244.1.0/24").ok_or_else(|| "no route".to_owned())
+    });
+    assert_eq!(route.as_path, [64999]);
+    assert_eq!(route.communities, ["1:2"]);
+
+    // By which interface the router is reached is known.
+    let device = cluster.host(1).netns.ip("-o route get 10.9.0.9").expect("ip runs");
+    let device = device.split(" dev ").nth(1).and_then(|rest| rest.split(' ').next());
+    let device = device.expect("it is on-link").to_owned();
+    let since = shown["since"].clone();
+    cluster.manifest_file("bgp.yaml", &(peer("") + &filter(&device) + &secret("hush")));
+    agents[0].forgets("192.0.2.0/24");
+    // A Secret that goes leaves the session alone.
+    cluster.manifest_file("bgp.yaml", &(peer("") + &filter("nothing*")));
+    agents[0].learns("192.0.2.0/24");
+    until("it is said that the Secret is gone", SOON, || {
+        let tor = agents[0].peer("tor");
+        let why = tor["lastReason"].as_str().unwrap_or_default();
+        met(why.contains("the key read before is used"), || tor.to_string())
+    });
+    assert_eq!(agents[0].up("tor")["since"], since, "one session all the time");
 }

@@ -21,8 +21,8 @@ fn has_sessions(agent: &Agent, wanted: &[&str]) {
 }
 
 #[test]
-fn a_mesh_moves_to_a_reflector_without_losing_a_packet() {
-    if !skip::can_run("a_mesh_moves_to_a_reflector_without_losing_a_packet", &["ping"]) {
+fn a_mesh_moves_to_a_reflector_and_back_without_losing_a_packet() {
+    if !skip::can_run("a_mesh_moves_to_a_reflector_and_back_without_losing_a_packet", &["ping"]) {
         return;
     }
     let cluster = Cluster::new(3);
@@ -52,6 +52,18 @@ fn a_mesh_moves_to_a_reflector_without_losing_a_packet() {
     let path = agents[0].learns("10.244.2.0/24");
     assert_eq!(path["nextHop"], cluster.host(2).v4.to_string(), "untouched: {path}");
     assert_eq!(path["from"], "n3", "{path}");
+
+    // It ceases to reflect: the others find one another again, and it goes on until they have.
+    cluster.node(3, "10.244.3.0/24", "");
+    has_sessions(&agents[0], &["n2", "n3"]);
+    has_sessions(&agents[1], &["n1", "n3"]);
+    until("the node itself tells it again", SOON, || {
+        let path = agents[0].learns("10.244.2.0/24");
+        met(path["from"] == "n2", || path.to_string())
+    });
+    cluster.node(3, "10.244.3.0/24", reflector);
+    has_sessions(&agents[0], &["n3"]);
+    has_sessions(&agents[2], &["n1", "n2"]);
 
     // What the mesh was is written down now, as Calico's users do: nothing happens to sessions.
     let before = agents[0].peer("n3")["flaps"].clone();

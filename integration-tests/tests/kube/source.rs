@@ -32,8 +32,12 @@ impl Source {
     fn start(kubeconfig: &Path) -> Self {
         let runtime = Runtime::new().expect("a runtime");
         let client = ClientSettings { kubeconfig: Some(kubeconfig.to_owned()), context: None };
-        let settings =
-            Settings { client, hold_deletions: Duration::from_secs(60), node: "n1".into() };
+        let settings = Settings {
+            client,
+            hold_deletions: Duration::from_secs(60),
+            node: "n1".into(),
+            secrets: false,
+        };
         let (changes, status) = runtime.block_on(async { watch(settings, Reporter::none()) });
         Self { changes, status, runtime }
     }

@@ -1,14 +1,16 @@
 //! What a BGPConfiguration says.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use brindle_bgp::fsm::RestartTime;
 use brindle_bgp::net::Asn;
-use brindle_config::{Bgp, Config};
+use brindle_config::{Auth, Bgp, Config};
 
 use super::api::BgpConfigurationSpec;
 use super::read::Judged;
 use super::{BgpObjects, SecretRef};
+use crate::speaker::Protection;
 
 /// The name of the one that holds for all nodes.
 pub const DEFAULT: &str = "default";
@@ -24,6 +26,8 @@ pub struct Configuration {
     pub asn: Option<Asn>,
     /// `listenPort`.
     pub listen_port: Option<u16>,
+    /// `bindMode`: whether peers are listened for on every address of the host.
+    pub listens_everywhere: Option<bool>,
     /// `nodeMeshPassword`.
     pub mesh_password: Option<SecretRef>,
     /// `nodeMeshMaxRestartTime`.
@@ -44,6 +48,12 @@ impl BgpObjects {
             bgp.mesh = mesh;
         }
         bgp.listen_port = self.port_of(node, bgp.listen_port);
+        let of_node = self.configurations.get(&*format!("node.{node}"));
+        let everywhere =
+            [of_node, all].into_iter().flatten().find_map(|one| one.listens_everywhere);
+        if everywhere == Some(true) && bgp.listen_addresses == usual.listen_addresses {
+            bgp.listen_addresses = vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+        }
         let restart = &mut bgp.graceful_restart.time;
         if let Some(time) = all.and_then(|all| all.mesh_max_restart_time)
             && *restart == usual.graceful_restart.time
@@ -67,22 +77,13 @@ impl BgpObjects {
         of(&format!("node.{node}")).or_else(|| of(DEFAULT)).unwrap_or(configured)
     }
 
-    /// Whether the mesh may do without a password, or has it; why not.
-    pub(crate) fn mesh_password(&self) -> Result<(), String> {
+    /// Has the mesh's sessions signed as BGPConfiguration `default` says, unless brindle.yaml says
+    /// it.
+    pub(crate) fn protect_mesh(&self, bgp: &Bgp, protection: &mut Protection) {
         let at = self.configurations.get(DEFAULT).and_then(|all| all.mesh_password.as_ref());
-        let Some(at) = at else { return Ok(()) };
-        match self.password(at) {
-            Ok(_) => {
-                Err("nodeMeshPassword of BGPConfiguration default: not supported yet".to_owned())
-            }
-            Err(_) if at.optional => Ok(()),
-            Err(why) => Err(format!("nodeMeshPassword of BGPConfiguration default: {why}")),
+        if let Some(at) = at.filter(|_| bgp.mesh_auth == Auth::None) {
+            self.sign("nodeMeshPassword of BGPConfiguration default", at, protection);
         }
-    }
-
-    /// Whether a BGPConfiguration says in which AS nodes are that do not say it themselves.
-    pub fn says_asn(&self) -> bool {
-        self.configurations.get(DEFAULT).is_some_and(|all| all.asn.is_some())
     }
 }
 
@@ -120,6 +121,11 @@ pub(super) fn read(
         mesh: spec.node_to_node_mesh_enabled,
         asn,
         listen_port: judged.number("spec.listenPort", spec.listen_port, (1, 65535)),
+        listens_everywhere: judged.word(
+            "spec.bindMode",
+            spec.bind_mode.as_deref(),
+            &[("None", true), ("NodeIP", false)],
+        ),
         mesh_password: judged.password("spec.nodeMeshPassword", spec.node_mesh_password.as_ref()),
         mesh_max_restart_time: judged.restart_time("spec.nodeMeshMaxRestartTime", restart),
     }
@@ -141,25 +147,12 @@ fn idle(spec: &BgpConfigurationSpec, judged: &mut Judged) {
         ("serviceClusterIPs", has(&spec.service_cluster_ips), services),
         ("serviceExternalIPs", has(&spec.service_external_ips), services),
         ("serviceLoadBalancerIPs", has(&spec.service_load_balancer_ips), services),
-        (
-            "bindMode",
-            spec.bind_mode.as_deref() == Some("None"),
-            "not followed: brindle listens on the node's addresses, and bgp.listen.addresses names \
-             others",
-        ),
     ] {
         if is_there {
             judged.idle(format!("spec.{field}"), message);
         }
     }
-    for (field, text, words) in [
-        ("bindMode", &spec.bind_mode, ["None", "NodeIP"]),
-        (
-            "serviceLoadBalancerAggregation",
-            &spec.service_load_balancer_aggregation,
-            ["Enabled", "Disabled"],
-        ),
-    ] {
-        judged.word(&format!("spec.{field}"), text.as_deref(), &words.map(|word| (word, ())));
-    }
+    let words = ["Enabled", "Disabled"].map(|word| (word, ()));
+    let aggregation = spec.service_load_balancer_aggregation.as_deref();
+    judged.word("spec.serviceLoadBalancerAggregation", aggregation, &words);
 }

@@ -10,7 +10,7 @@ use brindle_bgp::net::Prefix;
 use brindle_bgp::rib::PeerPolicy;
 
 use super::BgpFilter;
-use super::filter::Rule;
+use super::filter::{NORMAL_PRIORITY, Rule, local_pref};
 
 /// Which way routes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,8 +78,7 @@ pub(super) fn policy(
     PeerPolicy::Filters(vec![Arc::new(filter)])
 }
 
-/// A rule as the engine has it: more than one where its prefix must not be what two conditions
-/// describe together.
+/// A rule as the engine has it: more than one where one of several things must hold.
 fn translated(rule: &Rule) -> Vec<FilterRule> {
     let mut conditions = vec![Condition::Family(rule.family)];
     if rule.from_peers {
@@ -98,20 +97,35 @@ fn translated(rule: &Rule) -> Vec<FilterRule> {
         let conditions = conditions.iter().cloned().chain(more).collect();
         FilterRule { changes: rule.changes.clone(), ..FilterRule::new(action, conditions) }
     };
-    let Some(prefix) = &rule.prefix else { return vec![with(Vec::new())] };
+    // Our own routes have no LOCAL_PREF until a rule gives them one.
+    let mut preferences =
+        vec![rule.priority.map(|priority| Condition::LocalPref(Some(local_pref(priority))))];
+    if rule.priority == Some(NORMAL_PRIORITY) {
+        preferences.push(Some(Condition::LocalPref(None)));
+    }
+    let prefixes = prefixes(rule);
+    let both = preferences.iter().flat_map(|preference| {
+        prefixes.iter().map(move |prefix| preference.iter().chain(prefix).cloned().collect())
+    });
+    both.map(with).collect()
+}
+
+/// The conditions that its prefix comes down to; any of them is enough.
+fn prefixes(rule: &Rule) -> Vec<Vec<Condition>> {
+    let Some(prefix) = &rule.prefix else { return vec![Vec::new()] };
     let inside = Condition::Cidr(MatchOperator::In, prefix.cidr);
     let (shortest, longest) = (*prefix.lengths.start(), *prefix.lengths.end());
     if !prefix.negated {
-        return vec![with(vec![inside, Condition::PrefixLengths(shortest..=longest)])];
+        return vec![vec![inside, Condition::PrefixLengths(shortest..=longest)]];
     }
-    let mut rules = vec![with(vec![Condition::Cidr(MatchOperator::NotIn, prefix.cidr)])];
+    let mut rules = vec![vec![Condition::Cidr(MatchOperator::NotIn, prefix.cidr)]];
     if let Some(most) = shortest.checked_sub(1).filter(|most| *most >= prefix.cidr.length()) {
         let shorter = Condition::PrefixLengths(prefix.cidr.length()..=most);
-        rules.push(with(vec![inside.clone(), shorter]));
+        rules.push(vec![inside.clone(), shorter]);
     }
     if longest < rule.family.bits() {
         let longer = Condition::PrefixLengths(longest + 1..=rule.family.bits());
-        rules.push(with(vec![inside, longer]));
+        rules.push(vec![inside, longer]);
     }
     rules
 }
@@ -210,9 +224,14 @@ mod tests {
                 &[],
                 &["10.0.0.0/8"],
             ),
-            // Not evaluated: rejects all the same, and accepts nothing.
-            (rule("{priority: 7, action: Reject}"), &["10.0.0.0/8"], &["fd00::/8"]),
-            (rule("{priority: 7, action: Accept}, {action: Reject}"), &["10.0.0.0/8"], &[]),
+            // What has no preference of its own is of the normal priority.
+            (rule("{priority: 7, action: Reject}"), &[], &["10.0.0.0/8"]),
+            (rule("{priority: 1024, action: Reject}"), &["10.0.0.0/8"], &["fd00::/8"]),
+            (
+                rule("{priority: 1024, cidr: 10.0.0.0/8, matchOperator: NotEqual, action: Reject}"),
+                &["10.1.0.0/16", "11.0.0.0/8"],
+                &["10.0.0.0/8"],
+            ),
         ] {
             let one = filter("f", &spec);
             let policy = policy(&[&one], Direction::Import, Otherwise::Accept);
@@ -254,6 +273,41 @@ mod tests {
         // They say nothing of what comes in.
         let import = policy(&all, Direction::Import, Otherwise::Inside(Arc::clone(&ranges)));
         assert_eq!(import, PeerPolicy::Owned(ranges));
+    }
+
+    #[test]
+    fn a_priority_is_told_as_a_preference() {
+        let one = filter(
+            "f",
+            "{importV4: [{priority: 512, action: Reject}], exportV4: [{action: Accept, operations: \
+             [{setPriority: {value: 512}}]}]}",
+        );
+        let PeerPolicy::Filters(import) = policy(&[&one], Direction::Import, Otherwise::Accept)
+        else {
+            panic!("it has a rule")
+        };
+        let rejects = |local_pref| {
+            let attributes = Attributes { local_pref: Some(local_pref), ..Attributes::default() };
+            let condition = &import[0].rules[0].conditions[1];
+            let session =
+                Session { peer_type: PeerType::Internal, asn: Asn::new(64512).expect("an AS") };
+            let route = Route {
+                prefix: "10.0.0.0/8".parse().expect("a prefix"),
+                attributes: &attributes,
+                next_hop: None,
+                interface: None,
+                source: RouteSource::Mesh,
+                session,
+            };
+            condition.holds(&route, &attributes)
+        };
+        assert!(rejects(2_147_483_135) && !rejects(100));
+        let PeerPolicy::Filters(export) = policy(&[&one], Direction::Export, Otherwise::Accept)
+        else {
+            panic!("it has a rule")
+        };
+        let change = brindle_bgp::filter::Change::LocalPref(2_147_483_135);
+        assert_eq!(export[0].rules[0].changes, [change]);
     }
 
     #[test]

@@ -14,6 +14,18 @@ use super::read::Judged;
 /// The most rules of one list: each route is compared with them in order.
 const MOST_RULES: usize = 1_000;
 
+/// What a priority may be.
+const PRIORITIES: (i64, i64) = (1, 2_147_483_646);
+
+/// The priority of routes that nobody gave one: our own.
+pub(super) const NORMAL_PRIORITY: u32 = 1024;
+
+/// The LOCAL_PREF that says a priority, of which the lowest comes first: Calico's speakers tell
+/// each other so.
+pub(super) fn local_pref(priority: u32) -> u32 {
+    2_147_483_647_u32.saturating_sub(priority)
+}
+
 /// A BGPFilter: what no rule matches is left to the next filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BgpFilter {
@@ -40,6 +52,8 @@ pub struct Rule {
     pub community: Option<AnyCommunity>,
     /// `asPathPrefix`.
     pub as_path: Vec<Asn>,
+    /// `priority`.
+    pub priority: Option<u32>,
     /// `action` is Accept.
     pub accept: bool,
     /// `interface`.
@@ -82,7 +96,7 @@ pub(super) fn read(name: Arc<str>, spec: &BgpFilterSpec, judged: &mut Judged) ->
     BgpFilter { name, import, export }
 }
 
-/// Reads a rule; `None` if it is wrong, or matches nothing.
+/// Reads a rule; `None` if it is wrong.
 fn rule(path: &str, family: Family, raw: &BgpFilterRule, judged: &mut Judged) -> Option<Rule> {
     let field = |name: &str| format!("{path}.{name}");
     let words = [("Accept", true), ("Reject", false)];
@@ -120,21 +134,15 @@ fn rule(path: &str, family: Family, raw: &BgpFilterRule, judged: &mut Judged) ->
     });
     let changes = changes.collect();
     let accept = accept?;
-    if raw.priority.is_some() {
-        let follows = match accept {
-            true => "the rule accepts nothing",
-            false => "the rule rejects all that its other conditions match",
-        };
-        judged.idle(field("priority"), format!("not supported yet: {follows}"));
-    }
-    // What is to be refused stays refused if a condition of it is not understood.
-    (raw.priority.is_none() || !accept).then(|| Rule {
+    let priority = judged.number(&field("priority"), raw.priority, PRIORITIES);
+    Some(Rule {
         family,
         prefix,
         from_peers: from_peers.unwrap_or_default(),
         peer_type,
         community: carried,
         as_path,
+        priority,
         interface,
         accept,
         changes,
@@ -205,10 +213,13 @@ fn change(path: &str, raw: &Operation, judged: &mut Judged) -> Vec<Change> {
         judged.refuse(path, message);
         return Vec::new();
     }
-    if raw.set_priority.is_some() {
-        let message = "not supported yet: the priority of the route stays as it is";
-        judged.idle(format!("{path}.setPriority"), message);
-        return Vec::new();
+    if let Some(set) = &raw.set_priority {
+        let field = format!("{path}.setPriority.value");
+        if set.value.is_none() {
+            judged.refuse(&field, "is missing; accepted are 1 to 2147483646");
+        }
+        let value = judged.number(&field, set.value, PRIORITIES);
+        return value.map(|value| Change::LocalPref(local_pref(value))).into_iter().collect();
     }
     if let Some(add) = &raw.add_community {
         let value = add.value.as_deref().unwrap_or_default();

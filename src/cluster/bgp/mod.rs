@@ -13,6 +13,7 @@ pub mod api;
 mod configuration;
 mod engine;
 mod filter;
+mod keys;
 mod peer;
 mod read;
 mod secret;
@@ -26,7 +27,7 @@ pub use configuration::{Configuration, DEFAULT};
 pub use filter::BgpFilter;
 pub use peer::{BgpPeer, Remote, SecretRef, Whose};
 pub(crate) use read::{Reading, read_configuration, read_filter, read_peer, read_secret};
-pub use secret::Secret;
+pub use secret::{NoData, Secret};
 
 use super::kind::Kind;
 
@@ -118,6 +119,8 @@ pub struct BgpObjects {
     filters: BTreeMap<Arc<str>, Arc<BgpFilter>>,
     peers: BTreeMap<Arc<str>, Arc<BgpPeer>>,
     secrets: BTreeMap<(Arc<str>, Arc<str>), Arc<Secret>>,
+    /// What they hold or held that objects name.
+    held: keys::Held,
 }
 
 impl BgpObjects {
@@ -146,22 +149,6 @@ impl BgpObjects {
                 self.secrets.remove(&(Arc::clone(namespace), Arc::clone(name)));
             }
         }
-    }
-
-    /// What a key of a Secret holds; why not, if it does not.
-    fn password(&self, at: &SecretRef) -> Result<&[u8], String> {
-        let SecretRef { name, key, .. } = at;
-        // Of an API server only those of our own namespace are known.
-        let mut named = self.secrets.values().filter(|secret| secret.name == *name);
-        let Some(secret) = named.next() else {
-            return Err(format!("there is no Secret {name} with its password"));
-        };
-        if let Some(other) = named.next() {
-            let (one, other) = (&secret.namespace, &other.namespace);
-            return Err(format!("there are two Secrets {name}, in {one} and in {other}"));
-        }
-        let value = secret.data.get(&**key).map(|value| &**value);
-        value.ok_or_else(|| format!("Secret {name} has no key {key:?} for its password"))
     }
 }
 

@@ -101,26 +101,9 @@ pub(super) fn read(name: Arc<str>, spec: &BgpPeerSpec, judged: &mut Judged) -> O
     let sources = [("UseNodeIP", true), ("None", false)];
     let source = judged.word("spec.sourceAddress", spec.source_address.as_deref(), &sources);
     let (whose, remote) = (whose(spec, judged), remote(spec, judged));
-    for (field, is_there, follows) in [
-        (
-            "numAllowedLocalASNumbers",
-            spec.num_allowed_local_as_numbers.is_some_and(|number| number > 0),
-            "routes with our AS in their path are refused",
-        ),
-        (
-            "ttlSecurity",
-            spec.ttl_security.is_some_and(|hops| hops > 0),
-            "the sessions are not protected by the TTL of packets",
-        ),
-        (
-            "reachableBy",
-            said(spec.reachable_by.as_ref()).is_some(),
-            "the peer is dialled by the routes that there are",
-        ),
-    ] {
-        if is_there {
-            judged.idle(format!("spec.{field}"), format!("not supported yet: {follows}"));
-        }
+    if said(spec.reachable_by.as_ref()).is_some() {
+        let message = "not supported yet: the peer is dialled by the routes that there are";
+        judged.idle("spec.reachableBy", message);
     }
     let ttl_security = judged.number("spec.ttlSecurity", spec.ttl_security, (0, 255));
     Some(BgpPeer {
@@ -136,7 +119,7 @@ pub(super) fn read(name: Arc<str>, spec: &BgpPeerSpec, judged: &mut Judged) -> O
         allowed_own_asn: judged
             .number("spec.numAllowedLocalASNumbers", spec.num_allowed_local_as_numbers, (0, 255))
             .unwrap_or_default(),
-        // Zero is as good as left out, as Calico has it.
+        // Zero is as good as left out, as Calico has it; 255 lets everything in.
         ttl_security: ttl_security.filter(|hops| *hops > 0),
         reachable_by: reachable_by(spec, remote.as_ref(), judged),
         filters: spec.filters.iter().flatten().map(|name| Arc::from(&**name)).collect(),

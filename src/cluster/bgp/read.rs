@@ -211,7 +211,7 @@ pub(crate) fn read_secret(object: &RawSecret) -> Reading<Secret> {
     let texts = object.string_data.iter().flatten();
     let texts = texts.map(|(key, value)| (&**key, value.as_bytes()));
     let data = data.chain(texts).map(|(key, value)| (Arc::from(key), Arc::from(value))).collect();
-    judged.end(Secret { namespace, name, data })
+    judged.end(Secret { namespace, name, data: Ok(data) })
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Secrets, which hold passwords of sessions.
+//! Secrets, which hold keys of sessions.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,14 +11,23 @@ pub struct Secret {
     pub namespace: Arc<str>,
     /// `metadata.name`.
     pub name: Arc<str>,
-    /// `data` and `stringData`, decoded.
-    pub data: BTreeMap<Arc<str>, Arc<[u8]>>,
+    /// `data` and `stringData`, decoded; or why there are none to be had.
+    pub data: Result<BTreeMap<Arc<str>, Arc<[u8]>>, NoData>,
+}
+
+/// Why a Secret that is needed has no data, in a clause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoData {
+    /// There is no such Secret.
+    Absent(String),
+    /// It may not or cannot be read.
+    Unreadable(String),
 }
 
 impl fmt::Debug for Secret {
     /// Its keys, never a value.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let keys: Vec<&Arc<str>> = self.data.keys().collect();
+        let keys = self.data.as_ref().map(|data| data.keys().collect::<Vec<&Arc<str>>>());
         write!(f, "Secret {}/{} {keys:?}", self.namespace, self.name)
     }
 }
@@ -29,10 +38,10 @@ mod tests {
 
     #[test]
     fn no_value_is_ever_shown() {
-        let data = [("key".into(), Arc::from(*b"hush"))].into();
+        let data = Ok([("key".into(), Arc::from(*b"hush"))].into());
         let secret = Secret { namespace: "kube-system".into(), name: "bgp".into(), data };
         let shown = format!("{secret:?}");
-        assert_eq!(shown, "Secret kube-system/bgp [\"key\"]");
+        assert_eq!(shown, "Secret kube-system/bgp Ok([\"key\"])");
         assert!(!format!("{secret:#?}").contains("hush"));
     }
 }

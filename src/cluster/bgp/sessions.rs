@@ -20,7 +20,7 @@ use super::{BgpKey, BgpObjects, BgpPeer, Remote, Whose};
 use crate::cluster::Node;
 use crate::cluster::claims::Claims;
 use crate::cluster::peers::{Identity, Skipped, session};
-use crate::speaker::WantedPeer;
+use crate::speaker::{Protection, Ttl, WantedPeer};
 
 /// What decides, besides the objects.
 pub(crate) struct Around<'a> {
@@ -64,7 +64,12 @@ impl BgpObjects {
                 continue;
             }
             match self.session(&asked, around) {
-                Ok(peer) => peers.push(peer),
+                Ok(peer) => {
+                    // It is known, and not spoken to.
+                    let refusal = peer.protection.refusal().map(ToOwned::to_owned);
+                    skipped.extend(refusal.map(|why| skip(asked.by, why)));
+                    peers.push(peer);
+                }
                 Err(why) => skipped.push(skip(asked.by, why)),
             }
         }
@@ -73,7 +78,8 @@ impl BgpObjects {
 
     /// All sessions that objects ask for, those that count first.
     fn asked<'a>(&'a self, around: &Around<'a>, skipped: &mut Vec<Skipped>) -> Vec<Asked<'a>> {
-        let own = around.nodes.get(&around.own.name).map(|node| labels(node)).unwrap_or_default();
+        let own =
+            around.nodes.get(&around.own.name).map(|node| node.selectable()).unwrap_or_default();
         let rank = |whose: &Whose| match whose {
             Whose::Node(name) => (*name == around.own.name).then_some(0),
             Whose::Selected(expr) => selects(expr, &own).then_some(1),
@@ -98,7 +104,7 @@ impl BgpObjects {
                     asked.push(Asked { by, node, address, port, asn });
                 }
                 Remote::Nodes { selected, .. } => {
-                    let is_there = |node: &Node| selects(selected, &labels(node));
+                    let is_there = |node: &Node| selects(selected, &node.selectable());
                     asked.extend(self.nodes_asked(by, is_there, around, skipped));
                 }
             }
@@ -108,7 +114,7 @@ impl BgpObjects {
             if selects(selected, &own) {
                 let has_it = |node: &Node| match &by.whose {
                     Whose::Node(name) => *name == node.name,
-                    Whose::Selected(expr) => selects(expr, &labels(node)),
+                    Whose::Selected(expr) => selects(expr, &node.selectable()),
                     Whose::Everybody => true,
                 };
                 asked.extend(self.nodes_asked(by, has_it, around, skipped));
@@ -150,14 +156,8 @@ impl BgpObjects {
     fn session(&self, asked: &Asked<'_>, around: &Around<'_>) -> Result<WantedPeer, String> {
         let Asked { by, node, address, port, asn } = *asked;
         let (bgp, own, claims) = (around.bgp, around.own, around.claims);
-        if let Some(local) = by.local_asn.filter(|local| *local != own.asn) {
-            return Err(format!(
-                "spec.localASNumber: {local} is not our AS, {}; another one on a session is not \
-                 supported yet",
-                own.asn
-            ));
-        }
-        let kind = kind(own, node, asn);
+        let local_asn = by.local_asn.unwrap_or(own.asn);
+        let kind = kind(own, node, local_asn, asn);
         let is_node = node.is_some();
         let reflects = own.route_reflector.is_some();
         let (import, export) = match node {
@@ -185,19 +185,21 @@ impl BgpObjects {
             import: policy(Direction::Import, import),
             export: policy(Direction::Export, export),
             next_hop_mode: by.next_hop_mode,
+            local_asn: by.local_asn,
+            allowed_own_asn: by.allowed_own_asn,
             source: if is_node { RouteSource::Mesh } else { RouteSource::Peer },
             ..RibPeer::new(name(asked, around), address, asn, kind)
         };
         let source = own.addresses.iter().find(|own| Family::of(**own) == Family::of(address));
+        // As Calico has it: whoever says nothing may be any number of hops away.
+        let ttl = by.ttl_security.map_or(Ttl::Any, Ttl::Security);
+        let mut protection = Protection { ttl, ..Protection::default() };
         if let Some(at) = &by.password {
-            match self.password(at) {
-                Ok(_) => return Err("spec.password: not supported yet".to_owned()),
-                Err(_) if at.optional => {}
-                Err(why) => return Err(format!("spec.password: {why}")),
-            }
+            self.sign("spec.password", at, &mut protection);
         }
         let hold_time = by.hold_time.unwrap_or(bgp.hold_time);
         let mut session = session(bgp, own, asn, hold_time, false);
+        session.local_asn = local_asn;
         if let (Some(time), Some(offer)) = (by.max_restart_time, &mut session.graceful_restart) {
             offer.time = time;
         }
@@ -206,9 +208,33 @@ impl BgpObjects {
             source: source.copied().filter(|_| by.from_node_address),
             own_addresses: own.addresses.clone(),
             mesh: is_node,
+            protection,
             retain: is_node && bgp.retain == Retain::NodeObject,
             ..WantedPeer::new(session, rib)
         })
+    }
+}
+
+impl BgpPeer {
+    /// Whether it may ask for a session of the node of this name and with these labels.
+    pub(crate) fn is_about(&self, node: &str, own: &Labels) -> bool {
+        let is_its = match &self.whose {
+            Whose::Node(name) => &**name == node,
+            Whose::Selected(expr) => selects(expr, own),
+            Whose::Everybody => true,
+        };
+        is_its
+            || match &self.remote {
+                Remote::Nodes { selected, both_ways } => *both_ways && selects(selected, own),
+                Remote::Router { .. } => false,
+            }
+    }
+}
+
+impl Node {
+    /// Its labels, as selectors ask for them.
+    pub(crate) fn selectable(&self) -> Labels {
+        self.labels.iter().map(|(key, value)| (Arc::from(&**key), Arc::from(&**value))).collect()
     }
 }
 
@@ -220,12 +246,12 @@ fn skip(by: &BgpPeer, why: String) -> Skipped {
     Skipped { name: Arc::clone(&by.name), object, why }
 }
 
-/// How the other end relates to us. Whoever reflects has clients in all of its AS but those
+/// How the other end relates to us, who are in `local_asn` there. Whoever reflects has clients in all of its AS but those
 /// that reflect for the same cluster.
-fn kind(own: &Identity, node: Option<&Node>, asn: Asn) -> PeerKind {
+fn kind(own: &Identity, node: Option<&Node>, local_asn: Asn, asn: Asn) -> PeerKind {
     let theirs = node.and_then(|node| node.route_reflector);
     match own.route_reflector {
-        _ if asn != own.asn => PeerKind::External,
+        _ if asn != local_asn => PeerKind::External,
         Some(ours) if theirs != Some(ours) => PeerKind::ReflectorClient,
         Some(_) | None => PeerKind::Internal,
     }
@@ -244,10 +270,6 @@ fn name(asked: &Asked<'_>, around: &Around<'_>) -> Arc<str> {
         }
         None => Arc::clone(by),
     }
-}
-
-fn labels(node: &Node) -> Labels {
-    node.labels.iter().map(|(key, value)| (Arc::from(&**key), Arc::from(&**value))).collect()
 }
 
 fn selects(expr: &Expr, labels: &Labels) -> bool {

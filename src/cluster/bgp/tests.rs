@@ -12,7 +12,7 @@ use crate::cluster::claims::{Claims, settle};
 use crate::cluster::manifest;
 use crate::cluster::object::Object;
 use crate::cluster::peers::{Identity, wanted_peers};
-use crate::speaker::WantedPeer;
+use crate::speaker::{Key, WantedPeer};
 
 /// What a manifest holds: objects about BGP, nodes, and what is wrong or does nothing, by field.
 #[derive(Default)]
@@ -39,6 +39,7 @@ fn cluster(text: &str) -> Cluster {
         cluster.wrong.extend(document.refused.into_iter().map(|one| field(one.field)));
         cluster.idle.extend(document.doubts.into_iter().map(|one| field(one.field)));
     }
+    cluster.objects.remember_keys();
     cluster
 }
 
@@ -358,25 +359,142 @@ fn a_peer_that_lacks_something_is_not_started_and_says_what() {
                stringData: {tor: hush}}\n";
     let two = one.replace("kube-system", "other");
     let (missing, no_key) = (secret("{name: other, key: tor}"), secret("{name: keys, key: x}"));
+    let long = one.replace("hush", &"k".repeat(81));
+    let of_tor = || secret("{name: keys, key: tor}");
     for (spec, more, want) in [
         (missing, one, "spec.password: there is no Secret other with its password"),
         (no_key, one, "spec.password: Secret keys has no key \"x\" for its password"),
         (
-            secret("{name: keys, key: tor}"),
+            of_tor(),
+            &long,
+            "spec.password: key \"tor\" of Secret keys has 81 octets; a key has 1 to 80",
+        ),
+        (
+            of_tor(),
             &(one.to_owned() + &two),
             "spec.password: there are two Secrets keys, in kube-system and in other",
         ),
-        (format!("{{{tor}, filters: [none]}}"), "", "spec.filters: there is no BGPFilter none"),
     ] {
         let cluster = cluster(&(nodes() + &peer("tor", &spec) + more));
         assert_eq!(cluster.wrong, Vec::<String>::new(), "{spec}");
         let (peers, skipped) = wanted(&cluster, 1, "{}");
-        assert_eq!(peers.len(), 2, "the mesh alone: {spec}");
+        let refusal = peers.iter().find(|one| &*one.rib.name == "tor").expect("it is known");
+        assert_eq!(refusal.protection.refusal(), Some(want), "and not spoken to: {spec}");
         assert_eq!(skipped, [format!("BGPPeer/tor: {want}")], "{spec}");
     }
+    let unfiltered = format!("{{{tor}, filters: [none]}}");
+    let (peers, skipped) = wanted(&cluster(&(nodes() + &peer("tor", &unfiltered))), 1, "{}");
+    assert_eq!(peers.len(), 2, "the mesh alone");
+    assert_eq!(skipped, ["BGPPeer/tor: spec.filters: there is no BGPFilter none"]);
     let optional = secret("{name: none, key: x, optional: true}");
-    let (peers, _) = wanted(&cluster(&(nodes() + &peer("tor", &optional))), 1, "{}");
-    assert_eq!(peers.len(), 3, "it need not be there");
+    let (peers, skipped) = wanted(&cluster(&(nodes() + &peer("tor", &optional))), 1, "{}");
+    assert_eq!((peers.len(), &peers[0].protection.key), (3, &Key::None), "it need not be there");
+    assert!(skipped.is_empty(), "{skipped:?}");
+}
+
+#[test]
+fn a_key_is_followed_kept_while_its_secret_is_away_and_forgotten_with_who_names_it() {
+    let key = |text: &str| Key::Md5(brindle_config::Secret::new(text.as_bytes()).expect("a key"));
+    let data = |tor: &str| -> BTreeMap<Arc<str>, Arc<[u8]>> {
+        [("tor".into(), Arc::from(tor.as_bytes()))].into()
+    };
+    let secret = |data| {
+        let (namespace, name) = ("kube-system".into(), "keys".into());
+        BgpObject::Secret(Arc::new(Secret { namespace, name, data }))
+    };
+    let with =
+        |password: &str| peer("tor", &format!("{{peerIP: 10.0.0.250, asNumber: 65001{password}}}"));
+    let signed = with(", password: {secretKeyRef: {name: keys, key: tor}}");
+    let mut all = cluster(&(nodes() + &signed));
+    let tor = |all: &Cluster| {
+        let (peers, skipped) = wanted(all, 1, "{}");
+        let tor = peers.into_iter().find(|one| &*one.rib.name == "tor").expect("wanted");
+        (tor.protection, skipped)
+    };
+    for name in ["one", "two"] {
+        all.objects.apply(secret(Ok(data(name))));
+        all.objects.remember_keys();
+        let (protection, skipped) = tor(&all);
+        assert_eq!((&protection.key, &protection.trouble), (&key(name), &None));
+        assert_eq!(protection.source.as_deref(), Some("Secret keys, key tor"));
+        assert!(skipped.is_empty(), "{skipped:?}");
+    }
+    let why = |why: &str| Some(format!("the key read before is used: spec.password: {why}"));
+    let absent = NoData::Absent("there is no Secret keys in namespace kube-system".into());
+    for (data, want) in [
+        (Err(absent), "there is no Secret keys in namespace kube-system"),
+        (
+            Err(NoData::Unreadable("Secret keys may not be read".into())),
+            "Secret keys may not be read",
+        ),
+        (Ok(BTreeMap::new()), "Secret keys has no key \"tor\" for its password"),
+        (Ok(data("")), "key \"tor\" of Secret keys is empty; a key has 1 to 80 octets"),
+    ] {
+        all.objects.apply(secret(data));
+        all.objects.remember_keys();
+        let (protection, _) = tor(&all);
+        assert_eq!((protection.key, protection.trouble), (key("two"), why(want)));
+    }
+    all.objects.delete(&BgpKey::Secret("kube-system".into(), "keys".into()));
+    all.objects.remember_keys();
+    assert_eq!(tor(&all).0.key, key("two"));
+    // Who does not name it any more, and does again, is another.
+    for text in [with(""), signed] {
+        all.objects.apply(one(&text));
+        all.objects.remember_keys();
+    }
+    assert!(tor(&all).0.refusal().is_some());
+}
+
+#[test]
+fn the_mesh_is_signed_as_its_configuration_says_unless_brindle_yaml_does() {
+    let password = "{nodeMeshPassword: {secretKeyRef: {name: keys, key: mesh}}}";
+    let text = nodes() + &object("BGPConfiguration", "default", password);
+    let secret = "---\n{apiVersion: v1, kind: Secret, metadata: {name: keys, namespace: a}, \
+                  data: {mesh: aHVzaA==}}\n";
+    let field = "nodeMeshPassword of BGPConfiguration default";
+    let without = cluster(&text);
+    let (peers, skipped) = wanted(&without, 1, "{}");
+    let why = format!("{field}: there is no Secret keys with its password");
+    assert!(peers.iter().all(|peer| peer.protection.refusal() == Some(&why)), "{peers:?}");
+    assert_eq!(skipped, ["n2", "n3"].map(|node| format!("Node/{node}: {why}")));
+    let all = cluster(&(text + secret));
+    let hush = Key::Md5(brindle_config::Secret::new(b"hush").expect("a key"));
+    let (peers, skipped) = wanted(&all, 1, "{}");
+    assert!(peers.iter().all(|peer| peer.protection.key == hush), "{peers:?}");
+    assert!(skipped.is_empty(), "{skipped:?}");
+    // That is given its key by those who read files.
+    let (peers, _) = wanted(&all, 1, "bgp: {nodeToNodeMesh: {password: {file: /k}}}");
+    assert!(peers.iter().all(|peer| peer.protection.key == Key::None), "{peers:?}");
+}
+
+#[test]
+fn peers_are_listened_for_everywhere_if_an_object_says_so_and_brindle_yaml_nothing() {
+    let bind =
+        |name: &str, mode: &str| object("BGPConfiguration", name, &format!("{{bindMode: {mode}}}"));
+    let listens = |text: &str, yaml: &str| {
+        let bgp = brindle_config::Config::from_yaml("test.yaml", yaml).expect("good").bgp;
+        let effective = cluster(text).objects.effective(&bgp, "n1");
+        effective.listen_addresses.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let own = "bgp: {listen: {addresses: [10.0.0.1]}}";
+    for (text, yaml, want) in [
+        (bind("default", "None"), "{}", &["0.0.0.0", "::"][..]),
+        (bind("default", "NodeIP"), "{}", &[]),
+        (bind("default", "None") + &bind("node.n1", "NodeIP"), "{}", &[]),
+        (bind("default", "None") + &bind("node.n2", "NodeIP"), "{}", &["0.0.0.0", "::"]),
+        (bind("default", "None"), own, &["10.0.0.1"]),
+    ] {
+        assert_eq!(listens(&text, yaml), want, "{text} {yaml}");
+    }
+}
+
+/// The only object of a text.
+fn one(text: &str) -> BgpObject {
+    match manifest::read(text).expect("YAML").remove(0).objects.remove(0) {
+        Object::Bgp(object) => object,
+        other => panic!("{other:?} is not about BGP"),
+    }
 }
 
 #[test]
@@ -466,18 +584,12 @@ fn what_is_not_followed_is_said() {
                   Info}";
     for (kind, name, spec, want) in [
         ("BGPConfiguration", "default", blocks, vec!["spec.serviceClusterIPs"]),
-        (
-            "BGPFilter",
-            "f",
-            "{exportV6: [{action: Reject, priority: 100}]}",
-            vec!["spec.exportV6[0].priority"],
-        ),
         ("BGPPeer", "p", "{peerSelector: all(), surprise: 1}", vec!["spec.surprise"]),
         (
             "BGPPeer",
             "p",
-            "{peerSelector: all(), ttlSecurity: 1, numAllowedLocalASNumbers: 1}",
-            vec!["spec.numAllowedLocalASNumbers", "spec.ttlSecurity"],
+            "{peerIP: 10.0.0.250, asNumber: 1, reachableBy: 10.0.0.1}",
+            vec!["spec.reachableBy"],
         ),
     ] {
         let cluster = cluster(&object(kind, name, spec));

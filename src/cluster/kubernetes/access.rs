@@ -261,7 +261,14 @@ mod tests {
         let mut granted = BTreeSet::new();
         for document in serde_yaml::Deserializer::from_str(&text) {
             let object = Value::deserialize(document).expect("YAML");
-            assert_ne!(object["kind"], "Role", "what we need is not of one namespace");
+            if object["kind"] == "Role" {
+                let rules = object["rules"].as_array().expect("rules");
+                let [rule] = &rules[..] else { panic!("Secrets and nothing else: {rules:?}") };
+                // Without a name it would be all of them.
+                let want = serde_json::json!({"apiGroups": [""], "resources": ["secrets"],
+                    "resourceNames": ["brindle-bgp-keys"], "verbs": ["list", "watch"]});
+                assert_eq!(*rule, want);
+            }
             if object["kind"] != "ClusterRole" {
                 continue;
             }

@@ -18,6 +18,7 @@ mod discovery;
 pub mod events;
 pub mod line;
 mod names;
+mod secrets;
 mod status;
 mod trouble;
 mod view;
@@ -33,6 +34,7 @@ use tokio::task::JoinSet;
 
 use self::client::ClientSettings;
 use self::discovery::Discovery;
+use self::secrets::Secrets;
 pub use self::status::{CurrentTrouble, HeldDeletions, KubernetesStatus, ResourceStatus};
 pub use self::trouble::{Cause, Trouble};
 pub use self::view::ObjectProblem;
@@ -59,6 +61,8 @@ pub struct Settings {
     pub hold_deletions: Duration,
     /// The node that reports are about.
     pub node: Arc<str>,
+    /// Whether the Secrets are watched that hold keys of its sessions.
+    pub secrets: bool,
 }
 
 /// Starts tasks that watch the API server until the receiver is dropped. It need not be
@@ -77,6 +81,7 @@ pub fn watch(
     let source = Source {
         view: View::new(settings.hold_deletions),
         node: settings.node,
+        wants_secrets: settings.secrets,
         reporter,
         changes,
         status,
@@ -90,6 +95,7 @@ pub fn watch(
 struct Source {
     view: View,
     node: Arc<str>,
+    wants_secrets: bool,
     reporter: Reporter,
     changes: mpsc::Sender<Batch>,
     status: KubernetesStatus,
@@ -109,16 +115,20 @@ impl Source {
             let watcher = Watcher::new(kind, served.clone(), client.clone(), news.clone());
             watchers.spawn(watcher.run());
         }
+        let mut secrets = self.wants_secrets.then(|| Secrets::new(served, client, news));
         let changes = self.changes.clone();
         loop {
             let release = self.view.next_release();
             tokio::select! {
                 Some(first) = told.recv() => {
-                    self.take(first);
+                    self.take(first, &mut secrets);
                     // What is ready is told together.
                     for _ in 0..AT_ONCE {
                         let Ok(next) = told.try_recv() else { break };
-                        self.take(next);
+                        self.take(next, &mut secrets);
+                    }
+                    if let Some(secrets) = &mut secrets {
+                        secrets.follow(&mut self.view, &self.node);
                     }
                 }
                 permit = changes.reserve(), if self.view.has_news() => {
@@ -129,7 +139,12 @@ impl Source {
                     // None ends in order: without it we would not hear of changes any more.
                     return tracing::error!(?ended, "a fault of ours: a watcher has ended");
                 }
-                () = at(release) => self.release(),
+                () = at(release) => {
+                    self.release();
+                    if let Some(secrets) = &mut secrets {
+                        secrets.follow(&mut self.view, &self.node);
+                    }
+                }
                 () = changes.closed() => return,
             }
             self.report_doubts();
@@ -138,7 +153,7 @@ impl Source {
     }
 
     /// Takes news into the view.
-    fn take(&mut self, news: News) {
+    fn take(&mut self, news: News, secrets: &mut Option<Secrets>) {
         let now = SystemTime::now();
         match news {
             News::Found(place) => self.resource(place.kind).found(place),
@@ -172,6 +187,11 @@ impl Source {
                 self.heard(kind, now);
             }
             News::Heard(kind) => self.heard(kind, now),
+            News::OfSecret(one, news) => {
+                if let Some(secrets) = secrets {
+                    secrets.take(&mut self.view, &one, *news);
+                }
+            }
             News::Failed(kind, trouble) => {
                 let before = self.resource(kind).trouble.as_ref();
                 // The same again is no news; that everything is listed anew is said then.

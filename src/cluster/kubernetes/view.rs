@@ -5,6 +5,7 @@
 //! as it was.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::names::Names;
@@ -61,6 +62,8 @@ pub(super) struct View {
     problems_age: u64,
     /// Objects that only stand in for one of which no good version is known.
     stand_ins: BTreeSet<Key>,
+    /// Secrets of which nothing is known yet, and that objects need.
+    awaited: BTreeSet<Arc<str>>,
     names: Names,
 }
 
@@ -80,6 +83,7 @@ impl View {
             doubtful: BTreeSet::new(),
             problems_age: 0,
             stand_ins: BTreeSet::new(),
+            awaited: BTreeSet::new(),
             names: Names::default(),
         }
     }
@@ -215,7 +219,11 @@ impl View {
 
     /// Whether there is something to be told.
     pub(super) fn has_news(&self) -> bool {
-        if self.in_sync { !self.told.is_empty() } else { self.is_complete() }
+        if self.in_sync {
+            self.told.keys().any(|key| !self.is_waiting(key))
+        } else {
+            self.is_complete()
+        }
     }
 
     /// What is to be told: nothing until all kinds are listed, then everything and
@@ -226,6 +234,9 @@ impl View {
             return Batch::new();
         }
         let told = std::mem::take(&mut self.told);
+        let (later, told): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            told.into_iter().partition(|(key, _)| self.is_waiting(key));
+        self.told = later;
         if !self.in_sync {
             self.in_sync = true;
             let all = self.objects.values().flat_map(|object| object.applied(None));
@@ -299,7 +310,7 @@ impl View {
     }
 
     fn is_complete(&self) -> bool {
-        self.listed.len() == Kind::ALL.len()
+        self.listed.len() == Kind::ALL.len() && self.awaited.is_empty()
     }
 
     fn set(&mut self, key: Key, object: Option<Object>) {
@@ -355,5 +366,6 @@ fn problem(object: String, bad: BadField, follows: &str) -> ObjectProblem {
     ObjectProblem { object, field: bad.field, message: format!("{}{follows}", bad.message) }
 }
 
+mod secrets;
 #[cfg(test)]
 mod tests;

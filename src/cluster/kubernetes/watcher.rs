@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout};
 
 use super::client::{ClientSettings, REQUEST, connect};
 use super::discovery::{Served, Serving, is_copy};
+use super::secrets::One;
 use super::trouble::{Backoff, Cause, Trouble, Verb};
 use super::wire::{self, Event};
 use crate::cluster::kind::{Kind, Place};
@@ -54,6 +55,8 @@ pub(super) enum News {
     Heard(Kind),
     /// It does not; it is tried again.
     Failed(Kind, Trouble),
+    /// One of these, of one Secret.
+    OfSecret(One, Box<News>),
 }
 
 /// Why all objects of a kind were listed again.
@@ -103,6 +106,8 @@ pub(super) struct Watcher {
     kind: Kind,
     /// Where the server has it.
     place: Place,
+    /// The only one that is watched, if it is not all.
+    only: Option<One>,
     /// Objects of other kinds show up in it a second time.
     has_copies: bool,
     served: Served,
@@ -131,6 +136,7 @@ impl Watcher {
         Self {
             kind,
             place: kind.place(),
+            only: None,
             has_copies: false,
             served,
             settings,
@@ -142,6 +148,11 @@ impl Watcher {
             whole: false,
             backoff: Backoff::default(),
         }
+    }
+
+    /// Of its kind only this one.
+    pub(super) fn of(self, one: One) -> Self {
+        Self { only: Some(one), ..self }
     }
 
     /// Watches until nobody listens any more, wherever the kind is served by then.
@@ -236,6 +247,9 @@ impl Watcher {
                 self.client.insert(client).clone()
             }
         };
+        if let Some(only) = &mut self.only {
+            only.namespace = client.default_namespace().into();
+        }
         let Some(version) = self.version.clone() else {
             if self.streams(&client).await {
                 return self.watch(&client, None).await;
@@ -255,10 +269,11 @@ impl Watcher {
         let parameters = WatchParams {
             timeout: Some(WATCH + jitter),
             send_initial_events: staged.is_some(),
+            field_selector: self.selector(),
             ..WatchParams::default()
         };
         let version = version.unwrap_or_default();
-        let request = Request::new(place.path()).watch(&parameters, &version);
+        let request = Request::new(self.path()).watch(&parameters, &version);
         let request = request.map_err(|error| self.invalid(Verb::Watch, &error.to_string()))?;
         let stream = match timeout(REQUEST, client.request_stream(request)).await {
             Ok(Ok(stream)) => stream,
@@ -372,6 +387,10 @@ impl Watcher {
     }
 
     async fn tell(&self, news: News) -> Result<(), Closed> {
+        let news = match &self.only {
+            Some(one) => News::OfSecret(one.clone(), Box::new(news)),
+            None => news,
+        };
         self.news.send(news).await.map_err(|_| Closed)
     }
 
@@ -382,6 +401,16 @@ impl Watcher {
             _ => None,
         });
         self.has_copies && name.is_some_and(|name| is_copy(self.kind, name))
+    }
+
+    /// Where the server has what is watched.
+    fn path(&self) -> String {
+        self.only.as_ref().map_or_else(|| self.place.path(), |one| one.path(self.place))
+    }
+
+    /// What picks that out.
+    fn selector(&self) -> Option<String> {
+        self.only.as_ref().map(One::selector)
     }
 
     fn invalid(&self, verb: Verb, why: &str) -> Trouble {

@@ -11,6 +11,7 @@ use crate::control::{Answer, Page};
 use crate::visible::{visible, visible_json, visible_lines};
 
 mod bfd;
+mod bmp;
 mod drain;
 mod explain;
 mod matrix;

@@ -5,7 +5,9 @@ use std::fmt::Write;
 use super::bfd;
 use super::table::{Column, Row, Shown, number, text};
 use super::text::{Tone, age, amount, list, or_dash, paint};
-use crate::control::view::{GracefulRestart, MessageTypes, NotificationSeen, Peer, SessionState};
+use crate::control::view::{
+    AuthKind, GracefulRestart, MessageTypes, NotificationSeen, Peer, SessionState,
+};
 use crate::visible::visible;
 
 impl Shown for Peer {
@@ -24,7 +26,7 @@ impl Shown for Peer {
         ];
         if is_wide {
             columns.extend([number("REJ"), text("FAMILIES"), text("ROUTER ID"), text("HOLD")]);
-            columns.push(text("BFD"));
+            columns.extend([text("BFD"), text("AUTH")]);
         }
         columns.push(text("LAST REASON"));
         columns
@@ -59,6 +61,7 @@ impl Shown for Peer {
                 or_dash(agreed.map(|agreed| &agreed.peer_router_id)),
                 or_dash(agreed.map(|agreed| off_or(agreed.hold_time_seconds))),
                 or_dash(self.bfd.as_deref().map(|bfd| bfd.state)),
+                auth(self),
             ]);
         }
         cells.push(reason(self));
@@ -68,6 +71,14 @@ impl Shown for Peer {
     fn name(&self) -> String {
         self.name.clone()
     }
+}
+
+/// What protects the connections: `md5`, `ttl 1`, `md5, ttl 1`; `-` if nothing does.
+fn auth(peer: &Peer) -> String {
+    let signed = peer.auth.as_ref().map(|auth| auth.kind.to_string());
+    let near = peer.ttl_security.map(|hops| format!("ttl {hops}"));
+    let all: Vec<String> = signed.into_iter().chain(near).collect();
+    if all.is_empty() { "-".to_owned() } else { all.join(", ") }
 }
 
 /// Why things are not as good as they could be; `-` if they are.
@@ -142,6 +153,21 @@ pub(super) fn screen(peer: &Peer, color: bool) -> String {
     if peer.passive {
         line("passive", "we never dial it, only wait for it");
     }
+    if let Some(asn) = peer.local_as_number {
+        line("our AS there", &asn.to_string());
+    }
+    if let Some(auth) = &peer.auth {
+        let key = match auth.kind {
+            AuthKind::Md5 => "TCP MD5",
+            AuthKind::Ao => "TCP-AO",
+            AuthKind::Missing => "there is no key, so it is not spoken to",
+        };
+        let from = auth.source.as_ref().map(|source| format!(", from {source}"));
+        line("signed", &format!("{key}{}", from.unwrap_or_default()));
+    }
+    if let Some(hops) = peer.ttl_security {
+        line("ttl security", &format!("packets from farther off than {hops} hops are dropped"));
+    }
     let filters = |filters: &Option<Vec<String>>| match filters {
         Some(names) if names.is_empty() => "everything accepted".to_owned(),
         Some(names) => list(names),
@@ -163,6 +189,12 @@ pub(super) fn screen(peer: &Peer, color: bool) -> String {
         );
         line("timers", &times);
         line("families", &list(&agreed.families));
+        let paths = &agreed.add_paths;
+        for (title, families) in [("paths in", &paths.receive), ("paths out", &paths.send)] {
+            if !families.is_empty() {
+                line(title, &format!("several of a prefix: {}", list(families)));
+            }
+        }
         line("we offer", &list(&agreed.capabilities_sent));
         line("peer offers", &list(&agreed.capabilities_received));
         line("agreed", &list(&agreed.capabilities_agreed));

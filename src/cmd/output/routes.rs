@@ -32,7 +32,10 @@ impl Shown for Path {
     fn rows(&self, is_wide: bool) -> Vec<Row> {
         let attributes = &self.attributes;
         let mut cells = vec![
-            self.prefix.to_string(),
+            match self.path_id {
+                Some(id) => format!("{} #{id}", self.prefix),
+                None => self.prefix.to_string(),
+            },
             or_dash(self.next_hop),
             self.from.clone().unwrap_or_else(|| "this node".to_owned()),
             if self.stale { format!("{} (stale)", self.status) } else { self.status.to_string() },

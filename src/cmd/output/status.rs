@@ -48,6 +48,7 @@ pub(super) fn screen(status: &Status, color: bool) -> String {
         Some(speaker) => {
             let (sessions, see) = bgp(speaker);
             line("BGP", &sessions, see);
+            speaker.bmp.iter().for_each(|station| line("BMP", &super::bmp::line(station), None));
         }
         None => line("BGP", "off (bgp.enabled: false); routes are left to others", None),
     }

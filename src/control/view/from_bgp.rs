@@ -114,6 +114,7 @@ fn lost_by(reason: rib::Reason) -> &'static str {
         rib::Reason::RouterId => "the best has a lower router id",
         rib::Reason::ClusterListLength => "the best has a shorter cluster list",
         rib::Reason::PeerAddress => "the best is from a lower peer address",
+        rib::Reason::PathId => "the best has a lower path identifier",
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 
 mod bfd;
+mod bmp;
 mod drain;
 mod expect;
 mod explain;
@@ -22,6 +23,7 @@ mod source;
 mod status;
 
 pub use bfd::{Bfd, BfdRemote, BfdState};
+pub use bmp::{BmpState, BmpStation};
 pub use drain::{Drain, DrainState};
 pub use expect::{PolicyTestReport, RuleName, TestFailure};
 pub use explain::{
@@ -32,8 +34,8 @@ pub use filter::{AttributeChange, FilterStep, FilterTestFailure, FilterTestRepor
 pub use from_bgp::refusal_words;
 pub use matrix::{Cell, CellVerdict, Group, Matrix};
 pub use peers::{
-    FamilyCounts, FamilyTotals, GracefulRestart, Kept, MessageCounts, MessageTypes, Negotiated,
-    NotificationSeen, Peer, PeerKind, SessionState, Timers,
+    AddPaths, AuthKind, FamilyCounts, FamilyTotals, GracefulRestart, Kept, MessageCounts,
+    MessageTypes, Negotiated, NotificationSeen, Peer, PeerAuth, PeerKind, SessionState, Timers,
 };
 pub use policy::{
     Direction, Endpoint, EndpointState, FieldProblem, Finding, Level, PodPolicies, Policy,

@@ -46,6 +46,15 @@ pub struct Peer {
     pub messages: MessageCounts,
     /// Whether we never dial it.
     pub passive: bool,
+    /// What signs its connections; absent where nothing does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<PeerAuth>,
+    /// The most hops that its packets may have come; absent where that is not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_security: Option<u8>,
+    /// Our AS on its sessions, where it is another than with everybody else.
+    #[serde(rename = "localASNumber", default, skip_serializing_if = "Option::is_none")]
+    pub local_as_number: Option<u32>,
     /// What its session was set up with.
     pub timers: Timers,
     /// Names of the filters on what it tells us; absent where ownership or nothing filters.
@@ -77,6 +86,39 @@ impl Peer {
             advertised: sum.advertised + counts.advertised,
             rejected: sum.rejected + counts.rejected,
             stale: sum.stale + counts.stale,
+        })
+    }
+}
+
+/// What signs a peer's connections; never the key itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PeerAuth {
+    /// By which standard.
+    pub kind: AuthKind,
+    /// Where the key is from: `file /etc/brindle/keys/tor`, `Secret keys, key tor`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+}
+
+/// How connections are signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AuthKind {
+    /// TCP MD5 (RFC 2385).
+    Md5,
+    /// TCP-AO (RFC 5925).
+    Ao,
+    /// Not at all: there is no key, and the peer is not spoken to.
+    Missing,
+}
+
+impl fmt::Display for AuthKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            AuthKind::Md5 => "md5",
+            AuthKind::Ao => "ao",
+            AuthKind::Missing => "missing",
         })
     }
 }
@@ -275,6 +317,9 @@ pub struct Negotiated {
     pub capabilities_received: Vec<String>,
     /// What both offered, likewise.
     pub capabilities_agreed: Vec<String>,
+    /// Families with several paths of one prefix (RFC 7911).
+    #[serde(default, skip_serializing_if = "AddPaths::is_empty")]
+    pub add_paths: AddPaths,
     /// What we said of graceful restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub graceful_restart_sent: Option<GracefulRestart>,
@@ -286,6 +331,22 @@ pub struct Negotiated {
     pub last_received_seconds: Option<u64>,
     /// Octets that wait to be written to the peer.
     pub out_queue_bytes: usize,
+}
+
+/// Families in which several paths of one prefix are told, by direction.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AddPaths {
+    /// The peer tells us several.
+    pub receive: Vec<Family>,
+    /// We tell it several.
+    pub send: Vec<Family>,
+}
+
+impl AddPaths {
+    fn is_empty(&self) -> bool {
+        self.receive.is_empty() && self.send.is_empty()
+    }
 }
 
 /// What one side says of graceful restart (RFC 4724 §3).

@@ -31,6 +31,10 @@ pub struct Path {
     /// Name of the peer that told it; absent if it is our own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
+    /// Which of several paths to the prefix it is: as that peer says it or, of what a peer was
+    /// told, as we say it (RFC 7911). Absent without ADD-PATH.
+    #[serde(rename = "pathID", default, skip_serializing_if = "Option::is_none")]
+    pub path_id: Option<u32>,
     /// Where it points; absent if it is our own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_hop: Option<IpAddr>,

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use brindle_bgp::net::Prefix;
 use serde::{Deserialize, Serialize};
 
-use super::{Drain, Family, SourceStatus, Time, as_texts};
+use super::{BmpStation, Drain, Family, SourceStatus, Time, as_texts};
 
 /// How the node is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -131,6 +131,9 @@ pub struct BgpStatus {
     pub down: Vec<String>,
     /// Names of the peers that an operator disabled.
     pub disabled: Vec<String>,
+    /// Stations that are told of sessions and routes (`bgp.bmp`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bmp: Vec<BmpStation>,
 }
 
 /// Routes of a family in figures.

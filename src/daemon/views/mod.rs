@@ -1,6 +1,7 @@
 //! From the state of the parts to what is shown of them.
 
 mod bfd;
+mod bmp;
 mod peers;
 mod policy;
 mod routes;

@@ -4,17 +4,18 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use brindle_bgp::fsm::State;
-use brindle_bgp::msg::{Capability, Notification};
-use brindle_bgp::net::{Family, Role};
+use brindle_bgp::msg::{AddPathFamily, Capability, Notification};
+use brindle_bgp::net::{Asn, Family, Role};
 use brindle_bgp::rib::{LimitLevel, PeerId, PeerKind, PeerPolicy, Stale};
 
 use super::bfd::bfd;
 use crate::control::view::{
-    Clock, FamilyCounts, GracefulRestart, Kept, MessageCounts, MessageTypes, Negotiated,
-    NotificationSeen, Peer, PeerKind as Kind, SessionState, Timers,
+    AddPaths, AuthKind, Clock, Family as FamilyName, FamilyCounts, GracefulRestart, Kept,
+    MessageCounts, MessageTypes, Negotiated, NotificationSeen, Peer, PeerAuth, PeerKind as Kind,
+    SessionState, Timers,
 };
 use crate::daemon::answer::Facts;
-use crate::speaker::{AuthFailures, PeerEntry, PeerStatus, View};
+use crate::speaker::{AuthFailures, Key, PeerEntry, PeerStatus, Protection, Ttl, View};
 
 /// All peers in the order of their names.
 pub(in crate::daemon) fn peers(view: &View<'_>, facts: &Facts) -> Vec<Peer> {
@@ -86,6 +87,12 @@ fn shown(
             sent: message_types(entry.counters().sent()),
         },
         passive: wanted.session.passive,
+        auth: auth(&wanted.protection),
+        ttl_security: match wanted.protection.ttl {
+            Ttl::Security(hops) => Some(hops),
+            Ttl::Any | Ttl::Hops(_) => None,
+        },
+        local_as_number: wanted.rib.local_asn.map(Asn::get),
         timers: Timers {
             hold_time_seconds: wanted.session.hold_time.secs().into(),
             connect_retry_seconds: wanted.session.connect_retry.as_secs(),
@@ -98,6 +105,17 @@ fn shown(
         last_notification_sent: seen(status.last_sent.as_ref(), &clock),
         last_notification_received: seen(status.last_received.as_ref(), &clock),
     }
+}
+
+/// What signs the connections.
+fn auth(protection: &Protection) -> Option<PeerAuth> {
+    let kind = match &protection.key {
+        Key::None => return None,
+        Key::Md5(_) => AuthKind::Md5,
+        Key::Ao(_) => AuthKind::Ao,
+        Key::Missing(_) => AuthKind::Missing,
+    };
+    Some(PeerAuth { kind, source: protection.source.as_deref().map(str::to_owned) })
 }
 
 fn counts(
@@ -150,7 +168,8 @@ fn reason(
             (PeerPolicy::RefuseUnfiltered, _) => Some(
                 "external peer without importFilters: nothing is accepted (RFC 8212)".to_owned(),
             ),
-            (_, 0) => protection.trouble.clone(),
+            _ if protection.trouble.is_some() => protection.trouble.clone(),
+            (_, 0) => None,
             (_, count) => Some(format!("{count} refused; see `brindle routes rejected`")),
         };
     }
@@ -263,6 +282,10 @@ fn negotiated(entry: &PeerEntry, status: &PeerStatus, clock: &Clock) -> Option<N
         hold_time_seconds: agreed.hold_time.secs().into(),
         keepalive_seconds: agreed.keepalive.map_or(0, |interval| interval.as_secs()),
         families: agreed.families.iter().map(|family| (*family).into()).collect(),
+        add_paths: AddPaths {
+            receive: with_paths(agreed.add_paths.receive),
+            send: with_paths(agreed.add_paths.send),
+        },
         capabilities_sent: sent,
         capabilities_received: received,
         capabilities_agreed: both,
@@ -271,6 +294,11 @@ fn negotiated(entry: &PeerEntry, status: &PeerStatus, clock: &Clock) -> Option<N
         last_received_seconds: entry.counters().last_heard().map(|at| clock.past(at).1),
         out_queue_bytes: entry.counters().backlog.load(Ordering::Relaxed),
     })
+}
+
+/// The families that a direction is agreed for.
+fn with_paths(agreed: [bool; 2]) -> Vec<FamilyName> {
+    Family::ALL.into_iter().filter(|family| agreed[family.index()]).map(Into::into).collect()
 }
 
 /// A capability as an operator would say it; the same words on both sides mean agreement.
@@ -287,11 +315,20 @@ fn in_words(capability: &Capability) -> String {
         },
         Capability::GracefulRestart(_) => "graceful restart".to_owned(),
         Capability::FourOctetAsn(_) => "four-octet AS numbers".to_owned(),
+        Capability::AddPaths(families) => {
+            let able = |family: &AddPathFamily| match (family.receives(), family.sends()) {
+                (true, true) => format!("{} both ways", family.family),
+                (true, false) => format!("{} to receive", family.family),
+                (false, true) => format!("{} to send", family.family),
+                (false, false) => format!("{} value {}", family.family, family.able),
+            };
+            let families: Vec<String> = families.iter().map(able).collect();
+            format!("additional paths ({})", families.join(", "))
+        }
         Capability::EnhancedRouteRefresh => "enhanced route refresh".to_owned(),
         Capability::LongLivedRestart(_) => "long-lived graceful restart".to_owned(),
         Capability::Unknown { code, .. } => match code {
             8 => "multiple labels".to_owned(),
-            69 => "additional paths".to_owned(),
             73 => "host name".to_owned(),
             75 => "software version".to_owned(),
             128 => "route refresh (before its standard)".to_owned(),

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use brindle_bgp::filter::Condition;
-use brindle_bgp::msg::NextHop;
+use brindle_bgp::msg::{NextHop, Nlri};
 use brindle_bgp::net::{Family, Prefix};
 use brindle_bgp::rib::{self, PathView, PeerId, PeerPolicy, Refusal, Stale, ToldView, Which};
 
@@ -76,7 +76,9 @@ pub(in crate::daemon) fn routes_in(
         view.rib.page(family, Which::From(peer), after, limit)
     })?;
     let items = paths.items.iter().map(|path| {
-        let filters = steps(view.rib.filtered_in(peer, &path.prefix));
+        let path_id = path.path_id.unwrap_or_default();
+        let nlri = Nlri { prefix: path.prefix, path_id };
+        let filters = steps(view.rib.filtered_in(peer, &nlri));
         Path { filters, ..as_path(view, path) }
     });
     Ok(Page { items: items.collect(), next: paths.next })
@@ -97,7 +99,7 @@ pub(in crate::daemon) fn routes_out(
     let told =
         each_family(None, page, |family, after, limit| view.rib.told(peer, family, after, limit))?;
     let items = told.items.iter().map(|told| {
-        let filters = steps(view.rib.filtered_out(peer, &told.prefix));
+        let filters = steps(view.rib.filtered_out(peer, &told.prefix, told.path_id));
         Path { filters, ..as_told(view, told) }
     });
     Ok(Page { items: items.collect(), next: told.next })
@@ -107,6 +109,7 @@ fn as_told(view: &View<'_>, told: &ToldView) -> Path {
     Path {
         prefix: told.prefix,
         from: told.from.map(|peer| view.name(peer).to_string()),
+        path_id: told.path_id.map(|id| id.0),
         next_hop: Some(told.next_hop.address()),
         next_hop_link_local: link_local(Some(told.next_hop)),
         status: PathStatus::Advertised,
@@ -138,6 +141,7 @@ fn as_path(view: &View<'_>, path: &PathView) -> Path {
     Path {
         prefix: path.prefix,
         from: path.from.map(|peer| view.name(peer).to_string()),
+        path_id: path.path_id.map(|id| id.0),
         next_hop: path.next_hop.map(|next_hop| next_hop.address()),
         next_hop_link_local: link_local(path.next_hop),
         status,

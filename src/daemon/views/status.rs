@@ -16,6 +16,7 @@ use crate::control::view::{
 };
 use crate::daemon::answer::{Facts, Known};
 use crate::daemon::drain;
+use crate::daemon::identity::CONFIGURED_ASN;
 use crate::daemon::policy::LEFTOVERS_GO;
 use crate::enforce::EnforceStatus;
 use crate::fib::{FibStatus, ForwardingState};
@@ -83,7 +84,7 @@ pub(in crate::daemon) async fn status(known: &Known, facts: &Facts) -> Result<St
         config: facts.config_status(&clock),
         source,
         drain: facts.drain.as_ref().map(|report| drain::view(&known.name, Some(report), &clock)),
-        bgp: known.fib.is_some().then(|| bgp_status(facts, &speaking)),
+        bgp: known.fib.is_some().then(|| bgp_status(facts, &speaking, &clock)),
         routes: families()
             .map(|family| FamilyRoutes {
                 family: family.into(),
@@ -146,10 +147,16 @@ fn is_forwarded(facts: &Facts, fib: &FibStatus, family: Family) -> bool {
     facts.pod_cidrs.iter().any(|cidr| cidr.family() == family) || fib.wanted[family.index()] > 0
 }
 
-fn bgp_status(facts: &Facts, speaking: &Speaking) -> BgpStatus {
+fn bgp_status(facts: &Facts, speaking: &Speaking, clock: &Clock) -> BgpStatus {
     BgpStatus {
         as_number: facts.asn.map_or(facts.config.bgp.asn, |(asn, _)| asn).get(),
-        as_number_reason: facts.asn.map(|(_, reason)| reason.to_owned()),
+        as_number_reason: facts.asn.map(|(asn, reason)| match reason {
+            // Where the file leaves it at its default, an object may say it in its place.
+            CONFIGURED_ASN if asn != facts.config.bgp.asn => {
+                "asNumber of BGPConfiguration default".to_owned()
+            }
+            reason => reason.to_owned(),
+        }),
         route_reflector: facts.route_reflector.map(|cluster| cluster.to_string()),
         router_id: facts.router_id.map(|id| id.to_string()).unwrap_or_default(),
         listen: facts.listen.clone(),
@@ -157,6 +164,7 @@ fn bgp_status(facts: &Facts, speaking: &Speaking) -> BgpStatus {
         established: speaking.established.len(),
         down: speaking.down.clone(),
         disabled: speaking.disabled.clone(),
+        bmp: facts.bmp.iter().map(|report| super::bmp::station(report, clock)).collect(),
     }
 }
 

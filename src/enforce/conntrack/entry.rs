@@ -71,6 +71,12 @@ impl Entry {
         }
     }
 
+    /// Its first packet before destination translation, as host endpoints judge it first.
+    pub fn untranslated(&self) -> Flow {
+        let Tuple { destination, destination_port, .. } = self.original;
+        Flow { destination, destination_port, ..self.flow() }
+    }
+
     /// Every address that it is about; some may be there twice.
     pub fn addresses(&self) -> [IpAddr; 4] {
         let Self { original, reply, .. } = self;

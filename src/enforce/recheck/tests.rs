@@ -341,3 +341,51 @@ fn what_changes_about_host_endpoints_affects_connections_of_the_node() {
         assert!(!affected.concerns(&of_pod), "{what}");
     }
 }
+
+#[test]
+fn connections_that_the_node_forwards_are_judged_by_what_they_cross() {
+    let settings = HostSettings::default();
+    let (outside, beyond) = ("192.0.2.1", "198.51.100.1");
+    let at = |stage: &str| {
+        let mut spec = serde_json::json!({
+            "selector": "role == 'front'", "applyOnForward": true, "types": ["Ingress"],
+            "ingress": [{"action": "Deny", "protocol": "TCP", "destination": {"ports": [81]}},
+                        {"action": "Allow"}]
+        });
+        if stage == "preDNAT" {
+            spec["preDNAT"] = true.into();
+        }
+        let object = serde_json::json!({"metadata": {"name": "crossed"}, "spec": spec});
+        let object = serde_json::from_value(object).unwrap();
+        Change::PolicyApplied(Arc::new(ingest::global_network_policy(&object).unwrap()))
+    };
+    let devices = |names: &[&str]| {
+        let devices = names.iter().map(|name| (name.parse().unwrap(), BTreeSet::new())).collect();
+        Change::Devices(Arc::new(DeviceAddresses { devices }))
+    };
+    // Asked for at one port, and answered at another.
+    let entry = |from: &str, to: &str, asked: u16, answered: u16| {
+        Entry::new(tuple(from, to, (4000, asked)), tuple(to, from, (answered, 4000)), None)
+    };
+    for (stage, names, what, entry, is_denied) in [
+        ("forward", &["eth0"][..], "through", entry(outside, beyond, 81, 81), true),
+        ("forward", &["eth0"], "another port", entry(outside, beyond, 80, 80), false),
+        ("forward", &["eth0"], "to a pod", entry(outside, "10.1.0.2", 81, 81), true),
+        ("forward", &["eth0"], "from a pod", entry("10.1.0.2", outside, 81, 81), false),
+        ("forward", &["eth0"], "translated away", entry(outside, beyond, 81, 80), false),
+        ("forward", &["eth0", "eth2"], "maybe by another", entry(outside, beyond, 81, 81), false),
+        ("preDNAT", &["eth0"], "translated away", entry(outside, beyond, 81, 80), true),
+        ("preDNAT", &["eth0"], "translated to it", entry(outside, beyond, 80, 81), false),
+    ] {
+        let mut world = hosts();
+        world.apply(devices(names));
+        drop(world.take_touched());
+        let law = Law { world: &world, node: "n1", hosts: &settings };
+        assert!(!law.denies(&entry), "{stage} {names:?}: {what} without the policy");
+        world.apply(at(stage));
+        let touched = world.take_touched();
+        let law = Law { world: &world, node: "n1", hosts: &settings };
+        assert_eq!(law.denies(&entry), is_denied, "{stage} {names:?}: {what}");
+        assert!(Affected::of(&world, "n1", &touched).concerns(&entry), "{stage}: {what}");
+    }
+}

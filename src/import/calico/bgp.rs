@@ -43,7 +43,10 @@ fn configuration(one: &Value, imported: &mut Imported) {
         }
     }
     if says(&spec["nodeMeshPassword"]) {
-        imported.refuse(&title, "spec.nodeMeshPassword", WITHOUT_PASSWORD);
+        let reason = "keys are not imported. While this object stays in the cluster, agents sign \
+                      with what its Secret holds, if Role brindle-bgp-keys names that; else add \
+                      password: {file: ...} to bgp.nodeToNodeMesh";
+        imported.refuse(&title, "spec.nodeMeshPassword", reason);
     }
     let known = [
         "asNumber",
@@ -59,11 +62,13 @@ fn configuration(one: &Value, imported: &mut Imported) {
     imported.refuse_others(&title, spec, &known, "brindle has no such setting");
 }
 
-const WITHOUT_PASSWORD: &str = "brindle takes a password from a file, which an import does not \
-                                write: add password: {file: ...}, or the peer will not come up";
+const WITHOUT_PASSWORD: &str = "keys are not imported: add password: {file: ...} to the peer, or it \
+                                will not come up; or leave it out of bgp.peers and the object in \
+                                the cluster, whose Secret then counts, if Role brindle-bgp-keys \
+                                names that";
 
 /// Fields of a BGPPeer that are followed, or that mean what brindle does anyway.
-const FOLLOWED: [&str; 11] = [
+const FOLLOWED: [&str; 15] = [
     "node",
     "nodeSelector",
     "peerIP",
@@ -75,6 +80,10 @@ const FOLLOWED: [&str; 11] = [
     "filters",
     "maxRestartTime",
     "sourceAddress",
+    "ttlSecurity",
+    "localASNumber",
+    "numAllowedLocalASNumbers",
+    "keepaliveTime",
 ];
 
 fn peer(cluster: &Cluster<'_>, one: &Value, ours: u32, imported: &mut Imported) {
@@ -88,6 +97,10 @@ fn peer(cluster: &Cluster<'_>, one: &Value, ours: u32, imported: &mut Imported) 
     if says(&spec["password"]) {
         imported.refuse(&title, "spec.password", WITHOUT_PASSWORD);
     }
+    if says(&spec["keepaliveTime"]) {
+        let reason = "brindle says it by holdTime of the peer, three times as long: add that";
+        imported.refuse(&title, "spec.keepaliveTime", reason);
+    }
     imported.refuse_others(&title, spec, &FOLLOWED, "brindle has no such setting");
     if let Some(selector) = spec["peerSelector"].as_str().filter(|text| !text.is_empty()) {
         return nodes_as_peers(cluster, &title, selector, imported);
@@ -100,7 +113,10 @@ fn peer(cluster: &Cluster<'_>, one: &Value, ours: u32, imported: &mut Imported) 
         return imported.refuse(&title, "spec.asNumber", "is missing or not an AS number");
     };
     let Some(filters) = filters(cluster, one, imported) else { return };
-    let is_external = theirs != ours;
+    let local = as_number(&spec["localASNumber"]);
+    let is_external = theirs != local.unwrap_or(ours);
+    let hops = |field: &str| spec[field].as_u64().filter(|number| *number > 0);
+    let ttl_security = hops("ttlSecurity");
     let imports = direction(one, "import", filters.import, is_external, None, imported);
     let pools = (!settings::pools(cluster).is_empty()).then_some(POOLS);
     if pools.is_some() && (is_external || !filters.export.is_empty()) {
@@ -121,6 +137,11 @@ fn peer(cluster: &Cluster<'_>, one: &Value, ours: u32, imported: &mut Imported) 
         export_filters: exports,
         next_hop_mode,
         max_restart_time: spec["maxRestartTime"].as_str().map(str::to_owned),
+        local_as_number: local,
+        num_allowed_local_as_numbers: hops("numAllowedLocalASNumbers"),
+        ttl_security,
+        // Calico's may be any number of hops away.
+        ebgp_multihop: (is_external && ttl_security.is_none()).then_some(255),
     });
 }
 

@@ -30,6 +30,7 @@ fn rule(typed: &Value, bits: u8) -> Result<Rule, (String, &'static str)> {
         "prefixLength",
         "source",
         "peerType",
+        "interface",
         "asPathPrefix",
         "communities",
         "operations",
@@ -54,6 +55,9 @@ fn rule(typed: &Value, bits: u8) -> Result<Rule, (String, &'static str)> {
         Some(kind @ ("eBGP" | "iBGP")) => rule.peer_type = Some(kind.to_owned()),
         None => {}
         Some(_) => return Err((".peerType".to_owned(), "is neither eBGP nor iBGP")),
+    }
+    if let Some(interface) = typed["interface"].as_str().filter(|text| !text.is_empty()) {
+        rule.more.insert("interface", interface.into());
     }
     let list = |value: &Value| value.as_array().filter(|list| !list.is_empty()).cloned();
     if let Some(path) = list(&typed["asPathPrefix"]) {
@@ -129,6 +133,9 @@ fn operations(typed: &Value) -> Result<Map<String, Value>, (String, &'static str
             }
             let prepend = json!({ "asNumber": first, "times": path.len() });
             set.insert("prepend".to_owned(), prepend);
+        } else if let Some(priority) = one["setPriority"]["value"].as_u64() {
+            // As Calico's speakers tell each other.
+            set.insert("localPref".to_owned(), 2_147_483_647_u64.saturating_sub(priority).into());
         } else {
             return bad("", "brindle's filters cannot change this");
         }

@@ -10,7 +10,6 @@ use brindle_bgp::net::{Family, Prefix};
 
 use super::ao::Step;
 use super::{AoKey, Key, no_ao, no_md5, options};
-use crate::speaker::WantedPeer;
 
 /// The keys that listening sockets have for those who connect.
 #[derive(Debug, Default)]
@@ -19,50 +18,43 @@ pub(in crate::speaker) struct ListenerKeys {
 }
 
 impl ListenerKeys {
-    /// Gives the sockets the keys of these peers, and those alone. A peer whose key cannot be
-    /// set has none afterwards, and is not spoken to.
+    /// Gives the sockets these keys for those who connect from these prefixes, and no others.
+    /// Answers for each why it could not be set: whoever comes from there must not be spoken to.
     pub(in crate::speaker) fn follow<S: AsFd>(
         &mut self,
-        wanted: &mut [WantedPeer],
+        wanted: &[(Prefix, Key)],
         sockets: &[(IpAddr, S)],
-    ) {
+    ) -> Vec<Option<String>> {
         let mut unset = std::mem::take(&mut self.set);
         // Where one goes there is room for another.
         unset.retain(|peers, key| {
-            let stays = wanted.iter().any(|peer| {
-                Prefix::host(peer.address) == *peers && is_same_kind(&peer.protection.key, key)
-            });
+            let stays = wanted.iter().any(|(other, new)| other == peers && is_same_kind(new, key));
             if !stays {
                 each(sockets, *peers, |socket| forget(socket, *peers, key));
             }
             stays
         });
-        for peer in wanted {
-            let peers = Prefix::host(peer.address);
-            let key = &peer.protection.key;
-            let before = unset.get(&peers).unwrap_or(&Key::None);
-            if key == before || matches!(key, Key::None | Key::Missing(_)) {
-                if !matches!(key, Key::None | Key::Missing(_)) {
-                    self.set.insert(peers, key.clone());
-                }
-                continue;
-            }
+        let mut refusals = Vec::new();
+        for (peers, key) in wanted {
+            let before = unset.get(peers).unwrap_or(&Key::None);
             let mut refused = None;
-            each(sockets, peers, |socket| {
-                if let Err(why) = install(socket, peers, before, key) {
-                    refused = Some(why);
-                }
-            });
-            match refused {
-                None => {
-                    self.set.insert(peers, key.clone());
-                }
-                Some(why) => {
-                    each(sockets, peers, |socket| forget(socket, peers, key));
-                    peer.protection.key = Key::Missing(why);
-                }
+            if key != before {
+                each(sockets, *peers, |socket| {
+                    if let Err(why) = install(socket, *peers, before, key) {
+                        refused = Some(why);
+                    }
+                });
             }
+            match (&refused, key) {
+                (None, Key::Md5(_) | Key::Ao(_)) => {
+                    self.set.insert(*peers, key.clone());
+                }
+                (None, Key::None | Key::Missing(_)) => {}
+                (Some(_), _) => each(sockets, *peers, |socket| forget(socket, *peers, key)),
+            }
+            refusals.push(refused);
         }
+        refusals
     }
 }
 

@@ -12,10 +12,12 @@ mod ao;
 mod kernel;
 mod keys;
 mod options;
+mod ranges;
 
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use brindle_bgp::net::Prefix;
 use brindle_config::Secret;
@@ -23,6 +25,7 @@ use brindle_config::Secret;
 pub use ao::AoKey;
 pub use kernel::AuthFailures;
 pub(super) use keys::ListenerKeys;
+pub(super) use ranges::{Known, asked};
 
 /// How the connections of a peer are protected.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +34,8 @@ pub struct Protection {
     pub key: Key,
     /// How far they may go.
     pub ttl: Ttl,
+    /// Where the key is from, for people: `file /etc/brindle/keys/tor`, `Secret keys, key tor`.
+    pub source: Option<Arc<str>>,
     /// A sentence about a key that should be another by now but cannot be read; the one read
     /// before goes on being used.
     pub trouble: Option<String>,

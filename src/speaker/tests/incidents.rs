@@ -64,7 +64,7 @@ fn tell(mut raw: RawPeer, host: u8) -> io::Result<()> {
         let bits = 0x1000_0000 | u32::from(host) << 20 | number << 8;
         let announced = Announcement {
             next_hop: NextHop::V4(Ipv4Addr::new(10, 99, 1, host)),
-            prefixes: vec![Prefix::v4(bits.into(), 24).unwrap()],
+            prefixes: vec![Prefix::v4(bits.into(), 24).unwrap().into()],
         };
         let attributes = Some(Attributes { med: Some(number), ..Attributes::default() });
         raw.say(&Message::Update(Update {

@@ -5,6 +5,7 @@
 
 mod agent;
 mod bfd;
+mod bmp;
 mod kubernetes;
 mod packets;
 mod policy;

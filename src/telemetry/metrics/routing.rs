@@ -11,7 +11,9 @@ use brindle_bgp::rib::PeerCounts;
 use super::Metric;
 use super::agent::seconds;
 use super::bfd::{self, BfdFigures};
+use super::bmp;
 use crate::bfd::DROP_REASONS;
+use crate::bmp::Report;
 use crate::drain::Phase;
 use crate::fib::FibStatus;
 use crate::speaker::{AuthFailures, Faults};
@@ -31,6 +33,8 @@ pub struct RoutingFigures {
     pub fib: Arc<FibStatus>,
     /// What the kernel dropped of connections that are protected.
     pub auth_failures: AuthFailures,
+    /// Monitoring stations.
+    pub bmp: Vec<Arc<Report>>,
 }
 
 /// A peer in figures.
@@ -163,6 +167,7 @@ pub(super) fn metrics(routing: &RoutingFigures) -> Vec<Metric> {
         auth_failures,
     ];
     metrics.extend(bfd::metrics(&routing.peers, routing.bfd_drops));
+    metrics.extend(bmp::metrics(&routing.bmp));
     metrics
 }
 

@@ -92,6 +92,7 @@ fn figures() -> Figures {
             bfd_drops: [0, 0, 4, 0, 0, 0],
             faults: Faults { peers: 2, bfd: 0 },
             drain: Some(Phase::Closing),
+            bmp: Vec::new(),
             fib: Arc::new(FibStatus { wanted: [24, 2], installed: [23, 2], ..Default::default() }),
         }),
         policy: Some(PolicyFigures {

@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::read::{self, Read};
-use crate::msg::{Capability, GracefulRestart, LongLivedFamily, RestartFamily};
+use crate::msg::{AddPathFamily, Capability, GracefulRestart, LongLivedFamily, RestartFamily};
 use crate::net::AfiSafi;
 
 const MULTIPROTOCOL: u8 = 1;
@@ -13,6 +13,7 @@ const EXTENDED_MESSAGE: u8 = 6;
 const ROLE: u8 = 9;
 const GRACEFUL_RESTART: u8 = 64;
 const FOUR_OCTET_ASN: u8 = 65;
+const ADD_PATHS: u8 = 69;
 const ENHANCED_ROUTE_REFRESH: u8 = 70;
 const LONG_LIVED_RESTART: u8 = 71;
 
@@ -41,6 +42,7 @@ fn known(code: u8, value: &[u8]) -> Option<Capability> {
         FOUR_OCTET_ASN => {
             read::exactly(value).map(u32::from_be_bytes).map(Capability::FourOctetAsn)
         }
+        ADD_PATHS => add_paths(value).map(Capability::AddPaths),
         ENHANCED_ROUTE_REFRESH => value.is_empty().then_some(Capability::EnhancedRouteRefresh),
         LONG_LIVED_RESTART => long_lived_restart(value).map(Capability::LongLivedRestart),
         _ => None,
@@ -73,6 +75,16 @@ fn graceful_restart(value: &[u8]) -> Option<GracefulRestart> {
         restart_secs: head & 0x0FFF,
         families: families.iter().map(family).collect(),
     })
+}
+
+/// RFC 7911 §4: AFI, SAFI and what the sender is able to do, as often as needed.
+fn add_paths(value: &[u8]) -> Option<Vec<AddPathFamily>> {
+    let (families, []) = value.as_chunks::<4>() else { return None };
+    let family = |&[a0, a1, safi, able]: &[u8; 4]| AddPathFamily {
+        family: AfiSafi { afi: u16::from_be_bytes([a0, a1]), safi },
+        able,
+    };
+    Some(families.iter().map(family).collect())
 }
 
 /// RFC 9494 §3.1: AFI, SAFI, flags and 24 bits of time for each family.
@@ -111,6 +123,14 @@ pub(super) fn encode(capability: &Capability, out: &mut BytesMut) {
         Capability::FourOctetAsn(number) => {
             out.put_slice(&[FOUR_OCTET_ASN, 4]);
             out.put_u32(*number);
+        }
+        Capability::AddPaths(families) => {
+            let families = families.get(..255 / 4).unwrap_or(families);
+            put_head(ADD_PATHS, families.len() * 4, out);
+            for AddPathFamily { family, able } in families {
+                out.put_u16(family.afi);
+                out.put_slice(&[family.safi, *able]);
+            }
         }
         Capability::EnhancedRouteRefresh => out.put_slice(&[ENHANCED_ROUTE_REFRESH, 0]),
         Capability::LongLivedRestart(families) => encode_long_lived_restart(families, out),

@@ -23,7 +23,7 @@ use std::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{Message, Notification, pack};
+use super::{AddPaths, Message, Notification, pack};
 use crate::net::Family;
 
 pub use error::MessageError;
@@ -41,6 +41,8 @@ pub struct WireFormat {
     pub extended_next_hop: bool,
     /// The families that were agreed; prefixes of others are ignored.
     pub families: Vec<Family>,
+    /// Where prefixes have path identifiers (RFC 7911).
+    pub add_paths: AddPaths,
     /// The peer is in our AS: LOCAL_PREF and reflection attributes count (RFC 7606 §7.5, 7.9, 7.10).
     pub internal: bool,
 }

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use super::attr::{self, code};
 use super::read::{self, Read};
 use super::{Decoded, MessageError, Treatment, WireFormat, nlri};
-use crate::msg::{Announcement, Message, NextHop, Notification, Update};
-use crate::net::{Family, Prefix};
+use crate::msg::{Announcement, Message, NextHop, Nlri, Notification, Update};
+use crate::net::Family;
 
 /// The three fields of an UPDATE.
 struct Fields<'a> {
@@ -95,10 +95,12 @@ pub(super) fn decode(
 }
 
 /// The prefixes of a field that holds IPv4 only; none if that family was not agreed.
-fn ipv4_prefixes(field: &[u8], format: &WireFormat) -> Result<Vec<Prefix>, MessageError> {
+fn ipv4_prefixes(field: &[u8], format: &WireFormat) -> Result<Vec<Nlri>, MessageError> {
     let mut prefixes = Vec::new();
-    if format.families.contains(&Family::Ipv4Unicast) {
-        nlri::decode(field, Family::Ipv4Unicast, &mut prefixes)
+    let family = Family::Ipv4Unicast;
+    if format.families.contains(&family) {
+        let has_ids = format.add_paths.receive[family.index()];
+        nlri::decode(field, family, has_ids, &mut prefixes)
             .map_err(|_| MessageError(Notification::invalid_network_field()))?;
     }
     Ok(prefixes)
@@ -121,7 +123,7 @@ fn note_missing(list: &mut attr::List, has_nlri: bool) {
 fn end_of_rib(
     attributes: &[u8],
     list: &attr::List,
-    unreach: Option<&(Family, Vec<Prefix>)>,
+    unreach: Option<&(Family, Vec<Nlri>)>,
     format: &WireFormat,
 ) -> Option<Family> {
     if attributes.is_empty() {
@@ -136,7 +138,7 @@ fn end_of_rib(
 }
 
 /// Appends `more`, without a copy where there was nothing before.
-fn append(prefixes: &mut Vec<Prefix>, more: Vec<Prefix>) {
+fn append(prefixes: &mut Vec<Nlri>, more: Vec<Nlri>) {
     if prefixes.is_empty() {
         *prefixes = more;
     } else {
@@ -144,13 +146,14 @@ fn append(prefixes: &mut Vec<Prefix>, more: Vec<Prefix>) {
     }
 }
 
-/// A prefix that is both withdrawn and announced counts as announced (RFC 4271 §4.3).
-fn drop_announced(withdrawn: &mut Vec<Prefix>, announced: &[Announcement]) {
+/// What is both withdrawn and announced counts as announced (RFC 4271 §4.3); of several paths of
+/// a prefix each for itself.
+fn drop_announced(withdrawn: &mut Vec<Nlri>, announced: &[Announcement]) {
     if withdrawn.is_empty() || announced.is_empty() {
         return;
     }
     // Sorted rather than hashed: a peer that picks its prefixes cannot make this slow.
-    let mut announced: Vec<&Prefix> = announced.iter().flat_map(|a| &a.prefixes).collect();
+    let mut announced: Vec<&Nlri> = announced.iter().flat_map(|a| &a.prefixes).collect();
     announced.sort_unstable();
-    withdrawn.retain(|prefix| announced.binary_search(&prefix).is_err());
+    withdrawn.retain(|nlri| announced.binary_search(&nlri).is_err());
 }

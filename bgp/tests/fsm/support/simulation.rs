@@ -280,6 +280,7 @@ impl Simulation {
                         extended_message: agreed.extended_message,
                         extended_next_hop: agreed.extended_next_hop,
                         families: agreed.families.clone(),
+                        add_paths: agreed.add_paths,
                         internal: self.hosts[host].peer.settings().is_internal(),
                     };
                     self.news.push((host, action));

@@ -3,8 +3,8 @@
 use std::ops::RangeInclusive;
 
 use brindle_bgp::filter::{
-    Change, CommunityPattern, Condition, FilterAction, FilterRule, Has, MatchOperator,
-    NextHopChange, PeerType, RouteSource,
+    Change, CommunityPattern, Condition, FilterAction, FilterRule, Has, InterfacePattern,
+    MatchOperator, NextHopChange, PeerType, RouteSource,
 };
 use brindle_bgp::net::{Asn, Family, Prefix};
 
@@ -85,6 +85,7 @@ fn conditions(section: &mut Section) -> Option<Vec<Condition>> {
         item.word(&[("ipv4", Family::Ipv4Unicast), ("ipv6", Family::Ipv6Unicast)])
     });
     let next_hops = Found::read(section, "nextHops", |item| all(item, Item::parse::<Prefix>));
+    let interface = Found::read(section, "interface", Item::parse::<InterfacePattern>);
     let sources = Found::read(section, "sources", |item| {
         let words = RouteSource::ALL.map(|source| (source.to_string(), source));
         let words = words.each_ref().map(|(word, source)| (word.as_str(), *source));
@@ -101,6 +102,7 @@ fn conditions(section: &mut Section) -> Option<Vec<Condition>> {
         || lengths.is_wrong()
         || family.is_wrong()
         || next_hops.is_wrong()
+        || interface.is_wrong()
         || sources.is_wrong()
         || peer_type.is_wrong()
         || path.is_wrong()
@@ -120,7 +122,8 @@ fn conditions(section: &mut Section) -> Option<Vec<Condition>> {
         item.refuse(format!("no {family} prefix is {how} {cidr}"));
         is_wrong = true;
     }
-    if let (Some((sources, _)), Some((_, item))) = (sources.good(), next_hops.good())
+    let of_next_hop = next_hops.item.as_ref().or(interface.item.as_ref());
+    if let (Some((sources, _)), Some(item)) = (sources.good(), of_next_hop)
         && sources.iter().all(|s| matches!(s, RouteSource::Local | RouteSource::Service))
     {
         item.refuse("our own routes have no next hop: the rule could match nothing");
@@ -134,6 +137,7 @@ fn conditions(section: &mut Section) -> Option<Vec<Condition>> {
     conditions.extend(lengths.value.map(Condition::PrefixLengths));
     conditions.extend(family.value.map(Condition::Family));
     conditions.extend(next_hops.value.map(Condition::NextHop));
+    conditions.extend(interface.value.map(Condition::Interface));
     conditions.extend(sources.value.map(Condition::Source));
     conditions.extend(peer_type.value.map(Condition::PeerType));
     conditions.extend(path.value.into_iter().flatten());
@@ -390,7 +394,8 @@ pub(super) fn takes_all_of(earlier: &FilterRule, later: &FilterRule, changed: bo
         | Condition::AsPathLength(_)
         | Condition::AsPathPrefix(_)
         | Condition::AsPathRegex(_)
-        | Condition::Communities(..) => !changed && later.conditions.contains(condition),
+        | Condition::Communities(..)
+        | Condition::LocalPref(_) => !changed && later.conditions.contains(condition),
     })
 }
 

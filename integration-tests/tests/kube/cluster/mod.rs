@@ -3,6 +3,7 @@
 //! goes there, and what happens when it, or an agent, is gone for a while.
 
 mod faults;
+mod keys;
 mod nodes;
 mod stream;
 
@@ -60,6 +61,7 @@ fn a_cluster_lives_by_its_api_server_and_survives_without() {
     let lab = TestLab::up("kube_cluster", &words, OBJECTS);
     nodes::are_known_from_their_objects_alone(&lab);
     lab.expect("the cluster as it was built", OPEN_AND_CLOSED);
+    keys::come_from_secrets_that_the_role_names(&lab);
     faults::an_agent_is_killed_under_traffic(&lab);
     faults::the_api_server_is_away(&lab);
     nodes::one_goes_and_comes_back(&lab);

@@ -41,7 +41,7 @@ impl Source {
         std::fs::write(&file, server.kubeconfig(user)).expect("a file");
         let client = ClientSettings { kubeconfig: Some(file), context: None };
         let (reporter, reports) = Reporter::new();
-        let settings = Settings { client, hold_deletions, node: "n1".into() };
+        let settings = Settings { client, hold_deletions, node: "n1".into(), secrets: false };
         let (changes, status) = watch(settings, reporter);
         Self { changes, status, reports, _folder: folder }
     }

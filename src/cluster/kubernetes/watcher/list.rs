@@ -66,8 +66,13 @@ impl Watcher {
         rest: Option<String>,
     ) -> Result<Page, Trouble> {
         let (kind, place) = (self.kind, self.place);
-        let parameters = ListParams { limit, continue_token: rest, ..ListParams::default() };
-        let request = Request::new(place.path()).list(&parameters);
+        let parameters = ListParams {
+            limit,
+            continue_token: rest,
+            field_selector: self.selector(),
+            ..ListParams::default()
+        };
+        let request = Request::new(self.path()).list(&parameters);
         let request = request.map_err(|error| self.invalid(Verb::List, &error.to_string()))?;
         let text = timeout(REQUEST, client.request_text(request));
         let text = text.await.map_err(|_| {

@@ -14,8 +14,8 @@ use std::net::Ipv4Addr;
 use bytes::Bytes;
 
 use super::{AttributeFault, MessageError, Treatment, WireFormat};
-use crate::msg::{Aggregator, AsPath, Attributes, NextHop, Notification, UnknownAttribute};
-use crate::net::{Asn, Family, Prefix};
+use crate::msg::{Aggregator, AsPath, Attributes, NextHop, Nlri, Notification, UnknownAttribute};
+use crate::net::{Asn, Family};
 
 use raw::Raw;
 use seen::Seen;
@@ -30,7 +30,7 @@ pub(super) struct List {
     /// MP_REACH_NLRI of an agreed family.
     pub(super) reach: Option<Reach>,
     /// MP_UNREACH_NLRI of an agreed family.
-    pub(super) unreach: Option<(Family, Vec<Prefix>)>,
+    pub(super) unreach: Option<(Family, Vec<Nlri>)>,
     /// Whether MP_REACH_NLRI has prefixes, of an agreed family or not.
     pub(super) has_reachable: bool,
     /// What was malformed.
@@ -47,7 +47,7 @@ pub(super) struct Reach {
     /// Where to; or why it cannot be a next hop.
     pub(super) next_hop: Result<NextHop, String>,
     /// The prefixes, perhaps none.
-    pub(super) prefixes: Vec<Prefix>,
+    pub(super) prefixes: Vec<Nlri>,
 }
 
 /// What an attribute must look like. The row is found by type code, never by the flags that

@@ -3,10 +3,10 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{Reach, value};
-use crate::msg::NextHop;
 use crate::msg::codec::read::{self, Read};
 use crate::msg::codec::{WireFormat, nlri};
-use crate::net::{AfiSafi, Family, Prefix};
+use crate::msg::{NextHop, Nlri};
+use crate::net::{AfiSafi, Family};
 
 /// What a multiprotocol attribute says.
 pub(super) struct Multiprotocol<T> {
@@ -29,7 +29,7 @@ pub(super) fn reach(value: &[u8], format: &WireFormat) -> Option<Multiprotocol<R
         None => None,
         Some(family) => {
             let next_hop = self::next_hop(next_hop, family, format)?;
-            let prefixes = prefixes(field, family)?;
+            let prefixes = prefixes(field, family, format)?;
             Some(Reach { next_hop, prefixes })
         }
     };
@@ -40,11 +40,11 @@ pub(super) fn reach(value: &[u8], format: &WireFormat) -> Option<Multiprotocol<R
 pub(super) fn unreach(
     value: &[u8],
     format: &WireFormat,
-) -> Option<Multiprotocol<(Family, Vec<Prefix>)>> {
+) -> Option<Multiprotocol<(Family, Vec<Nlri>)>> {
     let (field, family) = family(value).ok()?;
     let agreed = match agreed(family, format) {
         None => None,
-        Some(family) => Some((family, prefixes(field, family)?)),
+        Some(family) => Some((family, prefixes(field, family, format)?)),
     };
     Some(Multiprotocol { family, agreed, has_prefixes: !field.is_empty() })
 }
@@ -59,9 +59,9 @@ fn agreed(family: AfiSafi, format: &WireFormat) -> Option<Family> {
     family.family().filter(|family| format.families.contains(family))
 }
 
-fn prefixes(field: &[u8], family: Family) -> Option<Vec<Prefix>> {
+fn prefixes(field: &[u8], family: Family, format: &WireFormat) -> Option<Vec<Nlri>> {
     let mut prefixes = Vec::new();
-    nlri::decode(field, family, &mut prefixes).ok()?;
+    nlri::decode(field, family, format.add_paths.receive[family.index()], &mut prefixes).ok()?;
     Some(prefixes)
 }
 
