@@ -370,7 +370,7 @@ fn who_follows_a_peer_sees_each_of_its_paths_and_which_are_gone() {
     }
     let look = |scene: &mut Scene, peer: u32| -> Vec<(Option<u32>, bool)> {
         let looks = scene.rib.look(watch, Watched::Peer(PeerId(peer)), V4, 100);
-        looks.iter().map(|look| (look.path_id.map(|id| id.0), look.path.is_some())).collect()
+        looks.iter().map(|look| (look.nlri.path_id.map(|id| id.0), look.path.is_some())).collect()
     };
     for id in [0, 2] {
         tell(&mut scene, A, id, "198.51.100.1", along(&[65000]));
