@@ -10,8 +10,8 @@ use brindle_bgp::fsm::{
     Action, Delivery, Direction, Event, Negotiated, OwnRestart, Peer, State, WireId,
 };
 use brindle_bgp::msg::{
-    self, AttributeFault, CeaseReason, Message, Notification, Refresh, RouteRefresh, Treatment,
-    WireFormat,
+    self, AttributeFault, Capability, CeaseReason, Message, Notification, Refresh, RouteRefresh,
+    Treatment, WireFormat,
 };
 use brindle_bgp::net::Family;
 use brindle_bgp::rib::PeerId;
@@ -29,7 +29,7 @@ use super::bfd::BfdWatch;
 use super::calm::{Calm, Line};
 use super::dial::dial;
 use super::owner::{FromPeer, News};
-use super::status::{PeerStatus, Shared};
+use super::status::{PeerStatus, Shared, offered};
 use super::wire::{Wire, read_any};
 use super::writer::Writer;
 
@@ -92,6 +92,8 @@ pub(super) struct PeerTask {
     pub(super) bfd: BfdWatch,
     shared: Arc<Shared>,
     established: Option<WireId>,
+    /// What our OPEN of the established session said.
+    offered: Arc<[Capability]>,
     /// Wires that still carry their last message.
     closing: JoinSet<()>,
     sent_notification: Option<(Notification, Instant)>,
@@ -133,6 +135,7 @@ impl PeerTask {
             bfd: BfdWatch::new(&shared.bfd),
             shared,
             established: None,
+            offered: Arc::default(),
             closing: JoinSet::new(),
             sent_notification: None,
             received_notification: None,
@@ -476,11 +479,6 @@ impl PeerTask {
                     if let Message::Notification(notification) = &message {
                         self.sent_notification = Some((notification.clone(), Instant::now()));
                     }
-                    if let Message::Open(open) = &message
-                        && let Some(wire) = self.wires.iter_mut().find(|w| w.id == wire)
-                    {
-                        wire.offered = open.capabilities.clone().into();
-                    }
                     self.send(wire, &message);
                 }
                 Action::Close(wire) => self.close(wire),
@@ -541,6 +539,7 @@ impl PeerTask {
             info!(peer = %wanted.rib.name, address = %wanted.address, hold_time,
                 "session established");
         });
+        self.offered = offered(&opens.sent);
         self.pending.push(News::Up { wire: id, ends, wake, negotiated, opens });
     }
 
@@ -591,7 +590,7 @@ impl PeerTask {
         status.negotiated = self.machine.negotiated().cloned();
         let wire = self.established.and_then(|id| self.wires.iter().find(|w| w.id == id));
         status.ends = wire.map(|wire| wire.ends);
-        status.offered = wire.map(|wire| Arc::clone(&wire.offered)).unwrap_or_default();
+        status.offered = wire.map(|_| Arc::clone(&self.offered)).unwrap_or_default();
         if status.negotiated.is_some() {
             status.last_dial_error = None;
         } else if self.machine.last_reason().is_some() && self.said != status.last_reason {

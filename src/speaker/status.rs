@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use brindle_bgp::fsm::{Down, Idle, Negotiated, State};
-use brindle_bgp::msg::{Capability, Notification};
+use brindle_bgp::msg::{self, Capability, Message, Notification, WireFormat};
+use bytes::Bytes;
 
 use super::auth::AuthFailures;
 use crate::bfd;
@@ -67,6 +68,14 @@ impl PeerStatus {
             last_sent: None,
             last_received: None,
         }
+    }
+}
+
+/// What an OPEN of ours offers.
+pub(super) fn offered(open: &Bytes) -> Arc<[Capability]> {
+    match msg::decode(open, &WireFormat::default()).map(|decoded| decoded.message) {
+        Ok(Message::Open(open)) => open.capabilities.into(),
+        Ok(_) | Err(_) => Arc::default(),
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use brindle_bgp::bmp::Opens;
 use brindle_bgp::fsm::WireId;
-use brindle_bgp::msg::{self, Capability, Decoded, Message, MessageError, WireFormat};
+use brindle_bgp::msg::{self, Decoded, Message, MessageError, WireFormat};
 use bytes::{Bytes, BytesMut};
 use socket2::SockRef;
 use tokio::io::AsyncReadExt;
@@ -33,8 +33,6 @@ pub(super) struct Wire {
     /// Ours, theirs.
     pub(super) ends: (SocketAddr, SocketAddr),
     pub(super) format: WireFormat,
-    /// What our OPEN on it offered.
-    pub(super) offered: Arc<[Capability]>,
     pub(super) writer: Writer,
     /// The OPENs as they were written and read.
     pub(super) opens: Opens,
@@ -56,7 +54,6 @@ impl Wire {
             id,
             ends,
             format: WireFormat::default(),
-            offered: Arc::default(),
             writer: start_writer(write),
             opens: Opens::default(),
             read,

@@ -74,7 +74,7 @@ proptest! {
         withdrawn in any_length(),
         attributes in any_length(),
         fill in any::<u8>(),
-        bits in 0..16_u8,
+        bits in 0..32_u8,
     ) {
         let rest = [fill; 18];
         let first = usize::from(withdrawn).min(rest.len());

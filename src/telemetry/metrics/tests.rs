@@ -111,10 +111,10 @@ fn figures_stand_under_the_names_that_dashboards_know() {
     let text = figures().to_text();
     let lines: BTreeSet<&str> = text.lines().collect();
     for want in [
-        "brindle_task_panics_total{task=\"peer\"} 2",
-        "brindle_task_panics_total{task=\"bfd\"} 0",
-        "brindle_drain_state{state=\"serving\"} 0",
-        "brindle_drain_state{state=\"closing\"} 1",
+        "brindle_task_panics_total{task=\"peer\"} 2.0",
+        "brindle_task_panics_total{task=\"bfd\"} 0.0",
+        "brindle_drain_state{state=\"serving\"} 0.0",
+        "brindle_drain_state{state=\"closing\"} 1.0",
         "brindle_build_info{version=\"0.1.0\",revision=\"\",iptables_backend=\"nft\"} 1",
         "brindle_up_since_seconds 1000.0",
         "brindle_in_sync{source=\"files\"} 1.0",
