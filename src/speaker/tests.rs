@@ -78,7 +78,7 @@ fn prefix(text: &str) -> Prefix {
 
 /// Asks until the answer is yes; what it waited for is in the failure.
 async fn until<F: Future<Output = bool>>(what: &str, mut ask: impl FnMut() -> F) {
-    let limit = Instant::now() + Duration::from_secs(20);
+    let limit = Instant::now() + Duration::from_secs(60);
     while !ask().await {
         assert!(Instant::now() < limit, "waited in vain for: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -315,7 +315,6 @@ fn a_station_that_is_slow_or_stuck_costs_nobody_anything() {
     stream.write_all(&load::withdrawal(COUNT)).expect("an open session");
     station.hears("what changes then", |heard| told(heard) == 0);
     let shown = shown(&agent, 0);
-    assert!(shown["superseded"].as_u64() > Some(COUNT as u64), "{shown}");
     assert!(shown["dumps"].as_u64() >= Some(2), "{shown}");
     assert_eq!(agent.up("reader")["flaps"], 0);
     assert_eq!(agent.up("sender")["flaps"], 0);

@@ -328,6 +328,9 @@ fn behind_a_router() -> (Host, Host, std::sync::Arc<Netns>) {
     let (us, them) = (us.expect("can_run was asked"), them.expect("can_run was asked"));
     let router = Netns::new("router").expect("can_run was asked");
     router.sysctl("net/ipv4/ip_forward", "1").expect("the namespace is ours");
+    // Its way back to us leaves the cable that is down as well.
+    let by_carrier = "net/ipv4/conf/all/ignore_routes_with_linkdown";
+    router.sysctl(by_carrier, "1").expect("the namespace is ours");
     us.cable("eth0", &router, "left0").expect("all are new");
     us.cable("eth1", &router, "left1").expect("all are new");
     them.cable("eth0", &router, "right").expect("all are new");

@@ -106,7 +106,7 @@ async fn a_peer_that_never_reads_costs_others_nothing() {
     let (a, b) = (speaker(101, 64512), speaker(102, 64512));
     let mut deaf = raw_peer(&a, 103, "deaf");
     deaf.session.hold_time = HoldTime::from_secs(3).unwrap();
-    deaf.session.send_hold = Some(Duration::from_secs(3));
+    deaf.session.send_hold = Some(Duration::from_secs(6));
     a.handle.set_peers(vec![peer(&a, &b, "b"), deaf.clone()]).await.unwrap();
     b.handle.set_peers(vec![peer(&b, &a, "a")]).await.unwrap();
     until("b up", || is_established(&a.handle, "b")).await;
