@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::msg::{Attributes, NextHop, WireFormat, encode_attributes};
+use crate::msg::{Attributes, NextHop, WireFormat, cut, encode_attributes};
 use crate::net::{Family, Prefix};
 
 /// The MRT type of all records here (RFC 6396 §4.3).
@@ -51,7 +51,7 @@ pub struct Entry {
 pub fn peer_index_table(at: u32, collector: u32, name: &str, peers: &[Peer]) -> Option<Bytes> {
     let mut out = begin(at, PEER_INDEX_TABLE);
     out.put_u32(collector);
-    let name = &name[..name.floor_char_boundary(u16::MAX.into())];
+    let name = cut(name, u16::MAX.into());
     out.put_u16(u16::try_from(name.len()).ok()?);
     out.put_slice(name.as_bytes());
     out.put_u16(u16::try_from(peers.len()).ok()?);

@@ -4,7 +4,6 @@
 
 use libfuzzer_sys::fuzz_target;
 
-#[expect(dead_code, reason = "the tests use the rest")]
 #[path = "../../bgp/tests/codec/again.rs"]
 mod message;
 

@@ -86,12 +86,12 @@ pub fn wanted_peers(
     for node in others().filter(|node| is_wanted(node) || !is_over) {
         let is_wanted = is_wanted(node);
         let skip = |why| Skipped { name: Arc::clone(&node.name), object: None, why };
-        let peer = mesh_peer(bgp, own, node, claims).and_then(|peer| {
+        let peer = mesh_peer(bgp, own, node, claims).map(|peer| {
             // The other one may have its port from a BGPConfiguration of its own.
             let port = objects.port_of(&node.name, configuration.listen_port);
             let mut peer = WantedPeer { port, ..peer };
             objects.protect_mesh(bgp, &mut peer.protection);
-            Ok(peer)
+            peer
         });
         match peer {
             Err(why) if is_wanted => skipped.push(skip(why)),

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use crate::msg::cut;
 use crate::net::{AfiSafi, Asn, Family, RouterId};
 
 /// RFC 7854 §4.1.
@@ -241,7 +242,7 @@ fn put_gauge_of(kind: u16, family: Family, count: u64, out: &mut BytesMut) {
 
 /// Text in an Information TLV, as far as its length fits.
 fn put_text(kind: u16, text: &str, out: &mut BytesMut) {
-    let text = &text[..text.floor_char_boundary(u16::MAX.into())];
+    let text = cut(text, u16::MAX.into());
     out.put_u16(kind);
     out.put_u16(u16::try_from(text.len()).expect("it was cut"));
     out.put_slice(text.as_bytes());

@@ -18,6 +18,7 @@ pub use message::{
     Announcement, BadHoldTime, HoldTime, Message, NextHop, Open, Refresh, RouteRefresh, Update,
 };
 pub use nlri::{AddPaths, Nlri, PathId};
+pub(crate) use notification::cut;
 pub use notification::{CeaseReason, Notification, UnexpectedIn};
 
 mod codec;

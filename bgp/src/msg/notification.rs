@@ -28,6 +28,15 @@ pub enum UnexpectedIn {
     Established,
 }
 
+/// The text up to `most` octets, cut at a character.
+pub(crate) fn cut(text: &str, most: usize) -> &str {
+    let mut end = text.len().min(most);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 impl Notification {
     /// The longest text of a Cease, in octets (RFC 9003 §2).
     pub const MAX_TEXT: usize = 255;
@@ -140,11 +149,7 @@ impl Notification {
         }
         let mut data = BytesMut::new();
         if let Some(text) = text.filter(|_| reason.has_text()) {
-            let mut end = text.len().min(Self::MAX_TEXT);
-            while !text.is_char_boundary(end) {
-                end -= 1;
-            }
-            let text = &text[..end];
+            let text = cut(text, Self::MAX_TEXT);
             data.put_u8(u8::try_from(text.len()).unwrap_or(u8::MAX));
             data.put_slice(text.as_bytes());
         }

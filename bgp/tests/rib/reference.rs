@@ -310,7 +310,7 @@ impl Model {
         if self.is_told_paths(to, prefix) {
             return None;
         }
-        self.told_of(to, prefix, self.best(prefix).0?)
+        self.told_of(to, prefix, &self.best(prefix).0?)
     }
 
     /// All paths that a peer is told which is told several.
@@ -319,10 +319,10 @@ impl Model {
             return Vec::new();
         }
         let chosen = self.chosen(prefix, self.peers[&to].send_paths);
-        chosen.into_iter().filter_map(|way| self.told_of(to, prefix, way)).collect()
+        chosen.into_iter().filter_map(|way| self.told_of(to, prefix, &way)).collect()
     }
 
-    fn told_of(&self, to: u32, prefix: &Prefix, way: Way) -> Option<(Attributes, NextHop)> {
+    fn told_of(&self, to: u32, prefix: &Prefix, way: &Way) -> Option<(Attributes, NextHop)> {
         let (how, session) = (&self.peers[&to], &self.sessions[&to]);
         let agreed = &session.negotiated;
         if !agreed.families.contains(&prefix.family()) {
@@ -333,7 +333,7 @@ impl Model {
         {
             return None;
         }
-        let kind = self.kind(&way);
+        let kind = self.kind(way);
         let external = how.kind == PeerKind::External;
         let reflected = matches!(kind, Some(PeerKind::Internal | PeerKind::ReflectorClient));
         if kind == Some(PeerKind::Internal) && how.kind == PeerKind::Internal {
@@ -363,7 +363,7 @@ impl Model {
                 out.cluster_list.insert(0, ClusterId(OUR_CLUSTER));
             }
         }
-        Some((out, self.told_hop(how, session, prefix, &way)?))
+        Some((out, self.told_hop(how, session, prefix, way)?))
     }
 
     pub(crate) fn told_hop(

@@ -66,7 +66,7 @@ fn heard(bird: &Bird, cluster: &Cluster, node: u8) -> Vec<String> {
 
 #[track_caller]
 fn hears(bird: &Bird, cluster: &Cluster, what: &str, wanted: [&[&[&str]]; 2]) {
-    let mut wanted = wanted.map(|lists| lists.concat());
+    let mut wanted = wanted.map(<[&[&str]]>::concat);
     wanted.iter_mut().for_each(|list| list.sort_unstable());
     until(what, SOON, || {
         let have = [1, 2].map(|node| heard(bird, cluster, node));
@@ -144,7 +144,7 @@ fn a_router_hears_of_blocks_from_all_nodes_and_of_local_addresses_where_somethin
     hears(&bird, &cluster, "other blocks", [&[&changed], &[&changed]]);
     agents[0].run(&["drain", "--wait", "0s"]).expect("it drains");
     hears(&bird, &cluster, "n1 is drained", [&[], &[&changed]]);
-    assert_eq!(agents[1].up("tor")["since"].is_null(), false);
+    assert!(!agents[1].up("tor")["since"].is_null());
 }
 
 fn own(texts: &[&str]) -> Vec<String> {

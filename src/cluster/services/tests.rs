@@ -117,8 +117,7 @@ fn blocks_are_announced_by_all_and_local_addresses_where_something_is_ready() {
                 .unwrap(),
         ),
     ] {
-        let settings =
-            settings(&format!("{BLOCKS}, {yaml}").trim_end_matches([',', ' ']).to_owned());
+        let settings = settings(format!("{BLOCKS}, {yaml}").trim_end_matches([',', ' ']));
         let objects = objects(vec![service("web", &spec)], vec![slice]);
         assert_eq!(announced(&settings, &objects), want, "{what}");
     }

@@ -128,7 +128,9 @@ fn receive(socket: &UdpSocket) -> io::Result<Option<(Heard, Ipv6Addr)>> {
         })
     });
     let length = message.bytes;
-    let Some(from) = from.map(|from| from.ip()).filter(Ipv6Addr::is_unicast_link_local) else {
+    let Some(from) =
+        from.map(nix::sys::socket::SockaddrIn6::ip).filter(Ipv6Addr::is_unicast_link_local)
+    else {
         return Ok(None);
     };
     let octets = octets.get(..length).unwrap_or_default();

@@ -429,7 +429,7 @@ async fn lists_are_streamed_where_the_server_does_that() {
     source.tells(&["-Node/n2"]).await;
     let is_list = |r: &Request| r.discovered().is_none() && r.resource != "version";
     assert_eq!(asked(&server, |r| !r.is_watch() && is_list(r)), 0);
-    assert_eq!(asked(&server, initial), 5, "one watch a kind does it all");
+    assert_eq!(asked(&server, initial), 6, "one watch a kind does it all");
 }
 
 #[tokio::test(flavor = "multi_thread")]

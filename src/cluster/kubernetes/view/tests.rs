@@ -502,7 +502,11 @@ impl World {
                             prop_assert!(before != Some(text), "told twice");
                         }
                         None => {
-                            prop_assert!(self.said.remove(&key).is_some(), "{} was never told", key)
+                            prop_assert!(
+                                self.said.remove(&key).is_some(),
+                                "{} was never told",
+                                key
+                            );
                         }
                     }
                 }
