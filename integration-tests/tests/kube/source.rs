@@ -381,10 +381,12 @@ fn an_agent_shows_how_its_api_server_is() {
     let Some(mut api) = ApiServer::start("an_agent_shows_how_its_api_server_is") else { return };
     api.apply(&format!("{SHOP}{POLICY}{}{}{}", node("n1", 1), node("n2", 2), pod("web")));
     let node = Node::start(&api.kubeconfig());
+    // What follows from the objects is shown a moment after that they are all known.
     let status = node.shows("in sync", |status| {
-        status["source"]["inSync"] == true && status["source"]["kubernetes"]["connected"] == true
+        let source = &status["source"];
+        let is_in_sync = source["inSync"] == true && source["kubernetes"]["connected"] == true;
+        is_in_sync && status["podCIDRs"] == serde_json::json!(["10.244.1.0/24"])
     });
-    assert_eq!(status["podCIDRs"], serde_json::json!(["10.244.1.0/24"]));
     let line = |text: &str| {
         let found = text.lines().find(|line| line.trim_start().starts_with("Kubernetes "));
         found.unwrap_or_else(|| panic!("{text}")).to_owned()
