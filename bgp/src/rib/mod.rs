@@ -56,7 +56,7 @@ use crate::msg::{Attributes, NextHop, Nlri, Update};
 use crate::net::{Family, Prefix};
 
 pub use departure::Departure;
-pub use limit::{LimitAction, LimitLevel, LimitNews, PrefixLimits};
+pub use limit::{LimitAction, LimitLevel, LimitNews, PATHS_OF_ONE_PEER, PrefixLimits};
 pub use settings::{
     NextHopMode, OwnRoute, Owned, PeerId, PeerKind, PeerPolicy, RibPeer, RibSession, RibSettings,
     SendPaths, SessionLink, Stale,
@@ -82,6 +82,9 @@ use peer::Peers;
 use table::Table;
 use watch::{Recorder, Watches};
 
+/// Refused paths that are noted until somebody takes them.
+const REJECTIONS: usize = 1 << 14;
+
 /// The routing information bases of one speaker.
 #[derive(Debug)]
 pub struct Rib {
@@ -102,6 +105,10 @@ pub struct Rib {
     refusals: Vec<(PeerIx, Prefix)>,
     /// Which peers came nearer to their limits, since the last [`Rib::take_limit_news`].
     limit_news: Vec<LimitNews>,
+    /// Which told too many paths to one prefix, since the last [`Rib::take_crowds`].
+    crowds: Vec<(PeerId, Prefix)>,
+    /// Paths that were refused, since the last [`Rib::take_rejections`].
+    rejections: Vec<(PeerId, Nlri)>,
     /// Between [`Rib::defer`] and [`Rib::end_deferral`].
     deferring: bool,
     watches: Watches,
@@ -126,6 +133,8 @@ impl Rib {
             departure: Departure::Staying,
             refusals: Vec::new(),
             limit_news: Vec::new(),
+            crowds: Vec::new(),
+            rejections: Vec::new(),
             deferring: false,
             watches: Watches::default(),
             recorder: None,
@@ -246,6 +255,21 @@ impl Rib {
         refusals
     }
 
+    /// Paths that were refused since the last call, in this order, one as often as it was told
+    /// and when a changed filter refuses what it took before; of very many at once some are left
+    /// out.
+    pub fn take_rejections(&mut self) -> Vec<(PeerId, Nlri)> {
+        std::mem::take(&mut self.rejections)
+    }
+
+    fn note_rejection(&mut self, ix: PeerIx, nlri: &Nlri) {
+        if self.rejections.len() < REJECTIONS
+            && let Some(peer) = self.peers.get(ix)
+        {
+            self.rejections.push((peer.id, *nlri));
+        }
+    }
+
     /// Takes in an UPDATE. Unknown peers and peers without session change nothing, nor do
     /// prefixes of families that were not agreed.
     pub fn learn(&mut self, from: PeerId, update: Update) {
@@ -294,6 +318,9 @@ impl Rib {
                     self.pass_over(ix, family, 1);
                     continue;
                 }
+                if self.is_crowded(ix, nlri) {
+                    continue;
+                }
                 let Some(id) = self.tables[family.index()].obtain(prefix) else { continue };
                 let next_hop = (Some(next_hop), &self.links);
                 let route = route(prefix, &attributes, next_hop, origin, session);
@@ -303,6 +330,9 @@ impl Rib {
                 let attributes = self.make(&mut shop, ix, &import_policy, came, matched);
                 let key = PathKey { peer: ix, id: *path_id };
                 let path = Path::new(key, (attributes, hop), source, origin).refused(refused);
+                if refused {
+                    self.note_rejection(ix, nlri);
+                }
                 self.edit(family, id, Edit::Put(path));
             }
             self.hops.release(hop);
