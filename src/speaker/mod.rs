@@ -30,6 +30,7 @@ mod owner;
 mod peer;
 mod reach;
 mod refresh;
+mod rejections;
 mod restart;
 mod retain;
 mod roster;
@@ -57,6 +58,7 @@ pub use leave::Leave;
 pub use listener::{ListenError, Listeners};
 pub use monitor::Feed;
 pub use originated::Originated;
+pub use rejections::{Refused, Rejections};
 pub use status::{Counters, MESSAGE_TYPES, PeerStatus};
 pub use view::{Faults, PeerEntry, View};
 
