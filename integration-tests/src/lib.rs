@@ -18,6 +18,7 @@ pub mod cni;
 pub mod container;
 pub mod frr;
 pub mod gobgp;
+pub mod http;
 pub mod kernel;
 pub mod lab;
 pub mod load;

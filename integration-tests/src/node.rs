@@ -2,18 +2,16 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::agent;
 use crate::netns::Netns;
 use crate::process::Process;
 use crate::wait::{SOON, met, until};
+use crate::{agent, http};
 
 const NODE: &str = "
 apiVersion: v1
@@ -114,19 +112,7 @@ impl Node {
     /// # Errors
     /// If there is none.
     pub fn ask(&self, path: &str) -> Result<(u16, String), String> {
-        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
-        let text = self.netns.inside(|| {
-            let address = SocketAddr::from(([127, 0, 0, 1], 9798));
-            let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
-            stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-            stream.write_all(request.as_bytes())?;
-            let mut text = String::new();
-            stream.read_to_string(&mut text).map(|_| text)
-        });
-        let text = text.map_err(|error| format!("{path}: {error}"))?;
-        let status = text.split(' ').nth(1).and_then(|code| code.parse().ok());
-        let body = text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
-        status.zip(body).ok_or_else(|| format!("{path}: {text:?}"))
+        http::get(&self.netns, path)
     }
 
     /// Waits until an address over HTTP answers with this status.

@@ -13,28 +13,28 @@ use integration_tests::wait::{SOON, met, throughout};
 use integration_tests::{Host, Lan, Netns, skip, until};
 use serde_json::Value;
 
-const ASN: u32 = 65001;
+pub(super) const ASN: u32 = 65001;
 
 /// Long enough not to be what ends a session here.
 const HOLD: Duration = Duration::from_secs(90);
 
 /// What both sides are told.
-const BFD: &str = "transmitInterval: 100ms, receiveInterval: 100ms, multiplier: 3";
+pub(super) const BFD: &str = "transmitInterval: 100ms, receiveInterval: 100ms, multiplier: 3";
 
-fn can_run(test: &str, kind: Kind) -> bool {
+pub(super) fn can_run(test: &str, kind: Kind) -> bool {
     let test = format!("bfd::{test} with {kind:?}");
     let has_bfdd = || kind != Kind::Frr || skip::unless(&test, skip::what_is_missing(&["bfdd"]));
     kind.can_run(&test) && has_bfdd()
 }
 
 /// The other router, of either kind, with BFD on its sessions with `us`.
-enum Other {
+pub(super) enum Other {
     Bird(Box<Bird>),
     Frr(Box<Frr>),
 }
 
 impl Other {
-    fn start(kind: Kind, them: &Host, us: &Host, multihop: bool) -> Self {
+    pub(super) fn start(kind: Kind, them: &Host, us: &Host, multihop: bool) -> Self {
         let plan = |neighbors| Plan { asn: ASN, neighbors, originate: vec![] };
         let ours: [IpAddr; 2] = [us.v4.into(), us.v6.into()];
         if kind == Kind::Bird {
@@ -81,7 +81,7 @@ impl Other {
         }
     }
 
-    fn router(&mut self) -> &mut dyn Router {
+    pub(super) fn router(&mut self) -> &mut dyn Router {
         match self {
             Other::Bird(bird) => &mut **bird,
             Other::Frr(frr) => &mut **frr,
@@ -89,7 +89,7 @@ impl Other {
     }
 
     /// All that it says of BFD, for messages.
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         match self {
             Other::Bird(bird) => bird.ctl("show bfd sessions").unwrap_or_default(),
             Other::Frr(frr) => frr.ctl(&["show bfd peers"]).unwrap_or_default(),
@@ -125,7 +125,7 @@ fn cut(agent: &Agent, cut: impl FnOnce()) {
     }
 }
 
-fn up(agent: &Agent, other: &Other) {
+pub(super) fn up(agent: &Agent, other: &Other) {
     for peer in ["other", "other-v6"] {
         agent.up(peer);
         bfd(agent, other, peer, "Up");
@@ -226,6 +226,41 @@ fn one_hop_with_bird() {
 #[test]
 fn one_hop_with_frr() {
     one_hop(Kind::Frr);
+}
+
+#[test]
+fn a_peer_that_nobody_configured_has_bfd_as_its_group_has() {
+    if !skip::can_run("a_peer_that_nobody_configured_has_bfd_as_its_group_has", &[]) {
+        return;
+    }
+    let lan = Lan::new();
+    let (us, them) = (lan.host("n1", 1), lan.host("other", 2));
+    let group = format!(
+        "dynamicPeers: [{{name: rack, cidrs: [10.9.0.0/24], asNumber: {ASN}, holdTime: 90s, \
+         bfd: {{{BFD}}}}}]"
+    );
+    let agent = Agent::start(&us, &Config::new(ASN).bgp(&group));
+    let more = format!(", holdTime: 90s, bfd: {{{BFD}}}");
+    let config = Config::new(ASN).line("n1", &us.v4.to_string(), ASN, &more);
+    let _other = Agent::start(&them, &config.bgp("connectRetryTime: 200ms"));
+    let is_up = || {
+        until("the session and BFD beside it are up", SOON, || {
+            let peer = agent.peer("rack-10.9.0.2");
+            let bfd = &peer["bfd"];
+            let both = bfd["state"] == "Up" && bfd["remote"]["state"] == "Up";
+            met(peer["state"] == "Established" && both, || peer.to_string())
+        });
+    };
+    is_up();
+    lan.plug(2, false);
+    until("BFD ends the session", HOLD / 3, || {
+        let peer = agent.peer("rack-10.9.0.2");
+        let why = peer["bfd"]["lastFailure"].to_string();
+        let is_it = peer["state"] != "Established" && why.contains("no packets from");
+        met(is_it, || peer.to_string())
+    });
+    lan.plug(2, true);
+    is_up();
 }
 
 /// Two hosts with a router between: 10.8.N.2 and fd08:N::2 behind 10.8.N.1 and fd08:N::1.

@@ -19,15 +19,15 @@ use tempfile::TempDir;
 
 /// What two nodes announce, and where in it both answer.
 const ANYCAST: &str = "192.0.2.0/24";
-const SERVICE: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 7777);
+pub(super) const SERVICE: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 7777);
 
 const OPEN: &str = ", importFilters: [], exportFilters: []";
 
 /// Answers every packet to [`SERVICE`] until it is dropped.
-struct Echo(Arc<AtomicBool>, Option<JoinHandle<()>>);
+pub(super) struct Echo(Arc<AtomicBool>, Option<JoinHandle<()>>);
 
 impl Echo {
-    fn start(host: &Host) -> Self {
+    pub(super) fn start(host: &Host) -> Self {
         host.netns.ip(&format!("address add {}/32 dev lo", SERVICE.0)).expect("a new address");
         let socket = host.netns.inside(|| UdpSocket::bind(SERVICE)).expect("a free port");
         socket.set_read_timeout(Some(Duration::from_millis(50))).expect("not zero");
@@ -54,19 +54,19 @@ impl Drop for Echo {
 }
 
 /// A packet each millisecond from a host to [`SERVICE`], each to be answered.
-struct Stream(Arc<AtomicBool>, JoinHandle<Lost>);
+pub(super) struct Stream(Arc<AtomicBool>, JoinHandle<Lost>);
 
 /// What became of a stream.
 #[derive(Debug, Default, PartialEq)]
-struct Lost {
-    sent: u64,
-    unanswered: u64,
+pub(super) struct Lost {
+    pub(super) sent: u64,
+    pub(super) unanswered: u64,
     /// Times that the host itself had no route.
-    unsent: u64,
+    pub(super) unsent: u64,
 }
 
 impl Stream {
-    fn start(host: &Host) -> Self {
+    pub(super) fn start(host: &Host) -> Self {
         let local = SocketAddr::from((host.v4, 0));
         let socket = host.netns.inside(|| UdpSocket::bind(local)).expect("an address of its own");
         socket.set_nonblocking(true).expect("it can be");
@@ -104,7 +104,7 @@ impl Stream {
         Self(over, std::thread::spawn(send))
     }
 
-    fn end(self) -> Lost {
+    pub(super) fn end(self) -> Lost {
         self.0.store(true, Ordering::Relaxed);
         self.1.join().expect("the stream does not panic")
     }
@@ -279,6 +279,53 @@ fn a_drained_node_loses_no_packet_and_stays_drained_until_it_is_undone() {
         // BIRD replaces a route by removing it first.
         assert!(lost.unsent <= if name == "bird" { 2 } else { 0 }, "{name}: {lost:?}");
     }
+}
+
+/// GoBGP reflects to a brindle what two nodes tell it: it looks at no community, and needs not.
+#[test]
+fn a_node_is_drained_behind_gobgp_and_no_packet_is_lost() {
+    let test = "a_node_is_drained_behind_gobgp_and_no_packet_is_lost";
+    if !Kind::Gobgp.can_run(test) {
+        return;
+    }
+    let lan = Lan::new();
+    let (n1, n2) = (lan.host("n1", 1), lan.host("n2", 2));
+    let (gobgp, behind) = (lan.host("gobgp", 3), lan.host("behind", 4));
+    let client = |host: &Host| Neighbor { is_client: true, ..Neighbor::new(host.v4, 65010) };
+    let neighbors = [&n1, &n2, &behind].map(client).into();
+    let _router = Kind::Gobgp.start(&gobgp, Plan { asn: 65010, neighbors, originate: vec![] });
+    let start = |host: &Host, networks: &[&str]| {
+        let config = Config::new(65010).networks(networks).bgp("connectRetryTime: 200ms");
+        Agent::start(host, &config.line("gobgp", &gobgp.v4.to_string(), 65010, ""))
+    };
+    let _echoes = [Echo::start(&n1), Echo::start(&n2)];
+    let nodes = [start(&n1, &[ANYCAST]), start(&n2, &[ANYCAST])];
+    let receiver =
+        Receiver { host: behind.clone(), agent: Some(start(&behind, &[])), _router: None };
+    let used = |agent: &Agent| agent.learns(ANYCAST)["nextHop"].clone();
+    let agent = receiver.agent.as_ref().expect("started above");
+    for node in &nodes {
+        node.up("gobgp");
+    }
+    // Whichever it goes by.
+    let first = used(agent);
+    let (leaves, stays) = if first == n1.v4.to_string() { (0, &n2) } else { (1, &n1) };
+    let other = nodes[1 - leaves].ask(&["routes", "out", "gobgp"]).unwrap_or_default();
+    assert!(other.to_string().contains(ANYCAST), "the other way is told of: {other}");
+    receiver.goes_by(if leaves == 0 { &n1 } else { &n2 });
+
+    let stream = Stream::start(&behind);
+    let said = nodes[leaves].run(&["drain", "--wait", "20s"]).expect("nothing is left to come in");
+    assert!(said.ends_with("; 0 packets/s arriving; safe to stop\n"), "{said}");
+    receiver.goes_by(stays);
+    assert_eq!(used(agent), stays.v4.to_string());
+    nodes[leaves].run(&["undrain"]).expect("it runs");
+    nodes[leaves].up("gobgp");
+    let lost = stream.end();
+    assert!(lost.sent > 500, "{lost:?}");
+    assert_eq!(lost.unanswered, 0, "{lost:?}");
+    // From one way to the other, whoever hears of both from GoBGP has none for a moment.
+    assert!(lost.unsent <= 20, "{lost:?}");
 }
 
 fn manifest(folder: &Path, host: &Host, spec: &str) {

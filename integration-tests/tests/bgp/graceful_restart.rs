@@ -5,10 +5,12 @@ use std::net::IpAddr;
 
 use integration_tests::agent::{Agent, Config};
 use integration_tests::kernel::{self, Monitor};
+use integration_tests::octets::{self, KEEPALIVE, attribute, message, nlri, update, usual};
+use integration_tests::rawpeer::RawPeer;
 use integration_tests::router::{Kind, Neighbor, Plan, Router};
 use integration_tests::stream::Stream;
 use integration_tests::wait::{SOON, met};
-use integration_tests::{Host, Lan, skip, until};
+use integration_tests::{Host, Lan, http, skip, until};
 
 const OURS: &str = "192.0.2.0/24";
 const THEIRS: &str = "198.51.100.0/24";
@@ -168,4 +170,63 @@ fn gobgp_keeps_our_routes() {
 #[test]
 fn another_brindle_keeps_our_routes() {
     starts_again_without_loss("another_brindle_keeps_our_routes", None);
+}
+
+#[test]
+fn an_agent_is_not_ready_before_its_restart_is_over() {
+    if !skip::can_run("an_agent_is_not_ready_before_its_restart_is_over", &[]) {
+        return;
+    }
+    let lan = Lan::new();
+    let (us, them) = (lan.host("n1", 1), lan.host("other", 2));
+    let open = ", passive: true, importFilters: [], exportFilters: []";
+    let config = Config::new(65001).line("other", &them.v4.to_string(), 65002, open);
+    let tell = |peer: &RawPeer| {
+        peer.send(&update(&[], &usual(&[65002], them.v4), &nlri(&[THEIRS]))).expect("a session");
+    };
+    // End-of-RIB of both families (RFC 4724 §2).
+    let end = |peer: &RawPeer| {
+        let of_ipv6 = update(&[], &attribute(0x80, 15, &[0, 2, 1]), &[]);
+        peer.send(&[update(&[], &[], &[]), of_ipv6].concat()).expect("a session");
+    };
+    // One that keeps our routes is waited for until then, and any other for ten seconds.
+    let establish = || {
+        let (length, parameters, capabilities) = (17, 19 + 9, 19 + 11);
+        let mut open = octets::open(65002, them.v4, 90);
+        for place in [length, parameters, capabilities] {
+            open[place] += 4;
+        }
+        open.extend([64, 2, 0, 120]);
+        open.extend(message(KEEPALIVE, &[]));
+        let peer = until("a connection", SOON, || {
+            RawPeer::dial(&them, us.v4.into()).map_err(|error| error.to_string())
+        });
+        peer.send(&open).expect("an open connection");
+        peer
+    };
+    let ready = |wanted: u16, why: &str| {
+        until(&format!("/readyz is {wanted} {why}"), SOON, || {
+            let (status, body) = http::get(&us.netns, "/readyz?verbose")?;
+            met(status == wanted && body.contains(why), || format!("{status}: {body}"))
+        });
+    };
+    let mut agent = Agent::start(&us, &config);
+    let peer = establish();
+    tell(&peer);
+    end(&peer);
+    ready(200, "");
+    until("the route is installed", SOON, || {
+        let routes = kernel::routes(&us.netns, kernel::PROTOCOL);
+        met(routes.iter().any(|route| route.prefix == THEIRS), || format!("{routes:?}"))
+    });
+    agent.kill();
+    agent.start_again();
+    ready(503, "0 of 1 established");
+    let peer = establish();
+    tell(&peer);
+    ready(503, "graceful restart: peers have not told yet");
+    agent.learns(THEIRS);
+    ready(503, "graceful restart: peers have not told yet");
+    end(&peer);
+    ready(200, "");
 }

@@ -5,6 +5,7 @@ mod authentication;
 mod bfd;
 mod bmp;
 mod collisions;
+mod combinations;
 mod drain;
 mod filters;
 mod graceful_restart;

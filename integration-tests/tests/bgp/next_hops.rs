@@ -10,15 +10,15 @@ use integration_tests::router::{Kind, Plan};
 use integration_tests::wait::{SOON, met};
 use integration_tests::{Host, Netns, kernel, skip, until};
 
-const OPEN: &str = "importFilters: [], exportFilters: []";
+pub(super) const OPEN: &str = "importFilters: [], exportFilters: []";
 /// Addresses that the two have on `lo`, and tell each other.
-const OURS: [&str; 2] = ["192.0.2.1", "2001:db8:1::1"];
-const THEIRS: [&str; 2] = ["192.0.2.2", "2001:db8:2::1"];
-const OUR_AS: u32 = 65001;
-const THEIR_AS: u32 = 65002;
+pub(super) const OURS: [&str; 2] = ["192.0.2.1", "2001:db8:1::1"];
+pub(super) const THEIRS: [&str; 2] = ["192.0.2.2", "2001:db8:2::1"];
+pub(super) const OUR_AS: u32 = 65001;
+pub(super) const THEIR_AS: u32 = 65002;
 
 /// Two hosts on one cable that has no IPv4 addresses; `fd09::1` and `fd09::2` if `numbered`.
-fn pair(numbered: bool) -> (Host, Host) {
+pub(super) fn pair(numbered: bool) -> (Host, Host) {
     let host = |name: &str, addresses: [&str; 2], number: u16| {
         let netns = Netns::new(name).expect("can_run was asked");
         for address in addresses {
@@ -39,13 +39,13 @@ fn pair(numbered: bool) -> (Host, Host) {
     (us, them)
 }
 
-fn prefixes(addresses: [&str; 2]) -> [String; 2] {
+pub(super) fn prefixes(addresses: [&str; 2]) -> [String; 2] {
     [format!("{}/32", addresses[0]), format!("{}/128", addresses[1])]
 }
 
 /// A configuration that tells `addresses`, with these peers; no key of it needs the link to
 /// have addresses.
-fn config(asn: u32, addresses: [&str; 2], peers: &[&str]) -> Config {
+pub(super) fn config(asn: u32, addresses: [&str; 2], peers: &[&str]) -> Config {
     let told = prefixes(addresses);
     let mut config = Config::new(asn).networks(&[&told[0], &told[1]]);
     config.peers = peers.iter().map(ToString::to_string).collect();
@@ -182,7 +182,7 @@ fn ipv4_goes_over_a_link_that_has_ipv6_alone() {
     }
 }
 
-const BY_INTERFACE: &str = "interface: eth0, asNumber: external";
+pub(super) const BY_INTERFACE: &str = "interface: eth0, asNumber: external";
 
 /// The peer's address and interface, and its AS, as they are shown.
 #[track_caller]
