@@ -284,6 +284,7 @@ impl Rib {
             let refused =
                 refuse_path(&self.settings, &self.own, &peer.how, &attributes, next_hop).is_some();
             let hop = self.hops.intern(next_hop);
+            let over = self.links.interface(Some(next_hop)).cloned();
             for nlri in &announcement.prefixes {
                 let Nlri { prefix, path_id } = nlri;
                 let family = prefix.family();
@@ -295,7 +296,7 @@ impl Rib {
                     continue;
                 }
                 let Some(id) = self.tables[family.index()].obtain(prefix) else { continue };
-                let next_hop = (Some(next_hop), &self.links);
+                let next_hop = (Some(next_hop), over.as_deref());
                 let route = route(prefix, &attributes, next_hop, origin, session);
                 let admitted = if refused { None } else { admit(&import_policy, &route).ok() };
                 let refused = admitted.is_none();
