@@ -193,6 +193,25 @@ pub(super) async fn answer(known: &Arc<Known>, query: Query) -> Result<Answer, F
             })
             .await
         }
+        Query::RouteChanges { filter, after, wait } => {
+            let speaker = facts.speaker.as_ref().ok_or_else(|| no_speaker(&facts))?;
+            let changes = views::route_changes(speaker, &filter, after.as_deref(), wait).await?;
+            Ok(Answer::RouteChanges(Box::new(changes)))
+        }
+        Query::Dump(family, page) => {
+            let all = Arc::clone(&facts);
+            let (name, started) = (Arc::clone(&known.name), known.started);
+            read(&facts, move |view| {
+                Ok(Answer::Dump(Box::new(views::dump(
+                    view,
+                    &all,
+                    (&name, started),
+                    family,
+                    &page,
+                )?)))
+            })
+            .await
+        }
         Query::RoutesIn(name, page) => {
             let own = views::Own::of(known, &facts);
             read(&facts, move |view| {
@@ -273,7 +292,7 @@ pub(super) fn no_speaker(facts: &Facts) -> Failure {
     )
 }
 
-fn stopping() -> Failure {
+pub(super) fn stopping() -> Failure {
     Failure::Unavailable("the agent is stopping".to_owned())
 }
 

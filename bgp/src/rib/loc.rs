@@ -10,11 +10,11 @@ use super::adj_out::{News, PathNews};
 use super::attr_store::AttrId;
 use super::best::Judge;
 use super::export::Exporter;
+use super::history::{Cause, History, UsedPath};
 use super::path::{Path, PathKey, PeerIx, Source};
 use super::settings::Stale;
 use super::table::Table;
 use super::view::{BestChange, Forwarding};
-use super::watch::{Cause, Recorder, UsedPath};
 use crate::filter::RouteSource;
 use crate::msg::NextHop;
 use crate::net::Family;
@@ -53,7 +53,7 @@ impl Rib {
         let Self {
             settings, tables, attributes, hops, links, peers, out, changed, refusals, ..
         } = self;
-        let (watches, recorder) = (&mut self.watches, &mut self.recorder);
+        let (watches, history) = (&mut self.watches, &mut self.history);
         let table = &mut tables[family.index()];
         let entry = table.entry_mut(id);
         let before: SmallVec<[Path; 2]> = SmallVec::from_slice(entry.selection());
@@ -145,9 +145,9 @@ impl Rib {
                 out.best_changed(&news, &Exporter { settings, attributes, hops, links, peers });
                 watches.best_changed(family, id);
             }
-            if let Some(recorder) = recorder {
+            if let Some(history) = history {
                 let by = Exporter { settings, attributes, hops, links, peers };
-                record(recorder, &by, table, id, &selected_before, &edit);
+                record(history, &by, table, id, &selected_before, &edit);
             }
         }
         if let Some(depth) = table.offer_depth() {
@@ -317,7 +317,7 @@ fn points_alike(one: &[Path], other: &[Path]) -> bool {
 
 /// Records that other paths of a prefix are in use.
 fn record(
-    recorder: &mut Recorder,
+    history: &mut History,
     with: &Exporter<'_>,
     table: &Table,
     id: u32,
@@ -328,6 +328,7 @@ fn record(
     let used = |paths: &[Path]| {
         let used = paths.iter().map(|path| UsedPath {
             from: name(path.peer),
+            path_id: with.peers.says_which(path, table.family()).then_some(path.id),
             next_hop: with.hops.get(path.hop),
             attributes: Arc::clone(with.attributes.get(path.attributes)),
             is_stale: path.stale().is_some(),
@@ -341,5 +342,5 @@ fn record(
         Edit::Judge(key, _) => Cause::Judged(name(key.peer)),
         Edit::Decide => Cause::NextHop,
     };
-    recorder.push(table.prefix(id), used(before), used(table.entry(id).selection()), cause);
+    history.push(table.prefix(id), used(before), used(table.entry(id).selection()), cause);
 }

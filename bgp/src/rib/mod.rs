@@ -26,6 +26,7 @@ mod defer;
 mod departure;
 mod encoder;
 mod export;
+mod history;
 mod journal;
 mod judge;
 mod limit;
@@ -56,6 +57,7 @@ use crate::msg::{Attributes, NextHop, Nlri, Update};
 use crate::net::{Family, Prefix};
 
 pub use departure::Departure;
+pub use history::{Cause, Changes, Gap, Place, RouteChange, UsedPath};
 pub use limit::{LimitAction, LimitLevel, LimitNews, PrefixLimits};
 pub use settings::{
     NextHopMode, OwnRoute, Owned, PeerId, PeerKind, PeerPolicy, RibPeer, RibSession, RibSettings,
@@ -66,7 +68,7 @@ pub use view::{
     Advertisement, BestChange, Forwarding, Page, PathStatus, PathView, PeerCounts, Reason, Refusal,
     ToldView, Totals, Which,
 };
-pub use watch::{Cause, Changes, Look, LookedAt, RouteChange, UsedPath, WatchId, Watched};
+pub use watch::{Look, LookedAt, WatchId, Watched};
 
 use adj_in::{admit, import, refuse_path, route};
 use adj_out::AdjOut;
@@ -74,13 +76,14 @@ use attr_store::AttrStore;
 use best::Judge;
 use encoder::Context;
 use export::{Exporter, Treatment};
+use history::History;
 use judge::Workshop;
 use loc::Edit;
 use next_hop::{HopId, NextHops};
 use path::{Path, PathKey, PeerIx, Source};
 use peer::Peers;
 use table::Table;
-use watch::{Recorder, Watches};
+use watch::Watches;
 
 /// The routing information bases of one speaker.
 #[derive(Debug)]
@@ -106,7 +109,7 @@ pub struct Rib {
     deferring: bool,
     watches: Watches,
     /// What became of paths in use, while somebody wants to know.
-    recorder: Option<Recorder>,
+    history: Option<History>,
 }
 
 impl Rib {
@@ -128,7 +131,7 @@ impl Rib {
             limit_news: Vec::new(),
             deferring: false,
             watches: Watches::default(),
-            recorder: None,
+            history: None,
         }
     }
 

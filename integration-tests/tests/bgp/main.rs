@@ -22,3 +22,4 @@ mod restart;
 mod roles;
 mod services;
 mod slow_peer;
+mod watching;
