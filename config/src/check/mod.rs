@@ -15,7 +15,7 @@ mod node;
 mod peer;
 mod place;
 pub(crate) mod policy;
-mod services;
+pub(crate) mod services;
 mod telemetry;
 
 use std::net::{Ipv4Addr, SocketAddr};
