@@ -24,6 +24,7 @@ mod section;
 mod value;
 mod yaml;
 
+pub use check::extras::PeerExtras;
 pub use check::services::no_service_block;
 pub use error::{Errors, Place, Problem, printable};
 pub use load::Loaded;

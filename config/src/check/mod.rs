@@ -8,6 +8,7 @@ mod bmp;
 pub(crate) mod cni;
 mod drain;
 mod dynamic;
+pub(crate) mod extras;
 mod filter;
 pub(crate) mod hosts;
 mod limits;
