@@ -106,6 +106,7 @@ pub(crate) fn status() -> Status {
             conflicts: 0,
             repairs: 3,
             overruns: 0,
+            guarded: 0,
             last_error: None,
         }),
         policy: Some(policies::status()),
