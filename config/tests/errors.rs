@@ -27,6 +27,14 @@ fn each_mistake_about_bfd_is_named() {
         assert!(got.len() == 1 && got[0].contains(want), "{bfd}: {got:?}");
         assert!(got[0].starts_with("f:1:"), "{bfd}: {got:?}");
     }
+    // What is on a link is one hop away.
+    for place in ["interface: eth1", "peerIP: \"fe80::1%eth1\""] {
+        let peer = format!("bgp: {{peers: [{{name: a, asNumber: 64512, {place}, bfd: ");
+        let got = errors(&format!("{peer}{{multihop: true}}}}]}}"));
+        let want = "bgp.peers[0].bfd.multihop: a peer on eth1 is one hop away";
+        assert!(got.len() == 1 && got[0].contains(want), "{place}: {got:?}");
+        assert_eq!(errors(&format!("{peer}{{multihop: false}}}}]}}")), [""; 0], "{place}");
+    }
 }
 
 fn warnings(text: &str) -> Vec<String> {

@@ -15,7 +15,7 @@ use super::path::{Path, PeerIx, Source};
 use super::settings::{PeerPolicy, RibPeer};
 use super::view::Refusal;
 use crate::filter::{Matched, Session};
-use crate::msg::NextHop;
+use crate::msg::{NextHop, Nlri};
 use crate::net::{Family, Prefix};
 
 /// Sets that filters have made lately, so that what shares attributes and rules is worked out
@@ -112,6 +112,9 @@ impl Rib {
                         continue;
                     };
                     let edit = Edit::Judge(path.key(), judgement);
+                    if judgement.refused && !path.is_refused() {
+                        self.note_rejection(path.peer, &Nlri { prefix, path_id: path.key().id });
+                    }
                     if path.is_refused() && !judgement.refused {
                         later.push((family, id, edit));
                     } else {

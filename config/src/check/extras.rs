@@ -73,7 +73,8 @@ fn read(item: &Item) -> Option<PeerExtras> {
     extras.role_strict = strict.as_ref().and_then(Item::boolean).unwrap_or_default();
     let add_paths = section.get("addPaths").and_then(|item| add_paths::read(&item));
     extras.add_paths = add_paths.unwrap_or(AddPaths::OFF);
-    extras.bfd = section.get("bfd").and_then(|item| bfd_section::read(&item));
+    // A BGPPeer names an address, never a link.
+    extras.bfd = section.get("bfd").and_then(|item| bfd_section::read(&item, None));
     section.finish();
     if let (Some(item), true, None) = (&strict, extras.role_strict, extras.role) {
         item.refuse("goes with role only; write \"role: peer\" or another beside it");
