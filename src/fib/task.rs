@@ -238,7 +238,7 @@ impl Fib {
                         is_disturbed |= mirror.add_route(route, replaces);
                     }
                     News::RouteGone(route) if route.is_ours() => {
-                        is_resync |= table.vanished(&route)
+                        is_resync |= table.vanished(&route);
                     }
                     News::GuardGone => guard.look_again(),
                     News::RouteGone(route) => {

@@ -144,7 +144,8 @@ fn blocks_with_pods_or_nodes_in_them_are_told_with_their_field() {
         load_balancer_ips: vec!["fd00:244::/80".parse().unwrap()],
         ..yaml.clone()
     };
-    let found: Vec<String> = overlaps(&all, &yaml, &claims).iter().map(|o| o.to_string()).collect();
+    let found: Vec<String> =
+        overlaps(&all, &yaml, &claims).iter().map(ToString::to_string).collect();
     let apart = "accepted are blocks apart from all pods and nodes";
     assert_eq!(
         found,
