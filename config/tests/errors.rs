@@ -27,6 +27,14 @@ fn each_mistake_about_bfd_is_named() {
         assert!(got.len() == 1 && got[0].contains(want), "{bfd}: {got:?}");
         assert!(got[0].starts_with("f:1:"), "{bfd}: {got:?}");
     }
+    // What is on a link is one hop away.
+    for place in ["interface: eth1", "peerIP: \"fe80::1%eth1\""] {
+        let peer = format!("bgp: {{peers: [{{name: a, asNumber: 64512, {place}, bfd: ");
+        let got = errors(&format!("{peer}{{multihop: true}}}}]}}"));
+        let want = "bgp.peers[0].bfd.multihop: a peer on eth1 is one hop away";
+        assert!(got.len() == 1 && got[0].contains(want), "{place}: {got:?}");
+        assert_eq!(errors(&format!("{peer}{{multihop: false}}}}]}}")), [""; 0], "{place}");
+    }
 }
 
 fn warnings(text: &str) -> Vec<String> {
@@ -348,6 +356,18 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
         (
             "bgp: {services: {hostRoutes: [clusterIP]}}",
             "f:1:31  bgp.services.hostRoutes[0]: \"clusterIP\" is not accepted here; accepted: clusterIPs, externalIPs, loadBalancerIPs; did you mean \"clusterIPs\"?",
+        ),
+        (
+            "bgp: {services: {loadBalancerIPs: [192.0.2.0/24], loadBalancerClasses: []}}",
+            "f:1:72  bgp.services.loadBalancerClasses: is empty; accepted are classes, \"\" for Services without one",
+        ),
+        (
+            "bgp: {services: {loadBalancerIPs: [192.0.2.0/24], loadBalancerClasses: [a, b c]}}",
+            "f:1:76  bgp.services.loadBalancerClasses[1]: \"b c\" is no class; accepted are such as example.com/internal, and \"\" for Services without one",
+        ),
+        (
+            "bgp: {services: {loopPrevention: Drop}}",
+            "f:1:33  bgp.services.loopPrevention: \"Drop\" is not accepted here; accepted: drop, reject, disabled; did you mean \"drop\"?",
         ),
         (
             "bgp: {prefixAdvertisements: [{cidr: 192.0.2.0/24}]}",

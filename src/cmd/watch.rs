@@ -298,6 +298,7 @@ fn lasting<T: Kind>(view: &T) -> serde_json::Result<Value> {
                                 | "changed"
                                 | "at"
                                 | "nextAttempt"
+                                | "lastRejected"
                                 | "messages"
                                 | "outQueueBytes"
                         )

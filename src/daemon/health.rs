@@ -323,6 +323,7 @@ async fn peer_figures(
                 counts: Family::ALL.map(|family| view.rib.counts(*id, family).unwrap_or_default()),
                 limits: entry.wanted.rib.limits.most,
                 beyond: Family::ALL.map(|family| view.rib.beyond_limit(*id, family)),
+                beyond_paths: Family::ALL.map(|family| view.rib.beyond_paths(*id, family)),
                 flaps: status.flaps_by.clone(),
                 bfd: bfd_figures(entry.bfd()),
             }

@@ -1,6 +1,6 @@
 //! Peers that tell more prefixes than they may.
 
-use brindle_bgp::rib::{LimitAction, LimitLevel, LimitNews};
+use brindle_bgp::rib::{LimitAction, LimitLevel, LimitNews, PATHS_OF_ONE_PEER};
 use tracing::{info, warn};
 
 use super::owner::Owner;
@@ -29,6 +29,11 @@ impl Owner {
                     self.over_limit.push((peer, Order::OverLimit(family, most, rest)));
                 }
             }
+        }
+        for (peer, prefix) in self.rib.take_crowds() {
+            let Some(entry) = self.peers.get(&peer) else { continue };
+            warn!(peer = %entry.wanted.rib.name, %prefix, limit = PATHS_OF_ONE_PEER,
+                "the peer tells more paths to one prefix than are taken; those beyond are left out");
         }
         // An order that finds no room is given again: the RIB takes nothing more from the peer,
         // but only the end of the session gives the memory back.

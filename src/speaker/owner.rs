@@ -24,6 +24,7 @@ use super::next_hops::Watched;
 use super::peer::{Order, until};
 use super::reach::Reach;
 use super::refresh::Refreshing;
+use super::rejections::Rejections;
 use super::restart::Deferral;
 use super::view::{Faults, PeerEntry, Session, StaleUntil, View, find};
 use super::wire::Wake;
@@ -123,6 +124,8 @@ pub(super) struct Owner {
     pub(super) reach: Reach,
     /// Those who follow the RIB from outside.
     pub(super) monitors: Monitors,
+    /// How often what was refused was told.
+    pub(super) rejections: Rejections,
     /// Tasks of peers that died.
     panics: u64,
     newcomers: Option<mpsc::Receiver<Newcomer>>,
@@ -167,6 +170,7 @@ impl Owner {
             tidings: None,
             over_limit: Vec::new(),
             gone: Gone::new(),
+            rejections: Rejections::default(),
             panics: 0,
             links: Links::default(),
             sightings: None,
@@ -219,6 +223,7 @@ impl Owner {
             self.look_at_deferral(Instant::now());
             self.enforce_limits();
             self.tell_of_refusals();
+            self.count_rejections();
             if self.dirty && !self.tells_fib() {
                 self.rib.forget_changes();
                 self.dirty = false;
@@ -254,9 +259,9 @@ impl Owner {
             Command::SetDynamic(groups) => self.set_dynamic(groups),
             Command::SetOriginated(wanted) => self.set_originated(wanted),
             Command::Read(look) => {
-                let Self { rib, peers, stale_until, bfd, .. } = self;
+                let Self { rib, peers, stale_until, bfd, rejections, .. } = self;
                 let faults = Faults { peers: self.panics, bfd: bfd.faults() };
-                look(&View { rib, peers, stale_until, bfd_drops: bfd.drops(), faults });
+                look(&View { rib, peers, stale_until, rejections, bfd_drops: bfd.drops(), faults });
             }
             Command::Watching(deed) => deed(&mut self.monitors, &mut self.rib, &self.peers),
             Command::Do(peer, deed, done) => {

@@ -187,6 +187,7 @@ impl Owner {
             // Its task ends when `orders` is dropped, and tells the peer.
             info!(peer = %entry.wanted.rib.name, "peer {why}");
             self.rib.remove_peer(id);
+            self.rejections.forget(id);
             self.monitors.remove_peer(id);
             self.dirty = true;
         }

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::WantedPeer;
 use super::peer::Order;
+use super::rejections::Rejections;
 use super::status::{Counters, PeerStatus, Shared};
 use super::wire::Wake;
 use crate::bfd;
@@ -86,6 +87,8 @@ pub struct View<'a> {
     pub rib: &'a Rib,
     /// The peers.
     pub peers: &'a HashMap<PeerId, PeerEntry>,
+    /// How often what is refused was told.
+    pub rejections: &'a Rejections,
     /// BFD packets that were dropped.
     pub bfd_drops: &'a bfd::Drops,
     /// Faults of ours.

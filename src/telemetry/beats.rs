@@ -11,7 +11,15 @@ pub struct Beats(Arc<Mutex<Vec<Arc<Loop>>>>);
 struct Loop {
     name: &'static str,
     deadline: Duration,
-    last: Mutex<Instant>,
+    heard: Mutex<Heard>,
+}
+
+/// What a loop was heard of.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    last: Instant,
+    /// Silences that were too long and have ended.
+    misses: u64,
 }
 
 /// The way of one loop to say that it lives.
@@ -27,6 +35,8 @@ pub struct Pulse {
     pub silence: Duration,
     /// How long it may be silent.
     pub deadline: Duration,
+    /// How often it was silent for longer, this time included.
+    pub misses: u64,
 }
 
 impl Pulse {
@@ -36,12 +46,25 @@ impl Pulse {
     }
 }
 
+impl Loop {
+    fn pulse(&self, now: Instant) -> Pulse {
+        let Heard { last, misses } = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let silence = now.saturating_duration_since(last);
+        let pulse = Pulse { name: self.name, silence, deadline: self.deadline, misses };
+        Pulse { misses: misses + u64::from(pulse.is_late()), ..pulse }
+    }
+}
+
 impl Beats {
     /// Looks after one more loop, which gives its first sign of life hereby. It takes the
     /// place of an earlier one of that name.
     pub fn add(&self, name: &'static str, deadline: Duration) -> Beat {
-        let added = Arc::new(Loop { name, deadline, last: Mutex::new(Instant::now()) });
         let mut loops = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let earlier = loops.iter().find(|one| one.name == name);
+        let misses = earlier.map_or(0, |earlier| earlier.pulse(now).misses);
+        let heard = Mutex::new(Heard { last: now, misses });
+        let added = Arc::new(Loop { name, deadline, heard });
         loops.retain(|one| one.name != name);
         loops.push(Arc::clone(&added));
         Beat(added)
@@ -50,14 +73,7 @@ impl Beats {
     /// How all loops are at `now`, in the order in which they were added.
     pub fn pulses(&self, now: Instant) -> Vec<Pulse> {
         let loops = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let pulse = |one: &Arc<Loop>| Pulse {
-            name: one.name,
-            silence: now.saturating_duration_since(
-                *one.last.lock().unwrap_or_else(PoisonError::into_inner),
-            ),
-            deadline: one.deadline,
-        };
-        loops.iter().map(pulse).collect()
+        loops.iter().map(|one| one.pulse(now)).collect()
     }
 
     /// The loops that have been silent for too long.
@@ -69,7 +85,12 @@ impl Beats {
 impl Beat {
     /// The loop lives.
     pub fn beat(&self) {
-        *self.0.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.beat_at(Instant::now());
+    }
+
+    fn beat_at(&self, now: Instant) {
+        let misses = self.0.pulse(now).misses;
+        *self.0.heard.lock().unwrap_or_else(PoisonError::into_inner) = Heard { last: now, misses };
     }
 }
 
@@ -94,5 +115,22 @@ mod tests {
         first.beat();
         assert!(beats.pulses(start + Duration::from_secs(6))[0].silence <= before);
         assert_eq!(beats.late(), []);
+    }
+
+    #[test]
+    fn each_silence_that_is_too_long_counts_once_also_while_it_lasts() {
+        let beats = Beats::default();
+        let beat = beats.add("one", Duration::from_secs(5));
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let misses = |seconds| beats.pulses(at(seconds))[0].misses;
+        assert_eq!((misses(4), misses(7), misses(9)), (0, 1, 1));
+        beat.beat_at(at(10));
+        beat.beat_at(at(12));
+        assert_eq!((misses(13), misses(18)), (1, 2));
+        // Another in its place, as after a panic, goes on counting.
+        beat.beat_at(at(18));
+        drop(beats.add("one", Duration::from_secs(5)));
+        assert_eq!(misses(0), 2);
     }
 }

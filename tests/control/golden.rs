@@ -493,14 +493,14 @@ fn routes_of_a_peer_in_and_out() {
 #[test]
 fn refused_routes_name_rule_and_reason() {
     insta::assert_snapshot!(shown(&["routes", "rejected"]), @r#"
-    PREFIX         FROM   RULE                 REASON
-    10.244.2.0/24  n5     mesh-ownership       belongs to Node/n2; n5 owns 10.244.5.0/24
-    0.0.0.0/0      tor-a  filter cluster-only  not inside 10.244.0.0/16
+    PREFIX         FROM   RULE                 REASON                                     COUNT  LAST
+    10.244.2.0/24  n5     mesh-ownership       belongs to Node/n2; n5 owns 10.244.5.0/24      3  2m
+    0.0.0.0/0      tor-a  filter cluster-only  not inside 10.244.0.0/16                       -  -
     -- exit 0
     "#);
     insta::assert_snapshot!(shown(&["routes", "rejected", "n5", "-o", "wide"]), @r#"
-    PREFIX         FROM  RULE            REASON                                     OWNER
-    10.244.2.0/24  n5    mesh-ownership  belongs to Node/n2; n5 owns 10.244.5.0/24  Node/n2
+    PREFIX         FROM  RULE            REASON                                     COUNT  LAST  OWNER
+    10.244.2.0/24  n5    mesh-ownership  belongs to Node/n2; n5 owns 10.244.5.0/24      3  2m    Node/n2
     -- exit 0
     "#);
 }

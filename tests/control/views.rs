@@ -106,6 +106,7 @@ pub(crate) fn status() -> Status {
             conflicts: 0,
             repairs: 3,
             overruns: 0,
+            guarded: 0,
             last_error: None,
         }),
         policy: Some(policies::status()),
@@ -322,6 +323,9 @@ pub(crate) fn rejected() -> Vec<Rejected> {
             from: "n5".to_owned(),
             rule: "mesh-ownership".to_owned(),
             reason: "belongs to Node/n2; n5 owns 10.244.5.0/24".to_owned(),
+            count: Some(3),
+            last_rejected: Some(time(120)),
+            last_rejected_seconds: Some(120),
             owner: Some("Node/n2".to_owned()),
         },
         Rejected {
@@ -329,6 +333,9 @@ pub(crate) fn rejected() -> Vec<Rejected> {
             from: "tor-a".to_owned(),
             rule: "filter cluster-only".to_owned(),
             reason: "not inside 10.244.0.0/16".to_owned(),
+            count: None,
+            last_rejected: None,
+            last_rejected_seconds: None,
             owner: None,
         },
     ]

@@ -1,4 +1,8 @@
 //! One turn of a peer at being told: withdrawals, then changes, then what is owed.
+//!
+//! Where a peer is told several paths of a prefix, one that goes may be the last that it knows
+//! while others are there to be told: those go before the withdrawal, so that what can be
+//! reached is so at the peer all the time.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -75,7 +79,8 @@ impl AdjOut {
         };
         let mut tray = Tray { messages: Vec::new(), octets: 0, budget };
         let Group { treatment, members, lanes, encoder, .. } = group;
-        let steps: [fn(&mut Turn<'_>); 4] = [
+        let steps: [fn(&mut Turn<'_>); 5] = [
+            |turn| turn.begin_walk(),
             |turn| turn.withdraw_owed(),
             |turn| turn.withdraw_changed(),
             |turn| turn.announce_changed(),
@@ -123,6 +128,16 @@ impl Turn<'_> {
         self.with.told(self.treatment, id)
     }
 
+    /// Sends the begin mark of a refresh that is due: before any announcement, since the peer
+    /// forgets what it is not told behind it (RFC 7313 §4).
+    fn begin_walk(&mut self) {
+        if let Some(walk) = &mut self.lane.walk
+            && std::mem::take(&mut walk.begin)
+        {
+            self.mark(Refresh::Begin);
+        }
+    }
+
     /// Withdrawals that are noted for this member alone.
     fn withdraw_owed(&mut self) {
         while self.tray.has_room() && !self.lane.owed_withdraw.is_empty() {
@@ -137,6 +152,7 @@ impl Turn<'_> {
                     ids.push(id);
                 }
             }
+            self.announce_instead(&ids);
             let (encoder, with, treatment) = (&mut *self.encoder, &self.with, self.treatment);
             self.tray.fill(|out| encoder.withdraw(with, treatment, &ids, out));
         }
@@ -156,6 +172,7 @@ impl Turn<'_> {
             let told = &mut self.lane.told;
             let ids: Vec<u32> =
                 chunk.prefixes.iter().copied().filter(|&id| told.clear(id)).collect();
+            self.announce_instead(&ids);
             if ids.len() == chunk.prefixes.len() {
                 for message in chunk.sections.iter().flat_map(|section| &section.messages) {
                     self.tray.put(message.clone());
@@ -166,6 +183,26 @@ impl Turn<'_> {
                 self.tray.fill(|out| encoder.withdraw(with, treatment, &ids, out));
             }
             self.lane.withdraw_cursor = chunk.end;
+        }
+    }
+
+    /// Announces the paths of prefixes of which the peer would know none any more after the
+    /// withdrawal of those that are `gone`. Where they stand in a journal, they are told there
+    /// once more: nobody keeps what was told out of its turn.
+    fn announce_instead(&mut self, gone: &[u32]) {
+        let table = self.with.table;
+        let Some(offers) = table.offers().filter(|_| self.lane.by_path) else { return };
+        let mut prefixes: Vec<u32> =
+            gone.iter().filter_map(|&number| offers.prefix(number)).collect();
+        prefixes.sort_unstable();
+        prefixes.dedup();
+        prefixes.retain(|&prefix| !offers.numbers_of(prefix).any(|it| self.lane.told.has(it)));
+        let numbers = prefixes.iter().flat_map(|&prefix| offers.numbers_of(prefix));
+        let is_wanted = |&it: &u32| self.told(it).is_some_and(|told| told.source != self.ix);
+        let ids: Vec<u32> = numbers.filter(is_wanted).collect();
+        if !ids.is_empty() {
+            let chunk = self.encode(&ids);
+            self.deliver(&chunk);
         }
     }
 
@@ -260,19 +297,12 @@ impl Turn<'_> {
         }
     }
 
-    /// Sends the marks of a walk that are due; whether there were any or the walk is done.
+    /// Sends what ends a walk, if it has come to its end; whether it has.
     fn finish_walk(&mut self) -> bool {
         let family = self.family();
-        let Some(walk) = &mut self.lane.walk else { return false };
-        if walk.begin {
-            walk.begin = false;
-            self.mark(Refresh::Begin);
-            return true;
-        }
-        let walk = *walk;
-        if !self.lane.is_walk_over() {
+        let Some(walk) = self.lane.walk.filter(|_| self.lane.is_walk_over()) else {
             return false;
-        }
+        };
         self.lane.walk = None;
         if walk.end {
             self.mark(Refresh::End);

@@ -97,9 +97,15 @@ fn keep_least<'a, T: Ord>(field: &mut Field<'a>, of: impl Fn(&Candidate<'a>) -> 
 /// Removes each path for which another one from the same neighbouring AS has a lower MED.
 /// Done for the whole field at once, so that the order of arrival cannot matter.
 fn keep_least_med_of_each_neighbour(field: &mut Field<'_>) {
-    let all: SmallVec<[(u32, u32); 8]> =
+    let mut all: SmallVec<[(u32, u32); 8]> =
         field.iter().map(|x| (x.key.neighbour, x.key.med)).collect();
-    field.retain(|x| all.iter().all(|&(asn, med)| asn != x.key.neighbour || med >= x.key.med));
+    // Sorted, since a peer may tell very many paths of one prefix: the first of a neighbour has
+    // its least.
+    all.sort_unstable();
+    field.retain(|x| {
+        let first = all.partition_point(|&(asn, _)| asn < x.key.neighbour);
+        all.get(first).is_none_or(|&(_, med)| med >= x.key.med)
+    });
 }
 
 /// What the decision process must see beside the paths.

@@ -15,7 +15,7 @@ use super::path::{Path, PeerIx, Source};
 use super::settings::{PeerPolicy, RibPeer};
 use super::view::Refusal;
 use crate::filter::{Matched, Session};
-use crate::msg::NextHop;
+use crate::msg::{NextHop, Nlri};
 use crate::net::{Family, Prefix};
 
 /// Sets that filters have made lately, so that what shares attributes and rules is worked out
@@ -42,11 +42,10 @@ impl Rib {
         if let Some(refusal) = refuse_path(&self.settings, &self.own, how, attributes, next_hop) {
             return Err(refusal);
         }
+        let over = self.links.interface(Some(next_hop));
+        let next_hop = (Some(next_hop), over.map(|name| &**name));
         let session = self.session_of(how);
-        admit(
-            &how.import,
-            &route(prefix, attributes, (Some(next_hop), &self.links), how.source, session),
-        )
+        admit(&how.import, &route(prefix, attributes, next_hop, how.source, session))
     }
 
     /// What `matched` rules of a peer's import make of the attributes that came; held by
@@ -113,6 +112,9 @@ impl Rib {
                         continue;
                     };
                     let edit = Edit::Judge(path.key(), judgement);
+                    if judgement.refused && !path.is_refused() {
+                        self.note_rejection(path.peer, &Nlri { prefix, path_id: path.key().id });
+                    }
                     if path.is_refused() && !judgement.refused {
                         later.push((family, id, edit));
                     } else {

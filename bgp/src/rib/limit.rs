@@ -4,15 +4,23 @@
 //! too. Where it tells several paths of a prefix, each counts: each takes room. The limit holds in
 //! the middle of an UPDATE: the first prefix beyond it is not taken, nor anything after it in that
 //! session.
+//!
+//! Of one prefix a peer is believed [`PATHS_OF_ONE_PEER`] paths, whatever else it may tell: each
+//! change of one makes all of them be compared.
 
 use std::time::Duration;
 
 use super::Rib;
 use super::path::{PathKey, PeerIx};
 use super::peer::Peer;
-use super::settings::PeerId;
+use super::settings::{PeerId, RibSession};
 use crate::msg::Nlri;
-use crate::net::Family;
+use crate::net::{Family, Prefix};
+
+/// The most paths to one prefix that are taken from one peer (RFC 7911): many more than a kernel
+/// uses together, and as many as nodes of a large cluster share an address. Others are left out
+/// until the peer tells them again when there is room, at the latest after a route refresh.
+pub const PATHS_OF_ONE_PEER: usize = 512;
 
 /// How many prefixes of each family a peer may tell, and what happens at that.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,12 +100,16 @@ pub(super) struct Limited {
     pub(super) is_over: bool,
     /// Prefixes that were not taken for that, in all sessions.
     pub(super) beyond: [u64; 2],
+    /// It was said in this session that paths to one prefix were too many.
+    said_crowd: bool,
+    /// Paths that were not taken for that, in all sessions.
+    beyond_paths: [u64; 2],
 }
 
 impl Limited {
     /// A new session begins.
     pub(super) fn begin(&mut self) {
-        (self.said, self.is_over) = (Default::default(), false);
+        (self.said, self.is_over, self.said_crowd) = (Default::default(), false, false);
     }
 }
 
@@ -175,6 +187,45 @@ impl Rib {
             let most = peer.how.limits.most[family.index()].unwrap_or_default();
             self.limit_news.push(LimitNews { peer: peer.id, family, level, count, most });
         }
+    }
+
+    /// Whether a path is one more to its prefix than is taken from a peer; if so, counts it.
+    pub(super) fn is_crowded(&mut self, ix: PeerIx, nlri: &Nlri) -> bool {
+        let (family, prefix) = (nlri.family(), nlri.prefix);
+        let Some(peer) = self.peers.get_mut(ix) else { return false };
+        let tells_several = |with: &RibSession| with.negotiated.add_paths.receive[family.index()];
+        if !peer.session.as_ref().is_some_and(tells_several) {
+            return false;
+        }
+        let table = &self.tables[family.index()];
+        let Some(id) = table.find(&prefix) else { return false };
+        let paths = &table.entry(id).paths;
+        if paths.len() < PATHS_OF_ONE_PEER {
+            return false;
+        }
+        let told = || paths.iter().filter(|path| path.peer == ix && path.stale().is_none());
+        let is_known = told().any(|path| path.key().id == nlri.path_id);
+        if is_known || told().count() < PATHS_OF_ONE_PEER {
+            return false;
+        }
+        peer.limited.beyond_paths[family.index()] += 1;
+        if !std::mem::replace(&mut peer.limited.said_crowd, true) {
+            self.crowds.push((peer.id, prefix));
+        }
+        true
+    }
+
+    /// Peers that told more paths to a prefix than [`PATHS_OF_ONE_PEER`] since the last call:
+    /// of each session the first such prefix.
+    pub fn take_crowds(&mut self) -> Vec<(PeerId, Prefix)> {
+        std::mem::take(&mut self.crowds)
+    }
+
+    /// Paths of a family that were not taken from a peer because it had told
+    /// [`PATHS_OF_ONE_PEER`] to the same prefix, since it was configured.
+    pub fn beyond_paths(&self, peer: PeerId, family: Family) -> u64 {
+        let peer = self.peers.find(peer).and_then(|ix| self.peers.get(ix));
+        peer.map_or(0, |peer| peer.limited.beyond_paths[family.index()])
     }
 
     /// Which peers came nearer to their limits since the last call. A session over its limit

@@ -121,7 +121,9 @@ impl Rib {
                 }
             }
         }
-        if let Some(path) = come.or(gone) {
+        if let Some(path) = come.or(gone)
+            && !watches.is_empty()
+        {
             let session = peers.get(path.peer).and_then(|peer| peer.session.as_ref());
             let has_ids =
                 session.is_some_and(|session| session.negotiated.add_paths.receive[family.index()]);
@@ -131,17 +133,7 @@ impl Rib {
         let judge = Judge { attributes, hops, peers, together: (&*settings).into() };
         entry.selected = judge.select(&mut entry.paths);
         if entry.selection() != before.as_slice() {
-            let points = |paths: &[Path]| {
-                let point = |path: &Path| {
-                    let is_service = path.origin() == RouteSource::Service;
-                    (path.source() == Source::Ours, is_service, path.hop)
-                };
-                let mut points: SmallVec<[_; 2]> = paths.iter().map(point).collect();
-                points.sort_unstable();
-                points.dedup();
-                points
-            };
-            if !entry.changed && points(entry.selection()) != points(&before) {
+            if !entry.changed && !points_alike(entry.selection(), &before) {
                 entry.changed = true;
                 changed[family.index()].push_back(id);
             }
@@ -283,8 +275,8 @@ impl Rib {
                     [best, ..] if best.origin() == RouteSource::Service => Forwarding::None,
                     [best, ..] if best.source() == Source::Ours => Forwarding::Local,
                     used => {
-                        let mut hops: Vec<NextHop> =
-                            used.iter().filter_map(|path| self.hops.get(path.hop)).collect();
+                        let mut hops: Vec<NextHop> = Vec::with_capacity(used.len());
+                        hops.extend(used.iter().filter_map(|path| self.hops.get(path.hop)));
                         hops.sort_unstable();
                         hops.dedup();
                         Forwarding::Via(hops)
@@ -299,6 +291,28 @@ impl Rib {
         }
         changes
     }
+}
+
+/// Whether packets go to the same places by both selections.
+fn points_alike(one: &[Path], other: &[Path]) -> bool {
+    let point = |path: &Path| {
+        let is_service = path.origin() == RouteSource::Service;
+        (path.source() == Source::Ours, is_service, path.hop)
+    };
+    // Most prefixes have one way or none, before and after.
+    match (one, other) {
+        ([], []) => return true,
+        ([], _) | (_, []) => return false,
+        ([one], [other]) => return point(one) == point(other),
+        _ => {}
+    }
+    let points = |paths: &[Path]| {
+        let mut points: SmallVec<[_; 4]> = paths.iter().map(point).collect();
+        points.sort_unstable();
+        points.dedup();
+        points
+    };
+    points(one) == points(other)
 }
 
 /// Records that other paths of a prefix are in use.

@@ -100,7 +100,7 @@ impl MemberLane {
     /// Whether the walk has come to its end, so that its mark is due.
     pub(super) fn is_walk_over(&mut self) -> bool {
         let Some(walk) = self.walk else { return false };
-        !walk.begin && self.owed.next(self.position).is_none_or(|id| id >= walk.limit)
+        self.owed.next(self.position).is_none_or(|id| id >= walk.limit)
     }
 
     /// Whether nothing at all is owed beside the journals.

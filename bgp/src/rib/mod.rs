@@ -58,7 +58,7 @@ use crate::net::{Family, Prefix};
 
 pub use departure::Departure;
 pub use history::{Cause, Changes, Gap, Place, RouteChange, UsedPath};
-pub use limit::{LimitAction, LimitLevel, LimitNews, PrefixLimits};
+pub use limit::{LimitAction, LimitLevel, LimitNews, PATHS_OF_ONE_PEER, PrefixLimits};
 pub use settings::{
     NextHopMode, OwnRoute, Owned, PeerId, PeerKind, PeerPolicy, RibPeer, RibSession, RibSettings,
     SendPaths, SessionLink, Stale,
@@ -85,6 +85,9 @@ use peer::Peers;
 use table::Table;
 use watch::Watches;
 
+/// Refused paths that are noted until somebody takes them.
+const REJECTIONS: usize = 1 << 14;
+
 /// The routing information bases of one speaker.
 #[derive(Debug)]
 pub struct Rib {
@@ -105,6 +108,10 @@ pub struct Rib {
     refusals: Vec<(PeerIx, Prefix)>,
     /// Which peers came nearer to their limits, since the last [`Rib::take_limit_news`].
     limit_news: Vec<LimitNews>,
+    /// Which told too many paths to one prefix, since the last [`Rib::take_crowds`].
+    crowds: Vec<(PeerId, Prefix)>,
+    /// Paths that were refused, since the last [`Rib::take_rejections`].
+    rejections: Vec<(PeerId, Nlri)>,
     /// Between [`Rib::defer`] and [`Rib::end_deferral`].
     deferring: bool,
     watches: Watches,
@@ -129,6 +136,8 @@ impl Rib {
             departure: Departure::Staying,
             refusals: Vec::new(),
             limit_news: Vec::new(),
+            crowds: Vec::new(),
+            rejections: Vec::new(),
             deferring: false,
             watches: Watches::default(),
             history: None,
@@ -249,6 +258,21 @@ impl Rib {
         refusals
     }
 
+    /// Paths that were refused since the last call, in this order, one as often as it was told
+    /// and when a changed filter refuses what it took before; of very many at once some are left
+    /// out.
+    pub fn take_rejections(&mut self) -> Vec<(PeerId, Nlri)> {
+        std::mem::take(&mut self.rejections)
+    }
+
+    fn note_rejection(&mut self, ix: PeerIx, nlri: &Nlri) {
+        if self.rejections.len() < REJECTIONS
+            && let Some(peer) = self.peers.get(ix)
+        {
+            self.rejections.push((peer.id, *nlri));
+        }
+    }
+
     /// Takes in an UPDATE. Unknown peers and peers without session change nothing, nor do
     /// prefixes of families that were not agreed.
     pub fn learn(&mut self, from: PeerId, update: Update) {
@@ -287,6 +311,7 @@ impl Rib {
             let refused =
                 refuse_path(&self.settings, &self.own, &peer.how, &attributes, next_hop).is_some();
             let hop = self.hops.intern(next_hop);
+            let over = self.links.interface(Some(next_hop)).cloned();
             for nlri in &announcement.prefixes {
                 let Nlri { prefix, path_id } = nlri;
                 let family = prefix.family();
@@ -297,8 +322,11 @@ impl Rib {
                     self.pass_over(ix, family, 1);
                     continue;
                 }
+                if self.is_crowded(ix, nlri) {
+                    continue;
+                }
                 let Some(id) = self.tables[family.index()].obtain(prefix) else { continue };
-                let next_hop = (Some(next_hop), &self.links);
+                let next_hop = (Some(next_hop), over.as_deref());
                 let route = route(prefix, &attributes, next_hop, origin, session);
                 let admitted = if refused { None } else { admit(&import_policy, &route).ok() };
                 let refused = admitted.is_none();
@@ -306,6 +334,9 @@ impl Rib {
                 let attributes = self.make(&mut shop, ix, &import_policy, came, matched);
                 let key = PathKey { peer: ix, id: *path_id };
                 let path = Path::new(key, (attributes, hop), source, origin).refused(refused);
+                if refused {
+                    self.note_rejection(ix, nlri);
+                }
                 self.edit(family, id, Edit::Put(path));
             }
             self.hops.release(hop);

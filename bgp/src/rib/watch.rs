@@ -93,6 +93,11 @@ pub(super) struct Watches {
 }
 
 impl Watches {
+    /// Nobody watches.
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     /// A path of a peer has changed; `is_lost` if it is one of several, and gone.
     pub(super) fn path_changed(&mut self, key: PathKey, family: Family, id: u32, is_lost: bool) {
         let ix = key.peer;

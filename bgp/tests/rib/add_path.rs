@@ -1,12 +1,12 @@
 //! Several paths of one prefix (RFC 7911): as they come, and as they are told.
 
 use brindle_bgp::msg::{
-    AddPaths, Announcement, Attributes, Community, NextHop, Nlri, PathId, Update,
+    AddPaths, Announcement, Attributes, Community, NextHop, Nlri, PathId, Refresh, Update,
 };
 use brindle_bgp::net::{Family, Role};
 use brindle_bgp::rib::{
-    Forwarding, LimitAction, LimitLevel, PathStatus, PeerId, PeerKind, PrefixLimits, Reason,
-    RibPeer, RibSession, RibSettings, SendPaths, Stale, Watched,
+    Forwarding, LimitAction, LimitLevel, PATHS_OF_ONE_PEER, PathStatus, PeerId, PeerKind,
+    PrefixLimits, Reason, RibPeer, RibSession, RibSettings, SendPaths, Stale, Watched,
 };
 
 use crate::restart::restart;
@@ -181,6 +181,63 @@ fn the_best_so_many_are_told_and_another_number_sends_the_difference() {
 }
 
 #[test]
+fn what_can_be_reached_is_told_all_the_time_even_if_all_paths_change_at_once() {
+    for send in [SendPaths::All, SendPaths::Best(2)] {
+        let mut scene = scene(send);
+        tell(&mut scene, A, 1, "198.51.100.1", preferred(A, 1));
+        tell(&mut scene, A, 2, "198.51.100.2", preferred(A, 2));
+        scene.tell(CLIENT);
+        withdraw(&mut scene, A, 1);
+        withdraw(&mut scene, A, 2);
+        for id in 3..6 {
+            tell(&mut scene, A, id, &format!("198.51.100.{id}"), preferred(A, 3));
+        }
+        // However little is taken at a time.
+        let mut more = true;
+        while more {
+            let told = scene.rib.advertise(PeerId(CLIENT), 1);
+            scene.ears.get_mut(&CLIENT).unwrap().listen(&told);
+            more = told.more;
+        }
+        assert_eq!(scene.ear(CLIENT).bereft, [], "{send:?}");
+        scene.ears.get_mut(&CLIENT).unwrap().heard.clear();
+        for id in 6..9 {
+            tell(&mut scene, A, id, &format!("198.51.100.{id}"), preferred(A, 9));
+        }
+        for id in 3..6 {
+            withdraw(&mut scene, A, id);
+        }
+        scene.tell(CLIENT);
+        let ear = scene.ear(CLIENT);
+        assert!(matches!(ear.heard[0], Heard::Announced(_)), "{send:?}: {:?}", ear.heard);
+        assert_eq!(ear.bereft, [], "{send:?}");
+        for id in 6..9 {
+            withdraw(&mut scene, A, id);
+        }
+        scene.tell(CLIENT);
+        assert_eq!(scene.ear(CLIENT).bereft, [v4()], "{send:?}: nothing is left");
+    }
+}
+
+#[test]
+fn what_is_told_before_the_begin_mark_of_a_refresh_is_told_again_behind_it() {
+    for send in [SendPaths::One, SendPaths::All] {
+        let mut scene = Scene::new(settings());
+        scene.up_as(A, peer(A, PeerKind::External), with_paths(A, true, false));
+        let mut client = with_paths(CLIENT, false, send != SendPaths::One);
+        client.negotiated.enhanced_refresh = true;
+        scene.up_as(CLIENT, told(CLIENT, PeerKind::Internal, send), client);
+        scene.tell(CLIENT);
+        tell(&mut scene, A, 1, "198.51.100.1", along(&[65000]));
+        scene.rib.refresh(PeerId(CLIENT), V4);
+        scene.tell(CLIENT);
+        let ear = scene.ear(CLIENT);
+        assert_eq!(ear.paths.len() + ear.told.len(), 1, "{send:?}: {:?}", ear.heard);
+        assert_eq!(ear.heard.last(), Some(&Heard::Mark(Refresh::End)), "{send:?}");
+    }
+}
+
+#[test]
 fn what_may_be_told_to_whom_holds_for_each_path() {
     let mut scene = scene(SendPaths::All);
     let all = |number, kind| told(number, kind, SendPaths::All);
@@ -291,6 +348,49 @@ fn each_path_counts_against_the_limit_and_is_refused_for_itself() {
     let last = scene.rib.take_limit_news().pop().map(|news| news.level);
     assert_eq!(last, Some(LimitLevel::Over));
     assert_eq!(scene.rib.counts(PeerId(A), V4).unwrap().received, 3);
+}
+
+#[test]
+fn of_one_prefix_a_peer_is_believed_so_many_paths_and_others_are_counted() {
+    let mut scene = Scene::new(settings());
+    scene.up_as(A, peer(A, PeerKind::External), with_paths(A, true, false));
+    scene.up_as(B, peer(B, PeerKind::External), with_paths(B, true, false));
+    let most = u32::try_from(PATHS_OF_ONE_PEER).unwrap();
+    for id in 0..most + 5 {
+        tell(&mut scene, A, id, "198.51.100.1", along(&[65000]));
+    }
+    let figures = |scene: &Scene, of: u32| {
+        let counts = scene.rib.counts(PeerId(of), V4).unwrap();
+        (counts.received, scene.rib.beyond_paths(PeerId(of), V4))
+    };
+    assert_eq!(figures(&scene, A), (PATHS_OF_ONE_PEER, 5));
+    assert_eq!(scene.rib.take_crowds(), [(PeerId(A), v4())], "said once");
+    // What it told before may change, and there is room for others and of others.
+    tell(&mut scene, A, 3, "198.51.100.2", along(&[65000]));
+    tell(&mut scene, B, 3, "198.51.100.2", along(&[65001]));
+    let other = Nlri { prefix: crate::support::prefix("10.99.0.0/16"), path_id: PathId(9) };
+    let announced = vec![Announcement { next_hop: hop("198.51.100.1"), prefixes: vec![other] }];
+    let attributes = Some(along(&[65000]));
+    scene.learn(A, Update { withdrawn: vec![], announced, attributes });
+    assert_eq!(figures(&scene, A), (PATHS_OF_ONE_PEER + 1, 5));
+    assert_eq!(figures(&scene, B), (1, 0));
+    withdraw(&mut scene, A, 4);
+    withdraw(&mut scene, A, most + 1);
+    tell(&mut scene, A, most + 1, "198.51.100.1", along(&[65000]));
+    tell(&mut scene, A, most + 2, "198.51.100.1", along(&[65000]));
+    assert_eq!(figures(&scene, A), (PATHS_OF_ONE_PEER + 1, 6));
+    assert_eq!(scene.rib.take_crowds(), [], "it was said in this session");
+    // After a restart under other identifiers all are told again.
+    scene.rib.session_lost(PeerId(A), [Some(Stale::Restarting); 2]);
+    let mut again = restart(A, Some(true));
+    again.negotiated.add_paths.receive = [true; 2];
+    scene.up_as(A, peer(A, PeerKind::External), again);
+    for id in 0..most + 1 {
+        tell(&mut scene, A, 9000 + id, "198.51.100.1", along(&[65000]));
+    }
+    assert_eq!(scene.rib.take_crowds(), [(PeerId(A), v4())]);
+    scene.rib.end_of_rib(PeerId(A), V4);
+    assert_eq!(figures(&scene, A), (PATHS_OF_ONE_PEER, 7));
 }
 
 #[test]

@@ -329,6 +329,10 @@ impl Run {
             "peer {peer} had something to be told and was not woken"
         );
         ear.listen(&advertisement);
+        for prefix in std::mem::take(&mut ear.bereft) {
+            let left = self.model.told_paths(peer, &prefix);
+            assert!(left.is_empty(), "peer {peer} was for a moment without a path to {prefix}");
+        }
         if !advertisement.more {
             self.awake.remove(&peer);
         }

@@ -2,14 +2,14 @@
 
 #![allow(dead_code, reason = "each test program uses its own part")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use brindle_bgp::filter::{Condition, Filter, FilterAction, FilterRule, MatchOperator};
 use brindle_bgp::fsm::{Direction, Negotiated};
 use brindle_bgp::msg::{
     AddPaths, Announcement, AsPath, Attributes, Community, HoldTime, Message, NextHop, Nlri, Open,
-    Refresh, Update, WireFormat, decode,
+    Refresh, RouteRefresh, Update, WireFormat, decode,
 };
 use brindle_bgp::net::{Asn, ClusterId, Family, Prefix, RouterId};
 use brindle_bgp::rib::{
@@ -125,6 +125,11 @@ pub(crate) struct Ear {
     pub(crate) told: BTreeMap<Prefix, (Attributes, NextHop)>,
     /// Instead of `told` where it hears several paths of a prefix.
     pub(crate) paths: BTreeMap<Nlri, (Attributes, NextHop)>,
+    /// What it was told before a refresh began and not since (RFC 7313 §4), by family: goes at
+    /// its end.
+    awaited: [Option<BTreeSet<Nlri>>; 2],
+    /// Prefixes of which it lost the last of several paths by a withdrawal.
+    pub(crate) bereft: Vec<Prefix>,
     /// Everything of note in its order.
     pub(crate) heard: Vec<Heard>,
     pub(crate) octets: usize,
@@ -153,6 +158,8 @@ impl Ear {
             },
             told: BTreeMap::new(),
             paths: BTreeMap::new(),
+            awaited: [None, None],
+            bereft: Vec::new(),
             heard: Vec::new(),
             octets: 0,
             messages: 0,
@@ -170,26 +177,63 @@ impl Ear {
             match decoded.message {
                 Message::Update(update) => self.update(update),
                 Message::EndOfRib(family) => self.heard.push(Heard::EndOfRib(family)),
-                Message::RouteRefresh(refresh) => self.heard.push(Heard::Mark(refresh.kind)),
+                Message::RouteRefresh(refresh) => {
+                    self.heard.push(Heard::Mark(refresh.kind));
+                    self.refresh(refresh);
+                }
                 other => panic!("the RIB wrote {other:?}"),
             }
         }
     }
 
+    /// What was told is awaited from the begin mark on, and goes at the end mark if it was not
+    /// told again.
+    fn refresh(&mut self, refresh: RouteRefresh) {
+        let is_it = |family: &Family| refresh.family == (*family).into();
+        let family = Family::ALL.into_iter().find(is_it).unwrap();
+        let awaited = &mut self.awaited[family.index()];
+        match refresh.kind {
+            Refresh::Begin => {
+                let all = self.paths.keys().copied().chain(self.told.keys().map(|&it| it.into()));
+                *awaited = Some(all.filter(|nlri| nlri.family() == family).collect());
+            }
+            Refresh::End => {
+                for nlri in awaited.take().expect("an end mark without a begin mark") {
+                    self.paths.remove(&nlri);
+                    self.told.remove(&nlri.prefix);
+                }
+            }
+            Refresh::Request | Refresh::Unknown(_) => panic!("the RIB writes {refresh:?}"),
+        }
+    }
+
+    fn told_again(&mut self, nlri: &Nlri) {
+        if let Some(awaited) = &mut self.awaited[nlri.family().index()] {
+            awaited.remove(nlri);
+        }
+    }
+
     fn update(&mut self, update: Update) {
-        let hears_paths = |nlri: &Nlri| self.format.add_paths.receive[nlri.prefix.family().index()];
+        let receive = self.format.add_paths.receive;
+        let hears_paths = |nlri: &Nlri| receive[nlri.family().index()];
         for nlri in update.withdrawn {
             let before = match hears_paths(&nlri) {
                 true => self.paths.remove(&nlri),
                 false => self.told.remove(&nlri.prefix),
             };
             assert!(before.is_some(), "{nlri:?} was never announced");
+            self.told_again(&nlri);
+            let prefix = nlri.prefix;
+            if hears_paths(&nlri) && !self.paths.keys().any(|left| left.prefix == prefix) {
+                self.bereft.push(prefix);
+            }
             self.heard.push(Heard::Withdrawn(nlri.prefix));
         }
         for announcement in update.announced {
             let attributes = update.attributes.clone().unwrap();
             for nlri in announcement.prefixes {
                 let said = (attributes.clone(), announcement.next_hop);
+                self.told_again(&nlri);
                 match hears_paths(&nlri) {
                     true => self.paths.insert(nlri, said),
                     false => self.told.insert(nlri.prefix, said),

@@ -13,8 +13,9 @@ use crate::value;
 /// Packets that a busy node can still send in time, to those that a hold time does as well.
 const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60);
 
-/// Reads the section: `None` if BFD is switched off, or something in it is wrong.
-pub(super) fn read(item: &Item) -> Option<Settings> {
+/// Reads the section of a peer on this `link`, if it is on one; `None` if BFD is switched off, or
+/// something in it is wrong.
+pub(super) fn read(item: &Item, link: Option<&str>) -> Option<Settings> {
     let mut section = item.section()?;
     let mut enabled = true;
     let mut settings = Settings::DEFAULT;
@@ -29,7 +30,14 @@ pub(super) fn read(item: &Item) -> Option<Settings> {
     let multiplier = multiplier.and_then(|number| NonZeroU8::new(u8::try_from(number).ok()?));
     set(&mut settings.intervals.multiplier, multiplier);
     let mut multihop = false;
-    set(&mut multihop, section.get("multihop").and_then(|item| item.boolean()));
+    let far = section.get("multihop");
+    set(&mut multihop, far.as_ref().and_then(Item::boolean));
+    if let (Some(item), true, Some(link)) = (&far, multihop, link) {
+        item.refuse(format!(
+            "a peer on {link} is one hop away, and so is its BFD session (RFC 5881); leave it out, or \
+             write false"
+        ));
+    }
     let ttl = section.get("minimumTTL");
     if let (Some(item), false) = (&ttl, multihop) {
         item.refuse("minimumTTL is for multihop: true; over one hop it is always 255 (RFC 5881)");

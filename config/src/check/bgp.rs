@@ -154,7 +154,7 @@ fn mesh(item: &Item, bgp: &mut Bgp) {
     set(&mut bgp.mesh_limits, section.get("maxPrefixes").and_then(|item| limits::read(&item)));
     set(&mut bgp.mesh_add_paths, section.get("addPaths").and_then(|item| item.boolean()));
     if let Some(item) = section.get("bfd") {
-        bgp.mesh_bfd = bfd::read(&item);
+        bgp.mesh_bfd = bfd::read(&item, None);
         if matches!(bgp.mesh_bfd, Some(Settings { path: Path::Multihop { .. }, .. })) {
             item.warn(
                 "multihop for the whole mesh: all nodes must have it, also those on one link",

@@ -20,7 +20,7 @@ pub(crate) const NEXT_HOP_MODES: [(&str, NextHopMode); 3] =
     [("Auto", NextHopMode::Auto), ("Self", NextHopMode::SelfAddress), ("Keep", NextHopMode::Keep)];
 
 /// What `role` accepts.
-const ROLES: [(&str, Role); 5] = [
+pub(super) const ROLES: [(&str, Role); 5] = [
     ("provider", Role::Provider),
     ("customer", Role::Customer),
     ("peer", Role::Peer),
@@ -121,7 +121,8 @@ pub(super) fn read_peer<'a>(
     let role_strict = strict.as_ref().map_or(Some(false), Item::boolean);
     let add_paths =
         section.get("addPaths").map_or(Some(AddPaths::OFF), |item| add_paths::read(&item));
-    let bfd = section.get("bfd").and_then(|item| bfd::read(&item));
+    let link = place.as_ref().and_then(|place| place.link.as_deref());
+    let bfd = section.get("bfd").and_then(|item| bfd::read(&item, link));
     let far = |hops: &auth::Hops| hops.security.or(hops.multihop).unwrap_or(1);
     let is_external = asn.is_some_and(|asn| asn != around.asn);
     let hops_out = hops.as_ref().filter(|_| is_external).map(far);

@@ -1,6 +1,7 @@
 //! From Services and EndpointSlices as they are written to what is used of them.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use brindle_bgp::net::Family;
 use brindle_policy::model::{ServiceName, SliceKey};
@@ -31,6 +32,7 @@ pub(crate) fn read_service(object: &RawService) -> Result<Service, Vec<BadField>
         cluster_ips: Vec::new(),
         external_ips: Vec::new(),
         load_balancer_ips: Vec::new(),
+        load_balancer_class: None,
         is_local_outside: false,
         is_local_inside: false,
     };
@@ -61,6 +63,8 @@ pub(crate) fn read_service(object: &RawService) -> Result<Service, Vec<BadField>
             Some((format!("status.loadBalancer.ingress[{index}].ip"), text))
         });
         service.load_balancer_ips = addresses(typed.collect(), &mut bad);
+        let class = spec.load_balancer_class.as_deref().filter(|class| !class.is_empty());
+        service.load_balancer_class = class.map(Arc::from);
     }
     if bad.is_empty() { Ok(service) } else { Err(bad) }
 }

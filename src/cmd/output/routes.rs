@@ -1,7 +1,7 @@
 //! Routes, paths and what the kernel holds as rows.
 
 use super::table::{Column, Row, Shown, number, text};
-use super::text::{Tone, list, or_dash};
+use super::text::{Tone, age, list, or_dash};
 use crate::control::view::{
     Attributes, KernelRoute, KernelState, Path, PathStatus, Rejected, Route, RouteChange, Target,
 };
@@ -118,7 +118,14 @@ impl Shown for RouteChange {
 
 impl Shown for Rejected {
     fn columns(is_wide: bool) -> Vec<Column> {
-        let mut columns = vec![text("PREFIX"), text("FROM"), text("RULE"), text("REASON")];
+        let mut columns = vec![
+            text("PREFIX"),
+            text("FROM"),
+            text("RULE"),
+            text("REASON"),
+            number("COUNT"),
+            text("LAST"),
+        ];
         if is_wide {
             columns.push(text("OWNER"));
         }
@@ -131,6 +138,8 @@ impl Shown for Rejected {
             self.from.clone(),
             self.rule.clone(),
             self.reason.clone(),
+            or_dash(self.count),
+            or_dash(self.last_rejected_seconds.map(age)),
         ];
         if is_wide {
             cells.push(or_dash(self.owner.as_ref()));

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use brindle_bgp::net::Prefix;
 use serde::{Deserialize, Serialize};
 
-use super::as_text;
 use super::filter::FilterStep;
+use super::{Time, as_text};
 
 /// A prefix and its paths.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -154,6 +154,16 @@ pub struct Rejected {
     pub rule: String,
     /// Why, a sentence.
     pub reason: String,
+    /// How often it was told and refused, or refused by a changed filter; absent where so many
+    /// others were refused since that it is not known any more, as are the times.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+    /// When that was last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_rejected: Option<Time>,
+    /// For how long it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_rejected_seconds: Option<u64>,
     /// Whose prefix it is, if that is known: `Node/n2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,

@@ -9,7 +9,9 @@ use brindle_bgp::net::{Family, Prefix};
 use brindle_bgp::rib::{self, PathView, PeerId, PeerPolicy, Refusal, Stale, ToldView, Which};
 
 use crate::cluster::claims::{Claims, Owner};
-use crate::control::view::{self, FilterStep, Path, PathStatus, Rejected, Route, refusal_words};
+use crate::control::view::{
+    self, Clock, FilterStep, Path, PathStatus, Rejected, Route, refusal_words,
+};
 use crate::control::{Failure, Page, PageRequest};
 use crate::daemon::answer::{Facts, Known, page_after};
 use crate::speaker::View;
@@ -189,11 +191,13 @@ pub(in crate::daemon) fn rejected(
     let which = only.map_or(Which::Refused, Which::RefusedFrom);
     let paths =
         each_family(None, page, |family, after, limit| view.rib.page(family, which, after, limit))?;
-    let items = paths.items.iter().filter_map(|path| as_rejected(view, facts, path)).collect();
+    let clock = Clock::now();
+    let items =
+        paths.items.iter().filter_map(|path| as_rejected(view, facts, &clock, path)).collect();
     Ok(Page { items, next: paths.next })
 }
 
-fn as_rejected(view: &View<'_>, facts: &Facts, path: &PathView) -> Option<Rejected> {
+fn as_rejected(view: &View<'_>, facts: &Facts, clock: &Clock, path: &PathView) -> Option<Rejected> {
     let from = &*view.name(path.from?);
     let rib::PathStatus::Refused(refusal) = &path.status else { return None };
     let (rule, mut reason) = refusal_words(refusal);
@@ -218,11 +222,17 @@ fn as_rejected(view: &View<'_>, facts: &Facts, path: &PathView) -> Option<Reject
     {
         reason += &conditions(&rule.conditions);
     }
+    let nlri = Nlri { prefix: path.prefix, path_id: path.path_id.unwrap_or_default() };
+    let counted = path.from.and_then(|peer| view.rejections.of(peer, nlri));
+    let last = counted.map(|refused| clock.past(refused.last));
     Some(Rejected {
         prefix: path.prefix,
         from: from.to_owned(),
         rule,
         reason,
+        count: counted.map(|refused| refused.count),
+        last_rejected: last.map(|(at, _)| at),
+        last_rejected_seconds: last.map(|(_, ago)| ago),
         owner: owner.as_ref().and_then(Owner::node).map(|name| format!("Node/{name}")),
     })
 }

@@ -189,6 +189,7 @@ fn kernel_status(facts: &Facts, fib: &FibStatus) -> KernelStatus {
         conflicts: fib.conflicts,
         repairs: fib.repairs,
         overruns: fib.overruns,
+        guarded: fib.guarded.iter().sum(),
         last_error: fib.last_error.clone(),
     }
 }
@@ -243,6 +244,10 @@ fn node_problems(known: &Known, facts: &Facts, problems: &mut Vec<Problem>) {
             if refused.node == known.name { ", so this node does not announce it" } else { "" };
         let next = format!("give Node/{} another range", refused.node);
         problems.push(problem("node", format!("{refused}{whose}"), next));
+    }
+    for overlap in &facts.overlaps {
+        let next = "give the block, or what is in it, other addresses";
+        problems.push(problem("services", overlap.to_string(), next));
     }
     if facts.own_node_gone {
         let what =

@@ -48,7 +48,12 @@ pub(super) fn metrics(agent: &AgentFigures, policy: Option<&PolicyFigures>) -> V
     }
     let mut late =
         Metric::gauge("brindle_task_silence_seconds", "Time since a loop's last sign of life");
+    let mut misses = Metric::counter(
+        "brindle_watchdog_misses",
+        "Times that a loop gave no sign of life for longer than it may",
+    );
     for pulse in &agent.pulses {
+        misses = misses.with([("task", pulse.name)], pulse.misses);
         late = late.with([("task", pulse.name)], pulse.silence.as_secs_f64());
     }
     let mut metrics = vec![
@@ -64,6 +69,7 @@ pub(super) fn metrics(agent: &AgentFigures, policy: Option<&PolicyFigures>) -> V
             .with([("result", "ok")], agent.reloads[0])
             .with([("result", "refused")], agent.reloads[1]),
         late,
+        misses,
     ];
     metrics.extend(calls(&agent.calls));
     if let Some(process) = Process::read() {

@@ -56,6 +56,8 @@ pub struct PeerFigures {
     pub limits: [Option<u32>; 2],
     /// Prefixes that were not taken because it had told more, by [`Family::index`].
     pub beyond: [u64; 2],
+    /// Paths beyond the most to one prefix, by family.
+    pub beyond_paths: [u64; 2],
     /// Sessions that were Established and ended, by the word for why.
     pub flaps: BTreeMap<&'static str, u64>,
     /// Its BFD session, if it has one.
@@ -116,7 +118,8 @@ pub(super) fn metrics(routing: &RoutingFigures) -> Vec<Metric> {
             }
         }
         rejected = rejected
-            .with([("peer", name), ("reason", "max_prefix")], peer.beyond.iter().sum::<u64>());
+            .with([("peer", name), ("reason", "max_prefix")], peer.beyond.iter().sum::<u64>())
+            .with([("peer", name), ("reason", "max_paths")], peer.beyond_paths.iter().sum::<u64>());
         for (word, state) in STATES {
             states = states.with([("peer", name), ("state", word)], peer.state == state);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use brindle_bgp::fsm::State;
 use brindle_bgp::rib::PeerCounts;
@@ -17,6 +17,7 @@ use crate::enforce::dataplane::{Op, Tally};
 use crate::enforce::{Backend, EnforceStatus, Flushed, Trigger};
 use crate::fib::FibStatus;
 use crate::speaker::{AuthFailures, Faults};
+use crate::telemetry::beats::Pulse;
 
 fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
@@ -59,6 +60,7 @@ fn figures() -> Figures {
         ],
         limits: [Some(1000), None],
         beyond: [7, 0],
+        beyond_paths: [2, 1],
         flaps: [("bfd", 2), ("tcp", 1)].into(),
         bfd: Some(BfdFigures {
             state: brindle_bgp::bfd::State::Up,
@@ -73,7 +75,12 @@ fn figures() -> Figures {
             config_loaded: at(2000),
             config_stale: false,
             reloads: [3, 1],
-            pulses: Vec::new(),
+            pulses: vec![Pulse {
+                name: "fib",
+                silence: Duration::from_secs(1),
+                deadline: Duration::from_secs(10),
+                misses: 2,
+            }],
             calls: [(
                 "/v1/peers/{peer}".to_owned(),
                 Calls { codes: [(200, 4), (404, 1)].into(), timings },
@@ -130,6 +137,8 @@ fn figures_stand_under_the_names_that_dashboards_know() {
         "brindle_bgp_prefixes{peer=\"tor-a\",family=\"ipv4\",set=\"accepted\"} 12.0",
         "brindle_bgp_max_prefixes{peer=\"tor-a\",family=\"ipv4\"} 1000.0",
         "brindle_bgp_rejected_total{peer=\"tor-a\",reason=\"max_prefix\"} 7.0",
+        "brindle_bgp_rejected_total{peer=\"tor-a\",reason=\"max_paths\"} 3.0",
+        "brindle_watchdog_misses_total{task=\"fib\"} 2.0",
         "brindle_routes_wanted{family=\"ipv4\"} 24.0",
         "brindle_bgp_auth_failures_total{kind=\"md5\"} 3.0",
         "brindle_bgp_auth_failures_total{kind=\"ttl\"} 4.0",
