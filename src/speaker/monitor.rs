@@ -180,7 +180,7 @@ impl SpeakerHandle {
         Ok(Feed { speaker: self.clone(), id, wake })
     }
 
-    /// Changes of the paths in use from a place on, at most `limit` of them; without one, none,
+    /// Changes of the paths in use from a place on, with about `limit` paths; without one, none,
     /// and where to begin. They are recorded from the first such question on, until nobody has
     /// asked for a minute.
     pub async fn route_changes(

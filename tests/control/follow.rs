@@ -218,7 +218,8 @@ fn a_dump_replaces_a_file_as_a_whole_and_pipes_are_written_to() {
     };
     let read = kinds(&records);
     assert_eq!(read.iter().map(|record| record.0).collect::<Vec<_>>(), [1, 2, 8]);
-    assert_eq!(read[2].1[12..], [0x69, 0x57, 0x33, 0x25, 0, 0, 0, 4, 0, 4, 0x40, 1, 1, 0]);
+    let since = 1_767_323_045_u32.to_be_bytes();
+    assert_eq!(read[2].1[12..], [&since[..], &[0, 0, 0, 4, 0, 4, 0x40, 1, 1, 0]].concat());
     assert!(link.is_symlink());
 
     let reader = std::thread::spawn({

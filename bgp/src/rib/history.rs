@@ -108,6 +108,10 @@ impl History {
         after: Vec<UsedPath>,
         cause: Cause,
     ) {
+        // What nobody can see is no change.
+        if before == after {
+            return;
+        }
         while self.changes.len() >= self.limit {
             self.changes.pop_front();
         }
@@ -156,8 +160,8 @@ impl Rib {
         self.history.as_ref().map(History::end)
     }
 
-    /// At most `limit` changes from a place on; none without one, but where to begin. `None`
-    /// while nothing is written.
+    /// The next changes from a place on, with about `limit` paths; none without a place, but
+    /// where to begin. `None` while nothing is written.
     pub fn read_history(&self, from: Option<Place>, limit: usize) -> Option<Changes> {
         let history = self.history.as_ref()?;
         let end = history.end();
@@ -172,8 +176,14 @@ impl Rib {
             return Some(nothing(Some(Gap::Missed(end.count - from.count))));
         }
         let skip = usize::try_from(from.count - first).unwrap_or(usize::MAX);
+        let mut paths = 0;
+        let fits = |change: &&RouteChange| {
+            let is_first = paths == 0;
+            paths += change.before.len() + change.after.len();
+            is_first || paths <= limit
+        };
         let changes: Vec<RouteChange> =
-            history.changes.iter().skip(skip).take(limit).cloned().collect();
+            history.changes.iter().skip(skip).take_while(fits).cloned().collect();
         let next = Place { count: from.count + changes.len() as u64, ..end };
         Some(Changes { changes, gap: None, next })
     }

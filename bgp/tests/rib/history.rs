@@ -84,6 +84,7 @@ fn reading_goes_on_where_it_ended() {
     loop {
         let Changes { changes, gap, next } = scene.rib.read_history(Some(from), 2).unwrap();
         assert_eq!((gap, next.count), (None, from.count + changes.len() as u64));
+        assert!(changes.len() <= 2, "a path each");
         if changes.is_empty() {
             break;
         }
@@ -91,6 +92,8 @@ fn reading_goes_on_where_it_ended() {
         from = next;
     }
     assert_eq!(seen, [0, 1, 2, 3, 4].map(numbered));
+    let one = scene.rib.read_history(Some(begins.next), 0).unwrap();
+    assert_eq!(one.changes.len(), 1, "it goes on, however many paths a change has");
     assert_eq!(scene.rib.end_of_history(), Some(from));
 }
 

@@ -29,7 +29,6 @@ pub(in crate::daemon) async fn route_changes(
     loop {
         let read = speaker.route_changes(place, MAX_PAGE).await;
         let (Changes { changes, gap, next }, mut newest) = read.map_err(|_| stopping())?;
-        let is_all = changes.len() < MAX_PAGE;
         let wanted = changes.into_iter().filter(|change| is_asked(filter, &change.prefix));
         let answer = RouteChanges {
             items: wanted.map(as_change).collect(),
@@ -40,15 +39,11 @@ pub(in crate::daemon) async fn route_changes(
             return Ok(answer);
         }
         place = Some(next);
-        if is_all {
-            match timeout_at(deadline, newest.is_beyond(next)).await {
-                Err(_) => return Ok(answer),
-                Ok(more) => more.map_err(|_| stopping())?,
-            }
-            sleep(TOGETHER).await;
-        } else if Instant::now() >= deadline {
-            return Ok(answer);
+        match timeout_at(deadline, newest.is_beyond(next)).await {
+            Ok(more) if Instant::now() < deadline => more.map_err(|_| stopping())?,
+            Ok(_) | Err(_) => return Ok(answer),
         }
+        sleep(TOGETHER).await;
     }
 }
 
