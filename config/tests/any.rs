@@ -26,6 +26,8 @@ fn pieces() -> impl Strategy<Value = String> {
         "services",
         "clusterIPs",
         "hostRoutes",
+        "loopPrevention",
+        "loadBalancerClasses",
         "prefixAdvertisements",
         "listen",
         "port",

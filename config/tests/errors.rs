@@ -358,6 +358,18 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
             "f:1:31  bgp.services.hostRoutes[0]: \"clusterIP\" is not accepted here; accepted: clusterIPs, externalIPs, loadBalancerIPs; did you mean \"clusterIPs\"?",
         ),
         (
+            "bgp: {services: {loadBalancerIPs: [192.0.2.0/24], loadBalancerClasses: []}}",
+            "f:1:72  bgp.services.loadBalancerClasses: is empty; accepted are classes, \"\" for Services without one",
+        ),
+        (
+            "bgp: {services: {loadBalancerIPs: [192.0.2.0/24], loadBalancerClasses: [a, b c]}}",
+            "f:1:76  bgp.services.loadBalancerClasses[1]: \"b c\" is no class; accepted are such as example.com/internal, and \"\" for Services without one",
+        ),
+        (
+            "bgp: {services: {loopPrevention: Drop}}",
+            "f:1:34  bgp.services.loopPrevention: \"Drop\" is not accepted here; accepted: drop, reject, disabled; did you mean \"drop\"?",
+        ),
+        (
             "bgp: {prefixAdvertisements: [{cidr: 192.0.2.0/24}]}",
             "f:1:30  bgp.prefixAdvertisements[0]: communities is missing; write for instance \"communities: [\"65001:1\"]\"",
         ),

@@ -17,8 +17,8 @@ use brindle_bgp::rib::{LimitAction, NextHopMode, PrefixLimits, SendPaths};
 use brindle_config::{
     AddPaths, AoAlgorithm, AoKey, Auth, Backend, Bgp, Config, Control, DrainSettings,
     EstablishedFlows, Failsafe, FailsafeProtocol, FlowLog, GracefulRestart, HostEndpoints, KeyFile,
-    Node, Peer, Place, Policy, PrefixAdvertisement, Retain, Routes, ServiceAddresses,
-    ServiceSettings, Source, Telemetry, ToHost,
+    LoopPrevention, Node, Peer, Place, Policy, PrefixAdvertisement, Retain, Routes,
+    ServiceAddresses, ServiceSettings, Source, Telemetry, ToHost,
 };
 
 /// The example that the documentation promises to be understood for ever.
@@ -48,6 +48,8 @@ bgp:
     clusterIPs: [10.96.0.0/12, "fd00:10:96::/112"]
     loadBalancerIPs: [198.51.100.0/24]
     hostRoutes: [loadBalancerIPs]
+    loadBalancerClasses: [example.com/bgp, ""]
+    loopPrevention: reject
   prefixAdvertisements:
     - {cidr: 198.51.100.0/24, communities: ["65001:1", "65001:1:2", no-export]}
 source:
@@ -161,6 +163,8 @@ fn the_contract_example_means_what_it_says() {
                 external_ips: vec![],
                 load_balancer_ips: vec![prefix("198.51.100.0/24")],
                 host_routes: [ServiceAddresses::LoadBalancer].into(),
+                load_balancer_classes: Some(["example.com/bgp".into(), String::new()].into()),
+                loop_prevention: LoopPrevention::Reject,
             },
             prefix_advertisements: vec![PrefixAdvertisement {
                 cidr: prefix("198.51.100.0/24"),

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::pending;
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -19,13 +19,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::report::{Phase, Report};
-use crate::speaker::{Feed, SpeakerHandle};
+use crate::speaker::{Feed, SpeakerHandle, write_some};
 
 /// Octets asked of the speaker at a time.
 const PULL: usize = 64 << 10;
-
-/// Messages in one system call.
-const MOST_SLICES: usize = 256;
 
 /// How long a connection may take to stand.
 const DIAL_LIMIT: Duration = Duration::from_secs(10);
@@ -271,16 +268,6 @@ impl Connection {
             self.write.shutdown().await
         };
         let _ = timeout(super::STOP_LIMIT / 2, goodbye).await;
-    }
-}
-
-/// Writes what the socket takes at once.
-async fn write_some(write: &mut OwnedWriteHalf, messages: &VecDeque<Bytes>) -> io::Result<usize> {
-    let slices: Vec<IoSlice<'_>> =
-        messages.iter().take(MOST_SLICES).map(|message| IoSlice::new(message)).collect();
-    match write.write_vectored(&slices).await? {
-        0 => Err(io::ErrorKind::WriteZero.into()),
-        count => Ok(count),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Takes everything that carries our mark out of this host, and nothing else.
 //!
 //! ```text
-//!  CNI configuration ─► jumps and chains ─► sets ─► routes ─► interfaces ─► records ─► dead
-//!                       a table at once                       └─ only if asked for ─┘   socket
+//!  CNI configuration ─► jumps and chains ─► sets ─► rules, routes ─► interfaces ─► records ─► dead
+//!                       a table at once                              └─ only if asked for ─┘   socket
 //! ```
 //!
 //! First what would connect new pods, so that none comes up while the rest goes; then what
@@ -18,11 +18,13 @@ mod files;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use brindle_bgp::net::Family;
+
 use crate::cni::record::{self, HOST_INTERFACE_PREFIX};
 use crate::control::server::refuse_if_taken;
 use crate::drain::Store;
 use crate::enforce::dataplane::{Tuning, marked};
-use crate::fib::netlink::{NamedLink, Remover};
+use crate::fib::netlink::{GuardSocket, NamedLink, Remover};
 
 pub use files::CONFLIST;
 
@@ -71,6 +73,7 @@ pub async fn clean(scope: &Scope) -> Account {
     let mut account = Account::default();
     account.conflist(scope);
     account.rules_and_sets(scope).await;
+    account.guard(scope).await;
     match Remover::open() {
         Ok(remover) => {
             account.routes(scope, &remover).await;
@@ -128,6 +131,30 @@ impl Account {
                 let removed = marked.remove().await;
                 self.gone.extend(removed.gone);
                 self.failed.extend(removed.failed);
+            }
+        }
+    }
+
+    /// The rules that lead to the routes which guard what was announced for Services.
+    async fn guard(&mut self, scope: &Scope) {
+        let socket = match GuardSocket::open() {
+            Ok(socket) => socket,
+            Err(error) => return self.failed.push(format!("cannot look at rules: {error}")),
+        };
+        for family in Family::ALL {
+            let rules = match socket.rules(family).await {
+                Ok(rules) => rules,
+                Err(error) => {
+                    self.failed.push(format!("cannot read {family} rules: {error}"));
+                    continue;
+                }
+            };
+            for rule in rules {
+                let removed = match scope.dry_run {
+                    true => Ok(()),
+                    false => socket.remove_rule(&rule).await,
+                };
+                self.settle(rule.to_string(), removed);
             }
         }
     }

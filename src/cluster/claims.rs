@@ -194,6 +194,18 @@ impl Claims {
         all.into_iter().collect()
     }
 
+    /// A pod range, or an address of a node, that has anything in common with a block, and whose
+    /// that is; the first if there are more.
+    pub fn within(&self, block: &Prefix) -> Option<(Prefix, &Arc<str>)> {
+        let pods = self.overlapping(block).map(|(range, node)| (*range, node));
+        let address = || {
+            let mut addresses = self.addresses.iter();
+            let (address, node) = addresses.find(|(address, _)| block.contains(**address))?;
+            Some((Prefix::host(*address), node))
+        };
+        pods.or_else(address)
+    }
+
     /// The node that an address is one of.
     pub fn node_at(&self, address: IpAddr) -> Option<&Arc<str>> {
         self.addresses.get(&address)
@@ -419,6 +431,7 @@ mod tests {
             cluster_ips: Vec::new(),
             external_ips: vec!["192.0.2.1".parse().unwrap()],
             load_balancer_ips: Vec::new(),
+            load_balancer_class: None,
             is_local_outside: true,
             is_local_inside: false,
         }));

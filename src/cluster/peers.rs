@@ -190,7 +190,7 @@ pub fn dynamic_peers(bgp: &Bgp, own: &Identity) -> Vec<DynamicPeers> {
 }
 
 /// What is offered of graceful restart.
-fn offer(restart: &GracefulRestart) -> Option<RestartOffer> {
+pub(super) fn offer(restart: &GracefulRestart) -> Option<RestartOffer> {
     let &GracefulRestart { enabled, time, long_lived } = restart;
     enabled.then_some(RestartOffer { time, long_lived })
 }

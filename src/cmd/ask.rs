@@ -36,7 +36,7 @@ pub struct Show {
     /// How to show the answer
     #[arg(short, long, value_enum, value_name = "FORMAT", global = true, default_value_t = Format::Table)]
     pub output: Format,
-    /// Ask again and again: redraw on a terminal, else print one line per change
+    /// Go on looking: redraw on a terminal, else print one line per change
     #[arg(short, long, global = true)]
     pub watch: bool,
     /// Time between two looks of --watch

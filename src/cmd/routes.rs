@@ -1,12 +1,13 @@
 //! `brindle routes`: what is best, what peers told and were told, what the kernel holds.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use brindle_bgp::net::Prefix;
 use clap::{Subcommand, ValueEnum};
 
 use super::ask::{self, Ask, Show};
-use super::{Exit, complain};
+use super::{Exit, complain, dump, follow};
 use crate::control::{Answer, PageRequest, Query, RouteFilter, view};
 
 /// Arguments of `brindle routes`.
@@ -58,7 +59,7 @@ fn which(text: &str) -> Result<Which, String> {
     }
     text.parse().map(Which::Address).map_err(|_| {
         format!(
-            "{text:?} is neither a prefix nor an address nor one of in, out, rejected, kernel, diff"
+            "{text:?} is neither a prefix nor an address nor one of in, out, rejected, kernel, diff, dump"
         )
     })
 }
@@ -87,6 +88,14 @@ enum What {
     Kernel,
     /// What the kernel's table holds otherwise than wanted; exit code 1 if anything
     Diff,
+    /// Write all accepted paths to a file in MRT format (RFC 6396), which is replaced as a whole
+    Dump {
+        /// The file; - is standard output
+        file: PathBuf,
+        /// Only routes of this family
+        #[arg(long, value_enum)]
+        family: Option<OneFamily>,
+    },
 }
 
 /// Runs it.
@@ -96,24 +105,34 @@ pub fn run(args: Args) -> Exit {
     let family = family.map(|family| view::Family::from(family).into());
     let fine = |_: &Answer| Exit::Fine;
     if (which.is_some() || family.is_some()) && what.is_some() {
-        complain("in, out, rejected, kernel and diff take no prefix, address or family");
+        complain(
+            "in, out, rejected, kernel, diff and dump take no prefix, address or family before them",
+        );
         return Exit::Usage;
     }
     let (query, nothing) = match what {
-        None => match which {
-            None => (Query::Routes(RouteFilter::All(family), page), "no routes"),
-            Some(which) => {
-                let filter = match which {
-                    Which::Prefix(prefix) => RouteFilter::Exact(prefix),
-                    Which::Address(address) => RouteFilter::Longest(address),
-                };
-                let query = Query::Routes(filter, page);
-                return ask::read(&ask, &show, query, "no such route", |answer| match answer {
-                    Answer::Routes(found) if found.items.is_empty() => Exit::Bad,
-                    _ => Exit::Fine,
-                });
+        None => {
+            let filter = match which {
+                None => RouteFilter::All(family),
+                Some(Which::Prefix(prefix)) => RouteFilter::Exact(prefix),
+                Some(Which::Address(address)) => RouteFilter::Longest(address),
+            };
+            if show.watch {
+                return follow::run(&ask, &show, filter);
             }
-        },
+            let query = Query::Routes(filter, page);
+            if which.is_none() {
+                return ask::read(&ask, &show, query, "no routes", fine);
+            }
+            return ask::read(&ask, &show, query, "no such route", |answer| match answer {
+                Answer::Routes(found) if found.items.is_empty() => Exit::Bad,
+                _ => Exit::Fine,
+            });
+        }
+        Some(What::Dump { file, family }) => {
+            let family = family.map(|family| view::Family::from(family).into());
+            return dump::run(&ask, &show, family, &file);
+        }
         Some(What::In { peer }) => (Query::RoutesIn(peer, page), "no routes from this peer"),
         Some(What::Out { peer }) => (Query::RoutesOut(peer, page), "no routes told to this peer"),
         Some(What::Rejected { peer }) => (Query::Rejected(peer, page), "nothing was refused"),

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::ask::{Show, lost};
 use super::output::{Format, Printer, Style};
+use super::stamped::Stamped;
 use super::{Exit, complain, note};
 use crate::control::client::{AskError, Client};
 use crate::control::view::{self, API_VERSION, Time};
@@ -54,7 +55,7 @@ pub(super) fn run(client: &Client, show: &Show, query: &Query) -> Exit {
     }
 }
 
-fn look(client: &Client, query: &Query) -> Result<Vec<Answer>, AskError> {
+pub(super) fn look(client: &Client, query: &Query) -> Result<Vec<Answer>, AskError> {
     let mut pages = Vec::new();
     client.follow(query.clone(), |page| {
         pages.push(page);
@@ -64,7 +65,7 @@ fn look(client: &Client, query: &Query) -> Result<Vec<Answer>, AskError> {
 }
 
 /// Draws why there is no answer over what was there.
-fn redraw_error(error: &AskError) -> io::Result<()> {
+pub(super) fn redraw_error(error: &AskError) -> io::Result<()> {
     let now = Time::from(std::time::SystemTime::now());
     let mut out = io::stdout().lock();
     writeln!(out, "\x1b[H\x1b[J{now}  {}", visible(&error.to_string()))?;
@@ -72,7 +73,7 @@ fn redraw_error(error: &AskError) -> io::Result<()> {
 }
 
 /// Draws the whole answer over what was there.
-fn redraw(client: &Client, pages: &[Answer], style: Style) -> io::Result<()> {
+pub(super) fn redraw(client: &Client, pages: &[Answer], style: Style) -> io::Result<()> {
     let mut screen = Vec::new();
     let mut printer = Printer::new(&mut screen, style);
     for page in pages {
@@ -94,22 +95,12 @@ fn redraw(client: &Client, pages: &[Answer], style: Style) -> io::Result<()> {
 /// What was printed before, by name: all of it that does not change by the mere passing of time.
 struct Seen {
     items: HashMap<String, Value>,
-    style: Style,
-    /// Kept, so that columns stay aligned.
-    printer: Printer<Vec<u8>>,
-    has_header: bool,
+    lines: Stamped,
 }
 
 impl Seen {
     fn new(style: Style) -> Self {
-        let format = match style.format {
-            // A document a line: lines can be taken apart.
-            Format::Json => Format::Jsonl,
-            other => other,
-        };
-        let style = Style { format, ..style };
-        let printer = Printer::new(Vec::new(), style);
-        Self { items: HashMap::new(), style, printer, has_header: false }
+        Self { items: HashMap::new(), lines: Stamped::new(style) }
     }
 
     /// Prints each item that is new or changed, and the name of each that is gone.
@@ -117,74 +108,27 @@ impl Seen {
         let mut now = HashMap::new();
         let mut kind = "";
         let mut is_screen = false;
-        if self.style.format == Format::Yaml {
-            // A document a look.
-            self.printer = Printer::new(Vec::new(), self.style);
-        }
+        let mut changed = Vec::new();
         for page in pages {
             kind = kind_of(page);
             is_screen = is_a_screen(page);
-            let changed = self.changed(page, &mut now)?;
-            self.printer.print(&changed)?;
+            changed.push(self.changed(page, &mut now)?);
         }
-        self.printer.finish()?;
         let gone: Vec<String> =
             self.items.keys().filter(|name| !now.contains_key(*name)).cloned().collect();
         self.items = now;
-        let text = self.printer.take();
         let mut out = BufWriter::new(io::stdout().lock());
-        self.write_changes(&mut out, &text, is_screen)?;
+        self.lines.write(&mut out, &time(), &changed, is_screen)?;
         for name in gone {
-            match self.style.format {
-                Format::Table | Format::Wide => {
-                    writeln!(out, "{}  {} is gone", time(), visible(&name))?;
-                }
-                Format::Json | Format::Jsonl | Format::Yaml => {
-                    let gone = serde_json::json!({
-                        "apiVersion": API_VERSION, "kind": "Gone", "of": kind, "name": name,
-                    });
-                    let start = if self.style.format == Format::Yaml { "---\n" } else { "" };
-                    writeln!(out, "{start}{gone}")?;
-                }
-                Format::Name => {}
+            if matches!(self.lines.format(), Format::Table | Format::Wide) {
+                writeln!(out, "{}  {} is gone", time(), visible(&name))?;
             }
+            let gone = serde_json::json!({
+                "apiVersion": API_VERSION, "kind": "Gone", "of": kind, "name": name,
+            });
+            self.lines.remark(&mut out, &gone)?;
         }
         out.flush()
-    }
-
-    /// The changes that were rendered. A line of a table begins with the time, the first one
-    /// of all with its title; a screen has the time above it.
-    fn write_changes(
-        &mut self,
-        out: &mut impl Write,
-        text: &[u8],
-        is_screen: bool,
-    ) -> io::Result<()> {
-        if text.is_empty() {
-            return Ok(());
-        }
-        match self.style.format {
-            Format::Table | Format::Wide if is_screen => {
-                writeln!(out, "{}", time())?;
-                out.write_all(text)
-            }
-            Format::Table | Format::Wide => {
-                let text = String::from_utf8_lossy(text);
-                let mut lines = text.lines();
-                let time = time();
-                if !std::mem::replace(&mut self.has_header, true)
-                    && let Some(header) = lines.next()
-                {
-                    writeln!(out, "{:<width$}  {header}", "TIME", width = time.len())?;
-                }
-                lines.try_for_each(|line| writeln!(out, "{time}  {line}"))
-            }
-            Format::Yaml => {
-                out.write_all(b"---\n")?;
-                out.write_all(text)
-            }
-            Format::Json | Format::Jsonl | Format::Name => out.write_all(text),
-        }
     }
 
     /// The answer with only those items that are not as they were; notes all in `now`.
@@ -234,7 +178,8 @@ impl Seen {
             Answer::Flows(Page { items, .. }) => {
                 self.keep(items, now, |flow| flow.sequence.to_string())?;
             }
-            Answer::Cni(_) => {}
+            // A change is new by itself; these are not watched in this way.
+            Answer::RouteChanges(_) | Answer::Dump(_) | Answer::Cni(_) => {}
             Answer::TestReport(view) => return self.single(page, &**view, now),
         }
         Ok(changed)
@@ -289,6 +234,8 @@ fn is_a_screen(answer: &Answer) -> bool {
         Answer::Peers(_)
         | Answer::Peer(_)
         | Answer::Routes(_)
+        | Answer::RouteChanges(_)
+        | Answer::Dump(_)
         | Answer::Paths(_)
         | Answer::Rejected(_)
         | Answer::Kernel(_)
@@ -309,6 +256,8 @@ fn kind_of(answer: &Answer) -> &'static str {
         Answer::Status(_) => view::Status::KIND,
         Answer::Peers(_) | Answer::Peer(_) => view::Peer::KIND,
         Answer::Routes(_) => view::Route::KIND,
+        Answer::RouteChanges(_) => view::RouteChanges::KIND,
+        Answer::Dump(_) => view::TableDump::KIND,
         Answer::Paths(_) => view::Path::KIND,
         Answer::Rejected(_) => view::Rejected::KIND,
         Answer::Kernel(_) => view::KernelRoute::KIND,

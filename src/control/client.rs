@@ -75,12 +75,13 @@ impl Client {
         &self.socket
     }
 
-    /// Asks, and waits for the answer; one page of it where it comes in pages.
+    /// Asks, and waits for the answer, for longer if the question is one that waits; one page of
+    /// it where it comes in pages.
     ///
     /// # Errors
     /// See [`AskError`].
     pub async fn ask(&self, query: &Query) -> Result<Answer, AskError> {
-        match tokio::time::timeout(self.timeout, self.answer(query)).await {
+        match tokio::time::timeout(self.timeout + query.waits(), self.answer(query)).await {
             Ok(answer) => answer,
             Err(_) => Err(AskError::TooSlow { socket: self.socket.clone(), timeout: self.timeout }),
         }

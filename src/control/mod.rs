@@ -41,6 +41,18 @@ pub enum Query {
     Peer(String),
     /// What the Loc-RIB holds; answered by [`Answer::Routes`].
     Routes(RouteFilter, PageRequest),
+    /// What becomes of the paths in use; answered by [`Answer::RouteChanges`].
+    RouteChanges {
+        /// Of which prefixes: all of a family, one prefix, or all that hold an address.
+        filter: RouteFilter,
+        /// [`view::RouteChanges::next`] of the answer before; `None` asks where to begin. Comes
+        /// from the client, so may be anything.
+        after: Option<String>,
+        /// How long to wait for a change; at most [`MAX_CHANGES_WAIT`].
+        wait: Duration,
+    },
+    /// All paths of a family or of both that import accepted; answered by [`Answer::Dump`].
+    Dump(Option<Family>, PageRequest),
     /// What a peer (name or address) advertised to us; answered by [`Answer::Paths`].
     RoutesIn(String, PageRequest),
     /// What we advertised to a peer (name or address); answered by [`Answer::Paths`].
@@ -104,6 +116,8 @@ impl Query {
             | Query::Peers
             | Query::Peer(_)
             | Query::Routes(..)
+            | Query::RouteChanges { .. }
+            | Query::Dump(..)
             | Query::RoutesIn(..)
             | Query::RoutesOut(..)
             | Query::Rejected(..)
@@ -127,6 +141,7 @@ impl Query {
             Query::Cni(CniQuery::Attach(attach)) => {
                 Duration::from_secs(attach.wait_seconds.min(MAX_WAIT_SECONDS).into())
             }
+            Query::RouteChanges { wait, .. } => (*wait).min(MAX_CHANGES_WAIT),
             _ => Duration::ZERO,
         }
     }
@@ -135,6 +150,7 @@ impl Query {
     pub fn page_mut(&mut self) -> Option<&mut PageRequest> {
         match self {
             Query::Routes(_, page)
+            | Query::Dump(_, page)
             | Query::RoutesIn(_, page)
             | Query::RoutesOut(_, page)
             | Query::Rejected(_, page)
@@ -143,6 +159,7 @@ impl Query {
             Query::Status
             | Query::Peers
             | Query::Peer(_)
+            | Query::RouteChanges { .. }
             | Query::ConfigShow
             | Query::Cni(_)
             | Query::Reload
@@ -156,7 +173,7 @@ impl Query {
     }
 }
 
-/// Which routes [`Query::Routes`] asks for.
+/// Which routes [`Query::Routes`] and [`Query::RouteChanges`] ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RouteFilter {
     /// All of a family, or of both, IPv4 first; only the paths in use.
@@ -188,6 +205,10 @@ impl PageRequest {
 /// below a few milliseconds.
 pub const MAX_PAGE: usize = 1000;
 
+/// The longest that a question waits for a route to change: short of what anybody's connection
+/// may live.
+pub const MAX_CHANGES_WAIT: Duration = Duration::from_secs(10);
+
 /// A part of a long answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<T> {
@@ -209,6 +230,10 @@ pub enum Answer {
     Peer(Box<view::Peer>),
     /// To [`Query::Routes`]; no items if there is no such route.
     Routes(Page<view::Route>),
+    /// To [`Query::RouteChanges`].
+    RouteChanges(Box<view::RouteChanges>),
+    /// To [`Query::Dump`].
+    Dump(Box<view::TableDump>),
     /// To [`Query::RoutesIn`] and [`Query::RoutesOut`].
     Paths(Page<view::Path>),
     /// To [`Query::Rejected`].
@@ -257,9 +282,11 @@ impl Answer {
             Answer::Kernel(page) => page.next.take(),
             Answer::Policies(page) => page.next.take(),
             Answer::Flows(page) => page.next.take(),
+            Answer::Dump(page) => page.next.take(),
             Answer::Status(_)
             | Answer::Peers(_)
             | Answer::Peer(_)
+            | Answer::RouteChanges(_)
             | Answer::Config(_)
             | Answer::Reload(_)
             | Answer::Done(_)

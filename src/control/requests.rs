@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{FlowQuestion, MAX_PAGE, PageRequest, PolicyQuery, Query, RouteFilter, view};
+use super::{
+    FlowQuestion, MAX_CHANGES_WAIT, MAX_PAGE, PageRequest, PolicyQuery, Query, RouteFilter, view,
+};
 use crate::flow::Service;
 
 /// Longest text to a peer whose session is shut down (RFC 9003 §2), in octets.
@@ -75,12 +77,12 @@ impl Given {
         text.map(|text| text.parse().map_err(|bad| format!("port: {bad}"))).transpose()
     }
 
-    fn wait(&mut self) -> Result<Option<Duration>, String> {
+    fn wait(&mut self, most: Duration) -> Result<Option<Duration>, String> {
         let Some(seconds) = self.wait_seconds.take() else { return Ok(None) };
         match Duration::try_from_secs_f64(seconds) {
-            Ok(wait) if wait <= MAX_DRAIN_WAIT => Ok(Some(wait)),
+            Ok(wait) if wait <= most => Ok(Some(wait)),
             Ok(_) | Err(_) => {
-                let most = MAX_DRAIN_WAIT.as_secs();
+                let most = most.as_secs();
                 Err(format!("waitSeconds: {seconds} is out of range; accepted are 0 to {most}"))
             }
         }
@@ -137,6 +139,21 @@ pub(super) const ENTRIES: &[Entry] = &[
     },
     Entry { path: "/v1/routes", read: |_, given| Ok(Query::Routes(given.filter()?, given.page())) },
     Entry {
+        path: "/v1/routes/changes",
+        read: |_, given| {
+            let (filter, after) = (given.filter()?, given.after.take());
+            let wait = given.wait(MAX_CHANGES_WAIT)?.unwrap_or_default();
+            Ok(Query::RouteChanges { filter, after, wait })
+        },
+    },
+    Entry {
+        path: "/v1/routes/dump",
+        read: |_, given| {
+            let family = given.family.take().map(Into::into);
+            Ok(Query::Dump(family, given.page()))
+        },
+    },
+    Entry {
         path: "/v1/routes/rejected",
         read: |_, given| Ok(Query::Rejected(given.peer.take(), given.page())),
     },
@@ -150,7 +167,9 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry { path: "/v1/drain", read: |_, _| Ok(Query::DrainState) },
     Entry {
         path: "/v1/drain/begin",
-        read: |_, given| Ok(Query::Drain { wait: given.wait()?, message: given.message()? }),
+        read: |_, given| {
+            Ok(Query::Drain { wait: given.wait(MAX_DRAIN_WAIT)?, message: given.message()? })
+        },
     },
     Entry { path: "/v1/drain/end", read: |_, _| Ok(Query::Undrain) },
     Entry { path: "/v1/config", read: |_, _| Ok(Query::ConfigShow) },
@@ -217,12 +236,20 @@ pub(super) fn address(query: &Query) -> String {
         Query::Peer(peer) => address.path(&["peers", peer]),
         Query::Routes(filter, page) => {
             address.path(&["routes"]);
-            match filter {
-                RouteFilter::All(None) => {}
-                RouteFilter::All(Some(family)) => address.give("family", &family.to_string()),
-                RouteFilter::Exact(prefix) => address.give("prefix", &prefix.to_string()),
-                RouteFilter::Longest(holds) => address.give("address", &holds.to_string()),
+            address.filter(filter);
+            address.page(page);
+        }
+        Query::RouteChanges { filter, after, wait } => {
+            address.path(&["routes", "changes"]);
+            address.filter(filter);
+            address.give_some("after", after.as_deref());
+            if !wait.is_zero() {
+                address.give("waitSeconds", &wait.as_secs_f64().to_string());
             }
+        }
+        Query::Dump(family, page) => {
+            address.path(&["routes", "dump"]);
+            address.filter(&RouteFilter::All(*family));
             address.page(page);
         }
         Query::RoutesIn(peer, page) => {
@@ -295,6 +322,15 @@ impl Address {
         self.0.push_str(name);
         self.0.push('=');
         self.escaped(value);
+    }
+
+    fn filter(&mut self, filter: &RouteFilter) {
+        match filter {
+            RouteFilter::All(None) => {}
+            RouteFilter::All(Some(family)) => self.give("family", &family.to_string()),
+            RouteFilter::Exact(prefix) => self.give("prefix", &prefix.to_string()),
+            RouteFilter::Longest(holds) => self.give("address", &holds.to_string()),
+        }
     }
 
     fn policy(&mut self, query: &PolicyQuery) {

@@ -53,6 +53,9 @@ kinds! {
     view::Status: "Status", "StatusList";
     view::Peer: "Peer", "PeerList";
     view::Route: "Route", "RouteList";
+    view::RouteChange: "RouteChange", "RouteChangeList";
+    view::RouteChanges: "RouteChanges", "RouteChangesList";
+    view::TableDump: "TableDump", "TableDumpList";
     view::Path: "Path", "PathList";
     view::Rejected: "RejectedRoute", "RejectedRouteList";
     view::KernelRoute: "KernelRoute", "KernelRouteList";
@@ -87,6 +90,8 @@ pub fn encode(answer: &Answer) -> serde_json::Result<Vec<u8>> {
         Answer::Peers(items) => list(items, None),
         Answer::Peer(view) => serde_json::to_vec(&view.object()),
         Answer::Routes(items) => page(items),
+        Answer::RouteChanges(view) => serde_json::to_vec(&view.object()),
+        Answer::Dump(view) => serde_json::to_vec(&view.object()),
         Answer::Paths(items) => page(items),
         Answer::Rejected(items) => page(items),
         Answer::Kernel(items) => page(items),
@@ -143,6 +148,10 @@ pub fn decode(json: &[u8]) -> Result<Answer, BadAnswer> {
         kind if lists::<view::Peer>(kind) => Answer::Peers(page(json)?.items),
         kind if is::<view::Peer>(kind) => Answer::Peer(serde_json::from_slice(json)?),
         kind if lists::<view::Route>(kind) => Answer::Routes(page(json)?),
+        kind if is::<view::RouteChanges>(kind) => {
+            Answer::RouteChanges(serde_json::from_slice(json)?)
+        }
+        kind if is::<view::TableDump>(kind) => Answer::Dump(serde_json::from_slice(json)?),
         kind if lists::<view::Path>(kind) => Answer::Paths(page(json)?),
         kind if lists::<view::Rejected>(kind) => Answer::Rejected(page(json)?),
         kind if lists::<view::KernelRoute>(kind) => Answer::Kernel(page(json)?),

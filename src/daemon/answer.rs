@@ -20,6 +20,7 @@ use crate::cluster::claims::Claims;
 use crate::cluster::kubernetes::access::Missing;
 use crate::cluster::peers::Skipped;
 use crate::cluster::report::Reporter;
+use crate::cluster::services::Overlap;
 use crate::control::calls::CallCounts;
 use crate::control::view::{self, Clock, KernelRoute};
 use crate::control::{Answer, Failure, Page, PageRequest, Query, RouteFilter};
@@ -81,6 +82,8 @@ pub(super) struct Facts {
     pub(super) pod_cidrs: Vec<Prefix>,
     pub(super) nodes: BTreeMap<Arc<str>, Arc<Node>>,
     pub(super) skipped: Vec<Skipped>,
+    /// Blocks of Services that have pods or nodes in them.
+    pub(super) overlaps: Vec<Overlap>,
     /// Why BGP has not started, if it was tried.
     pub(super) start_problem: Option<String>,
     /// Our own Node object was there and is not any more.
@@ -116,6 +119,7 @@ impl Facts {
             pod_cidrs: Vec::new(),
             nodes: BTreeMap::new(),
             skipped: Vec::new(),
+            overlaps: Vec::new(),
             start_problem: None,
             own_node_gone: false,
             claims: Arc::default(),
@@ -190,6 +194,25 @@ pub(super) async fn answer(known: &Arc<Known>, query: Query) -> Result<Answer, F
                 }
                 RouteFilter::Exact(prefix) => Ok(one_route(views::route(view, &own, &prefix))),
                 RouteFilter::Longest(address) => Ok(one_route(views::longest(view, &own, address))),
+            })
+            .await
+        }
+        Query::RouteChanges { filter, after, wait } => {
+            let speaker = facts.speaker.as_ref().ok_or_else(|| no_speaker(&facts))?;
+            let changes = views::route_changes(speaker, &filter, after.as_deref(), wait).await?;
+            Ok(Answer::RouteChanges(Box::new(changes)))
+        }
+        Query::Dump(family, page) => {
+            let all = Arc::clone(&facts);
+            let (name, started) = (Arc::clone(&known.name), known.started);
+            read(&facts, move |view| {
+                Ok(Answer::Dump(Box::new(views::dump(
+                    view,
+                    &all,
+                    (&name, started),
+                    family,
+                    &page,
+                )?)))
             })
             .await
         }
@@ -273,7 +296,7 @@ pub(super) fn no_speaker(facts: &Facts) -> Failure {
     )
 }
 
-fn stopping() -> Failure {
+pub(super) fn stopping() -> Failure {
     Failure::Unavailable("the agent is stopping".to_owned())
 }
 

@@ -229,11 +229,17 @@ impl Daemon {
                     (query @ (Query::Drain { .. } | Query::Undrain), reply) => {
                         let _ = reply.send(self.drain(query).await?);
                     }
-                    (query, reply) => {
+                    (query, mut reply) => {
                         let known = Arc::clone(&self.known);
                         // In its own task: a slow answer must not hold up the cluster.
                         tokio::spawn(async move {
-                            let _ = reply.send(answer::answer(&known, query).await);
+                            // What changes something is done also if nobody waits any more.
+                            let may_end = !query.is_change();
+                            let answer = tokio::select! {
+                                answer = answer::answer(&known, query) => answer,
+                                () = reply.closed(), if may_end => return,
+                            };
+                            let _ = reply.send(answer);
                         });
                     }
                 },

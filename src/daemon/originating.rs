@@ -7,11 +7,12 @@ use brindle_bgp::filter::Change;
 use brindle_bgp::msg::{Attributes, Origin};
 use brindle_bgp::net::{Asn, Prefix};
 use brindle_bgp::rib::OwnRoute;
-use brindle_config::{Bgp, ServiceSettings};
+use brindle_config::{Bgp, LoopPrevention, ServiceSettings};
 
 use super::routing::Said;
 use crate::cluster::claims::Claims;
 use crate::cluster::services::{Advertised, EXCLUDE, advertise};
+use crate::fib::guard::Guarded;
 use crate::speaker::Originated;
 
 /// What nodes announce for Services, worked out anew only when that may be another.
@@ -63,6 +64,16 @@ pub(super) fn originated(
     let own =
         |(prefix, what)| Originated { prefix, what, attributes: attributes(bgp, asn, &prefix) };
     local.chain(services).map(own).collect()
+}
+
+/// What the node called `name` announces for Services, guarded against packets that its Service
+/// proxy does not answer to and that would go back to the router which sent them.
+pub(super) fn guarded(name: &str, settings: &ServiceSettings, claims: &Claims) -> Guarded {
+    let prefixes = match settings.loop_prevention {
+        LoopPrevention::Disabled => BTreeSet::new(),
+        LoopPrevention::Drop | LoopPrevention::Reject => claims.services().prefixes(name),
+    };
+    Guarded { prefixes, reject: settings.loop_prevention == LoopPrevention::Reject }
 }
 
 fn attributes(bgp: &Bgp, asn: Asn, prefix: &Prefix) -> Attributes {

@@ -179,6 +179,7 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
         ("bgp.dynamicPeers", old.bgp.dynamic != new.bgp.dynamic),
         ("bgp.nodeToNodeMesh.maxPrefixes", old.bgp.mesh_limits != new.bgp.mesh_limits),
         ("bgp.nodeToNodeMesh.addPaths", old.bgp.mesh_add_paths != new.bgp.mesh_add_paths),
+        ("bgp.services", old.bgp.services != new.bgp.services),
         ("bgp.networks", old.bgp.networks != new.bgp.networks),
         ("bgp.nodeToNodeMesh.enabled", old.bgp.mesh != new.bgp.mesh),
         ("bgp.nodeToNodeMesh.retain", old.bgp.retain != new.bgp.retain),

@@ -23,12 +23,13 @@ use super::originating::{self, OfServices};
 use super::tidings::Tidings;
 use crate::bmp::Stations;
 use crate::cluster::Node;
-use crate::cluster::bgp::BgpObjects;
+use crate::cluster::bgp::{BgpKey, BgpObjects, DEFAULT};
 use crate::cluster::claims::{self, Claims};
 use crate::cluster::peers::{dynamic_peers, wanted_peers};
 use crate::cluster::report::{Reason, Subject};
-use crate::cluster::services::{Advertised, ServiceObjects};
+use crate::cluster::services::{Advertised, ServiceObjects, overlaps};
 use crate::drain::{Store, wanted_by};
+use crate::fib::guard::Guarded;
 use crate::fib::{self, FibHandle, FibSettings, HashBy};
 use crate::speaker::{self, Deed, Listeners, SpeakerHandle, StopMode, Tiding};
 
@@ -80,6 +81,8 @@ pub(super) struct Routing {
     /// What the speaker originates.
     originated: Vec<Prefix>,
     of_services: OfServices,
+    /// What the fib was told to guard.
+    guarded: Option<Guarded>,
     keys: Keys,
 }
 
@@ -173,6 +176,7 @@ impl Routing {
             draining: Draining::load(Store::beside(&config.control.socket), Instant::now()),
             originated: Vec::new(),
             of_services: OfServices::default(),
+            guarded: None,
         })
     }
 
@@ -396,6 +400,7 @@ impl Routing {
         let config = &objects.effective_config(said.config, &known.name);
         let services = self.of_services.settle(said, &config.bgp.services);
         let claims = self.settle_claims(known, config, nodes, services);
+        tell_of_overlaps(known, said.config, config, &claims);
         let own_node = nodes.get(&known.name).map(|node| &**node);
         if self.follow_identity(known, config, own_node).await? {
             return Ok(());
@@ -426,6 +431,13 @@ impl Routing {
         self.originated = originated.iter().map(|own| own.prefix).collect();
         let prefixes = self.originated.iter().copied().collect();
         known.update(|facts| facts.originated = prefixes);
+        if in_sync {
+            let guarded = originating::guarded(&known.name, &config.bgp.services, &claims);
+            if self.guarded.as_ref() != Some(&guarded) {
+                self.fib.commands.send(fib::Command::Guard(guarded.clone())).await?;
+                self.guarded = Some(guarded);
+            }
+        }
         running.speaker.originate(originated).await?;
         running.speaker.set_peers(peers).await?;
         let mut dynamic = dynamic_peers(&config.bgp, &running.chosen.identity);
@@ -580,6 +592,24 @@ impl Routing {
             running.speaker.stop(mode).await;
         }
         let _ = self.fib.commands.send(fib::Command::Stop).await;
+    }
+}
+
+/// Tells of blocks of Services that have pods or nodes in them; the node that is in one of an
+/// object says it by an Event.
+fn tell_of_overlaps(known: &Known, yaml: &Config, config: &Config, claims: &Claims) {
+    let found = overlaps(&config.bgp.services, &yaml.bgp.services, claims);
+    let before = known.facts.load();
+    for overlap in found.iter().filter(|one| !before.overlaps.contains(one)) {
+        let message = overlap.to_string();
+        warn!(%message, "a block of Services has something else in it");
+        if overlap.of_object && overlap.node == known.name {
+            let subject = Subject::Bgp(BgpKey::Configuration(DEFAULT.into()));
+            known.reporter.report(subject, Reason::BgpInvalid, message);
+        }
+    }
+    if found != before.overlaps {
+        known.update(|facts| facts.overlaps = found);
     }
 }
 

@@ -115,7 +115,7 @@ impl Known {
                     all.remove(&address.address);
                 }
             }
-            News::Route(..) | News::RouteGone(_) => {}
+            News::Route(..) | News::RouteGone(_) | News::GuardGone => {}
         }
     }
 

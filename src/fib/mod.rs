@@ -11,6 +11,7 @@
 //!
 //! Our routes carry protocol number 98 and stand in the main table: learned ones at the
 //! metric of the settings, unreachable ones for prefixes of our own at [`route::OWN_METRIC`].
+//! (What is [guarded](guard) against loops has a table of its own.)
 //! A key that another protocol holds is left alone. The kernel is believed, not our memory:
 //! events keep `have` current, and where they are known to fall short (a link going down,
 //! lost events, time passing) everything is read anew.
@@ -31,6 +32,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub mod forwarding;
 pub mod found;
+pub mod guard;
 pub mod hash_policy;
 pub mod lookup;
 pub mod mirror;
@@ -101,6 +103,9 @@ pub enum Command {
     /// Each of these addresses is reached by a gateway, with a host route of ours, and no others
     /// are. Answered once the routes that can be written are.
     Reach(Vec<(IpAddr, IpAddr)>, oneshot::Sender<()>),
+    /// Packets that come in shall not go on to these, unless the main table has routes to
+    /// the same or longer prefixes.
+    Guard(guard::Guarded),
     /// Sources and peers are in sync: leftovers of an earlier run may go.
     Sweep,
     /// The speaker has ended, and another one takes over, which is told by this channel:
@@ -208,6 +213,10 @@ pub struct FibStatus {
     pub forwarding: [ForwardingState; 2],
     /// By what packets are spread over several hops, by [`Family::index`].
     pub hash: [HashState; 2],
+    /// Prefixes that are guarded against loops, by [`Family::index`].
+    pub guarded: [usize; 2],
+    /// Why something that shall be guarded is not.
+    pub unguarded: Option<String>,
     /// The last thing that failed, with its reason.
     pub last_error: Option<String>,
 }

@@ -49,4 +49,6 @@ pub enum News {
     Route(KernelRoute, bool),
     /// A route of the main table is gone.
     RouteGone(KernelRoute),
+    /// Something of the [guard](super::guard) is gone.
+    GuardGone,
 }

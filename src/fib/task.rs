@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use super::forwarding::Forwarding;
 use super::found::Found;
+use super::guard::Guard;
 use super::hash_policy::HashPolicy;
 use super::mirror::Mirror;
 use super::netlink::{BATCH, Drained, Dump, Monitor, Queries, Writer};
@@ -46,6 +47,7 @@ pub struct Fib {
     watch: Watch,
     forwarding: Forwarding,
     hash: HashPolicy,
+    guard: Guard,
     /// The families that were to be forwarded when it was last looked at.
     forwarded: [bool; 2],
     /// Links, addresses or others' routes changed: next hops are to be found anew.
@@ -77,6 +79,7 @@ impl Fib {
             watch: Watch::default(),
             forwarding: Forwarding::default(),
             hash: HashPolicy::default(),
+            guard: Guard::default(),
             forwarded: [false; 2],
             is_disturbed: false,
             repaired: Vec::new(),
@@ -175,6 +178,7 @@ impl Fib {
                 // Whoever asked may have gone meanwhile.
                 let _ = answer.send(self.table.leftovers());
             }
+            Command::Guard(guarded) => self.guard.set(guarded),
             Command::Sweep => {
                 let leftovers = self.table.leftover_count();
                 self.table.sweep();
@@ -196,43 +200,51 @@ impl Fib {
 
     /// Takes in what the kernel tells.
     async fn hear(&mut self) {
-        let Self { monitor, mirror, table, .. } = self;
+        let Self { monitor, mirror, table, guard, .. } = self;
         let (mut is_disturbed, mut is_resync) = (false, false);
         let drained = monitor
-            .drain(|news| match news {
-                News::Link(link) => {
-                    let index = link.index;
-                    let is_news = mirror.add_link(link);
-                    is_disturbed |= is_news;
-                    // The kernel removes IPv4 routes with their link, and tells nobody.
-                    is_resync |= is_news && table.uses(index);
+            .drain(|news| {
+                if let News::Route(route, _) | News::RouteGone(route) = &news {
+                    guard.touched(&route.key.prefix);
                 }
-                News::LinkGone(index) => {
-                    is_disturbed |= mirror.remove_link(index);
-                    is_resync |= table.uses(index);
-                }
-                News::Address(address) => is_disturbed |= mirror.add_address(address),
-                News::AddressGone(address) => {
-                    is_disturbed |= mirror.remove_address(&address);
-                    // With the last address of a link go its IPv4 routes, as silently.
-                    is_resync |= address.address.is_ipv4()
-                        && (table.uses(address.link) || mirror.uses(address.link));
-                }
-                News::Route(route, _) if route.is_ours() => {
-                    is_disturbed |= mirror.displace(&route.key);
-                    table.seen(route);
-                }
-                News::Route(route, replaces) => {
-                    if replaces {
-                        table.taken(&route.key);
+                match news {
+                    News::Link(link) => {
+                        let index = link.index;
+                        let is_news = mirror.add_link(link);
+                        is_disturbed |= is_news;
+                        // The kernel removes IPv4 routes with their link, and tells nobody.
+                        is_resync |= is_news && table.uses(index);
                     }
-                    table.reconsider(route.key.prefix);
-                    is_disturbed |= mirror.add_route(route, replaces);
-                }
-                News::RouteGone(route) if route.is_ours() => is_resync |= table.vanished(&route),
-                News::RouteGone(route) => {
-                    table.reconsider(route.key.prefix);
-                    is_disturbed |= mirror.remove_route(&route);
+                    News::LinkGone(index) => {
+                        is_disturbed |= mirror.remove_link(index);
+                        is_resync |= table.uses(index);
+                    }
+                    News::Address(address) => is_disturbed |= mirror.add_address(address),
+                    News::AddressGone(address) => {
+                        is_disturbed |= mirror.remove_address(&address);
+                        // With the last address of a link go its IPv4 routes, as silently.
+                        is_resync |= address.address.is_ipv4()
+                            && (table.uses(address.link) || mirror.uses(address.link));
+                    }
+                    News::Route(route, _) if route.is_ours() => {
+                        is_disturbed |= mirror.displace(&route.key);
+                        table.seen(route);
+                    }
+                    News::Route(route, replaces) => {
+                        if replaces {
+                            table.taken(&route.key);
+                        }
+                        table.reconsider(route.key.prefix);
+                        is_disturbed |= mirror.add_route(route, replaces);
+                    }
+                    News::RouteGone(route) if route.is_ours() => {
+                        is_resync |= table.vanished(&route);
+                    }
+                    News::GuardGone => guard.look_again(),
+                    News::RouteGone(route) => {
+                        table.reconsider(route.key.prefix);
+                        is_disturbed |= mirror.remove_route(&route);
+                    }
                 }
             })
             .await;
@@ -281,6 +293,10 @@ impl Fib {
         if self.status.ready && !(self.settings.install && self.table.is_dirty()) {
             self.reachable.written();
         }
+        if self.status.ready && self.settings.install {
+            let failure = self.guard.ensure(&self.mirror, &self.table, now).await;
+            failure.into_iter().for_each(|failure| self.failed(failure));
+        }
         self.forward(now);
         self.publish();
     }
@@ -299,6 +315,7 @@ impl Fib {
                 let surprises = self.table.load(ours);
                 self.table.reconsider_all(&self.mirror);
                 self.is_disturbed = true;
+                self.guard.look_again();
                 self.status.ready = true;
                 if is_first {
                     self.status.found = self.table.leftover_families();
@@ -361,6 +378,7 @@ impl Fib {
             let (done, rest) = left.split_at(answers.len().min(left.len()));
             for (op, answer) in done.iter().zip(answers) {
                 let why = answer.as_ref().err().cloned();
+                self.guard.touched(&op.key.prefix);
                 match self.table.written(op, answer) {
                     Outcome::Done => {}
                     Outcome::Repaired => {
@@ -409,6 +427,10 @@ impl Fib {
     fn publish(&mut self) {
         self.status.forwarding = self.forwarding.states();
         self.status.hash = self.hash.states();
+        self.status.guarded = self.guard.guarded();
+        if self.status.unguarded.as_deref() != self.guard.failure() {
+            self.status.unguarded = self.guard.failure().map(ToOwned::to_owned);
+        }
         self.status.wanted = self.table.wanted_count();
         self.status.installed = self.table.installed_count();
         self.status.stale = self.table.leftover_count();

@@ -54,6 +54,17 @@ pub(super) struct Services {
     pub(super) load_balancer_ips: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) host_routes: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) loop_prevention: Option<&'static str>,
+}
+
+impl Services {
+    /// Whether anything is announced.
+    pub(super) fn has_blocks(&self) -> bool {
+        ![&self.cluster_ips, &self.external_ips, &self.load_balancer_ips]
+            .into_iter()
+            .all(Vec::is_empty)
+    }
 }
 
 #[derive(Debug, Default, PartialEq, Serialize)]

@@ -56,11 +56,12 @@ pub use auth::{AoKey, AuthFailures, Key, Protection, Ttl};
 pub use dynamic::DynamicPeers;
 pub use leave::Leave;
 pub use listener::{ListenError, Listeners};
-pub use monitor::Feed;
+pub use monitor::{Feed, Newest};
 pub use originated::Originated;
 pub use rejections::{Refused, Rejections};
 pub use status::{Counters, MESSAGE_TYPES, PeerStatus};
 pub use view::{Faults, PeerEntry, View};
+pub(crate) use writer::write_some;
 
 /// The port that BGP listens on (RFC 4271 §8.2.1).
 const BGP_PORT: u16 = 179;

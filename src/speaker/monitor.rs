@@ -9,9 +9,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use brindle_bgp::bmp::{Ends, Monitoring, Opens, Pulled, Speaker, StationId, Views};
 use brindle_bgp::fsm::{Down, Negotiated};
-use brindle_bgp::rib::{Changes, PeerId, Rib, RibSettings};
+use brindle_bgp::rib::{Changes, PeerId, Place, Rib, RibSettings};
 use bytes::Bytes;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 
 use super::view::PeerEntry;
 use super::{Command, Gone, SpeakerHandle, WantedPeer};
@@ -31,16 +31,18 @@ pub(super) struct Monitors {
     core: Monitoring,
     /// Who is gone drops its end.
     wakes: HashMap<StationId, Weak<Notify>>,
-    /// Until when changes of routes are recorded.
-    recording: Option<Instant>,
-    /// The sequence number that the next recording begins at.
-    sequence: u64,
+    /// How far changes of routes are recorded, for those who wait for one.
+    newest: watch::Sender<Option<Place>>,
 }
 
 impl Monitors {
     pub(super) fn new(settings: &RibSettings) -> Self {
         let speaker = Speaker { asn: settings.asn, router_id: settings.router_id };
-        Self { core: Monitoring::new(speaker), wakes: HashMap::new(), recording: None, sequence: 0 }
+        Self {
+            core: Monitoring::new(speaker),
+            wakes: HashMap::new(),
+            newest: watch::Sender::new(None),
+        }
     }
 
     pub(super) fn session_up(
@@ -84,21 +86,42 @@ impl Monitors {
                 }
             }
         }
-        if let Some(until) = self.recording {
-            rib.note_time(SystemTime::now());
-            if until < Instant::now() {
-                self.recording = None;
-                self.sequence = rib.stop_recording().unwrap_or(self.sequence);
-            }
+        if rib.end_of_history().is_some() {
+            rib.note_time(SystemTime::now(), Instant::now());
+            self.tell_newest(rib);
         }
     }
 
-    fn changes(&mut self, rib: &mut Rib, from: Option<u64>, limit: usize) -> Changes {
-        if self.recording.is_none() {
-            rib.record(CHANGES, self.sequence);
-        }
-        self.recording = Some(Instant::now() + LEASE);
-        rib.changes_from(from, limit).unwrap_or_default()
+    fn changes(
+        &mut self,
+        rib: &mut Rib,
+        from: Option<Place>,
+        limit: usize,
+    ) -> Option<(Changes, Newest)> {
+        // By the clock: one of an earlier run of the agent has another name.
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let name = u64::try_from(now.as_nanos()).unwrap_or_default();
+        rib.record(name, CHANGES, Instant::now() + LEASE);
+        self.tell_newest(rib);
+        Some((rib.read_history(from, limit)?, Newest(self.newest.subscribe())))
+    }
+
+    fn tell_newest(&self, rib: &Rib) {
+        let end = rib.end_of_history();
+        self.newest.send_if_modified(|newest| std::mem::replace(newest, end) != end);
+    }
+}
+
+/// How far changes of routes are recorded.
+pub struct Newest(watch::Receiver<Option<Place>>);
+
+impl Newest {
+    /// Waits until there is more than somebody has read who is at that place.
+    ///
+    /// # Errors
+    /// If the speaker ends.
+    pub async fn is_beyond(&mut self, place: Place) -> Result<(), Gone> {
+        self.0.wait_for(|newest| *newest != Some(place)).await.map(drop).map_err(|_| Gone)
     }
 }
 
@@ -157,11 +180,15 @@ impl SpeakerHandle {
         Ok(Feed { speaker: self.clone(), id, wake })
     }
 
-    /// Changes of the paths in use from a sequence number on, at most `limit` of them; without
-    /// one, none, and where to begin. They are recorded from the first such question on, until
-    /// nobody has asked for a minute.
-    pub async fn route_changes(&self, from: Option<u64>, limit: usize) -> Result<Changes, Gone> {
-        self.watching(move |monitors, rib, _| monitors.changes(rib, from, limit)).await
+    /// Changes of the paths in use from a place on, with about `limit` paths; without one, none,
+    /// and where to begin. They are recorded from the first such question on, until nobody has
+    /// asked for a minute.
+    pub async fn route_changes(
+        &self,
+        from: Option<Place>,
+        limit: usize,
+    ) -> Result<(Changes, Newest), Gone> {
+        self.watching(move |monitors, rib, _| monitors.changes(rib, from, limit)).await?.ok_or(Gone)
     }
 
     async fn watching<T: Send + 'static>(

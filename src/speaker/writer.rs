@@ -245,8 +245,11 @@ impl Task {
     }
 }
 
-/// Writes what the socket takes at once of `messages`.
-async fn write_some(write: &mut OwnedWriteHalf, messages: &VecDeque<Bytes>) -> io::Result<usize> {
+/// Writes what the socket takes at once of `messages`, and says how many octets that were.
+pub(crate) async fn write_some(
+    write: &mut OwnedWriteHalf,
+    messages: &VecDeque<Bytes>,
+) -> io::Result<usize> {
     let slices: Vec<IoSlice<'_>> =
         messages.iter().take(MOST_SLICES).map(|message| IoSlice::new(message)).collect();
     match write.write_vectored(&slices).await? {

@@ -4,6 +4,7 @@
 mod agent;
 mod cni;
 mod commands;
+mod follow;
 mod golden;
 mod policies;
 #[path = "../skipped/mod.rs"]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use brindle::control::{Answer, Query};
 
 use crate::agent::Agent;
-use crate::views;
+use crate::{follow, views};
 
 /// `brindle` with these words (no quotes in them) on a terminal of its own.
 fn on_a_terminal(agent: &Agent, words: &str) -> Command {
@@ -59,6 +59,31 @@ fn no_text_of_others_steers_the_terminal() {
 }
 
 #[test]
+fn routes_are_drawn_anew_when_they_change_and_not_before() {
+    let looks = Arc::new(AtomicU64::new(0));
+    let count = looks.clone();
+    let mut asked = 0;
+    let agent = Agent::start(move |query| match query {
+        Query::Routes(..) => {
+            count.fetch_add(1, Ordering::Relaxed);
+            views::answer(query)
+        }
+        Query::RouteChanges { after: Some(_), .. } => {
+            asked += 1;
+            let items = if asked % 3 == 0 { vec![follow::changed()] } else { vec![] };
+            Some(Ok(Answer::RouteChanges(Box::new(follow::changes(items, "7-1")))))
+        }
+        other => views::answer(other),
+    });
+    let text = drawn(&agent, "routes -w --interval 10ms", "PREFIX ", 3);
+    assert!(text.starts_with("\x1b[H\x1b[J"), "{text:?}");
+    assert!(text.contains("10.244.1.0/24") && !text.contains("announced by"), "{text:?}");
+    let (looks, calls) = (looks.load(Ordering::Relaxed), agent.calls.all());
+    let waits = calls["/v1/routes/changes"].timings.count();
+    assert!(looks >= 3 && waits >= 3 * (looks - 1), "{looks} looks, {waits} questions");
+}
+
+#[test]
 fn watching_draws_the_table_anew() {
     let looks = Arc::new(AtomicU64::new(0));
     let count = looks.clone();
@@ -70,8 +95,14 @@ fn watching_draws_the_table_anew() {
         }
         other => views::answer(other),
     });
-    let mut child =
-        on_a_terminal(&agent, "peers -w --interval 10ms").stdout(Stdio::piped()).spawn().unwrap();
+    let text = drawn(&agent, "peers -w --interval 10ms", "NAME ", 3);
+    assert!(text.starts_with("\x1b[H\x1b[J"), "{text:?}");
+    assert!(looks.load(Ordering::Relaxed) >= 3);
+}
+
+/// What is drawn on a terminal until `title` was there so many times.
+fn drawn(agent: &Agent, words: &str, title: &str, times: usize) -> String {
+    let mut child = on_a_terminal(agent, words).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdout = child.stdout.take().unwrap();
     let (sender, chunks) = mpsc::channel();
     std::thread::spawn(move || {
@@ -83,13 +114,12 @@ fn watching_draws_the_table_anew() {
         }
     });
     let mut text = String::new();
-    while text.matches("NAME ").count() < 3 {
+    while text.matches(title).count() < times {
         text += &chunks.recv_timeout(Duration::from_secs(10)).expect("three tables in time");
     }
     // Killed outright, `script` would leave the program on its terminal behind.
     let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
     child.wait().unwrap();
-    assert!(text.starts_with("\x1b[H\x1b[J"), "{text:?}");
-    assert!(looks.load(Ordering::Relaxed) >= 3);
+    text
 }

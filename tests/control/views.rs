@@ -13,7 +13,7 @@ use brindle::control::view::{Family, SessionState};
 use brindle::control::{Answer, Failure, Page, Query, RouteFilter, view};
 
 use crate::agent::Reply;
-use crate::policies;
+use crate::{follow, policies};
 
 /// 2026-01-02T03:04:05Z, and some seconds before it.
 pub(crate) fn time(ago: u64) -> Time {
@@ -106,6 +106,7 @@ pub(crate) fn status() -> Status {
             conflicts: 0,
             repairs: 3,
             overruns: 0,
+            guarded: 0,
             last_error: None,
         }),
         policy: Some(policies::status()),
@@ -268,7 +269,12 @@ pub(crate) fn peers() -> Vec<Peer> {
     vec![peer("n1", "10.0.0.1", PeerKind::Mesh, SessionState::Established), rogue, tor_a, tor_b]
 }
 
-fn path(prefix: &str, from: Option<&str>, next_hop: Option<&str>, status: PathStatus) -> Path {
+pub(crate) fn path(
+    prefix: &str,
+    from: Option<&str>,
+    next_hop: Option<&str>,
+    status: PathStatus,
+) -> Path {
     Path {
         prefix: prefix.parse().unwrap(),
         from: from.map(str::to_owned),
@@ -397,6 +403,14 @@ pub(crate) fn answer(query: Query) -> Reply {
             }
             Ok(Answer::Routes(one_page(items)))
         }
+        Query::RouteChanges { after: None, .. } => {
+            Ok(Answer::RouteChanges(Box::new(follow::changes(vec![], "7-0"))))
+        }
+        Query::RouteChanges { .. } => Ok(Answer::RouteChanges(Box::new(follow::changes(
+            vec![follow::changed(), follow::removed()],
+            "7-2",
+        )))),
+        Query::Dump(..) => Ok(Answer::Dump(Box::new(follow::dump()))),
         Query::RoutesIn(name, _) => find(&name).map(|peer| {
             let paths = routes().into_iter().flat_map(|route| route.paths);
             let from = paths.filter(|path| path.from.as_ref() == Some(&peer.name));

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use rustc_hash::FxHashSet;
 
 use super::attr_store::DEFAULT_LOCAL_PREF;
-use super::links::Links;
 use super::roles;
 use super::settings::{PeerKind, PeerPolicy, RibPeer, RibSettings};
 use super::view::Refusal;
@@ -76,15 +75,16 @@ fn is_sane(address: IpAddr) -> bool {
     }
 }
 
-/// What filters look at in a path.
+/// What filters look at in a path, with the interface that its next hop is reached over if they
+/// ask for it.
+#[inline]
 pub(super) fn route<'a>(
     prefix: &Prefix,
     attributes: &'a Attributes,
-    (next_hop, links): (Option<NextHop>, &'a Links),
+    (next_hop, interface): (Option<NextHop>, Option<&'a str>),
     source: RouteSource,
     session: Session,
 ) -> Route<'a> {
-    let interface = links.interface(next_hop);
     let next_hop = next_hop.map(|hop| hop.address());
     Route { prefix: *prefix, attributes, next_hop, interface, source, session }
 }

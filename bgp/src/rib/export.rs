@@ -39,7 +39,7 @@ pub(super) struct Treatment {
     /// By family, how many paths of a prefix it is told; none if it is told the best without
     /// saying which of them that is.
     pub(super) paths: [Option<u32>; 2],
-    /// Which links its filters look at, if they do.
+    /// Which links its filters look at; zero if they look at none.
     pub(super) links: u64,
 }
 
@@ -203,11 +203,10 @@ impl Exporter<'_> {
         let attributes = self.attributes.get(path.attributes);
         let session = Session { peer_type: to.kind.peer_type(), asn: to.asn };
         let next_hop = self.hops.get(path.hop);
-        let matched = admit(
-            &to.policy,
-            &route(prefix, attributes, (next_hop, self.links), path.origin(), session),
-        )
-        .ok()?;
+        let over = if to.links == 0 { None } else { self.links.interface(next_hop) };
+        let next_hop = (next_hop, over.map(|name| &**name));
+        let route = route(prefix, attributes, next_hop, path.origin(), session);
+        let matched = admit(&to.policy, &route).ok()?;
         let mode = match to.filters().and_then(|filters| filter::next_hop(filters, &matched)) {
             None => to.mode,
             Some(NextHopChange::SelfAddress) => NextHopMode::SelfAddress,

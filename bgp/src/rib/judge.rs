@@ -42,11 +42,10 @@ impl Rib {
         if let Some(refusal) = refuse_path(&self.settings, &self.own, how, attributes, next_hop) {
             return Err(refusal);
         }
+        let over = self.links.interface(Some(next_hop));
+        let next_hop = (Some(next_hop), over.map(|name| &**name));
         let session = self.session_of(how);
-        admit(
-            &how.import,
-            &route(prefix, attributes, (Some(next_hop), &self.links), how.source, session),
-        )
+        admit(&how.import, &route(prefix, attributes, next_hop, how.source, session))
     }
 
     /// What `matched` rules of a peer's import make of the attributes that came; held by

@@ -19,7 +19,7 @@ pub(super) struct Links {
 impl Links {
     /// The interface whose link a next hop is on; `None` if it is on none, or on several, as
     /// link-local addresses are.
-    pub(super) fn interface(&self, hop: Option<NextHop>) -> Option<&str> {
+    pub(super) fn interface(&self, hop: Option<NextHop>) -> Option<&Arc<str>> {
         let address = hop?.address();
         let mut on = self.all.iter().filter(|(link, _)| link.contains(address));
         let (link, interface) = on.next()?;

@@ -10,11 +10,11 @@ use super::adj_out::{News, PathNews};
 use super::attr_store::AttrId;
 use super::best::Judge;
 use super::export::Exporter;
+use super::history::{Cause, History, UsedPath};
 use super::path::{Path, PathKey, PeerIx, Source};
 use super::settings::Stale;
 use super::table::Table;
 use super::view::{BestChange, Forwarding};
-use super::watch::{Cause, Recorder, UsedPath};
 use crate::filter::RouteSource;
 use crate::msg::NextHop;
 use crate::net::Family;
@@ -53,7 +53,7 @@ impl Rib {
         let Self {
             settings, tables, attributes, hops, links, peers, out, changed, refusals, ..
         } = self;
-        let (watches, recorder) = (&mut self.watches, &mut self.recorder);
+        let (watches, history) = (&mut self.watches, &mut self.history);
         let table = &mut tables[family.index()];
         let entry = table.entry_mut(id);
         let before: SmallVec<[Path; 2]> = SmallVec::from_slice(entry.selection());
@@ -121,7 +121,9 @@ impl Rib {
                 }
             }
         }
-        if let Some(path) = come.or(gone) {
+        if let Some(path) = come.or(gone)
+            && !watches.is_empty()
+        {
             let session = peers.get(path.peer).and_then(|peer| peer.session.as_ref());
             let has_ids =
                 session.is_some_and(|session| session.negotiated.add_paths.receive[family.index()]);
@@ -131,17 +133,7 @@ impl Rib {
         let judge = Judge { attributes, hops, peers, together: (&*settings).into() };
         entry.selected = judge.select(&mut entry.paths);
         if entry.selection() != before.as_slice() {
-            let points = |paths: &[Path]| {
-                let point = |path: &Path| {
-                    let is_service = path.origin() == RouteSource::Service;
-                    (path.source() == Source::Ours, is_service, path.hop)
-                };
-                let mut points: SmallVec<[_; 2]> = paths.iter().map(point).collect();
-                points.sort_unstable();
-                points.dedup();
-                points
-            };
-            if !entry.changed && points(entry.selection()) != points(&before) {
+            if !entry.changed && !points_alike(entry.selection(), &before) {
                 entry.changed = true;
                 changed[family.index()].push_back(id);
             }
@@ -153,9 +145,9 @@ impl Rib {
                 out.best_changed(&news, &Exporter { settings, attributes, hops, links, peers });
                 watches.best_changed(family, id);
             }
-            if let Some(recorder) = recorder {
+            if let Some(history) = history {
                 let by = Exporter { settings, attributes, hops, links, peers };
-                record(recorder, &by, table, id, &selected_before, &edit);
+                record(history, &by, table, id, &selected_before, &edit);
             }
         }
         if let Some(depth) = table.offer_depth() {
@@ -283,8 +275,8 @@ impl Rib {
                     [best, ..] if best.origin() == RouteSource::Service => Forwarding::None,
                     [best, ..] if best.source() == Source::Ours => Forwarding::Local,
                     used => {
-                        let mut hops: Vec<NextHop> =
-                            used.iter().filter_map(|path| self.hops.get(path.hop)).collect();
+                        let mut hops: Vec<NextHop> = Vec::with_capacity(used.len());
+                        hops.extend(used.iter().filter_map(|path| self.hops.get(path.hop)));
                         hops.sort_unstable();
                         hops.dedup();
                         Forwarding::Via(hops)
@@ -301,9 +293,31 @@ impl Rib {
     }
 }
 
+/// Whether packets go to the same places by both selections.
+fn points_alike(one: &[Path], other: &[Path]) -> bool {
+    let point = |path: &Path| {
+        let is_service = path.origin() == RouteSource::Service;
+        (path.source() == Source::Ours, is_service, path.hop)
+    };
+    // Most prefixes have one way or none, before and after.
+    match (one, other) {
+        ([], []) => return true,
+        ([], _) | (_, []) => return false,
+        ([one], [other]) => return point(one) == point(other),
+        _ => {}
+    }
+    let points = |paths: &[Path]| {
+        let mut points: SmallVec<[_; 4]> = paths.iter().map(point).collect();
+        points.sort_unstable();
+        points.dedup();
+        points
+    };
+    points(one) == points(other)
+}
+
 /// Records that other paths of a prefix are in use.
 fn record(
-    recorder: &mut Recorder,
+    history: &mut History,
     with: &Exporter<'_>,
     table: &Table,
     id: u32,
@@ -314,6 +328,7 @@ fn record(
     let used = |paths: &[Path]| {
         let used = paths.iter().map(|path| UsedPath {
             from: name(path.peer),
+            path_id: with.peers.says_which(path, table.family()).then_some(path.id),
             next_hop: with.hops.get(path.hop),
             attributes: Arc::clone(with.attributes.get(path.attributes)),
             is_stale: path.stale().is_some(),
@@ -327,5 +342,5 @@ fn record(
         Edit::Judge(key, _) => Cause::Judged(name(key.peer)),
         Edit::Decide => Cause::NextHop,
     };
-    recorder.push(table.prefix(id), used(before), used(table.entry(id).selection()), cause);
+    history.push(table.prefix(id), used(before), used(table.entry(id).selection()), cause);
 }

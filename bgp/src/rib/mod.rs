@@ -26,6 +26,7 @@ mod defer;
 mod departure;
 mod encoder;
 mod export;
+mod history;
 mod journal;
 mod judge;
 mod limit;
@@ -56,6 +57,7 @@ use crate::msg::{Attributes, NextHop, Nlri, Update};
 use crate::net::{Family, Prefix};
 
 pub use departure::Departure;
+pub use history::{Cause, Changes, Gap, Place, RouteChange, UsedPath};
 pub use limit::{LimitAction, LimitLevel, LimitNews, PATHS_OF_ONE_PEER, PrefixLimits};
 pub use settings::{
     NextHopMode, OwnRoute, Owned, PeerId, PeerKind, PeerPolicy, RibPeer, RibSession, RibSettings,
@@ -66,7 +68,7 @@ pub use view::{
     Advertisement, BestChange, Forwarding, Page, PathStatus, PathView, PeerCounts, Reason, Refusal,
     ToldView, Totals, Which,
 };
-pub use watch::{Cause, Changes, Look, LookedAt, RouteChange, UsedPath, WatchId, Watched};
+pub use watch::{Look, LookedAt, WatchId, Watched};
 
 use adj_in::{admit, import, refuse_path, route};
 use adj_out::AdjOut;
@@ -74,13 +76,14 @@ use attr_store::AttrStore;
 use best::Judge;
 use encoder::Context;
 use export::{Exporter, Treatment};
+use history::History;
 use judge::Workshop;
 use loc::Edit;
 use next_hop::{HopId, NextHops};
 use path::{Path, PathKey, PeerIx, Source};
 use peer::Peers;
 use table::Table;
-use watch::{Recorder, Watches};
+use watch::Watches;
 
 /// Refused paths that are noted until somebody takes them.
 const REJECTIONS: usize = 1 << 14;
@@ -113,7 +116,7 @@ pub struct Rib {
     deferring: bool,
     watches: Watches,
     /// What became of paths in use, while somebody wants to know.
-    recorder: Option<Recorder>,
+    history: Option<History>,
 }
 
 impl Rib {
@@ -137,7 +140,7 @@ impl Rib {
             rejections: Vec::new(),
             deferring: false,
             watches: Watches::default(),
-            recorder: None,
+            history: None,
         }
     }
 
@@ -308,6 +311,7 @@ impl Rib {
             let refused =
                 refuse_path(&self.settings, &self.own, &peer.how, &attributes, next_hop).is_some();
             let hop = self.hops.intern(next_hop);
+            let over = self.links.interface(Some(next_hop)).cloned();
             for nlri in &announcement.prefixes {
                 let Nlri { prefix, path_id } = nlri;
                 let family = prefix.family();
@@ -322,7 +326,7 @@ impl Rib {
                     continue;
                 }
                 let Some(id) = self.tables[family.index()].obtain(prefix) else { continue };
-                let next_hop = (Some(next_hop), &self.links);
+                let next_hop = (Some(next_hop), over.as_deref());
                 let route = route(prefix, &attributes, next_hop, origin, session);
                 let admitted = if refused { None } else { admit(&import_policy, &route).ok() };
                 let refused = admitted.is_none();

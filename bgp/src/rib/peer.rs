@@ -4,8 +4,9 @@ use rustc_hash::FxHashMap;
 
 use super::best::TieBreakers;
 use super::limit::Limited;
-use super::path::PeerIx;
+use super::path::{Path, PeerIx};
 use super::settings::{PeerId, RibPeer, RibSession, Stale};
+use crate::msg::PathId;
 use crate::net::Family;
 
 /// A peer.
@@ -102,6 +103,14 @@ impl Peers {
             self.by_id.remove(&peer.id);
             self.free.push(ix);
         }
+    }
+
+    /// Whether the peer that told a path says which of several to the prefix it is, as far as that
+    /// is known: of a session that is over only the identifier is left.
+    pub(super) fn says_which(&self, path: &Path, family: Family) -> bool {
+        let session = self.get(path.peer).and_then(|peer| peer.session.as_ref());
+        let receives = |session: &RibSession| session.negotiated.add_paths.receive[family.index()];
+        path.id != PathId::default() || session.is_some_and(receives)
     }
 
     /// The peer at a place; none for our own routes.

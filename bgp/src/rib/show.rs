@@ -8,11 +8,10 @@ use super::encoder::Context;
 use super::export::{Exporter, ToldHop};
 use super::offers::Offers;
 use super::path::{Path, PeerIx};
-use super::settings::{PeerId, RibSession};
+use super::settings::PeerId;
 use super::table::{Entry, Table};
 use super::view::{Page, PathStatus, PathView, PeerCounts, Refusal, ToldView, Totals, Which};
 use super::{Judge, Rib};
-use crate::msg::PathId;
 use crate::net::{Family, Prefix};
 
 /// Prefixes that one page looks at beyond the rows that it gives.
@@ -196,7 +195,7 @@ impl Rib {
                 let view = PathView {
                     prefix,
                     from: self.peers.get(path.peer).map(|peer| peer.id),
-                    path_id: self.has_ids(path, &prefix).then_some(path.id),
+                    path_id: self.peers.says_which(path, prefix.family()).then_some(path.id),
                     next_hop: self.hops.get(path.hop),
                     attributes: Arc::clone(self.attributes.get(path.attributes)),
                     status,
@@ -217,15 +216,6 @@ impl Rib {
             (rank, *place)
         });
         ranked
-    }
-
-    /// Whether the peer that told a path told which of several it is, as far as it is known: of a
-    /// session that is over only the identifier is left.
-    fn has_ids(&self, path: &Path, prefix: &Prefix) -> bool {
-        let session = self.peers.get(path.peer).and_then(|peer| peer.session.as_ref());
-        let receives =
-            |session: &RibSession| session.negotiated.add_paths.receive[prefix.family().index()];
-        path.id != PathId::default() || session.is_some_and(receives)
     }
 
     /// Why a path is refused.

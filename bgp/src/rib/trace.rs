@@ -35,7 +35,9 @@ impl Rib {
         let path = entry.paths.iter().find(|path| path.key() == key)?;
         let came = self.attributes.get(self.attributes.before(path.attributes));
         let session = self.session_of(how);
-        let next_hop = (self.hops.get(path.hop), &self.links);
+        let next_hop = self.hops.get(path.hop);
+        let over = self.links.interface(next_hop);
+        let next_hop = (next_hop, over.map(|name| &**name));
         let steps = trace(filters, &route(prefix, came, next_hop, path.origin(), session));
         Some(FilterTrace { filters: filters.clone(), before: (**came).clone(), steps })
     }
@@ -62,7 +64,9 @@ impl Rib {
             before.med = before.med.filter(|_| best.source() == Source::Ours);
         }
         let session = self.session_of(how);
-        let next_hop = (self.hops.get(best.hop), &self.links);
+        let next_hop = self.hops.get(best.hop);
+        let over = self.links.interface(next_hop);
+        let next_hop = (next_hop, over.map(|name| &**name));
         let route = route(prefix, &before, next_hop, best.origin(), session);
         let steps = trace(filters, &route);
         Some(FilterTrace { filters: filters.clone(), before, steps })

@@ -4,16 +4,15 @@
 //! look at. It takes what is there when it looks, so that one that is slow costs no more than
 //! one that is not, and misses only states that were over before it looked.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use super::Rib;
 use super::bits::Bits;
 use super::path::{Path, PathKey, PeerIx};
 use super::settings::PeerId;
 use crate::msg::{Attributes, NextHop, Nlri, PathId};
-use crate::net::{Family, Prefix};
+use crate::net::Family;
 
 /// Somebody who follows the RIB; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,6 +93,11 @@ pub(super) struct Watches {
 }
 
 impl Watches {
+    /// Nobody watches.
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     /// A path of a peer has changed; `is_lost` if it is one of several, and gone.
     pub(super) fn path_changed(&mut self, key: PathKey, family: Family, id: u32, is_lost: bool) {
         let ix = key.peer;
@@ -317,132 +321,5 @@ impl Rib {
     pub fn superseded(&self, watch: WatchId) -> u64 {
         let watch = self.watches.list.iter().find(|known| known.id == watch);
         watch.map_or(0, |watch| watch.superseded)
-    }
-}
-
-/// A change of the paths in use of a prefix.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RouteChange {
-    /// One more than that of the change before.
-    pub sequence: u64,
-    /// When, as [`Rib::note_time`] had it.
-    pub at: SystemTime,
-    /// The prefix.
-    pub prefix: Prefix,
-    /// What was used before, the best first; empty if nothing was.
-    pub before: Vec<UsedPath>,
-    /// What is used now.
-    pub after: Vec<UsedPath>,
-    /// What happened.
-    pub cause: Cause,
-}
-
-/// A path in use.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UsedPath {
-    /// The peer's name; `None` if it is our own.
-    pub from: Option<Arc<str>>,
-    /// Where it points; `None` if it is our own.
-    pub next_hop: Option<NextHop>,
-    /// Its attributes after import.
-    pub attributes: Arc<Attributes>,
-    /// The session that told it is over.
-    pub is_stale: bool,
-}
-
-/// What made the paths in use of a prefix change. The name is that of a peer, none for
-/// ourselves.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// A path was announced.
-    Announced(Option<Arc<str>>),
-    /// A path went: it was withdrawn, or its session ended.
-    Withdrawn(Option<Arc<str>>),
-    /// The session that told a path is over, and it is kept.
-    Kept(Option<Arc<str>>),
-    /// Paths of a peer are judged by other settings.
-    Judged(Option<Arc<str>>),
-    /// A next hop is nearer or farther, or came or went.
-    NextHop,
-}
-
-/// The latest changes, in a ring: whoever reads too slowly misses some and is told how many.
-#[derive(Debug)]
-pub(super) struct Recorder {
-    changes: VecDeque<RouteChange>,
-    limit: usize,
-    next: u64,
-    /// How many of the latest have no time yet.
-    untimed: usize,
-}
-
-impl Recorder {
-    pub(super) fn push(
-        &mut self,
-        prefix: Prefix,
-        before: Vec<UsedPath>,
-        after: Vec<UsedPath>,
-        cause: Cause,
-    ) {
-        if self.changes.len() >= self.limit {
-            self.changes.pop_front();
-        }
-        let sequence = self.next;
-        self.next += 1;
-        let at = SystemTime::UNIX_EPOCH;
-        self.changes.push_back(RouteChange { sequence, at, prefix, before, after, cause });
-        self.untimed += 1;
-    }
-}
-
-/// Changes that somebody asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Changes {
-    /// In their order.
-    pub changes: Vec<RouteChange>,
-    /// How many between those that were read before and these are lost.
-    pub missed: u64,
-    /// Where to go on: the sequence number of the next one that was not given.
-    pub next: u64,
-}
-
-impl Rib {
-    /// Records changes of paths in use from now on, the last `limit` of them. Sequence numbers
-    /// begin at `first`.
-    pub fn record(&mut self, limit: usize, first: u64) {
-        self.recorder.get_or_insert_with(|| Recorder {
-            changes: VecDeque::new(),
-            limit,
-            next: first,
-            untimed: 0,
-        });
-    }
-
-    /// Records no more, and forgets what was recorded; the next sequence number.
-    pub fn stop_recording(&mut self) -> Option<u64> {
-        self.recorder.take().map(|recorder| recorder.next)
-    }
-
-    /// What was recorded since the last call happened at this time.
-    pub fn note_time(&mut self, now: SystemTime) {
-        if let Some(Recorder { changes, untimed, .. }) = &mut self.recorder {
-            for change in changes.iter_mut().rev().take(std::mem::take(untimed)) {
-                change.at = now;
-            }
-        }
-    }
-
-    /// At most `limit` recorded changes from a sequence number on; from now on without one.
-    /// None if nothing is recorded.
-    pub fn changes_from(&self, sequence: Option<u64>, limit: usize) -> Option<Changes> {
-        let recorder = self.recorder.as_ref()?;
-        let first = recorder.next - recorder.changes.len() as u64;
-        let wanted = sequence.unwrap_or(recorder.next).min(recorder.next);
-        let from = wanted.max(first);
-        let skip = usize::try_from(from - first).unwrap_or(usize::MAX);
-        let changes: Vec<RouteChange> =
-            recorder.changes.iter().skip(skip).take(limit).cloned().collect();
-        let next = from + changes.len() as u64;
-        Some(Changes { changes, missed: from - wanted, next })
     }
 }

@@ -5,6 +5,7 @@ mod bmp;
 mod departure;
 mod events;
 mod export;
+mod history;
 mod import;
 mod limits;
 mod links;

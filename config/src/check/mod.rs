@@ -8,6 +8,7 @@ mod bmp;
 pub(crate) mod cni;
 mod drain;
 mod dynamic;
+pub(crate) mod extras;
 mod filter;
 pub(crate) mod hosts;
 mod limits;
@@ -15,7 +16,7 @@ mod node;
 mod peer;
 mod place;
 pub(crate) mod policy;
-mod services;
+pub(crate) mod services;
 mod telemetry;
 
 use std::net::{Ipv4Addr, SocketAddr};

@@ -20,7 +20,7 @@ pub(crate) const NEXT_HOP_MODES: [(&str, NextHopMode); 3] =
     [("Auto", NextHopMode::Auto), ("Self", NextHopMode::SelfAddress), ("Keep", NextHopMode::Keep)];
 
 /// What `role` accepts.
-const ROLES: [(&str, Role); 5] = [
+pub(super) const ROLES: [(&str, Role); 5] = [
     ("provider", Role::Provider),
     ("customer", Role::Customer),
     ("peer", Role::Peer),

@@ -7,7 +7,7 @@ use brindle_bgp::net::Prefix;
 
 use super::node::NodeRead;
 use super::{prefixes, values};
-use crate::meaning::{PrefixAdvertisement, ServiceAddresses, ServiceSettings};
+use crate::meaning::{LoopPrevention, PrefixAdvertisement, ServiceAddresses, ServiceSettings};
 use crate::section::{Item, Section};
 
 /// Reads the section and checks it against the node and what is originated besides.
@@ -21,20 +21,35 @@ pub(super) fn read(item: &Item, node: &NodeRead, networks: &[Prefix]) -> Service
     settings.cluster_ips = blocks(&mut section, ServiceAddresses::Cluster);
     settings.external_ips = blocks(&mut section, ServiceAddresses::External);
     settings.load_balancer_ips = blocks(&mut section, ServiceAddresses::LoadBalancer);
+    let classes = section.get("loadBalancerClasses");
+    settings.load_balancer_classes = classes.and_then(|item| classes_of(&item, &settings));
     if let Some(item) = section.get("hostRoutes") {
         settings.host_routes = host_routes(&item, &settings);
     }
+    let words = [
+        ("drop", LoopPrevention::Drop),
+        ("reject", LoopPrevention::Reject),
+        ("disabled", LoopPrevention::Disabled),
+    ];
+    let loop_prevention = section.get("loopPrevention").and_then(|item| item.word(&words));
+    settings.loop_prevention = loop_prevention.unwrap_or_default();
     section.finish();
     settings
+}
+
+/// Why no Service can have addresses in a block, or the block is no right one; nothing if it may.
+pub fn no_service_block(prefix: &Prefix) -> Option<String> {
+    match prefix.length() {
+        0 => Some(format!("{prefix} is every address; name the blocks of Services")),
+        _ => super::bgp::no_unicast(prefix),
+    }
 }
 
 fn read_blocks(item: &Item, node: &NodeRead, networks: &[Prefix]) -> Vec<Prefix> {
     let blocks = prefixes(item, false);
     for block in &blocks {
         let prefix = block.value;
-        if prefix.length() == 0 {
-            block.item.refuse(format!("{prefix} is every address; name the blocks of Services"));
-        } else if let Some(why) = super::bgp::no_unicast(&prefix) {
+        if let Some(why) = no_service_block(&prefix) {
             block.item.refuse(why);
         } else if let Some(range) = node.pod_cidrs.iter().find(|r| r.value.overlaps(&prefix)) {
             block.item.refuse(format!(
@@ -51,6 +66,36 @@ fn read_blocks(item: &Item, node: &NodeRead, networks: &[Prefix]) -> Vec<Prefix>
         }
     }
     values(&blocks)
+}
+
+fn classes_of(item: &Item, settings: &ServiceSettings) -> Option<BTreeSet<String>> {
+    let classes = item.list(class)?;
+    if item.len() == 0 {
+        item.refuse("is empty; accepted are classes, \"\" for Services without one");
+    } else if settings.load_balancer_ips.is_empty() {
+        item.warn("loadBalancerIPs has no blocks in which addresses would be announced");
+    }
+    Some(classes.into_iter().map(|class| class.value).collect())
+}
+
+/// A class as Kubernetes accepts it: a label's key.
+fn class(item: &Item) -> Option<String> {
+    let text = item.text()?;
+    let (prefix, name) = text.split_once('/').map_or((None, text), |(p, n)| (Some(p), n));
+    let is_edge = |octet: Option<u8>| octet.is_some_and(|octet| octet.is_ascii_alphanumeric());
+    let is_inner = |octet: u8| octet.is_ascii_alphanumeric() || b"-_.".contains(&octet);
+    let name_is_good = (1..=63).contains(&name.len())
+        && is_edge(name.bytes().next())
+        && is_edge(name.bytes().next_back())
+        && name.bytes().all(is_inner);
+    let is_good = text.is_empty() || (name_is_good && prefix.is_none_or(crate::is_dns_subdomain));
+    if !is_good {
+        item.refuse(format!(
+            "{text:?} is no class; accepted are such as example.com/internal, and \"\" for \
+             Services without one"
+        ));
+    }
+    is_good.then(|| text.to_owned())
 }
 
 fn host_routes(item: &Item, settings: &ServiceSettings) -> BTreeSet<ServiceAddresses> {

@@ -16,7 +16,7 @@ pub use auth::{AoAlgorithm, AoKey, Auth, KeyFile};
 pub use bgp::{AddPaths, Bgp, DynamicPeers, ExpectedAs, GracefulRestart, Peer, PeerAs, Retain};
 pub use bmp::{BmpPolicy, BmpStation};
 pub use drain::{DrainSettings, TaintMatch};
-pub use services::{PrefixAdvertisement, ServiceAddresses, ServiceSettings};
+pub use services::{LoopPrevention, PrefixAdvertisement, ServiceAddresses, ServiceSettings};
 
 /// A whole configuration; exists only checked. Two that are equal mean the same.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,8 +14,25 @@ pub struct ServiceSettings {
     pub external_ips: Vec<Prefix>,
     /// `loadBalancerIPs`: the same of what load balancers have given.
     pub load_balancer_ips: Vec<Prefix>,
+    /// `loadBalancerClasses`: the classes whose load balancers' IPs are announced, an empty one
+    /// for Services without a class; `None`, the default, announces all.
+    pub load_balancer_classes: Option<BTreeSet<String>>,
     /// `hostRoutes`: of these each address is announced by itself and no block.
     pub host_routes: BTreeSet<ServiceAddresses>,
+    /// `loopPrevention`: what becomes of packets to what is announced and nobody answers to.
+    pub loop_prevention: LoopPrevention,
+}
+
+/// `bgp.services.loopPrevention`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LoopPrevention {
+    /// `drop`: they are dropped.
+    #[default]
+    Drop,
+    /// `reject`: their sender is told besides.
+    Reject,
+    /// `disabled`: the host's routes decide.
+    Disabled,
 }
 
 impl ServiceSettings {

@@ -1,8 +1,10 @@
 //! `bgp.services:` which addresses of Services are announced, and what goes with prefixes.
 
 use super::cidr;
-use crate::meaning::{PrefixAdvertisement, ServiceAddresses, ServiceSettings};
-use crate::schema::{PrefixAdvertisementSection, ServiceAddressesWord, ServicesSection};
+use crate::meaning::{LoopPrevention, PrefixAdvertisement, ServiceAddresses, ServiceSettings};
+use crate::schema::{
+    LoopPreventionWord, PrefixAdvertisementSection, ServiceAddressesWord, ServicesSection,
+};
 
 /// The section that says it.
 pub(super) fn section(services: &ServiceSettings) -> ServicesSection {
@@ -15,7 +17,16 @@ pub(super) fn section(services: &ServiceSettings) -> ServicesSection {
         cluster_ips: services.cluster_ips.iter().map(cidr).collect(),
         external_ips: services.external_ips.iter().map(cidr).collect(),
         load_balancer_ips: services.load_balancer_ips.iter().map(cidr).collect(),
+        load_balancer_classes: services
+            .load_balancer_classes
+            .as_ref()
+            .map(|classes| classes.iter().cloned().collect()),
         host_routes: services.host_routes.iter().map(word).collect(),
+        loop_prevention: match services.loop_prevention {
+            LoopPrevention::Drop => LoopPreventionWord::Drop,
+            LoopPrevention::Reject => LoopPreventionWord::Reject,
+            LoopPrevention::Disabled => LoopPreventionWord::Disabled,
+        },
     }
 }
 

@@ -31,7 +31,9 @@ pub(crate) use filter::{
     Action, AsPathSection, CommunitiesSection, FamilyWord, FilterSection, HopWord, Hops, Operator,
     Otherwise, PeerTypeWord, PrependSection, RuleSection, SetSection, SourceWord,
 };
-pub(crate) use services::{PrefixAdvertisementSection, ServiceAddressesWord, ServicesSection};
+pub(crate) use services::{
+    LoopPreventionWord, PrefixAdvertisementSection, ServiceAddressesWord, ServicesSection,
+};
 
 /// A JSON Schema (draft 2020-12) of the configuration file, with a description and the
 /// default of each key.

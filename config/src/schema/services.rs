@@ -18,9 +18,28 @@ pub(crate) struct ServicesSection {
     /// Blocks that load balancers' IPs may be in.
     #[serde(rename = "loadBalancerIPs")]
     pub(crate) load_balancer_ips: Vec<Cidr>,
+    /// The classes of load balancers whose IPs are announced, "" for Services without one; left
+    /// out, all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) load_balancer_classes: Option<Vec<String>>,
     /// Of these each address is announced by itself, as long as something is ready behind it,
     /// and the block is not.
     pub(crate) host_routes: Vec<ServiceAddressesWord>,
+    /// What becomes of packets from outside to what is announced and nobody answers to.
+    pub(crate) loop_prevention: LoopPreventionWord,
+}
+
+/// What becomes of packets that would go back to the router which sent them.
+#[derive(Default, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum LoopPreventionWord {
+    /// They are dropped.
+    #[default]
+    Drop,
+    /// They are dropped, and the sender is told that nobody is there.
+    Reject,
+    /// They go where the host's routes lead.
+    Disabled,
 }
 
 /// A kind of addresses of Services.

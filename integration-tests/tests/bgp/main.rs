@@ -23,3 +23,4 @@ mod restart;
 mod roles;
 mod services;
 mod slow_peer;
+mod watching;

@@ -112,21 +112,47 @@ fn a_router_hears_of_blocks_from_all_nodes_and_of_local_addresses_where_somethin
     let held = kernel::routes(&cluster.host(1).netns, kernel::PROTOCOL);
     let in_the_way = held.iter().filter(|route| route.prefix.starts_with("192.0.2."));
     assert_eq!(in_the_way.count(), 0, "{held:?}");
+    // What it does not answer to goes no farther.
+    let guarded = |node: u8| {
+        let netns = &cluster.host(node).netns;
+        let rules = netns.ip("rule show pref 32098").expect("it can be read");
+        // Without routes there is no table.
+        let routes = netns.ip("route show table 9898").unwrap_or_default();
+        let words = |line: &str| line.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+        (!rules.is_empty(), routes.lines().map(words).collect::<Vec<_>>())
+    };
+    let blocks = (true, BLOCKS.map(|block| format!("blackhole {block}")).to_vec());
+    // That of the other node is a route; its packets go there.
+    let mut but_those = (true, blocks.1.clone());
+    but_those.1.extend(HOSTS.map(|host| format!("throw {}", host.trim_end_matches("/32"))));
+    but_those.1.sort_by_key(|line| line.split_once(' ').map(|(_, prefix)| prefix.to_owned()));
+    until("both are guarded", SOON, || {
+        let have = (guarded(1), guarded(2));
+        met(have == (blocks.clone(), but_those.clone()), || format!("{have:?}"))
+    });
+    let status = agents[0].ask(&["status"]).expect("it answers");
+    assert_eq!(status["kernel"]["guarded"], 2, "{}", status["kernel"]);
     let since = [0, 1].map(|node: usize| agents[node].up("tor")["since"].clone());
 
     cluster.manifest_file("endpoints.yaml", &endpoints(&[("n1", false), ("n2", true)]));
     hears(&bird, &cluster, "ready on n2", [&[&BLOCKS], &[&BLOCKS, &HOSTS]]);
     assert_eq!(agents[0].learns("192.0.2.10/32")["from"], "n2");
 
-    // Load balancers are kept from n2: what only it has stays.
+    // Load balancers are kept from n2, which is led to no packets any more.
     let label = "  labels: {node.kubernetes.io/exclude-from-external-load-balancers: ''}\n";
     cluster.node(2, "10.244.2.0/24", label);
-    hears(&bird, &cluster, "n2 is excluded", [&[&BLOCKS], &[&HOSTS]]);
+    hears(&bird, &cluster, "n2 is excluded", [&[&BLOCKS], &[]]);
+    until("nothing is left of its guard", SOON, || {
+        let have = guarded(2);
+        met(have == (false, vec![]), || format!("{have:?}"))
+    });
     cluster.node(2, "10.244.2.0/24", "");
     hears(&bird, &cluster, "n2 is back", [&[&BLOCKS], &[&BLOCKS, &HOSTS]]);
 
     // Nothing goes while an agent starts again.
+    until("n2 guards again", SOON, || met(guarded(2) == blocks, || format!("{:?}", guarded(2))));
     agents[1].kill();
+    assert_eq!(guarded(2), blocks, "it stays while nobody is there");
     agents[1].start_again();
     until("n2 has a session again", SOON, || {
         let (have, peer) = (heard(&bird, &cluster, 2), agents[1].peer("tor"));

@@ -58,6 +58,8 @@ impl Host {
             "route add 10.51.0.0/16 via 10.9.0.7 proto bird table 77",
             "route add fd50::/64 via fd09::7 proto static",
             "route add unreachable 10.244.1.0/24 metric 7 proto 99",
+            "rule add not iif lo pref 32099 lookup 77 proto 99",
+            "-6 rule add not iif lo pref 32098 lookup 9898",
         ] {
             host.netns.ip(words).expect("a new namespace");
         }
@@ -116,6 +118,10 @@ impl Host {
             "route add fd00:244:3::/64 proto 98 nexthop via fd09::2 nexthop via fd09::3",
             "route add blackhole fd00:244:4::/64 proto 98 table 77",
             "route add default via 10.9.0.9 proto 98 metric 900",
+            "route add blackhole 10.96.0.0/16 proto 98 table 9898",
+            "route add throw fd00:96:1::/64 proto 98 table 9898",
+            "rule add not iif lo pref 32098 lookup 9898 proto 98",
+            "-6 rule add not iif lo pref 32097 lookup 9898 proto 98",
         ] {
             self.netns.ip(words).expect("nothing is there yet");
         }
@@ -176,7 +182,13 @@ impl Host {
             }
         }
         all += &self.shell("ipset save");
-        for words in ["-4 route show table all", "-6 route show table all", "-brief link show"] {
+        for words in [
+            "-4 route show table all",
+            "-6 route show table all",
+            "-4 rule show",
+            "-6 rule show",
+            "-brief link show",
+        ] {
             all += &self.netns.ip(words).expect("it can be read");
         }
         all + &tree(self.folder.path())
@@ -214,9 +226,9 @@ fn all_that_is_ours_goes_and_nothing_else_changes() {
     assert_eq!(account.failed, Vec::<String>::new());
     assert_eq!(host.everything(), foreign);
     assert_eq!(account, listed, "a dry run tells exactly what goes");
-    // Four programs with four jumps and five chains each, three sets, nine routes, two
-    // files, a socket.
-    assert_eq!(account.gone.len(), 4 * 9 + 3 + 9 + 3, "{:#?}", account.gone);
+    // Four programs with four jumps and five chains each, three sets, two rules, eleven
+    // routes, two files, a socket.
+    assert_eq!(account.gone.len(), 4 * 9 + 3 + 2 + 11 + 3, "{:#?}", account.gone);
     let others = "interface brnothers: neither a record nor its alias says that we made it";
     assert_eq!(account.left, [others]);
 

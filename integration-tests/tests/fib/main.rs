@@ -1,5 +1,6 @@
 //! Routes in real kernels.
 
+mod guard;
 mod kernel_routes;
 mod netlink;
 mod repair;

@@ -201,8 +201,17 @@ pub struct BgpConfigurationSpec {
     pub local_workload_peering_ip_v6: Option<String>,
     /// Which part of Calico writes routes of the cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("enum" = ["Enabled", "Disabled"]))]
+    #[schemars(extend("enum" = ["Enabled", "Disabled", "EnabledIPIPOnly", "EnabledNoEncapOnly"]))]
     pub program_cluster_routes: Option<String>,
+    /// The priority of IPv4 routes that nobody gave another, as filters compare it; 1024 if left
+    /// out. Only in default.
+    #[serde(rename = "ipv4NormalRoutePriority", skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 2147483646))]
+    pub ipv4_normal_route_priority: Option<i64>,
+    /// The same of IPv6 routes.
+    #[serde(rename = "ipv6NormalRoutePriority", skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 2147483646))]
+    pub ipv6_normal_route_priority: Option<i64>,
 }
 
 /// A name for a community.

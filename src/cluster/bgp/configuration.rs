@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use brindle_bgp::fsm::RestartTime;
 use brindle_bgp::net::Asn;
+#[cfg(doc)]
+use brindle_bgp::net::Family;
 use brindle_config::{Auth, Bgp, Config, PrefixAdvertisement, ServiceSettings};
 
 use super::api::BgpConfigurationSpec;
+use super::filter::{NORMAL_PRIORITY, PRIORITIES};
 use super::read::Judged;
 use super::{BgpObjects, SecretRef, services};
 use crate::speaker::Protection;
@@ -34,6 +37,8 @@ pub struct Configuration {
     pub mesh_max_restart_time: Option<RestartTime>,
     /// `serviceClusterIPs` and its like.
     pub services: ServiceSettings,
+    /// `ipv4NormalRoutePriority` and `ipv6NormalRoutePriority`, by [`Family::index`].
+    pub normal_priorities: [Option<u32>; 2],
     /// `prefixAdvertisements`, with the values of `communities`.
     pub prefix_advertisements: Vec<PrefixAdvertisement>,
 }
@@ -82,6 +87,13 @@ impl BgpObjects {
         of(&format!("node.{node}")).or_else(|| of(DEFAULT)).unwrap_or(configured)
     }
 
+    /// The priority of routes that nobody gave another, by [`Family::index`].
+    pub(super) fn normal_priorities(&self) -> [u32; 2] {
+        let all = self.configurations.get(DEFAULT);
+        let said = all.map(|all| all.normal_priorities).unwrap_or_default();
+        said.map(|priority| priority.unwrap_or(NORMAL_PRIORITY))
+    }
+
     /// Has the mesh's sessions signed as BGPConfiguration `default` says, unless brindle.yaml says
     /// it.
     pub(crate) fn protect_mesh(&self, bgp: &Bgp, protection: &mut Protection) {
@@ -112,6 +124,8 @@ pub(super) fn read(
             ("asNumber", asn.is_some()),
             ("nodeMeshPassword", spec.node_mesh_password.is_some()),
             ("nodeMeshMaxRestartTime", spec.node_mesh_max_restart_time.is_some()),
+            ("ipv4NormalRoutePriority", spec.ipv4_normal_route_priority.is_some()),
+            ("ipv6NormalRoutePriority", spec.ipv6_normal_route_priority.is_some()),
         ] {
             if is_there {
                 let message = format!("only counts in BGPConfiguration {DEFAULT}; leave it out");
@@ -119,6 +133,13 @@ pub(super) fn read(
             }
         }
     }
+    idle(spec, judged);
+    let normal_priorities = [
+        ("spec.ipv4NormalRoutePriority", spec.ipv4_normal_route_priority),
+        ("spec.ipv6NormalRoutePriority", spec.ipv6_normal_route_priority),
+    ];
+    let normal_priorities =
+        normal_priorities.map(|(field, value)| judged.number(field, value, PRIORITIES));
     let restart = spec.node_mesh_max_restart_time.as_deref();
     let services = services::services(&name, spec, judged);
     Configuration {
@@ -134,6 +155,34 @@ pub(super) fn read(
         mesh_password: judged.password("spec.nodeMeshPassword", spec.node_mesh_password.as_ref()),
         mesh_max_restart_time: judged.restart_time("spec.nodeMeshMaxRestartTime", restart),
         services,
+        normal_priorities,
         prefix_advertisements: services::prefix_advertisements(spec, judged),
+    }
+}
+
+/// Notes what is right and does nothing here. What Calico logs says nothing of what it does.
+fn idle(spec: &BgpConfigurationSpec, judged: &mut Judged) {
+    let is_ours = spec.program_cluster_routes.as_deref().is_some_and(|who| who == "Disabled");
+    let has_interfaces = spec.ignored_interfaces.as_ref().is_some_and(|all| !all.is_empty());
+    let no_pods = "does nothing here: sessions with pods are not supported";
+    for (field, is_there, message) in [
+        (
+            "ignoredInterfaces",
+            has_interfaces,
+            "does nothing here: no routes of interfaces are announced; node.podCIDRs and bgp.networks \
+             say what is",
+        ),
+        ("localWorkloadPeeringIPV4", spec.local_workload_peering_ip_v4.is_some(), no_pods),
+        ("localWorkloadPeeringIPV6", spec.local_workload_peering_ip_v6.is_some(), no_pods),
+        (
+            "programClusterRoutes",
+            is_ours,
+            "does nothing here: routes to other nodes are written unless routes.install of brindle.yaml \
+             is false",
+        ),
+    ] {
+        if is_there {
+            judged.idle(format!("spec.{field}"), message);
+        }
     }
 }

@@ -6,11 +6,13 @@ use brindle_bgp::filter::{
     AnyCommunity, CommunityPattern, Condition, Filter, FilterAction, FilterRule, Has,
     MatchOperator, RouteSource, Verdict,
 };
+#[cfg(doc)]
+use brindle_bgp::net::Family;
 use brindle_bgp::net::Prefix;
 use brindle_bgp::rib::{Owned, PeerPolicy};
 
 use super::BgpFilter;
-use super::filter::{NORMAL_PRIORITY, Rule, local_pref};
+use super::filter::{Rule, local_pref};
 
 /// Which way routes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,9 +34,11 @@ pub(super) enum Otherwise {
     OwnAnd(Arc<[Prefix]>),
 }
 
-/// What the filters say in that direction, asked in their order.
+/// What the filters say in that direction, asked in their order; `normal` are the priorities of
+/// routes that nobody gave another, by [`Family::index`].
 pub(super) fn policy(
     filters: &[&Arc<BgpFilter>],
+    normal: [u32; 2],
     direction: Direction,
     otherwise: Otherwise,
 ) -> PeerPolicy {
@@ -56,7 +60,7 @@ pub(super) fn policy(
     }
     let names: Vec<&str> = filters.iter().map(|(name, _)| *name).collect();
     let all = filters.iter().flat_map(|(_, rules)| rules);
-    let mut rules: Vec<FilterRule> = all.flat_map(translated).collect();
+    let mut rules: Vec<FilterRule> = all.flat_map(|rule| translated(rule, normal)).collect();
     let accept = |operator, range: &Prefix| {
         let condition = Condition::Cidr(operator, *range);
         FilterRule::new(FilterAction::Accept, vec![condition])
@@ -82,7 +86,7 @@ pub(super) fn policy(
 }
 
 /// A rule as the engine has it: more than one where one of several things must hold.
-fn translated(rule: &Rule) -> Vec<FilterRule> {
+fn translated(rule: &Rule, normal: [u32; 2]) -> Vec<FilterRule> {
     let mut conditions = vec![Condition::Family(rule.family)];
     if rule.from_peers {
         conditions.push(Condition::Source(vec![RouteSource::Mesh, RouteSource::Peer]));
@@ -103,7 +107,7 @@ fn translated(rule: &Rule) -> Vec<FilterRule> {
     // Our own routes have no LOCAL_PREF until a rule gives them one.
     let mut preferences =
         vec![rule.priority.map(|priority| Condition::LocalPref(Some(local_pref(priority))))];
-    if rule.priority == Some(NORMAL_PRIORITY) {
+    if rule.priority == Some(normal[rule.family.index()]) {
         preferences.push(Some(Condition::LocalPref(None)));
     }
     let prefixes = prefixes(rule);
@@ -153,8 +157,11 @@ mod tests {
     use brindle_bgp::msg::Attributes;
     use brindle_bgp::net::Asn;
 
+    use super::super::filter::NORMAL_PRIORITY;
     use super::super::{api, read_filter};
     use super::*;
+
+    const NORMAL: [u32; 2] = [NORMAL_PRIORITY; 2];
 
     fn filter(name: &str, spec: &str) -> Arc<BgpFilter> {
         let text = format!("metadata: {{name: {name}}}\nspec: {spec}");
@@ -237,15 +244,19 @@ mod tests {
             ),
         ] {
             let one = filter("f", &spec);
-            let policy = policy(&[&one], Direction::Import, Otherwise::Accept);
+            let policy = policy(&[&one], NORMAL, Direction::Import, Otherwise::Accept);
             for (prefixes, want) in [(rejected, false), (accepted, true)] {
                 for prefix in prefixes {
                     assert_eq!(passes(&policy, prefix, Peer, External), want, "{spec} {prefix}");
                 }
             }
         }
+        // Or of that which a BGPConfiguration says.
+        let normal = filter("f", &rule("{priority: 1024, action: Reject}"));
+        let normal = policy(&[&normal], [7, 1024], Direction::Import, Otherwise::Accept);
+        assert!(passes(&normal, "10.0.0.0/8", Peer, External));
         let remote = filter("f", "{exportV4: [{source: RemotePeers, action: Reject}]}");
-        let export = policy(&[&remote], Direction::Export, Otherwise::Accept);
+        let export = policy(&[&remote], NORMAL, Direction::Export, Otherwise::Accept);
         for (source, want) in [(Peer, false), (Mesh, false), (Local, true)] {
             assert_eq!(passes(&export, "10.0.0.0/8", source, Internal), want, "{source:?}");
         }
@@ -263,7 +274,8 @@ mod tests {
         let three = filter("three", &spec("10.2.0.0/16", "Reject"));
         let ranges: Arc<[Prefix]> = Arc::from(["10.2.0.0/15".parse().expect("a prefix")]);
         let all = [&one, &two, &three];
-        let export = policy(&all, Direction::Export, Otherwise::OwnAnd(Arc::clone(&ranges)));
+        let export =
+            policy(&all, NORMAL, Direction::Export, Otherwise::OwnAnd(Arc::clone(&ranges)));
         for (prefix, source, want) in [
             ("10.1.7.0/24", Peer, true),
             ("10.2.7.0/24", Local, false),
@@ -274,7 +286,8 @@ mod tests {
             assert_eq!(passes(&export, prefix, source, External), want, "{prefix} {source:?}");
         }
         // They say nothing of what comes in.
-        let import = policy(&all, Direction::Import, Otherwise::Inside(Arc::clone(&ranges).into()));
+        let import =
+            policy(&all, NORMAL, Direction::Import, Otherwise::Inside(Arc::clone(&ranges).into()));
         assert_eq!(import, PeerPolicy::Owned(ranges.into()));
     }
 
@@ -285,7 +298,8 @@ mod tests {
             "{importV4: [{priority: 512, action: Reject}], exportV4: [{action: Accept, operations: \
              [{setPriority: {value: 512}}]}]}",
         );
-        let PeerPolicy::Filters(import) = policy(&[&one], Direction::Import, Otherwise::Accept)
+        let PeerPolicy::Filters(import) =
+            policy(&[&one], NORMAL, Direction::Import, Otherwise::Accept)
         else {
             panic!("it has a rule")
         };
@@ -305,7 +319,8 @@ mod tests {
             condition.holds(&route, &attributes)
         };
         assert!(rejects(2_147_483_135) && !rejects(100));
-        let PeerPolicy::Filters(export) = policy(&[&one], Direction::Export, Otherwise::Accept)
+        let PeerPolicy::Filters(export) =
+            policy(&[&one], NORMAL, Direction::Export, Otherwise::Accept)
         else {
             panic!("it has a rule")
         };
@@ -320,7 +335,8 @@ mod tests {
             "{exportV4: [{action: Accept, operations: [{addCommunity: {value: '65000:100'}}, \
              {addCommunity: {value: '65000:1:2'}}, {prependASPath: {prefix: [65001, 65002]}}]}]}",
         );
-        let PeerPolicy::Filters(filters) = policy(&[&one], Direction::Export, Otherwise::Accept)
+        let PeerPolicy::Filters(filters) =
+            policy(&[&one], NORMAL, Direction::Export, Otherwise::Accept)
         else {
             panic!("it has a rule")
         };

@@ -15,7 +15,7 @@ use super::read::Judged;
 const MOST_RULES: usize = 1_000;
 
 /// What a priority may be.
-const PRIORITIES: (i64, i64) = (1, 2_147_483_646);
+pub(super) const PRIORITIES: (i64, i64) = (1, 2_147_483_646);
 
 /// The priority of routes that nobody gave one: our own.
 pub(super) const NORMAL_PRIORITY: u32 = 1024;

@@ -26,9 +26,10 @@ use std::sync::Arc;
 
 pub use configuration::{Configuration, DEFAULT};
 pub use filter::BgpFilter;
-pub use peer::{BgpPeer, Remote, SecretRef, Whose};
+pub use peer::{BgpPeer, EXTRAS, Remote, SecretRef, Whose};
 pub(crate) use read::{Reading, read_configuration, read_filter, read_peer, read_secret};
 pub use secret::{NoData, Secret};
+pub(super) use services::service_field;
 
 use super::kind::Kind;
 

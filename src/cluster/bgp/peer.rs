@@ -7,9 +7,10 @@ use brindle_bgp::fsm::RestartTime;
 use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Family};
 use brindle_bgp::rib::NextHopMode;
+use brindle_config::PeerExtras;
 use brindle_policy::selector::Expr;
 
-use super::api::BgpPeerSpec;
+use super::api::{BgpPeerSpec, NumberOrText};
 use super::read::Judged;
 
 /// A BGPPeer.
@@ -23,8 +24,12 @@ pub struct BgpPeer {
     pub remote: Remote,
     /// `localASNumber`.
     pub local_asn: Option<Asn>,
-    /// `nextHopMode`, or `keepOriginalNextHop`.
-    pub next_hop_mode: NextHopMode,
+    /// `nextHopMode`; `None` if it is left out.
+    pub next_hop_mode: Option<NextHopMode>,
+    /// `keepOriginalNextHop`, which says something for external peers and without `nextHopMode`.
+    pub keep_original_next_hop: bool,
+    /// What the annotation [`EXTRAS`] says.
+    pub extras: PeerExtras,
     /// `password`.
     pub password: Option<SecretRef>,
     /// `sourceAddress` is not None: sessions are from the node's address.
@@ -86,27 +91,42 @@ pub struct SecretRef {
     pub optional: bool,
 }
 
-/// Reads the spec; `None` if it cannot be told with whom.
-pub(super) fn read(name: Arc<str>, spec: &BgpPeerSpec, judged: &mut Judged) -> Option<BgpPeer> {
-    let keep = spec.keep_original_next_hop == Some(true);
+/// The annotation with keys of `bgp.peers` that are no fields of a BGPPeer.
+pub const EXTRAS: &str = "brindle.dev/peer";
+
+/// Reads the spec, and the text of the annotation [`EXTRAS`]; `None` if it cannot be told with
+/// whom.
+pub(super) fn read(
+    name: Arc<str>,
+    spec: &BgpPeerSpec,
+    extras: Option<&str>,
+    judged: &mut Judged,
+) -> Option<BgpPeer> {
     let modes = [
         ("Auto", NextHopMode::Auto),
         ("Self", NextHopMode::SelfAddress),
         ("Keep", NextHopMode::Keep),
     ];
     let mode = judged.word("spec.nextHopMode", spec.next_hop_mode.as_deref(), &modes);
-    let next_hop_mode = mode.unwrap_or(if keep { NextHopMode::Keep } else { NextHopMode::Auto });
     let local_asn = spec.local_as_number.as_ref();
     let local_asn = local_asn.and_then(|asn| judged.as_number("spec.localASNumber", asn));
     let sources = [("UseNodeIP", true), ("None", false)];
     let source = judged.word("spec.sourceAddress", spec.source_address.as_deref(), &sources);
     let (whose, remote) = (whose(spec, judged), remote(spec, judged));
+    let extras = read_extras(extras, judged);
+    if let (true, Some(Remote::Nodes { both_ways: true, .. })) = (extras.passive, &remote) {
+        let message = "passive: with peerSelector both ends would wait for the other; accepted \
+                       with reversePeering: Manual";
+        judged.refuse(extras_field(), message);
+    }
     let ttl_security = judged.number("spec.ttlSecurity", spec.ttl_security, (0, 255));
     Some(BgpPeer {
         name,
         whose,
         local_asn,
-        next_hop_mode,
+        next_hop_mode: mode,
+        keep_original_next_hop: spec.keep_original_next_hop == Some(true),
+        extras,
         password: judged.password("spec.password", spec.password.as_ref()),
         from_node_address: source.unwrap_or(true),
         hold_time: hold_time(spec, judged),
@@ -120,6 +140,24 @@ pub(super) fn read(name: Arc<str>, spec: &BgpPeerSpec, judged: &mut Judged) -> O
         reachable_by: reachable_by(spec, remote.as_ref(), judged),
         filters: spec.filters.iter().flatten().map(|name| Arc::from(&**name)).collect(),
         remote: remote?,
+    })
+}
+
+fn extras_field() -> String {
+    format!("metadata.annotations[{EXTRAS}]")
+}
+
+fn read_extras(text: Option<&str>, judged: &mut Judged) -> PeerExtras {
+    let read =
+        text.map_or_else(|| Ok(PeerExtras::default()), |text| PeerExtras::from_yaml("line", text));
+    read.unwrap_or_else(|problems| {
+        for problem in problems {
+            let at = if problem.path.is_empty() { "" } else { ": " };
+            let message =
+                format!("line {}: {}{at}{}", problem.place.line, problem.path, problem.message);
+            judged.refuse(extras_field(), message);
+        }
+        PeerExtras::default()
     })
 }
 
@@ -151,7 +189,8 @@ fn remote(spec: &BgpPeerSpec, judged: &mut Judged) -> Option<Remote> {
             judged.refuse("spec.peerIP", "is missing; accepted are peerIP and peerSelector");
             return None;
         };
-        if spec.as_number.is_some() {
+        // Calico takes zero for one that is left out.
+        if spec.as_number.as_ref().is_some_and(|asn| *asn != NumberOrText::Number(0)) {
             let message = "goes without spec.peerSelector: nodes say themselves which AS is theirs";
             judged.refuse("spec.asNumber", message);
         }

@@ -176,7 +176,9 @@ pub(crate) fn read_peer(object: &api::BgpPeer) -> Reading<BgpPeer> {
     let mut judged = Judged::default();
     let name = judged.name(&object.metadata);
     let spec = object.spec.clone().unwrap_or_default();
-    let peer = peer::read(name, &spec, &mut judged);
+    let annotations = object.metadata.annotations.as_ref();
+    let extras = annotations.and_then(|all| all.get(peer::EXTRAS)).map(String::as_str);
+    let peer = peer::read(name, &spec, extras, &mut judged);
     match peer {
         Some(peer) => judged.end(peer),
         None => Err(judged.wrong),

@@ -39,13 +39,23 @@ impl BgpObjects {
     }
 }
 
+/// The field of a BGPConfiguration with the blocks of a kind of addresses.
+pub(in crate::cluster) fn service_field(kind: ServiceAddresses) -> &'static str {
+    match kind {
+        ServiceAddresses::Cluster => "serviceClusterIPs",
+        ServiceAddresses::External => "serviceExternalIPs",
+        ServiceAddresses::LoadBalancer => "serviceLoadBalancerIPs",
+    }
+}
+
 /// Reads what the spec says of Services. That of one node counts for nobody.
 pub(super) fn services(
     name: &str,
     spec: &BgpConfigurationSpec,
     judged: &mut Judged,
 ) -> ServiceSettings {
-    let mut blocks = |field: &str, list: &Option<Vec<ServiceBlock>>| {
+    let mut blocks = |kind: ServiceAddresses, list: &Option<Vec<ServiceBlock>>| {
+        let field = service_field(kind);
         let list = list.as_deref().unwrap_or_default();
         if name != DEFAULT && !list.is_empty() {
             let message = format!("only counts in BGPConfiguration {DEFAULT}");
@@ -55,17 +65,17 @@ pub(super) fn services(
         let read = |(index, block): (usize, &ServiceBlock)| {
             let field = format!("spec.{field}[{index}].cidr");
             let block = cidr(&field, block.cidr.as_deref(), judged)?;
-            if block.length() == 0 {
-                judged.refuse(field, format!("{block} is every address; name blocks of Services"));
+            if let Some(why) = brindle_config::no_service_block(&block) {
+                judged.refuse(field, why);
             }
             Some(block)
         };
         list.iter().enumerate().filter_map(read).collect()
     };
     let mut settings = ServiceSettings {
-        cluster_ips: blocks("serviceClusterIPs", &spec.service_cluster_ips),
-        external_ips: blocks("serviceExternalIPs", &spec.service_external_ips),
-        load_balancer_ips: blocks("serviceLoadBalancerIPs", &spec.service_load_balancer_ips),
+        cluster_ips: blocks(ServiceAddresses::Cluster, &spec.service_cluster_ips),
+        external_ips: blocks(ServiceAddresses::External, &spec.service_external_ips),
+        load_balancer_ips: blocks(ServiceAddresses::LoadBalancer, &spec.service_load_balancer_ips),
         ..ServiceSettings::default()
     };
     let aggregation = judged.word(

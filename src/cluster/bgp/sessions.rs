@@ -10,16 +10,16 @@ use std::sync::Arc;
 
 use brindle_bgp::filter::RouteSource;
 use brindle_bgp::net::{Asn, Family};
-use brindle_bgp::rib::{PeerKind, RibPeer};
-use brindle_config::{Bgp, Retain};
+use brindle_bgp::rib::{NextHopMode, PeerKind, RibPeer};
+use brindle_config::{Bgp, GracefulRestart, Retain};
 use brindle_policy::model::Labels;
 use brindle_policy::selector::{Expr, Subject};
 
 use super::engine::{self, Direction, Otherwise};
-use super::{BgpKey, BgpObjects, BgpPeer, Remote, Whose};
+use super::{BgpKey, BgpObjects, BgpPeer, EXTRAS, Remote, Whose};
 use crate::cluster::Node;
 use crate::cluster::claims::Claims;
-use crate::cluster::peers::{Identity, Skipped, session};
+use crate::cluster::peers::{Identity, Skipped, offer, session};
 use crate::speaker::{Protection, Ttl, WantedPeer};
 
 /// What decides, besides the objects.
@@ -180,11 +180,23 @@ impl BgpObjects {
             filter.ok_or_else(|| format!("spec.filters: there is no BGPFilter {name}"))
         });
         let filters: Vec<_> = filters.collect::<Result<_, _>>()?;
-        let policy = |direction, otherwise| engine::policy(&filters, direction, otherwise);
+        let normal = self.normal_priorities();
+        let policy = |direction, otherwise| engine::policy(&filters, normal, direction, otherwise);
+        let extras = &by.extras;
+        if extras.role.is_some() && kind != PeerKind::External {
+            return Err(format!(
+                "{EXTRAS}: role: a peer of our own AS {asn} has no role (RFC 9234)"
+            ));
+        }
+        let keeps = by.keep_original_next_hop && kind == PeerKind::External;
+        let usual = if keeps { NextHopMode::Keep } else { NextHopMode::Auto };
         let rib = RibPeer {
             import: policy(Direction::Import, import),
             export: policy(Direction::Export, export),
-            next_hop_mode: by.next_hop_mode,
+            next_hop_mode: by.next_hop_mode.unwrap_or(usual),
+            limits: extras.limits.clone(),
+            role: extras.role,
+            send_paths: extras.add_paths.send,
             local_asn: by.local_asn,
             allowed_own_asn: by.allowed_own_asn,
             source: if is_node { RouteSource::Mesh } else { RouteSource::Peer },
@@ -198,8 +210,14 @@ impl BgpObjects {
             self.sign("spec.password", at, &mut protection);
         }
         let hold_time = by.hold_time.unwrap_or(bgp.hold_time);
-        let mut session = session(bgp, own, asn, hold_time, false);
+        let mut session = session(bgp, own, asn, hold_time, extras.passive);
         session.local_asn = local_asn;
+        session.receive_paths = extras.add_paths.receive;
+        session.send_paths = extras.add_paths.sends();
+        (session.role, session.role_strict) = (extras.role, extras.role_strict);
+        if let Some(enabled) = extras.graceful_restart {
+            session.graceful_restart = offer(&GracefulRestart { enabled, ..bgp.graceful_restart });
+        }
         if let (Some(time), Some(offer)) = (by.max_restart_time, &mut session.graceful_restart) {
             offer.time = time;
         }
@@ -210,6 +228,7 @@ impl BgpObjects {
             reachable_by: by.reachable_by,
             mesh: is_node,
             protection,
+            bfd: extras.bfd,
             retain: is_node && bgp.retain == Retain::NodeObject,
             ..WantedPeer::new(session, rib)
         })

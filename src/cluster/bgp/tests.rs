@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use brindle_bgp::net::Prefix;
-use brindle_bgp::rib::{NextHopMode, PeerKind, PeerPolicy};
+use brindle_bgp::net::{Prefix, Role};
+use brindle_bgp::rib::{NextHopMode, PeerKind, PeerPolicy, SendPaths};
 use brindle_config::{Config, ServiceAddresses};
 
 use super::*;
@@ -614,7 +614,9 @@ fn blocks_of_services_and_communities_count_where_brindle_yaml_has_none() {
         ("{serviceClusterIPs: [{cidr: 10.96.0.1/12}]}", "spec.serviceClusterIPs[0].cidr"),
         ("{serviceExternalIPs: [{}]}", "spec.serviceExternalIPs[0].cidr"),
         ("{serviceExternalIPs: [{cidr: 0.0.0.0/0}]}", "spec.serviceExternalIPs[0].cidr"),
+        ("{serviceClusterIPs: [{cidr: 'ff00::/8'}]}", "spec.serviceClusterIPs[0].cidr"),
         ("{serviceLoadBalancerAggregation: No}", "spec.serviceLoadBalancerAggregation"),
+        ("{ipv6NormalRoutePriority: 0}", "spec.ipv6NormalRoutePriority"),
         ("{communities: [{name: a, value: b}]}", "spec.communities[0].value"),
         (
             "{prefixAdvertisements: [{cidr: 10.0.0.0/8, communities: [b]}]}",
@@ -631,6 +633,14 @@ fn what_is_not_followed_is_said() {
     for (kind, name, spec, want) in [
         ("BGPConfiguration", "node.n1", blocks, vec!["spec.serviceClusterIPs"]),
         ("BGPPeer", "p", "{peerSelector: all(), surprise: 1}", vec!["spec.surprise"]),
+        ("BGPPeer", "p", "{peerSelector: all(), asNumber: 0}", vec![]),
+        ("BGPConfiguration", "default", "{logSeverityScreen: Info}", vec![]),
+        (
+            "BGPConfiguration",
+            "default",
+            "{ignoredInterfaces: [eth9], programClusterRoutes: Disabled}",
+            vec!["spec.ignoredInterfaces", "spec.programClusterRoutes"],
+        ),
     ] {
         let cluster = cluster(&object(kind, name, spec));
         assert_eq!((cluster.wrong, cluster.idle), (vec![], own(&want)), "{kind} {spec}");
@@ -639,4 +649,69 @@ fn what_is_not_followed_is_said() {
 
 fn own(fields: &[&str]) -> Vec<String> {
     fields.iter().map(|field| (*field).to_owned()).collect()
+}
+
+const MESHLESS: &str = "bgp: {nodeToNodeMesh: {enabled: false}}";
+
+/// A BGPPeer with the annotation whose keys are those of brindle.yaml.
+fn peer_with(name: &str, spec: &str, extras: &str) -> String {
+    format!(
+        "---\n{{apiVersion: projectcalico.org/v3, kind: BGPPeer, metadata: {{name: {name}, \
+         annotations: {{brindle.dev/peer: \"{extras}\"}}}}, spec: {spec}}}\n"
+    )
+}
+
+#[test]
+fn an_annotation_says_what_a_peer_of_calico_has_no_field_for() {
+    let extras = "maxPrefixes: {ipv4: 7}\\naddPaths: {receive: true, send: all}\\nbfd: {}\\nrole: \
+                  customer\\ngracefulRestart: false\\npassive: true";
+    let tor = "{peerIP: 10.0.0.250, asNumber: 65001}";
+    let cluster = cluster(&(nodes() + &peer_with("tor", tor, extras)));
+    assert_eq!(cluster.wrong, own(&[]));
+    let (peers, skipped) = wanted(&cluster, 1, MESHLESS);
+    assert_eq!(skipped, own(&[]));
+    let tor = peers.iter().find(|peer| &*peer.rib.name == "tor").expect("a peer");
+    assert_eq!(tor.rib.limits.most, [Some(7), None]);
+    assert_eq!((tor.rib.send_paths, tor.rib.role), (SendPaths::All, Some(Role::Customer)));
+    let session = &tor.session;
+    assert!(session.receive_paths && session.send_paths && session.passive && tor.bfd.is_some());
+    assert_eq!((session.role, session.role_strict), (Some(Role::Customer), false));
+    assert!(session.graceful_restart.is_none());
+}
+
+#[test]
+fn what_is_wrong_in_the_annotation_refuses_its_object_or_its_session() {
+    let (tor, nodes_too) = ("{peerIP: 10.0.0.250, asNumber: 65001}", "{peerSelector: all()}");
+    for (spec, extras) in [
+        (tor, "maxPrefixes: {}"),
+        (tor, "peerIP: 10.0.0.1"),
+        (tor, "{"),
+        (nodes_too, "passive: true"),
+    ] {
+        let wrong = cluster(&peer_with("tor", spec, extras)).wrong;
+        assert_eq!(wrong, own(&["metadata.annotations[brindle.dev/peer]"]), "{extras}");
+    }
+    let internal = "{peerIP: 10.0.0.250, asNumber: 64512}";
+    let cluster = cluster(&(nodes() + &peer_with("rr", internal, "role: peer")));
+    let (_, skipped) = wanted(&cluster, 1, MESHLESS);
+    let why =
+        "BGPPeer/rr: brindle.dev/peer: role: a peer of our own AS 64512 has no role (RFC 9234)";
+    assert_eq!(skipped, own(&[why]));
+}
+
+#[test]
+fn next_hops_are_kept_as_the_older_field_says_for_external_peers_alone() {
+    use NextHopMode::{Auto, Keep, SelfAddress};
+    for (spec, want) in [
+        ("asNumber: 65001, keepOriginalNextHop: true", Keep),
+        ("asNumber: 64512, keepOriginalNextHop: true", Auto),
+        ("asNumber: 65001, keepOriginalNextHop: true, nextHopMode: Self", SelfAddress),
+        ("asNumber: 64512, nextHopMode: Keep", Keep),
+        ("asNumber: 65001", Auto),
+    ] {
+        let tor = peer("tor", &format!("{{peerIP: 10.0.0.250, {spec}}}"));
+        let (peers, _) = wanted(&cluster(&(nodes() + &tor)), 1, MESHLESS);
+        let tor = peers.iter().find(|peer| &*peer.rib.name == "tor").expect("a peer");
+        assert_eq!(tor.rib.next_hop_mode, want, "{spec}");
+    }
 }

@@ -336,9 +336,11 @@ impl View {
 /// Whether a listing that lacks so many of a kind is more likely wrong than right.
 fn is_suspicious(kind: Kind, missing: usize, known: usize) -> bool {
     match kind {
-        // Believed wrongly, these cut off nodes and Services, and open pods, hosts and sessions.
+        // Believed wrongly, these cut off nodes and Services, and open pods, hosts and sessions. A
+        // Service without its slices has nothing that is ready.
         Kind::Node
         | Kind::Service
+        | Kind::EndpointSlice
         | Kind::Tier
         | Kind::GlobalNetworkSet
         | Kind::NetworkSet
@@ -354,7 +356,6 @@ fn is_suspicious(kind: Kind, missing: usize, known: usize) -> bool {
         Kind::Namespace
         | Kind::ServiceAccount
         | Kind::Pod
-        | Kind::EndpointSlice
         | Kind::Profile
         | Kind::StagedKubernetesNetworkPolicy
         | Kind::StagedNetworkPolicy

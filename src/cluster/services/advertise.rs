@@ -3,7 +3,7 @@
 //! A block is announced by every node, whatever Services there are, since every node passes
 //! packets on to endpoints elsewhere. A Service that wants its packets on nodes with endpoints
 //! has its addresses announced by these besides: the longer prefix counts. Nodes that load
-//! balancers are kept from announce only the latter.
+//! balancers are kept from announce nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -13,7 +13,7 @@ use brindle_bgp::net::{Family, Prefix};
 use brindle_config::{ServiceAddresses, ServiceSettings};
 use brindle_policy::model::ServiceName;
 
-use super::ServiceObjects;
+use super::{Service, ServiceObjects};
 
 /// Why a prefix is announced.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,7 +86,7 @@ pub fn advertise(
             let reason = Reason { addresses: kind, service: None };
             everywhere.entry(*block).or_default().insert(reason);
         }
-        for service in objects.services.values() {
+        for service in objects.services.values().filter(|one| is_ours(one, kind, settings)) {
             for address in service.addresses(kind) {
                 let prefix = Prefix::host(*address);
                 if !blocks.iter().any(|block| block.covers(&prefix)) {
@@ -95,7 +95,7 @@ pub fn advertise(
                 let ready = ready.at(&service.name, prefix.family());
                 let reason = || Reason { addresses: kind, service: Some(service.name.clone()) };
                 if service.is_local(kind) {
-                    for node in &ready.nodes {
+                    for node in ready.nodes.difference(&excluded) {
                         let of_node = of_node.entry(Arc::clone(node)).or_default();
                         of_node.entry(prefix).or_default().insert(reason());
                     }
@@ -107,6 +107,16 @@ pub fn advertise(
     }
     let of_node = of_node.into_iter().map(|(node, prefixes)| (node, prefixes.into())).collect();
     Advertised { everywhere: everywhere.into(), of_node, excluded, blocks }
+}
+
+/// Whether addresses of that kind are announced of the Service at all.
+fn is_ours(service: &Service, kind: ServiceAddresses, settings: &ServiceSettings) -> bool {
+    match (&settings.load_balancer_classes, kind) {
+        (Some(classes), ServiceAddresses::LoadBalancer) => {
+            classes.contains(service.load_balancer_class.as_deref().unwrap_or_default())
+        }
+        _ => true,
+    }
 }
 
 /// Where endpoints of Services are ready.

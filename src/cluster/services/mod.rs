@@ -10,6 +10,7 @@
 //! may announce, too.
 
 mod advertise;
+mod overlap;
 mod read;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +22,8 @@ use brindle_config::ServiceAddresses;
 use brindle_policy::model::{ServiceName, SliceKey};
 
 pub use advertise::{Advertised, Reason, advertise};
-pub(crate) use read::{read_endpoints, read_service};
+pub use overlap::{Overlap, overlaps};
+pub(crate) use read::{BETA_FIELD, lift_beta, read_endpoints, read_service};
 
 /// The label of Nodes that keeps load balancers from them. As for these, it counts whatever its
 /// value is.
@@ -38,6 +40,8 @@ pub struct Service {
     pub external_ips: Vec<IpAddr>,
     /// Those of `status.loadBalancer.ingress` that packets come in with.
     pub load_balancer_ips: Vec<IpAddr>,
+    /// `spec.loadBalancerClass`: whose business its load balancer is; `None` for the usual one.
+    pub load_balancer_class: Option<Arc<str>>,
     /// `spec.externalTrafficPolicy: Local`: a node without endpoints drops what comes from
     /// outside.
     pub is_local_outside: bool,

@@ -1,11 +1,13 @@
 //! From Services and EndpointSlices as they are written to what is used of them.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use brindle_bgp::net::Family;
 use brindle_policy::model::{ServiceName, SliceKey};
 use k8s_openapi::api::core::v1::Service as RawService;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
+use serde_yaml::{Mapping, Value};
 
 use super::{Endpoints, Service};
 use crate::cluster::node::BadField;
@@ -31,6 +33,7 @@ pub(crate) fn read_service(object: &RawService) -> Result<Service, Vec<BadField>
         cluster_ips: Vec::new(),
         external_ips: Vec::new(),
         load_balancer_ips: Vec::new(),
+        load_balancer_class: None,
         is_local_outside: false,
         is_local_inside: false,
     };
@@ -61,6 +64,8 @@ pub(crate) fn read_service(object: &RawService) -> Result<Service, Vec<BadField>
             Some((format!("status.loadBalancer.ingress[{index}].ip"), text))
         });
         service.load_balancer_ips = addresses(typed.collect(), &mut bad);
+        let class = spec.load_balancer_class.as_deref().filter(|class| !class.is_empty());
+        service.load_balancer_class = class.map(Arc::from);
     }
     if bad.is_empty() { Ok(service) } else { Err(bad) }
 }
@@ -83,6 +88,26 @@ fn addresses(typed: Vec<(String, String)>, bad: &mut Vec<BadField>) -> Vec<IpAdd
         }
     }
     found
+}
+
+/// A field of endpoints that only the first beta version has, as JSON has it.
+pub(crate) const BETA_FIELD: &str = "\"topology\"";
+
+/// Makes an EndpointSlice of `v1` of one of `v1beta1`, which is all that Kubernetes before 1.21
+/// has: there the node of an endpoint stands in its topology.
+pub(crate) fn lift_beta(object: &mut Mapping) {
+    let version = object.get_mut("apiVersion");
+    if let Some(version) = version.filter(|version| *version == "discovery.k8s.io/v1beta1") {
+        *version = "discovery.k8s.io/v1".into();
+    }
+    let endpoints = object.get_mut("endpoints").and_then(Value::as_sequence_mut);
+    for endpoint in endpoints.into_iter().flatten().filter_map(Value::as_mapping_mut) {
+        let topology = endpoint.remove("topology").unwrap_or_default();
+        let node = topology.get("kubernetes.io/hostname").and_then(Value::as_str);
+        if let Some(node) = node.filter(|_| !endpoint.contains_key("nodeName")) {
+            endpoint.insert("nodeName".into(), node.into());
+        }
+    }
 }
 
 /// What an EndpointSlice says of where endpoints are; nothing if it has no Service, or names in

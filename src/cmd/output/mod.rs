@@ -89,6 +89,7 @@ impl<W: Write> Printer<W> {
             Answer::Drain(view) => self.single(&**view, &view.node, || drain::screen(view)),
             Answer::Peers(items) => self.list(items),
             Answer::Routes(Page { items, .. }) => self.list(items),
+            Answer::RouteChanges(changes) => self.list(&changes.items),
             Answer::Paths(Page { items, .. }) => self.list(items),
             Answer::Rejected(Page { items, .. }) => self.list(items),
             Answer::Kernel(Page { items, .. }) => self.list(items),
@@ -111,8 +112,8 @@ impl<W: Write> Printer<W> {
                 self.single(&**view, &name, || explain::screen(view, color))
             }
             Answer::Flows(Page { items, .. }) => self.list(items),
-            // No command asks for it.
-            Answer::Cni(_) => Ok(()),
+            // No command shows it.
+            Answer::Cni(_) | Answer::Dump(_) => Ok(()),
             Answer::TestReport(view) => {
                 self.single(&**view, &view.file, || matrix::report_screen(view, color))
             }

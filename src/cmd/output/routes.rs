@@ -3,7 +3,7 @@
 use super::table::{Column, Row, Shown, number, text};
 use super::text::{Tone, age, list, or_dash};
 use crate::control::view::{
-    Attributes, KernelRoute, KernelState, Path, PathStatus, Rejected, Route, Target,
+    Attributes, KernelRoute, KernelState, Path, PathStatus, Rejected, Route, RouteChange, Target,
 };
 
 impl Shown for Path {
@@ -83,6 +83,32 @@ impl Shown for Route {
 
     fn rows(&self, is_wide: bool) -> Vec<Row> {
         self.paths.iter().flat_map(|path| path.rows(is_wide)).collect()
+    }
+
+    fn name(&self) -> String {
+        self.prefix.to_string()
+    }
+}
+
+impl Shown for RouteChange {
+    fn columns(is_wide: bool) -> Vec<Column> {
+        Path::columns(is_wide)
+    }
+
+    /// The paths in use now, behind the first of them why; where none is, that it is gone.
+    fn rows(&self, is_wide: bool) -> Vec<Row> {
+        let with_reason = |path: &Path| Path { reason: Some(self.reason()), ..path.clone() };
+        let mut paths = self.paths.iter();
+        if let Some(first) = paths.next() {
+            let rest = paths.flat_map(|path| path.rows(is_wide));
+            return with_reason(first).rows(is_wide).into_iter().chain(rest).collect();
+        }
+        let columns = Self::columns(is_wide).len();
+        let mut cells = vec!["-".to_owned(); columns];
+        cells[0] = self.prefix.to_string();
+        cells[3] = "gone".to_owned();
+        cells[columns - 1] = self.reason();
+        vec![Row::new(cells).tone(3, Tone::Bad)]
     }
 
     fn name(&self) -> String {

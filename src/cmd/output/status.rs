@@ -99,6 +99,10 @@ fn kernel(kernel: &KernelStatus) -> String {
             write!(what, ", {count} {name}").expect("a String takes everything");
         }
     }
+    if kernel.guarded > 0 {
+        write!(what, ", {} guarded against loops", kernel.guarded)
+            .expect("a String takes everything");
+    }
     if kernel.conflicts > 0 {
         write!(what, ", {} held by others", kernel.conflicts).expect("a String takes everything");
     }

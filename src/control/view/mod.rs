@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 
 mod bfd;
 mod bmp;
+mod changes;
 mod drain;
+mod dump;
 mod expect;
 mod explain;
 mod filter;
@@ -24,7 +26,9 @@ mod status;
 
 pub use bfd::{Bfd, BfdRemote, BfdState};
 pub use bmp::{BmpState, BmpStation};
+pub use changes::{ChangeCause, ChangeKind, RouteChange, RouteChanges, RouteGap};
 pub use drain::{Drain, DrainState};
+pub use dump::{DumpHead, DumpPeer, DumpedPath, DumpedPrefix, TableDump};
 pub use expect::{PolicyTestReport, RuleName, TestFailure};
 pub use explain::{
     DeniedFlow, Explanation, FlowEnd, FlowOutcome, HostAsked, Judgement, KernelVerdict, Outcome,
@@ -86,6 +90,13 @@ pub struct Time(jiff::Timestamp);
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:.3}", self.0)
+    }
+}
+
+impl Time {
+    /// Seconds since 1970; zero before, or after 2106, when they need more than 32 bits.
+    pub fn unix_seconds(self) -> u32 {
+        u32::try_from(self.0.as_second()).unwrap_or(0)
     }
 }
 
@@ -187,6 +198,38 @@ pub(crate) mod as_text {
         D: Deserializer<'de>,
     {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Octets in hexadecimal, two digits each.
+pub(crate) mod as_hex {
+    use std::fmt::Write;
+
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(
+        octets: &[u8],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let mut text = String::with_capacity(2 * octets.len());
+        for octet in octets {
+            write!(text, "{octet:02x}").expect("a String takes everything");
+        }
+        serializer.serialize_str(&text)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let digit = |digit: u8| char::from(digit).to_digit(16);
+        let octet = |pair: &[u8]| match pair {
+            &[high, low] => u8::try_from(digit(high)? << 4 | digit(low)?).ok(),
+            _ => None,
+        };
+        let octets: Option<Vec<u8>> = text.as_bytes().chunks(2).map(octet).collect();
+        octets.ok_or_else(|| D::Error::custom("no octets in hexadecimal"))
     }
 }
 

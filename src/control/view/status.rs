@@ -214,6 +214,10 @@ pub struct KernelStatus {
     pub repairs: u64,
     /// Times that the kernel's events overran us.
     pub overruns: u64,
+    /// Prefixes announced for Services that are guarded against packets which would go to and
+    /// fro (`bgp.services.loopPrevention`).
+    #[serde(default)]
+    pub guarded: usize,
     /// The last thing that failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,

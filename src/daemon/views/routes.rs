@@ -37,7 +37,7 @@ impl Own {
 }
 
 /// Where a list goes on: it ends where the RIB says, and then in the next family.
-fn each_family<T>(
+pub(super) fn each_family<T>(
     only: Option<Family>,
     page: &PageRequest,
     rows: impl Fn(Family, Option<&Prefix>, usize) -> rib::Page<T>,
@@ -145,7 +145,7 @@ fn as_told(view: &View<'_>, told: &ToldView) -> Path {
     }
 }
 
-fn link_local(next_hop: Option<NextHop>) -> Option<IpAddr> {
+pub(super) fn link_local(next_hop: Option<NextHop>) -> Option<IpAddr> {
     match next_hop {
         Some(NextHop::V6 { link_local, .. }) => link_local.map(IpAddr::from),
         Some(NextHop::V4(_) | NextHop::Link { .. }) | None => None,

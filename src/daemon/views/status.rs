@@ -189,6 +189,7 @@ fn kernel_status(facts: &Facts, fib: &FibStatus) -> KernelStatus {
         conflicts: fib.conflicts,
         repairs: fib.repairs,
         overruns: fib.overruns,
+        guarded: fib.guarded.iter().sum(),
         last_error: fib.last_error.clone(),
     }
 }
@@ -244,6 +245,10 @@ fn node_problems(known: &Known, facts: &Facts, problems: &mut Vec<Problem>) {
         let next = format!("give Node/{} another range", refused.node);
         problems.push(problem("node", format!("{refused}{whose}"), next));
     }
+    for overlap in &facts.overlaps {
+        let next = "give the block, or what is in it, other addresses";
+        problems.push(problem("services", overlap.to_string(), next));
+    }
     if facts.own_node_gone {
         let what =
             format!("Node/{} is gone from the source; what it said stays in force", known.name);
@@ -297,6 +302,10 @@ fn kernel_problems(facts: &Facts, fib: &FibStatus, problems: &mut Vec<Problem>) 
         let what =
             format!("{} prefixes are held by another protocol and left alone", kernel.conflicts);
         problems.push(problem("routes", what, "brindle routes diff"));
+    }
+    if let Some(why) = &fib.unguarded {
+        let next = "see to it, or do without: bgp.services.loopPrevention: disabled";
+        problems.push(problem("services", why, next));
     }
     for family in Family::ALL {
         let off = fib.forwarding[family.index()] == ForwardingState::Off;

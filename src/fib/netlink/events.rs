@@ -1,5 +1,5 @@
-//! Hears what changes: a connection that is in the multicast groups of links, addresses and
-//! routes.
+//! Hears what changes: a connection that is in the multicast groups of links, addresses,
+//! routes and rules.
 
 use std::future::poll_fn;
 use std::io;
@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::{FutureExt as _, StreamExt as _};
-use rtnetlink::MulticastGroup::{self, Ipv4Ifaddr, Ipv4Route, Ipv6Ifaddr, Ipv6Route, Link};
+use rtnetlink::MulticastGroup::{
+    self, Ipv4Ifaddr, Ipv4Route, Ipv4Rule, Ipv6Ifaddr, Ipv6Route, Ipv6Rule, Link,
+};
 use rtnetlink::packet_core::NetlinkPayload;
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::proto::Connection;
@@ -41,7 +43,8 @@ pub struct Monitor {
 }
 
 /// What [`Monitor::open`] hears of.
-const ALL: [MulticastGroup; 5] = [Link, Ipv4Ifaddr, Ipv6Ifaddr, Ipv4Route, Ipv6Route];
+const ALL: [MulticastGroup; 7] =
+    [Link, Ipv4Ifaddr, Ipv6Ifaddr, Ipv4Route, Ipv6Route, Ipv4Rule, Ipv6Rule];
 /// What [`Monitor::open_addresses`] hears of.
 const ADDRESSES: [MulticastGroup; 3] = [Link, Ipv4Ifaddr, Ipv6Ifaddr];
 

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::super::route::{MAIN_TABLE, PROTOCOL};
-use super::{ANSWER_WITHIN, io_error, timed_out};
+use super::{ANSWER_WITHIN, empty_if_unknown, fine_if_gone, io_error, timed_out};
 
 /// A connection that asks and removes.
 pub struct Remover {
@@ -177,20 +177,4 @@ fn marked(route: &RouteMessage) -> Option<MarkedRoute> {
     }
     let length = header.destination_prefix_length;
     Some(MarkedRoute { destination, length, table, metric, header: header.clone() })
-}
-
-/// A kernel without the family has no routes of it.
-fn empty_if_unknown<T: Default>(error: rtnetlink::Error) -> io::Result<T> {
-    let error = io_error(error);
-    match error.raw_os_error() {
-        Some(libc::EAFNOSUPPORT | libc::EOPNOTSUPP) => Ok(T::default()),
-        _ => Err(error),
-    }
-}
-
-fn fine_if_gone(outcome: Result<(), rtnetlink::Error>) -> io::Result<()> {
-    match outcome.map_err(io_error) {
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENODEV)) => Ok(()),
-        outcome => outcome,
-    }
 }

@@ -15,6 +15,7 @@ use rtnetlink::packet_core::NetlinkMessage;
 use rtnetlink::packet_route::RouteNetlinkMessage;
 
 mod events;
+mod guard;
 mod links;
 mod marked;
 mod ops;
@@ -23,6 +24,7 @@ mod read;
 mod writer;
 
 pub use events::{Drained, Monitor};
+pub use guard::{GuardSocket, MarkedRule};
 pub use links::Links;
 pub use marked::{MarkedRoute, NamedLink, Remover};
 pub use query::{Dump, Queries};
@@ -52,5 +54,21 @@ fn io_error(error: rtnetlink::Error) -> io::Error {
     match error {
         rtnetlink::Error::NetlinkError(message) => message.to_io(),
         error => io::Error::other(error),
+    }
+}
+
+/// A kernel without the family has no routes of it.
+fn empty_if_unknown<T: Default>(error: rtnetlink::Error) -> io::Result<T> {
+    let error = io_error(error);
+    match error.raw_os_error() {
+        Some(libc::EAFNOSUPPORT | libc::EOPNOTSUPP) => Ok(T::default()),
+        _ => Err(error),
+    }
+}
+
+fn fine_if_gone(outcome: Result<(), rtnetlink::Error>) -> io::Result<()> {
+    match outcome.map_err(io_error) {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENODEV)) => Ok(()),
+        outcome => outcome,
     }
 }

@@ -17,6 +17,7 @@ use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::super::news::{Address, Link, News};
 use super::super::route::{Hop, KernelRoute, MAIN_TABLE, RouteKey, Target};
+use super::guard;
 
 /// What a message with these flags says; `None` if it is nothing for us to care about.
 pub(super) fn read_news(message: RouteNetlinkMessage, flags: u16) -> Option<News> {
@@ -30,7 +31,9 @@ pub(super) fn read_news(message: RouteNetlinkMessage, flags: u16) -> Option<News
         RouteNetlinkMessage::NewRoute(route) => {
             read_route(route).map(|route| News::Route(route, flags & NLM_F_REPLACE != 0))
         }
+        RouteNetlinkMessage::DelRoute(route) if guard::has(&route) => Some(News::GuardGone),
         RouteNetlinkMessage::DelRoute(route) => read_route(route).map(News::RouteGone),
+        RouteNetlinkMessage::DelRule(rule) => guard::is_ours(&rule).then_some(News::GuardGone),
         _ => None,
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::super::Imported;
-use super::super::draft::{Filter, Peer, PrefixAdvertisement, Rule, Services};
+use super::super::draft::{Filter, Peer, PrefixAdvertisement, Rule};
 use super::super::object::title;
 use super::{Cluster, as_number, filter, name, says, settings};
 
@@ -295,7 +295,7 @@ fn pool_filter(cluster: &Cluster<'_>, imported: &mut Imported) {
         })
     };
     let mut rules: Vec<Rule> = settings::pools(cluster).iter().filter_map(inside).collect();
-    if imported.config.bgp.services != Services::default() {
+    if imported.config.bgp.services.has_blocks() {
         rules.push(Rule { action: "accept", sources: &["service"], ..Rule::default() });
     }
     rules.push(Rule::all("reject"));

@@ -106,6 +106,12 @@ fn configuration(felix: &Value, imported: &mut Imported) {
         Some("Legacy") => imported.config.policy.backend = Some("legacy"),
         Some(_) | None => {}
     }
+    imported.config.bgp.services.loop_prevention = match spec["serviceLoopPrevention"].as_str() {
+        Some("Reject") => Some("reject"),
+        Some("Disabled") => Some("disabled"),
+        // As it is without.
+        Some(_) | None => imported.config.bgp.services.loop_prevention,
+    };
     for field in ["wireguardEnabled", "wireguardEnabledV6", "ipipEnabled", "vxlanEnabled"] {
         if spec[field] == true {
             imported.refuse(&title, format!("spec.{field}"), "brindle encapsulates nothing");
@@ -126,6 +132,7 @@ fn configuration(felix: &Value, imported: &mut Imported) {
         "ipipEnabled",
         "vxlanEnabled",
         "bpfEnabled",
+        "serviceLoopPrevention",
     ];
     known.extend(WITHOUT_MEANING);
     imported.refuse_others(&title, spec, &known, "brindle has no such setting");

@@ -151,11 +151,7 @@ fn what_keeps_pods_and_hosts_closed_does_not_vanish_at_once() {
         taken(view);
         let held = view.list(kind, Vec::new(), start()).is_some();
         let want = match kind {
-            Kind::Namespace
-            | Kind::ServiceAccount
-            | Kind::Pod
-            | Kind::EndpointSlice
-            | Kind::Profile => false,
+            Kind::Namespace | Kind::ServiceAccount | Kind::Pod | Kind::Profile => false,
             kind => !kind.name().starts_with("Staged"),
         };
         assert_eq!(held, want, "{kind:?}");
