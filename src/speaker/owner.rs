@@ -371,6 +371,7 @@ impl Owner {
                     negotiated,
                 };
                 let agreed = Box::new(session.negotiated.clone());
+                entry.told_asn = agreed.their_open.asn();
                 entry.session = Some(Session { wire, local, wake, agreed });
                 let is_told = entry.wanted.session.any_external;
                 let told = is_told.then(|| entry.as_for_rib(&entry.wanted));

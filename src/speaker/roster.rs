@@ -100,6 +100,7 @@ impl Owner {
             orders: task.orders,
             accepted: task.accepted,
             session: None,
+            told_asn: None,
             restart: None,
         };
         self.peers.insert(id, entry);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use brindle_bgp::fsm::{Negotiated, PeerRestart, WireId};
-use brindle_bgp::net::Family;
+use brindle_bgp::net::{Asn, Family};
 use brindle_bgp::rib::{PeerId, Rib, RibPeer};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -30,6 +30,8 @@ pub struct PeerEntry {
     pub(super) orders: mpsc::Sender<Order>,
     pub(super) accepted: mpsc::Sender<TcpStream>,
     pub(super) session: Option<Session>,
+    /// The AS that it said to be in last: what is kept of it came from there.
+    pub(super) told_asn: Option<Asn>,
     /// What it said of graceful restart in its last session.
     pub(super) restart: Option<PeerRestart>,
 }
@@ -61,9 +63,8 @@ impl PeerEntry {
     /// How the RIB is to treat it by these settings: in the AS that it says to be in, where any
     /// other than ours will do.
     pub(super) fn as_for_rib(&self, wanted: &WantedPeer) -> RibPeer {
-        let told = self.session.as_ref().filter(|_| wanted.session.any_external);
-        let asn = told.and_then(|session| session.agreed.their_open.asn());
-        RibPeer { asn: asn.unwrap_or(wanted.rib.asn), ..wanted.rib.clone() }
+        let told = self.told_asn.filter(|_| wanted.session.any_external);
+        RibPeer { asn: told.unwrap_or(wanted.rib.asn), ..wanted.rib.clone() }
     }
 
     /// Its BFD session.
