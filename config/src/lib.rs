@@ -29,9 +29,9 @@ pub use load::Loaded;
 pub use meaning::{
     AddPaths, AoAlgorithm, AoKey, Auth, Backend, Bgp, BmpPolicy, BmpStation, ChainedPlugin, Cni,
     Config, Control, DrainSettings, DynamicPeers, EstablishedFlows, ExpectedAs, Failsafe,
-    FailsafeProtocol, FlowLog, GracefulRestart, HashPolicy, HostEndpoints, KeyFile, Node, Peer,
-    PeerAs, Policy, PrefixAdvertisement, Retain, Routes, ServiceAddresses, ServiceSettings, Source,
-    TaintMatch, Telemetry, ToHost,
+    FailsafeProtocol, FlowLog, GracefulRestart, HashPolicy, HostEndpoints, KeyFile, Multipath,
+    Node, Peer, PeerAs, Policy, PrefixAdvertisement, Retain, Routes, ServiceAddresses,
+    ServiceSettings, Source, TaintMatch, Telemetry, ToHost,
 };
 pub use schema::json_schema;
 pub use secret::{BadKey, Secret};

@@ -1,5 +1,6 @@
 //! Routes in real kernels.
 
+mod groups;
 mod kernel_routes;
 mod netlink;
 mod repair;

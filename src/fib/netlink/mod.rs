@@ -17,6 +17,7 @@ use rtnetlink::packet_route::RouteNetlinkMessage;
 mod events;
 mod links;
 mod marked;
+mod objects;
 mod ops;
 mod query;
 mod read;
@@ -24,7 +25,8 @@ mod writer;
 
 pub use events::{Drained, Monitor};
 pub use links::Links;
-pub use marked::{MarkedRoute, NamedLink, Remover};
+pub use marked::{MarkedObject, MarkedRoute, NamedLink, Remover};
+pub use objects::ObjectMonitor;
 pub use query::{Dump, Queries};
 pub use writer::{BATCH, Writer};
 
