@@ -118,7 +118,7 @@ impl Host {
             "route add blackhole fd00:244:4::/64 proto 98 table 77",
             "route add default via 10.9.0.9 proto 98 metric 900",
             "nexthop add id 980000001 via 10.9.0.2 dev eth7 proto 98",
-            "nexthop add id 980000002 group 980000001 type resilient proto 98",
+            "nexthop add id 980000002 group 980000001 type resilient buckets 8 proto 98",
             "route add 10.244.5.0/24 nhid 980000002 proto 98 metric 512",
         ] {
             self.netns.ip(words).expect("nothing is there yet");
