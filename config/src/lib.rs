@@ -32,7 +32,7 @@ pub use meaning::{
     AddPaths, AoAlgorithm, AoKey, Auth, Backend, Bgp, BmpPolicy, BmpStation, ChainedPlugin, Cni,
     Config, Control, DrainSettings, DynamicPeers, EstablishedFlows, ExpectedAs, Failsafe,
     FailsafeProtocol, FlowLog, GracefulRestart, HashPolicy, HostEndpoints, KeyFile, LoopPrevention,
-    Node, Peer, PeerAs, Policy, PrefixAdvertisement, Retain, Routes, ServiceAddresses,
+    Multipath, Node, Peer, PeerAs, Policy, PrefixAdvertisement, Retain, Routes, ServiceAddresses,
     ServiceSettings, Source, TaintMatch, Telemetry, ToHost,
 };
 pub use schema::json_schema;

@@ -664,6 +664,14 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
             "f:1:22  routes.hashPolicy: \"ports\" is not accepted here; accepted: l3, l4, inner",
         ),
         (
+            "routes: {multipath: sticky}",
+            "f:1:21  routes.multipath: \"sticky\" is not accepted here; accepted: plain, resilient",
+        ),
+        (
+            "routes: {multipath: resilient, resilientIdle: 2h}",
+            "f:1:47  routes.resilientIdle: \"2h\" is out of range; accepted are 0s to 1h",
+        ),
+        (
             "routes: {startupHold: 2h}",
             "f:1:23  routes.startupHold: \"2h\" is out of range; accepted are 0s to 1h",
         ),

@@ -17,7 +17,7 @@ use brindle_bgp::rib::{LimitAction, NextHopMode, PrefixLimits, SendPaths};
 use brindle_config::{
     AddPaths, AoAlgorithm, AoKey, Auth, Backend, Bgp, Config, Control, DrainSettings,
     EstablishedFlows, Failsafe, FailsafeProtocol, FlowLog, GracefulRestart, HostEndpoints, KeyFile,
-    LoopPrevention, Node, Peer, Place, Policy, PrefixAdvertisement, Retain, Routes,
+    LoopPrevention, Multipath, Node, Peer, Place, Policy, PrefixAdvertisement, Retain, Routes,
     ServiceAddresses, ServiceSettings, Source, Telemetry, ToHost,
 };
 
@@ -180,6 +180,8 @@ fn the_contract_example_means_what_it_says() {
             metric: 512,
             forwarding: true,
             hash_policy: None,
+            multipath: Multipath::Plain,
+            resilient_idle: Duration::from_secs(120),
             startup_hold: Duration::from_secs(60),
         },
         policy: Policy {
@@ -233,12 +235,17 @@ fn keys_of_each_kind_are_read() {
         assert_eq!(bgp(&format!("nodeToNodeMesh: {{retain: {word}}}")).retain, want);
     }
 
-    let routes = read("routes: {install: false, metric: 20, forwarding: false, startupHold: 0s}");
+    let routes = read(
+        "routes: {install: false, metric: 20, forwarding: false, startupHold: 0s, \
+         multipath: resilient, resilientIdle: 90s}",
+    );
     let want = Routes {
         install: false,
         metric: 20,
         forwarding: false,
         hash_policy: None,
+        multipath: Multipath::Resilient,
+        resilient_idle: Duration::from_secs(90),
         startup_hold: Duration::ZERO,
     };
     assert_eq!(routes.routes, want);
@@ -483,6 +490,7 @@ fn what_is_shown_reads_back_as_the_same_configuration() {
         "node: {name: 1e3}",
         "routes: {startupHold: 90s, install: false}",
         "routes: {hashPolicy: l4}",
+        "routes: {multipath: resilient, resilientIdle: 1500ms}",
         "bgp: {asNumber: 4294967295, holdTime: 0, connectRetryTime: 1500ms, networks: ['::/0']}",
         "bgp: {peers: [{name: 'yes', peerIP: 'fd00::9', asNumber: 64512, importFilters: []}]}",
         "bgp: {multipath: {asPathRelax: true}, nodeToNodeMesh: {maxPrefixes: {ipv6: 7, action: warn}}}",

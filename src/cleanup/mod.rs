@@ -1,8 +1,8 @@
 //! Takes everything that carries our mark out of this host, and nothing else.
 //!
 //! ```text
-//!  CNI configuration ─► jumps and chains ─► sets ─► rules, routes ─► interfaces ─► records ─► dead
-//!                       a table at once                              └─ only if asked for ─┘   socket
+//!  CNI configuration ─► jumps and chains ─► sets ─► rules, routes, ─► interfaces ─► records ─► dead
+//!                       a table at once             next hops        └─ only if asked for ─┘   socket
 //! ```
 //!
 //! First what would connect new pods, so that none comes up while the rest goes; then what
@@ -170,6 +170,19 @@ impl Account {
                 false => remover.remove_route(&route).await,
             };
             self.settle(route.to_string(), removed);
+        }
+        self.next_hops(scope, remover);
+    }
+
+    /// Once no route leads by them.
+    fn next_hops(&mut self, scope: &Scope, remover: &Remover) {
+        let objects = match remover.objects() {
+            Ok(objects) => objects,
+            Err(error) => return self.failed.push(format!("cannot read next hops: {error}")),
+        };
+        for object in objects {
+            let removed = if scope.dry_run { Ok(()) } else { remover.remove_object(&object) };
+            self.settle(object.to_string(), removed);
         }
     }
 

@@ -189,6 +189,8 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
         ("routes.metric", old.routes.metric != new.routes.metric),
         ("routes.forwarding", old.routes.forwarding != new.routes.forwarding),
         ("routes.hashPolicy", old.routes.hash_policy != new.routes.hash_policy),
+        ("routes.multipath", old.routes.multipath != new.routes.multipath),
+        ("routes.resilientIdle", old.routes.resilient_idle != new.routes.resilient_idle),
         ("routes.startupHold", old.routes.startup_hold != new.routes.startup_hold),
         ("policy.backend", old.policy.backend != new.policy.backend),
         ("policy.establishedFlows", old.policy.established != new.policy.established),

@@ -11,7 +11,7 @@ use brindle_bgp::fsm::{OwnRestart, State};
 use brindle_bgp::msg::CeaseReason;
 use brindle_bgp::net::{Family, Prefix};
 use brindle_bgp::rib::RibSettings;
-use brindle_config::{Config, HashPolicy, Retain};
+use brindle_config::{Config, HashPolicy, Multipath, Retain};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
@@ -29,6 +29,7 @@ use crate::cluster::peers::{dynamic_peers, wanted_peers};
 use crate::cluster::report::{Reason, Subject};
 use crate::cluster::services::{Advertised, ServiceObjects, overlaps};
 use crate::drain::{Store, wanted_by};
+use crate::fib::groups::Resilience;
 use crate::fib::guard::Guarded;
 use crate::fib::{self, FibHandle, FibSettings, HashBy};
 use crate::speaker::{self, Deed, Listeners, SpeakerHandle, StopMode, Tiding};
@@ -55,6 +56,8 @@ pub(super) fn fib_settings(config: &Config) -> FibSettings {
             HashPolicy::L4 => HashBy::L4,
             HashPolicy::Inner => HashBy::Inner,
         }),
+        resilience: (config.routes.multipath == Multipath::Resilient)
+            .then_some(Resilience { idle: config.routes.resilient_idle }),
     }
 }
 

@@ -11,6 +11,8 @@
 //!
 //! Our routes carry protocol number 98 and stand in the main table: learned ones at the
 //! metric of the settings, unreachable ones for prefixes of our own at [`route::OWN_METRIC`].
+//! With [`FibSettings::resilience`], those with several hops lead by [`groups`] of hops that
+//! are objects of their own, with numbers of ours.
 //! (What is [guarded](guard) against loops has a table of its own.)
 //! A key that another protocol holds is left alone. The kernel is believed, not our memory:
 //! events keep `have` current, and where they are known to fall short (a link going down,
@@ -32,12 +34,14 @@ use tokio::sync::{mpsc, oneshot};
 
 pub mod forwarding;
 pub mod found;
+pub mod groups;
 pub mod guard;
 pub mod hash_policy;
 pub mod lookup;
 pub mod mirror;
 pub mod netlink;
 pub mod news;
+pub mod object;
 pub mod plan;
 pub mod reachable;
 pub mod route;
@@ -59,6 +63,9 @@ pub struct FibSettings {
     pub forwarding: bool,
     /// By what packets are spread over several hops; `None` leaves that to the host.
     pub hash: Option<HashBy>,
+    /// Have routes with several hops lead by resilient groups, so that flows keep their hops
+    /// when others leave; `None` for ordinary multipath routes.
+    pub resilience: Option<groups::Resilience>,
 }
 
 /// By what packets are spread over the hops of one route.
@@ -217,8 +224,19 @@ pub struct FibStatus {
     pub guarded: [usize; 2],
     /// Why something that shall be guarded is not.
     pub unguarded: Option<String>,
+    /// Resilient groups of hops, if they are asked for.
+    pub groups: Option<GroupState>,
     /// The last thing that failed, with its reason.
     pub last_error: Option<String>,
+}
+
+/// Resilient groups of hops.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupState {
+    /// Why the kernel has none, if that is so: then routes are ordinary multipath routes.
+    pub refused: Option<String>,
+    /// How many groups routes lead by.
+    pub used: usize,
 }
 
 /// Whether the kernel forwards packets of a family.

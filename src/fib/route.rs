@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use brindle_bgp::net::Prefix;
 
+use super::object::ObjectId;
+
 /// The protocol number that our routes carry, named `brindle` in `rt_protos.d`. It is the
 /// mark by which we know them again after a restart, and the reason we touch no other.
 pub const PROTOCOL: u8 = 98;
@@ -48,11 +50,21 @@ pub enum Target {
     Unreachable,
     /// By these hops in equal shares, ascending, each once, at least one.
     Via(Vec<Hop>),
+    /// By a group of hops that is an object of its own.
+    Group(ObjectId),
     /// Something that we never write: a blackhole, a throw, a metric of another kind.
     Other(u8),
 }
 
 impl Target {
+    /// The group that it leads by, if it does.
+    pub fn group(&self) -> Option<ObjectId> {
+        match self {
+            Target::Group(id) => Some(*id),
+            _ => None,
+        }
+    }
+
     /// Whether a hop leaves by this link.
     pub fn uses(&self, link: u32) -> bool {
         matches!(self, Target::Via(hops) if hops.iter().any(|hop| hop.link == link))

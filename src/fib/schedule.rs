@@ -15,6 +15,10 @@ const LATEST: Duration = Duration::from_secs(1);
 /// The first and the longest wait before refused routes are tried again.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
+/// How long a route waits for the others of its group before it leaves them for a hop that
+/// joined: peers that come back take a while to announce all that they have.
+const WAIT: Duration = Duration::from_secs(2);
+
 /// What is due when.
 #[derive(Debug)]
 pub struct Schedule {
@@ -27,6 +31,7 @@ pub struct Schedule {
     retry_wait: Duration,
     failed_wait: Duration,
     forwarding_at: Instant,
+    waiting_until: Option<Instant>,
 }
 
 impl Schedule {
@@ -42,13 +47,17 @@ impl Schedule {
             retry_wait: RETRY.0,
             failed_wait: RETRY.0,
             forwarding_at: now,
+            waiting_until: None,
         }
     }
 
     /// When something is due next.
     pub fn next(&self) -> Instant {
         let first = self.audit_at.min(self.forwarding_at);
-        [self.resync_at, self.retry_at].into_iter().flatten().fold(first, Instant::min)
+        [self.resync_at, self.retry_at, self.waiting_until]
+            .into_iter()
+            .flatten()
+            .fold(first, Instant::min)
     }
 
     /// Everything is to be read anew, together with what else happens meanwhile; whether that
@@ -107,6 +116,21 @@ impl Schedule {
     pub fn retry_is_over(&mut self) {
         self.retry_at = None;
         self.retry_wait = RETRY.0;
+    }
+
+    /// Routes wait for the others of their groups, or none does.
+    pub fn set_waiting(&mut self, any: bool, now: Instant) {
+        self.waiting_until = any.then(|| self.waiting_until.unwrap_or(now + WAIT));
+    }
+
+    /// Whether routes have waited for the others of their groups for long enough; if so, only
+    /// once.
+    pub fn is_waiting_over(&mut self, now: Instant) -> bool {
+        let is_over = self.waiting_until.is_some_and(|until| until <= now);
+        if is_over {
+            self.waiting_until = None;
+        }
+        is_over
     }
 
     /// Whether forwarding is to be looked at now.
@@ -169,6 +193,23 @@ mod tests {
         schedule.retry_is_over();
         schedule.retry_later(now);
         assert!(schedule.is_retry_due(now + SECOND), "waits start anew");
+    }
+
+    #[tokio::test]
+    async fn routes_wait_for_others_of_their_group_from_the_first_on_and_not_for_ever() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(start, 60 * SECOND);
+        schedule.resync_done(start, start);
+        schedule.check_forwarding_at(start + 60 * SECOND);
+        schedule.set_waiting(true, start);
+        schedule.set_waiting(true, start + SECOND);
+        assert_eq!(schedule.next(), start + WAIT);
+        assert!(!schedule.is_waiting_over(start + SECOND));
+        assert!(schedule.is_waiting_over(start + WAIT));
+        assert!(!schedule.is_waiting_over(start + WAIT), "only once");
+        schedule.set_waiting(true, start);
+        schedule.set_waiting(false, start);
+        assert!(!schedule.is_waiting_over(start + WAIT), "nobody waits any more");
     }
 
     #[tokio::test]

@@ -11,10 +11,15 @@ use brindle_bgp::rib::{BestChange, Forwarding};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::found::{Found, Targets};
+use super::groups::Groups;
 use super::mirror::Mirror;
 use super::plan::{Routes, of_prefix, plan_prefix};
 use super::route::{Action, KernelRoute, OWN_METRIC, RouteKey, RouteOp, Target};
 use super::sets::{SetId, Sets};
+
+mod placing;
+
+use placing::ballot;
 
 /// What is wanted for a prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +66,7 @@ pub struct Table {
     unreachable: Arc<Target>,
     have: Routes,
     targets: Targets,
+    groups: Groups,
     /// Routes of an earlier run that nobody has wanted or refused yet.
     leftovers: FxHashSet<RouteKey>,
     is_loaded: bool,
@@ -69,6 +75,10 @@ pub struct Table {
     /// goes is gone before anything comes in its place.
     unwanted: BTreeSet<Prefix>,
     dirty: BTreeSet<Prefix>,
+    /// Prefixes whose group a hop is to join, if the others of the group want it too.
+    waiting: BTreeSet<Prefix>,
+    /// Prefixes that have waited for that.
+    impatient: FxHashSet<Prefix>,
     lost: FxHashSet<RouteKey>,
     refused: FxHashMap<RouteKey, Arc<Refused>>,
     conflicts: FxHashSet<Prefix>,
@@ -86,11 +96,14 @@ impl Table {
             unreachable: Arc::new(Target::Unreachable),
             have: Routes::new(),
             targets: Targets::default(),
+            groups: Groups::default(),
             leftovers: FxHashSet::default(),
             is_loaded: false,
             is_swept: false,
             unwanted: BTreeSet::new(),
             dirty: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            impatient: FxHashSet::default(),
             lost: FxHashSet::default(),
             refused: FxHashMap::default(),
             conflicts: FxHashSet::default(),
@@ -109,6 +122,7 @@ impl Table {
             Forwarding::Local => Some(Want::Local),
             Forwarding::Via(next_hops) => Some(Want::Via(self.sets.hold(next_hops, mirror))),
         };
+        self.count(prefix, false);
         let before = match want {
             Some(want) => self.wanted.insert(prefix, want),
             None => self.wanted.remove(&prefix),
@@ -119,6 +133,7 @@ impl Table {
         let count = &mut self.wanted_count[prefix.family().index()];
         *count = *count + usize::from(want.is_some()) - usize::from(before.is_some());
         self.decide(prefix);
+        self.count(prefix, true);
         for metric in [self.metric_of(prefix.family()), OWN_METRIC] {
             let key = RouteKey { prefix, metric };
             self.refused.remove(&key);
@@ -170,6 +185,7 @@ impl Table {
             self.installed_count[key.prefix.family().index()] += 1;
             self.dirty.insert(key.prefix);
         }
+        self.count_all();
     }
 
     /// Nobody wants anything any more, and somebody else will: all that stands is a leftover.
@@ -184,6 +200,9 @@ impl Table {
         (self.wanted_count, self.installed_count) = ([0; 2], [0; 2]);
         self.unwanted.clear();
         self.dirty.clear();
+        self.waiting.clear();
+        self.impatient.clear();
+        self.count_all();
         self.lost.clear();
         self.refused.clear();
         self.conflicts.clear();
@@ -199,7 +218,7 @@ impl Table {
     pub fn leftovers(&self) -> Vec<(Prefix, IpAddr)> {
         let mut leftovers = Vec::new();
         for key in &self.leftovers {
-            if let Some(Target::Via(hops)) = self.have.get(key).map(|target| &**target) {
+            if let Some(hops) = self.have.get(key).and_then(|target| self.hops_of(target)) {
                 let gateways = hops.iter().filter_map(|hop| hop.gateway);
                 leftovers.extend(gateways.map(|gateway| (key.prefix, gateway)));
             }
@@ -237,6 +256,7 @@ impl Table {
                 }
             }
         }
+        self.count_all();
         if is_first { 0 } else { surprises }
     }
 
@@ -283,12 +303,23 @@ impl Table {
     }
 
     fn put(&mut self, key: RouteKey, target: Arc<Target>) {
+        let ballot = ballot(&self.wanted, &self.leftovers, &key);
+        let before = self.have.get(&key).and_then(|target| target.group());
+        if let Some(id) = before {
+            self.groups.count(id, ballot, false);
+        }
+        if let Some(id) = target.group() {
+            self.groups.count(id, ballot, true);
+        }
         if self.have.insert(key, target).is_none() {
             self.installed_count[key.prefix.family().index()] += 1;
         }
     }
 
     fn remove(&mut self, key: &RouteKey) {
+        if let Some(id) = self.have.get(key).and_then(|target| target.group()) {
+            self.groups.count(id, ballot(&self.wanted, &self.leftovers, key), false);
+        }
         if self.have.remove(key).is_some() && !self.leftovers.remove(key) {
             self.installed_count[key.prefix.family().index()] -= 1;
         }
@@ -296,6 +327,8 @@ impl Table {
 
     /// Finds all next hops anew after the mirror changed, and what others hold of ours.
     pub fn refresh(&mut self, mirror: &Mirror) {
+        // The kernel may have taken hops out of groups, and put none back.
+        self.groups.plan_again();
         let changed = self.sets.resolve(mirror);
         if !changed.is_empty() {
             let affected = self
@@ -330,8 +363,12 @@ impl Table {
 
     /// Lets everything that the kernel refused be tried again; whether there is any.
     pub fn retry(&mut self) -> bool {
-        let any = !self.refused.is_empty();
+        let mut any = !self.refused.is_empty();
         self.dirty.extend(self.refused.drain().map(|(key, _)| key.prefix));
+        if self.groups.retry() {
+            self.place_all();
+            any = true;
+        }
         any
     }
 
@@ -346,6 +383,7 @@ impl Table {
             }
             let next = self.unwanted.pop_first().or_else(|| self.dirty.pop_first());
             let Some(prefix) = next else { break };
+            self.waiting.remove(&prefix);
             let mut want = self.goal(prefix);
             let key = want.as_ref().map(|(metric, _)| RouteKey { prefix, metric: *metric });
             if key.is_some_and(|key| mirror.winner(&key).is_some()) {
@@ -360,6 +398,11 @@ impl Table {
             // stand side by side, since the kernel might take theirs for ours.
             let held = key.filter(|key| mirror.holder(key).is_some());
             want = want.filter(|_| held.is_none());
+            if let (Some((_, target)), Some(Want::Via(set))) =
+                (&mut want, self.wanted.get(&prefix).copied())
+            {
+                *target = self.grouped(prefix, set, target);
+            }
             let target = want.as_ref().map(|(metric, target)| (*metric, target));
             let keep = |key: &RouteKey| self.leftovers.contains(key) || held == Some(*key);
             plan_prefix(prefix, target, &self.have, keep, &mut ops);
@@ -408,7 +451,14 @@ impl Table {
                 Outcome::Surprised
             }
             (Err(refused), action) => {
-                let exists = refused.errno == libc::EEXIST && matches!(action, Action::Add(_));
+                let exists = match action {
+                    Action::Add(target) | Action::Change(target) => {
+                        // The group may be gone without a word.
+                        refused.errno == libc::EEXIST && matches!(action, Action::Add(_))
+                            || target.group().is_some()
+                    }
+                    Action::Delete => false,
+                };
                 self.refused.insert(op.key, Arc::new(refused));
                 if exists { Outcome::Surprised } else { Outcome::Refused }
             }
@@ -417,17 +467,17 @@ impl Table {
 
     /// Whether a route of ours may leave by this link.
     pub fn uses(&self, link: u32) -> bool {
-        self.targets.uses(link)
+        self.targets.uses(link) || self.groups.uses(link)
     }
 
     /// Whether there is something to plan.
     pub fn is_dirty(&self) -> bool {
-        !(self.dirty.is_empty() && self.unwanted.is_empty())
+        !(self.dirty.is_empty() && self.unwanted.is_empty()) || self.groups.is_dirty()
     }
 
     /// Whether the kernel refused something that is still wanted.
     pub fn has_refused(&self) -> bool {
-        !self.refused.is_empty()
+        !self.refused.is_empty() || self.groups.has_refused()
     }
 
     /// Why the kernel refused a route.

@@ -16,15 +16,20 @@ use super::found::Found;
 use super::guard::Guard;
 use super::hash_policy::HashPolicy;
 use super::mirror::Mirror;
-use super::netlink::{BATCH, Drained, Dump, Monitor, Queries, Writer};
+use super::netlink::{BATCH, Drained, Dump, Monitor, ObjectMonitor, Queries, Writer};
 use super::news::News;
+use super::object::ObjectOp;
 use super::reachable::Reachable;
 use super::route::{Action, RouteOp};
 use super::schedule::Schedule;
 use super::table::{Outcome, Refused, Table};
 use super::view;
 use super::watch::Watch;
-use super::{Command, Event, FibSettings, FibStatus};
+use super::{Command, Event, FibSettings, FibStatus, GroupState};
+
+mod grouping;
+
+use grouping::changed;
 
 /// Batches that are written before commands get their turn again.
 const BATCHES_A_TURN: usize = 16;
@@ -48,6 +53,10 @@ pub struct Fib {
     forwarding: Forwarding,
     hash: HashPolicy,
     guard: Guard,
+    /// Hears of next-hop objects, if they are asked for and the kernel has such.
+    objects: Option<ObjectMonitor>,
+    /// Whether the kernel has resilient groups, by what it said to one; `None` if none was tried.
+    can_group: Option<Result<(), String>>,
     /// The families that were to be forwarded when it was last looked at.
     forwarded: [bool; 2],
     /// Links, addresses or others' routes changed: next hops are to be found anew.
@@ -80,6 +89,8 @@ impl Fib {
             forwarding: Forwarding::default(),
             hash: HashPolicy::default(),
             guard: Guard::default(),
+            objects: None,
+            can_group: None,
             forwarded: [false; 2],
             is_disturbed: false,
             repaired: Vec::new(),
@@ -108,6 +119,7 @@ impl Fib {
                     }
                 }
                 () = self.monitor.ready() => self.hear().await,
+                heard = changed(&mut self.objects) => self.objects_changed(heard),
                 permit = events.reserve(), if has_news => {
                     if let (Ok(permit), Some(event)) = (permit, self.watch.tell(&self.mirror)) {
                         permit.send(event);
@@ -186,6 +198,9 @@ impl Fib {
             }
             Command::Configure(settings) => {
                 self.table.set_metric(settings.metric);
+                if self.settings.resilience != settings.resilience {
+                    self.can_group = None;
+                }
                 self.settings = settings;
                 self.schedule.check_forwarding_at(Instant::now());
             }
@@ -209,15 +224,19 @@ impl Fib {
                 }
                 match news {
                     News::Link(link) => {
-                        let index = link.index;
+                        let (index, is_up) = (link.index, link.is_up);
                         let is_news = mirror.add_link(link);
                         is_disturbed |= is_news;
                         // The kernel removes IPv4 routes with their link, and tells nobody.
                         is_resync |= is_news && table.uses(index);
+                        if !is_up {
+                            table.forget_link(index);
+                        }
                     }
                     News::LinkGone(index) => {
                         is_disturbed |= mirror.remove_link(index);
                         is_resync |= table.uses(index);
+                        table.forget_link(index);
                     }
                     News::Address(address) => is_disturbed |= mirror.add_address(address),
                     News::AddressGone(address) => {
@@ -279,17 +298,15 @@ impl Fib {
             self.schedule.resync_soon(now);
             self.table.retry();
         }
-        if self.is_disturbed && self.status.ready {
-            self.is_disturbed = false;
-            self.table.refresh(&self.mirror);
-            if self.table.has_refused() {
-                self.schedule.retry_soon(now);
-            }
-            self.watch.look_at_all(&self.mirror);
+        if self.schedule.is_waiting_over(now) {
+            self.table.end_waiting();
         }
+        self.find_next_hops();
         if self.status.ready && self.settings.install {
+            self.see_to_groups();
             self.write().await;
         }
+        self.schedule.set_waiting(self.table.has_waiting(), Instant::now());
         if self.status.ready && !(self.settings.install && self.table.is_dirty()) {
             self.reachable.written();
         }
@@ -301,17 +318,35 @@ impl Fib {
         self.publish();
     }
 
+    /// Finds next hops anew, if there may be other ways to them.
+    fn find_next_hops(&mut self) {
+        if self.is_disturbed && self.status.ready {
+            self.is_disturbed = false;
+            self.table.refresh(&self.mirror);
+            if self.table.has_refused() {
+                self.schedule.retry_soon(Instant::now());
+            }
+            self.watch.look_at_all(&self.mirror);
+        }
+    }
+
     /// Reads everything that the kernel holds.
     async fn resync(&mut self) {
         let started = Instant::now();
         // Events that are older than what is read now would undo it.
         self.hear().await;
-        match read_all(&self.table).await {
-            Ok((mirror, ours)) => {
+        let objects = self.writer.objects();
+        let read = match objects {
+            Ok(objects) => read_all(&self.table).await.map(|read| (objects, read)),
+            Err(error) => Err(error),
+        };
+        match read {
+            Ok((objects, (mirror, ours))) => {
                 let is_first = !self.status.ready;
                 let gateways = self.mirror.reachable_by().clone();
                 self.mirror = mirror;
                 self.mirror.set_reachable_by(gateways);
+                self.table.load_objects(objects);
                 let surprises = self.table.load(ours);
                 self.table.reconsider_all(&self.mirror);
                 self.is_disturbed = true;
@@ -339,10 +374,21 @@ impl Fib {
         for _ in 0..BATCHES_A_TURN {
             // Whether a key is ours to write is to be known as of now.
             self.hear().await;
-            let ops = self.table.plan(BATCH, &self.mirror);
-            if ops.is_empty() || !self.write_all(&ops, &mut refusals) {
+            self.find_next_hops();
+            let mut ops = self.table.plan(BATCH, &self.mirror);
+            let objects = self.table.plan_objects();
+            if !self.write_objects(&objects, &mut refusals) {
+                ops.iter().for_each(|op| self.table.plan_again(op.key.prefix));
                 break;
             }
+            self.table.drop_unready(&mut ops);
+            if ops.is_empty() && objects.is_empty() || !self.write_all(&ops, &mut refusals) {
+                break;
+            }
+        }
+        if !self.table.is_dirty() {
+            let unused = self.table.plan_removals();
+            self.write_objects(&unused, &mut refusals);
         }
         if let Some(failure) = refusals.describe() {
             self.failed(failure);
@@ -431,6 +477,10 @@ impl Fib {
         if self.status.unguarded.as_deref() != self.guard.failure() {
             self.status.unguarded = self.guard.failure().map(ToOwned::to_owned);
         }
+        self.status.groups = self.settings.resilience.map(|_| GroupState {
+            refused: self.can_group.as_ref().and_then(|tried| tried.as_ref().err().cloned()),
+            used: self.table.group_count(),
+        });
         self.status.wanted = self.table.wanted_count();
         self.status.installed = self.table.installed_count();
         self.status.stale = self.table.leftover_count();
@@ -451,12 +501,20 @@ struct Refusals {
 
 impl Refusals {
     fn note(&mut self, op: &RouteOp, why: Option<Refused>) {
+        let verb = if op.action == Action::Delete { "removing" } else { "installing" };
+        self.note_as(why, || format!("{verb} {}", op.key.prefix));
+    }
+
+    fn note_object(&mut self, op: &ObjectOp, why: Option<Refused>) {
+        self.note_as(why, || format!("writing next hop or group {}", op.id));
+    }
+
+    fn note_as(&mut self, why: Option<Refused>, what: impl FnOnce() -> String) {
         if self.first.is_some() {
             self.more += 1;
         } else {
-            let verb = if op.action == Action::Delete { "removing" } else { "installing" };
             let why = why.map(|why| why.to_string()).unwrap_or_default();
-            self.first = Some(format!("{verb} {}: {why}", op.key.prefix));
+            self.first = Some(format!("{}: {why}", what()));
         }
     }
 

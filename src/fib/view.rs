@@ -52,12 +52,14 @@ fn view(
         (Forwarding::Via(next_hops), _) => {
             next_hops.iter().map(|next_hop| interface(next_hop.into(), mirror)).collect()
         }
-        (Forwarding::None, Some(Target::Via(hops))) => {
+        (Forwarding::None, Some(target)) => {
+            let hops = table.hops_of(target).unwrap_or_default();
             hops.iter().map(|hop| mirror.link_name(hop.link)).collect()
         }
         _ => Vec::new(),
     };
-    let installed = there.as_deref().map_or(Forwarding::None, as_forwarding);
+    let installed =
+        there.as_deref().map_or(Forwarding::None, |target| as_forwarding(target, table));
     RouteView { prefix, wanted, installed, interfaces, problem }
 }
 
@@ -78,10 +80,10 @@ fn as_next_hop(hop: &Hop) -> Option<NextHop> {
     }
 }
 
-fn as_forwarding(target: &Target) -> Forwarding {
-    match target {
-        Target::Unreachable | Target::Other(_) => Forwarding::Local,
-        Target::Via(hops) => Forwarding::Via(hops.iter().filter_map(as_next_hop).collect()),
+fn as_forwarding(target: &Target, table: &Table) -> Forwarding {
+    match table.hops_of(target) {
+        None => Forwarding::Local,
+        Some(hops) => Forwarding::Via(hops.iter().filter_map(as_next_hop).collect()),
     }
 }
 
@@ -113,8 +115,11 @@ fn problem(
     if let Some(foreign) = mirror.winner(&key) {
         return Some(conflict(foreign, &key));
     }
-    if !table.have_of(prefix).any(|(at, there)| *at == key && *there == target) {
+    if !table.have_of(prefix).any(|(at, there)| *at == key && table.is_as_good(there, &target)) {
         return Some(match table.refusal(&key) {
+            None if is_installing && table.is_waiting(prefix) => {
+                "in part: a next hop joins its group in a moment".to_owned()
+            }
             _ if !is_installing => "missing: installing routes is switched off".to_owned(),
             Some(refused) => format!("missing: the kernel refuses it: {refused}; tried again soon"),
             None => "missing: about to be installed".to_owned(),

@@ -41,6 +41,7 @@ pub(crate) fn drain() -> Drain {
 pub(crate) fn status() -> Status {
     Status {
         hash_policy: vec![],
+        resilient: None,
         version: "0.1.0".to_owned(),
         node: "n2".to_owned(),
         healthy: true,

@@ -28,12 +28,12 @@ use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Prefix};
 use brindle_bgp::rib::PrefixLimits;
 
-use crate::meaning::HashPolicy;
 use crate::meaning::{
     Auth, Backend, Bgp, ChainedPlugin, Cni, Config, Control, DrainSettings, EstablishedFlows,
     FlowLog, GracefulRestart, HostEndpoints, Node, Policy, Retain, Routes, ServiceSettings, Source,
     Telemetry,
 };
+use crate::meaning::{HashPolicy, Multipath};
 use crate::section::{Good, Item, Report};
 use crate::value;
 use crate::yaml;
@@ -45,6 +45,7 @@ pub(crate) use bmp::BMP_PORT;
 pub(crate) use dynamic::DEFAULT_LIMIT;
 /// Where health and metrics are answered; no other program's (that IANA knows of).
 const TELEMETRY_PORT: u16 = 9798;
+const MAX_RESILIENT_IDLE: Duration = Duration::from_secs(3600);
 const MAX_STARTUP_HOLD: Duration = Duration::from_secs(3600);
 /// `source.holdDeletions` where it is left out.
 pub(crate) const HOLD_DELETIONS: Duration = Duration::from_secs(60);
@@ -91,6 +92,8 @@ impl Default for Config {
                 metric: 512,
                 forwarding: true,
                 hash_policy: None,
+                multipath: Multipath::Plain,
+                resilient_idle: Duration::from_secs(120),
                 startup_hold: Duration::from_secs(60),
             },
             policy: Policy {
@@ -169,6 +172,10 @@ pub(crate) fn config(tree: &yaml::Node, report: &Report, complete: bool) -> Conf
 const HASH_POLICIES: [(&str, HashPolicy); 3] =
     [("l3", HashPolicy::L3), ("l4", HashPolicy::L4), ("inner", HashPolicy::Inner)];
 
+/// What `routes.multipath` accepts.
+const MULTIPATHS: [(&str, Multipath); 2] =
+    [("plain", Multipath::Plain), ("resilient", Multipath::Resilient)];
+
 fn routes(item: &Item) -> Routes {
     let mut routes = Config::default().routes;
     let Some(mut section) = item.section() else { return routes };
@@ -179,6 +186,18 @@ fn routes(item: &Item) -> Routes {
     routes.hash_policy = section.get("hashPolicy").and_then(|item| item.word(&HASH_POLICIES));
     if let (Some(_), false) = (routes.hash_policy, routes.install) {
         section.item.warn("hashPolicy says nothing while install is false");
+    }
+    set(&mut routes.multipath, section.get("multipath").and_then(|i| i.word(&MULTIPATHS)));
+    let is_resilient = routes.multipath == Multipath::Resilient;
+    if is_resilient && !routes.install {
+        section.item.warn("multipath says nothing while install is false");
+    }
+    if let Some(item) = section.get("resilientIdle") {
+        let idle = value::duration(&item, Duration::ZERO..=MAX_RESILIENT_IDLE);
+        set(&mut routes.resilient_idle, idle);
+        if !is_resilient {
+            item.warn("resilientIdle says nothing unless multipath is resilient");
+        }
     }
     let hold = section.get("startupHold");
     let hold = hold.and_then(|i| value::duration(&i, Duration::ZERO..=MAX_STARTUP_HOLD));

@@ -71,9 +71,23 @@ pub struct Routes {
     /// `routes.hashPolicy`: by what packets are spread over several hops; `None`, the default,
     /// leaves the kernel's setting alone.
     pub hash_policy: Option<HashPolicy>,
+    /// `routes.multipath`, plain by default: how routes with several hops are written.
+    pub multipath: Multipath,
+    /// `routes.resilientIdle`: for how long a flow must have been silent to be moved to a hop
+    /// that joined, 2 min by default.
+    pub resilient_idle: Duration,
     /// `routes.startupHold`: longest wait for sources and peers before leftover routes of
     /// an earlier run are removed, 60 s by default.
     pub startup_hold: Duration,
+}
+
+/// `routes.multipath`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Multipath {
+    /// `plain`: each route lists its hops. When one leaves, any flow may move.
+    Plain,
+    /// `resilient`: by groups of hops in which only flows of the hop that leaves move.
+    Resilient,
 }
 
 /// `routes.hashPolicy`.

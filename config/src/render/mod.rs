@@ -19,8 +19,8 @@ use crate::meaning::{self, Config, Source};
 use crate::schema::{
     Address, Backend, Chained, Cidr, CniSection, ControlSection, Document, EstablishedFlows,
     FailsafeEntry, FailsafeProtocol, FailsafeSection, FlowLogSection, HashPolicy,
-    HostEndpointsSection, NodeSection, PolicySection, RoutesSection, SocketAddress, SourceSection,
-    TelemetrySection, Time, ToHost,
+    HostEndpointsSection, Multipath, NodeSection, PolicySection, RoutesSection, SocketAddress,
+    SourceSection, TelemetrySection, Time, ToHost,
 };
 use crate::value::Shown;
 
@@ -56,6 +56,11 @@ impl From<&Config> for Document {
                     meaning::HashPolicy::L4 => HashPolicy::L4,
                     meaning::HashPolicy::Inner => HashPolicy::Inner,
                 }),
+                multipath: match config.routes.multipath {
+                    meaning::Multipath::Plain => Multipath::Plain,
+                    meaning::Multipath::Resilient => Multipath::Resilient,
+                },
+                resilient_idle: time(config.routes.resilient_idle),
                 startup_hold: time(config.routes.startup_hold),
             },
             policy: policy(&config.policy),

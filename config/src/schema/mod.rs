@@ -104,6 +104,13 @@ pub(crate) struct RoutesSection {
     /// whole host and kept so. Default: the host's setting is left alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) hash_policy: Option<HashPolicy>,
+    /// How routes with several hops are written: `plain`, where any flow may move to another
+    /// hop when one leaves, or `resilient`, where only those of the hop that leaves do (Linux
+    /// 5.13).
+    pub(crate) multipath: Multipath,
+    /// With `multipath: resilient`, for how long a flow must have been silent to be moved to
+    /// a hop that joined; at most 1h.
+    pub(crate) resilient_idle: Time,
     /// Longest wait for sources and peers after a start before leftover routes of an earlier
     /// run are removed; at most 1h.
     pub(crate) startup_hold: Time,
@@ -113,6 +120,14 @@ impl Default for RoutesSection {
     fn default() -> Self {
         Document::default().routes
     }
+}
+
+/// How routes with several hops are written.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Multipath {
+    Plain,
+    Resilient,
 }
 
 /// By what packets are spread.

@@ -55,6 +55,7 @@ impl Host {
             "address add 10.9.0.1/24 dev eth7",
             "address add fd09::1/64 dev eth7 nodad",
             "route add 10.50.0.0/16 via 10.9.0.7 proto static",
+            "nexthop add id 7 via 10.9.0.7 dev eth7 proto static",
             "route add 10.51.0.0/16 via 10.9.0.7 proto bird table 77",
             "route add fd50::/64 via fd09::7 proto static",
             "route add unreachable 10.244.1.0/24 metric 7 proto 99",
@@ -122,6 +123,9 @@ impl Host {
             "route add throw fd00:96:1::/64 proto 98 table 9898",
             "rule add not iif lo pref 32098 lookup 9898 proto 98",
             "-6 rule add not iif lo pref 32097 lookup 9898 proto 98",
+            "nexthop add id 980000001 via 10.9.0.2 dev eth7 proto 98",
+            "nexthop add id 980000002 group 980000001 type resilient buckets 8 proto 98",
+            "route add 10.244.5.0/24 nhid 980000002 proto 98 metric 512",
         ] {
             self.netns.ip(words).expect("nothing is there yet");
         }
@@ -187,6 +191,7 @@ impl Host {
             "-6 route show table all",
             "-4 rule show",
             "-6 rule show",
+            "nexthop show",
             "-brief link show",
         ] {
             all += &self.netns.ip(words).expect("it can be read");
@@ -226,9 +231,9 @@ fn all_that_is_ours_goes_and_nothing_else_changes() {
     assert_eq!(account.failed, Vec::<String>::new());
     assert_eq!(host.everything(), foreign);
     assert_eq!(account, listed, "a dry run tells exactly what goes");
-    // Four programs with four jumps and five chains each, three sets, two rules, eleven
-    // routes, two files, a socket.
-    assert_eq!(account.gone.len(), 4 * 9 + 3 + 2 + 11 + 3, "{:#?}", account.gone);
+    // Four programs with four jumps and five chains each, three sets, two rules, twelve
+    // routes, a next hop and its group, two files, a socket.
+    assert_eq!(account.gone.len(), 4 * 9 + 3 + 2 + 12 + 2 + 3, "{:#?}", account.gone);
     let others = "interface brnothers: neither a record nor its alias says that we made it";
     assert_eq!(account.left, [others]);
 

@@ -1,5 +1,6 @@
 //! Routes in real kernels.
 
+mod groups;
 mod guard;
 mod kernel_routes;
 mod netlink;

@@ -197,7 +197,7 @@ fn lost_events_are_noticed_and_made_up_for() {
         writeln!(lines, "route del {} proto 98", prefix(n)).unwrap();
     }
     let count = || namespace.ours("-4").len();
-    let remove_by_lines = || namespace.batch("-4", &lines);
+    let remove_by_lines = || _ = namespace.batch("-4", &lines);
     // Many in one system call: nobody can listen in between.
     let remove_at_once = || drop(namespace.ip("-4 route flush proto 98"));
     for remove in [&remove_by_lines as &dyn Fn(), &remove_at_once] {

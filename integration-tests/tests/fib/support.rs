@@ -66,15 +66,21 @@ impl Namespace {
         run(Process::new("ip").args(["-n", &self.name]).args(words.split_whitespace()))
     }
 
-    /// Runs these lines by `ip -batch` in the namespace.
-    pub(crate) fn batch(&self, family: &str, lines: &str) {
+    /// Runs these lines by `ip -batch` in the namespace, and returns what it prints.
+    pub(crate) fn batch(&self, family: &str, lines: &str) -> String {
         let mut child = Process::new("ip")
             .args(["-n", &self.name, family, "-batch", "-"])
             .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
             .spawn()
             .expect("ip runs");
-        child.stdin.take().expect("piped").write_all(lines.as_bytes()).expect("ip reads");
-        assert!(child.wait().expect("ip ends").success(), "ip -batch");
+        let mut input = child.stdin.take().expect("piped");
+        let output = std::thread::scope(|scope| {
+            scope.spawn(move || input.write_all(lines.as_bytes()).expect("ip reads"));
+            child.wait_with_output().expect("ip ends")
+        });
+        assert!(output.status.success(), "ip -batch");
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// The routes of a family in the namespace that match these words, a line each, spaces
@@ -221,7 +227,7 @@ impl Drop for RouteMonitor {
 
 /// The settings that the agent has by default, without touching forwarding.
 pub(crate) fn settings() -> FibSettings {
-    FibSettings { install: true, metric: 512, forwarding: false, hash: None }
+    FibSettings { install: true, metric: 512, forwarding: false, hash: None, resilience: None }
 }
 
 /// A running fib and what it told.

@@ -52,11 +52,19 @@ pub(super) fn screen(status: &Status, color: bool) -> String {
         }
         None => line("BGP", "off (bgp.enabled: false); routes are left to others", None),
     }
-    if !status.hash_policy.is_empty() {
-        let spread = status.hash_policy.iter().map(|family| match &family.before {
+    let mut spread: Vec<String> = status
+        .hash_policy
+        .iter()
+        .map(|family| match &family.before {
             Some(before) => format!("{} by {} (was {before})", family.family, family.by),
             None => format!("{} by {}", family.family, family.by),
-        });
+        })
+        .collect();
+    spread.extend(status.resilient.as_ref().map(|resilient| match &resilient.refused {
+        Some(why) => format!("not resilient, as the kernel has no such groups: {why}"),
+        None => format!("resilient, {} groups", resilient.groups),
+    }));
+    if !spread.is_empty() {
         line("Multipath", &list(spread), None);
     }
     if let Some(what) = status.drain.as_ref().and_then(super::drain::status) {

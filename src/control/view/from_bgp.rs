@@ -167,6 +167,8 @@ impl KernelRoute {
             (wanted, installed) if wanted == installed => KernelState::Installed,
             (rib::Forwarding::None, _) => KernelState::Stale,
             (_, rib::Forwarding::None) => KernelState::Missing,
+            // The kernel has the gateways by which the next hops are reached.
+            _ if route.problem.is_none() => KernelState::Installed,
             _ => KernelState::Different,
         };
         Self { prefix: route.prefix, wanted, installed, state, problem: route.problem.clone() }
@@ -187,6 +189,34 @@ fn target(
                 interface: interface(index).map(ToString::to_string),
             });
             Some(Target::Via { next_hops: hops.collect() })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+
+    #[test]
+    fn a_route_to_a_next_hop_behind_a_gateway_is_as_wanted() {
+        let via =
+            |address: &str| rib::Forwarding::Via(vec![address.parse::<IpAddr>().unwrap().into()]);
+        for (installed, problem, want) in [
+            (via("192.0.2.1"), None, KernelState::Installed),
+            (via("10.0.0.254"), None, KernelState::Installed),
+            (via("10.0.0.254"), Some("in part".to_owned()), KernelState::Different),
+            (rib::Forwarding::None, Some("missing".to_owned()), KernelState::Missing),
+        ] {
+            let view = fib::RouteView {
+                prefix: "10.244.2.0/24".parse().unwrap(),
+                wanted: via("192.0.2.1"),
+                installed: installed.clone(),
+                interfaces: vec!["eth0".into()],
+                problem,
+            };
+            assert_eq!(KernelRoute::of(&view).state, want, "{installed:?}");
         }
     }
 }

@@ -52,7 +52,7 @@ pub use routes::{
 pub use source::{HeldDeletions, KubernetesSource, SourceError, SourceStatus, WatchedResource};
 pub use status::{
     BgpStatus, Config, ConfigStatus, Done, FamilyForwarding, FamilyHash, FamilyRoutes, Forwarding,
-    KernelStatus, NodeAddress, PolicyStatus, Problem, Reload, ReloadResult, Status,
+    KernelStatus, NodeAddress, PolicyStatus, Problem, Reload, ReloadResult, Resilient, Status,
     TelemetryStatus,
 };
 

@@ -45,6 +45,9 @@ pub struct Status {
     /// `routes.hashPolicy` asks for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hash_policy: Vec<FamilyHash>,
+    /// Resilient groups of hops; absent unless `routes.multipath` asks for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resilient: Option<Resilient>,
     /// Whether the kernel forwards, one entry a family that is routed.
     pub forwarding: Vec<FamilyForwarding>,
     /// The way to the kernel's routes; absent without BGP.
@@ -170,6 +173,17 @@ pub struct FamilyHash {
     /// By what before we changed it; absent if we did not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
+}
+
+/// Resilient groups of hops.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Resilient {
+    /// How many groups routes lead by.
+    pub groups: usize,
+    /// Why the kernel has none, if that is so: then routes are ordinary multipath routes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 /// Whether the kernel forwards packets of a family.

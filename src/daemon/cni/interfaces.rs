@@ -136,7 +136,7 @@ fn to_a_pod(prefix: Prefix, target: &Target) -> Option<(IpAddr, u32)> {
     let is_one = prefix.length() == if prefix.address().is_ipv4() { 32 } else { 128 };
     match target {
         Target::Via(hops) if is_one => hops.first().map(|hop| (prefix.address(), hop.link)),
-        Target::Via(_) | Target::Unreachable | Target::Other(_) => None,
+        Target::Via(_) | Target::Group(_) | Target::Unreachable | Target::Other(_) => None,
     }
 }
 

@@ -11,7 +11,7 @@ use super::source::{source_problems, source_status};
 use crate::control::Failure;
 use crate::control::view::{
     BgpStatus, Clock, FamilyForwarding, FamilyHash, FamilyRoutes, Forwarding, KernelStatus,
-    NodeAddress, Problem, Status,
+    NodeAddress, Problem, Resilient, Status,
 };
 use crate::daemon::answer::{Facts, Known};
 use crate::daemon::drain;
@@ -95,6 +95,10 @@ pub(in crate::daemon) async fn status(known: &Known, facts: &Facts) -> Result<St
             })
             .collect(),
         hash_policy: families().filter_map(|family| hash(family, &fib)).collect(),
+        resilient: fib
+            .groups
+            .as_ref()
+            .map(|groups| Resilient { groups: groups.used, refused: groups.refused.clone() }),
         forwarding: families()
             .map(|family| FamilyForwarding {
                 family: family.into(),

@@ -148,7 +148,7 @@ impl Monitor {
 }
 
 /// A packet filter that drops events about what the socket with this number wrote.
-fn not_from(port: u32) -> [SockFilter; 4] {
+pub(super) fn not_from(port: u32) -> [SockFilter; 4] {
     const PORT_OFFSET: u32 = 12;
     const JUMP_IF_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
     let code = |code: u32| u16::try_from(code).expect("the codes are below 256");

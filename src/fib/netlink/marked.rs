@@ -1,5 +1,5 @@
-//! Finds routes that carry our mark in whatever table, and interfaces by the start of their
-//! name, and removes them: for a host that brindle leaves.
+//! Finds routes that carry our mark in whatever table, next-hop objects, and interfaces by the
+//! start of their name, and removes them: for a host that brindle leaves.
 
 use std::fmt;
 use std::io;
@@ -15,8 +15,9 @@ use rtnetlink::packet_route::route::{
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::super::object::{Kind, Object, ObjectAction, ObjectOp};
 use super::super::route::{MAIN_TABLE, PROTOCOL};
-use super::{ANSWER_WITHIN, empty_if_unknown, fine_if_gone, io_error, timed_out};
+use super::{ANSWER_WITHIN, Writer, empty_if_unknown, fine_if_gone, io_error, timed_out};
 
 /// A connection that asks and removes.
 pub struct Remover {
@@ -33,6 +34,10 @@ pub struct MarkedRoute {
     metric: u32,
     header: RouteHeader,
 }
+
+/// A next-hop object of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MarkedObject(Object);
 
 /// An interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +86,32 @@ impl Remover {
     pub async fn remove_route(&self, route: &MarkedRoute) -> io::Result<()> {
         let removal = self.handle.route().del(route.message()).execute();
         fine_if_gone(timeout(ANSWER_WITHIN, removal).await.map_err(|_| timed_out())?)
+    }
+
+    /// Our next-hop objects in an order in which they can go: groups before their hops.
+    ///
+    /// # Errors
+    /// If the kernel refuses or does not answer.
+    pub fn objects(&self) -> io::Result<Vec<MarkedObject>> {
+        let mut ours = Writer::open()?.objects()?;
+        ours.retain(Object::is_ours);
+        ours.sort_by_key(|object| matches!(object.kind, Kind::Hop(_) | Kind::Blackhole));
+        Ok(ours.into_iter().map(MarkedObject).collect())
+    }
+
+    /// Removes a next-hop object, and routes that still lead by it; that it is gone already is
+    /// no failure.
+    ///
+    /// # Errors
+    /// If the kernel refuses or does not answer.
+    pub fn remove_object(&self, object: &MarkedObject) -> io::Result<()> {
+        let op = ObjectOp { id: object.0.id, action: ObjectAction::Delete };
+        match Writer::open()?.write_objects(&[op])?.pop() {
+            Some(Err(refused)) if !matches!(refused.errno, libc::ENOENT | libc::ESRCH) => {
+                Err(io::Error::other(refused))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The interfaces whose names begin so.
@@ -144,6 +175,16 @@ impl fmt::Display for MarkedRoute {
             MAIN_TABLE => Ok(()),
             table => write!(f, " table {table}"),
         }
+    }
+}
+
+impl fmt::Display for MarkedObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.0.kind {
+            Kind::Hop(_) | Kind::Blackhole => "next hop",
+            Kind::Group(_) | Kind::Other => "group of next hops",
+        };
+        write!(f, "{what} {}", self.0.id)
     }
 }
 

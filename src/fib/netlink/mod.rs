@@ -18,6 +18,7 @@ mod events;
 mod guard;
 mod links;
 mod marked;
+mod objects;
 mod ops;
 mod query;
 mod read;
@@ -26,7 +27,8 @@ mod writer;
 pub use events::{Drained, Monitor};
 pub use guard::{GuardSocket, MarkedRule};
 pub use links::Links;
-pub use marked::{MarkedRoute, NamedLink, Remover};
+pub use marked::{MarkedObject, MarkedRoute, NamedLink, Remover};
+pub use objects::ObjectMonitor;
 pub use query::{Dump, Queries};
 pub use writer::{BATCH, Writer};
 

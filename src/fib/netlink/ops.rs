@@ -62,6 +62,11 @@ fn lead(route: &mut RouteMessage, target: &Target, family: Family) {
             route.header.kind = RouteType::from(*number);
             return;
         }
+        Target::Group(id) => {
+            route.header.kind = RouteType::Unicast;
+            route.attributes.push(RouteAttribute::NhId(*id));
+            return;
+        }
         Target::Via(hops) => hops,
     };
     route.header.kind = RouteType::Unicast;
@@ -125,6 +130,7 @@ mod tests {
     fn target() -> impl Strategy<Value = Target> {
         prop_oneof![
             Just(Target::Unreachable),
+            any::<u32>().prop_map(Target::Group),
             prop::collection::btree_set(hop(), 1..128)
                 .prop_map(|hops| Target::Via(hops.into_iter().collect())),
         ]

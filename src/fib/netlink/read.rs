@@ -16,7 +16,7 @@ use rtnetlink::packet_route::route::{
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::super::news::{Address, Link, News};
-use super::super::route::{Hop, KernelRoute, MAIN_TABLE, RouteKey, Target};
+use super::super::route::{Hop, KernelRoute, MAIN_TABLE, PROTOCOL, RouteKey, Target};
 use super::guard;
 
 /// What a message with these flags says; `None` if it is nothing for us to care about.
@@ -87,9 +87,11 @@ fn read_route(message: RouteMessage) -> Option<KernelRoute> {
     let (mut destination, mut metric) = (unspecified, 0);
     let onlink = header.flags.contains(RouteFlags::Onlink);
     let mut single = Hop { gateway: None, link: 0, onlink, weight: 0 };
-    let mut hops = Vec::new();
+    let (mut hops, mut group) = (Vec::new(), None);
     for attribute in message.attributes {
         match attribute {
+            // Of others' routes only the hops count, which the kernel lists beside it.
+            RouteAttribute::NhId(id) if u8::from(header.protocol) == PROTOCOL => group = Some(id),
             RouteAttribute::Table(number) => table = number,
             RouteAttribute::Destination(address) => destination = read_ip(&address)?,
             RouteAttribute::Priority(number) => metric = number,
@@ -103,16 +105,17 @@ fn read_route(message: RouteMessage) -> Option<KernelRoute> {
     if table != MAIN_TABLE {
         return None;
     }
-    let target = match header.kind {
-        RouteType::Unreachable => Target::Unreachable,
-        RouteType::Unicast => {
+    let target = match (header.kind, group) {
+        (RouteType::Unreachable, _) => Target::Unreachable,
+        (RouteType::Unicast, Some(id)) => Target::Group(id),
+        (RouteType::Unicast, None) => {
             if hops.is_empty() {
                 hops.push(single);
             }
             hops.sort_unstable();
             Target::Via(hops)
         }
-        other => Target::Other(other.into()),
+        (other, _) => Target::Other(other.into()),
     };
     let prefix = Prefix::new(destination, header.destination_prefix_length).ok()?;
     let key = RouteKey { prefix, metric };
@@ -216,6 +219,18 @@ mod tests {
         ] {
             assert_eq!(read_as_route(&octets).map(|route| route.target), want, "{what}");
         }
+    }
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn a_group_counts_for_our_routes_and_its_hops_for_those_of_others() {
+        let by_group = |protocol| {
+            let mut octets = changed(5, protocol);
+            octets.extend([8, 0, 30, 0, 9, 0, 0, 0]);
+            read_as_route(&octets).map(|route| route.target)
+        };
+        assert_eq!(by_group(PROTOCOL), Some(Target::Group(9)));
+        assert_eq!(by_group(186), read_as_route(ROUTE).map(|route| route.target));
     }
 
     #[test]

@@ -6,11 +6,13 @@
 //! rtnetlink is not used here: it keeps an entry and a channel for each request and wants an
 //! answer to each, where one answer a batch is enough.
 
+use std::fmt::Debug;
 use std::io;
 
 use bytes::BytesMut;
 use rtnetlink::packet_core::{
-    ErrorMessage, NLM_F_ACK_TLVS, NLM_F_CAPPED, NetlinkBuffer, NetlinkPayload, NlasIterator,
+    ErrorMessage, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP_INTR, NetlinkBuffer, NetlinkMessage,
+    NetlinkPayload, NetlinkSerializable, NlasIterator,
 };
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::proto::{NetlinkCodec, NetlinkMessageCodec as _};
@@ -18,15 +20,19 @@ use rtnetlink::sys::Socket;
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use socket2::SockRef;
 
+use super::super::object::{Object, ObjectOp};
 use super::super::route::RouteOp;
 use super::super::table::Refused;
-use super::ops::message_of;
+use super::objects::{self, ObjectMessage};
+use super::ops;
 use super::{ANSWER_WITHIN, RECEIVE_BUFFER, reserve, timed_out};
 
 /// Most writes that one system call carries. More gain nothing: the kernel's work dominates.
 pub const BATCH: usize = 128;
 /// Most octets that one system call carries: well below the send buffer.
 const BATCH_OCTETS: usize = 32 * 1024;
+/// How often objects are read anew that changed while they were read.
+const DUMP_ATTEMPTS: usize = 8;
 /// The most that the kernel puts in one datagram, twice over.
 const DATAGRAM: usize = 64 * 1024;
 
@@ -60,8 +66,8 @@ impl Writer {
         self.port
     }
 
-    /// Carries out writes in order, at most a batch of them; the answer to each that was
-    /// carried out or refused.
+    /// Carries out writes of routes in order, at most a batch of them; the answer to each that
+    /// was carried out or refused.
     ///
     /// Only the last of a batch asks for an answer. Refusals are answered in any case, and
     /// what stands before an answer without one of its own succeeded.
@@ -70,6 +76,22 @@ impl Writer {
     /// If the kernel does not answer, or its answers were lost: then nothing is known about
     /// any of them.
     pub fn write(&mut self, ops: &[RouteOp]) -> io::Result<Vec<Result<(), Refused>>> {
+        self.carry_out(ops, ops::message_of)
+    }
+
+    /// Carries out writes of next-hop objects, as [`Writer::write`] does those of routes.
+    ///
+    /// # Errors
+    /// As [`Writer::write`].
+    pub fn write_objects(&mut self, ops: &[ObjectOp]) -> io::Result<Vec<Result<(), Refused>>> {
+        self.carry_out(ops, objects::message_of)
+    }
+
+    fn carry_out<O, M: NetlinkSerializable + Debug>(
+        &mut self,
+        ops: &[O],
+        message_of: impl Fn(&O, u32, bool) -> NetlinkMessage<M>,
+    ) -> io::Result<Vec<Result<(), Refused>>> {
         self.out.clear();
         let first = self.sequence.wrapping_add(1);
         let mut answers: Vec<Result<(), Refused>> = Vec::with_capacity(ops.len().min(BATCH));
@@ -108,6 +130,51 @@ impl Writer {
                 if at == last {
                     return Ok(answers);
                 }
+            }
+        }
+    }
+
+    /// All next-hop objects of everybody; none where the kernel does not know such.
+    ///
+    /// # Errors
+    /// If the kernel refuses, does not answer, or they change all the time.
+    pub fn objects(&mut self) -> io::Result<Vec<Object>> {
+        for _ in 0..DUMP_ATTEMPTS {
+            if let Some(objects) = self.objects_once()? {
+                return Ok(objects);
+            }
+        }
+        Err(io::Error::other("next-hop objects changed during every attempt to read them"))
+    }
+
+    /// As [`Writer::objects`]; `None` if they changed on the way.
+    fn objects_once(&mut self) -> io::Result<Option<Vec<Object>>> {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.out.clear();
+        NetlinkCodec::encode(objects::request(self.sequence), &mut self.out)?;
+        self.socket.send(&self.out, 0)?;
+        let (mut all, mut is_whole) = (Vec::new(), true);
+        loop {
+            self.receive()?;
+            while let Some(message) = NetlinkCodec::decode::<ObjectMessage>(&mut self.answer)? {
+                if message.header.sequence_number != self.sequence {
+                    continue;
+                }
+                is_whole &= message.header.flags & NLM_F_DUMP_INTR == 0;
+                let code = match message.payload {
+                    NetlinkPayload::InnerMessage(inner) => {
+                        all.extend(objects::read_object(&inner));
+                        continue;
+                    }
+                    NetlinkPayload::Done(done) => done.code,
+                    NetlinkPayload::Error(error) => error.raw_code(),
+                    _ => continue,
+                };
+                return match code.saturating_neg() {
+                    0 => Ok(is_whole.then_some(all)),
+                    libc::EOPNOTSUPP | libc::ENOENT => Ok(Some(Vec::new())),
+                    errno => Err(io::Error::from_raw_os_error(errno)),
+                };
             }
         }
     }
