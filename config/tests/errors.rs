@@ -367,7 +367,7 @@ fn each_mistake_is_named_with_its_place_and_what_would_be_right() {
         ),
         (
             "bgp: {services: {loopPrevention: Drop}}",
-            "f:1:33  bgp.services.loopPrevention: \"Drop\" is not accepted here; accepted: drop, reject, disabled; did you mean \"drop\"?",
+            "f:1:34  bgp.services.loopPrevention: \"Drop\" is not accepted here; accepted: drop, reject, disabled; did you mean \"drop\"?",
         ),
         (
             "bgp: {prefixAdvertisements: [{cidr: 192.0.2.0/24}]}",

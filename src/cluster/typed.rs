@@ -43,6 +43,9 @@ pub(super) fn read(kind: Kind, mut object: Mapping) -> Reading {
         default_namespace(&mut object);
     }
     take_from_store(&mut object);
+    if kind == Kind::EndpointSlice {
+        services::lift_beta(&mut object);
+    }
     let value = Value::Mapping(object);
     let key = key(kind, &value);
     let mut doubts = Vec::new();
@@ -137,6 +140,7 @@ pub(super) fn read_json(kind: Kind, text: &str) -> Reading {
         Kind::ServiceAccount => parsed(text).map(|object| service_account(&object, &mut doubts)),
         Kind::Pod => parsed(text).map(|object| pod(&object, &mut doubts)),
         Kind::Service => parsed(text).map(|object| service(&object)),
+        Kind::EndpointSlice if text.contains(services::BETA_FIELD) => None,
         Kind::EndpointSlice => parsed(text).map(|object| endpoint_slice(&object, &mut doubts)),
         _ if text.contains(STORED_METADATA) => None,
         Kind::Tier => parsed(text).map(|object| tier(&object, &mut doubts)),

@@ -103,7 +103,8 @@ pub enum Command {
     /// Each of these addresses is reached by a gateway, with a host route of ours, and no others
     /// are. Answered once the routes that can be written are.
     Reach(Vec<(IpAddr, IpAddr)>, oneshot::Sender<()>),
-    /// Packets that come in shall not go on to these, unless the table has a longer prefix.
+    /// Packets that come in shall not go on to these, unless the main table has routes to
+    /// the same or longer prefixes.
     Guard(guard::Guarded),
     /// Sources and peers are in sync: leftovers of an earlier run may go.
     Sweep,
@@ -214,6 +215,8 @@ pub struct FibStatus {
     pub hash: [HashState; 2],
     /// Prefixes that are guarded against loops, by [`Family::index`].
     pub guarded: [usize; 2],
+    /// Why something that shall be guarded is not.
+    pub unguarded: Option<String>,
     /// The last thing that failed, with its reason.
     pub last_error: Option<String>,
 }

@@ -238,7 +238,7 @@ impl Fib {
                         is_disturbed |= mirror.add_route(route, replaces);
                     }
                     News::RouteGone(route) if route.is_ours() => {
-                        is_resync |= table.vanished(&route)
+                        is_resync |= table.vanished(&route);
                     }
                     News::GuardGone => guard.look_again(),
                     News::RouteGone(route) => {
@@ -428,6 +428,9 @@ impl Fib {
         self.status.forwarding = self.forwarding.states();
         self.status.hash = self.hash.states();
         self.status.guarded = self.guard.guarded();
+        if self.status.unguarded.as_deref() != self.guard.failure() {
+            self.status.unguarded = self.guard.failure().map(ToOwned::to_owned);
+        }
         self.status.wanted = self.table.wanted_count();
         self.status.installed = self.table.installed_count();
         self.status.stale = self.table.leftover_count();

@@ -140,23 +140,10 @@ impl Namespace {
         tuning: Tuning,
         prepare: impl FnOnce() + Send,
     ) -> Fib {
-        let (handle, mut inbox) = self
-            .within(|| {
-                prepare();
-                fib::start_tuned(settings, tuning)
-            })
-            .expect("the fib starts");
-        let (outbox, events) = mpsc::channel();
-        std::thread::spawn(move || {
-            while let Some(event) = inbox.blocking_recv() {
-                if outbox.send(event).is_err() {
-                    break;
-                }
-            }
-        });
-        let fib = Fib { handle, events, costs: BTreeMap::new(), addresses: Vec::new() };
-        fib.until("the fib is ready", |status| status.ready);
-        fib
+        Fib::of(self.within(|| {
+            prepare();
+            fib::start_tuned(settings, tuning)
+        }))
     }
 
     /// Listens to all route events until dropped.
@@ -248,6 +235,24 @@ pub(crate) struct Fib {
 }
 
 impl Fib {
+    /// One that has just been started, once it is ready.
+    pub(crate) fn of(
+        started: anyhow::Result<(FibHandle, tokio::sync::mpsc::Receiver<Event>)>,
+    ) -> Self {
+        let (handle, mut inbox) = started.expect("the fib starts");
+        let (outbox, events) = mpsc::channel();
+        std::thread::spawn(move || {
+            while let Some(event) = inbox.blocking_recv() {
+                if outbox.send(event).is_err() {
+                    break;
+                }
+            }
+        });
+        let fib = Fib { handle, events, costs: BTreeMap::new(), addresses: Vec::new() };
+        fib.until("the fib is ready", |status| status.ready);
+        fib
+    }
+
     /// Sends a command.
     pub(crate) fn send(&self, command: Command) {
         self.handle.commands.blocking_send(command).expect("the fib runs");

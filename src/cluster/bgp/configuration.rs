@@ -164,12 +164,12 @@ pub(super) fn read(
 fn idle(spec: &BgpConfigurationSpec, judged: &mut Judged) {
     let is_ours = spec.program_cluster_routes.as_deref().is_some_and(|who| who == "Disabled");
     let has_interfaces = spec.ignored_interfaces.as_ref().is_some_and(|all| !all.is_empty());
-    let no_pods = "says nothing: sessions with pods are not supported";
+    let no_pods = "does nothing here: sessions with pods are not supported";
     for (field, is_there, message) in [
         (
             "ignoredInterfaces",
             has_interfaces,
-            "says nothing: no routes of interfaces are announced; node.podCIDRs and bgp.networks \
+            "does nothing here: no routes of interfaces are announced; node.podCIDRs and bgp.networks \
              say what is",
         ),
         ("localWorkloadPeeringIPV4", spec.local_workload_peering_ip_v4.is_some(), no_pods),
@@ -177,7 +177,7 @@ fn idle(spec: &BgpConfigurationSpec, judged: &mut Judged) {
         (
             "programClusterRoutes",
             is_ours,
-            "says nothing: routes to other nodes are written unless routes.install of brindle.yaml \
+            "does nothing here: routes to other nodes are written unless routes.install of brindle.yaml \
              is false",
         ),
     ] {

@@ -527,11 +527,6 @@ fn wrong_fields_are_named_and_refuse_their_object_alone() {
         (peer, with("password: {}"), vec!["spec.password.secretKeyRef.name"]),
         (peer, with("password: {secretKeyRef: {name: a}}"), vec!["spec.password.secretKeyRef.key"]),
         (configuration, "{listenPort: 0}".to_owned(), vec!["metadata.name", "spec.listenPort"]),
-        (
-            configuration,
-            "{ipv6NormalRoutePriority: 0}".to_owned(),
-            vec!["metadata.name", "spec.ipv6NormalRoutePriority"],
-        ),
         (filter, rule("{}"), vec!["spec.importV4[0].action"]),
         (filter, rule("{action: accept}"), vec!["spec.importV4[0].action"]),
         (
@@ -621,6 +616,7 @@ fn blocks_of_services_and_communities_count_where_brindle_yaml_has_none() {
         ("{serviceExternalIPs: [{cidr: 0.0.0.0/0}]}", "spec.serviceExternalIPs[0].cidr"),
         ("{serviceClusterIPs: [{cidr: 'ff00::/8'}]}", "spec.serviceClusterIPs[0].cidr"),
         ("{serviceLoadBalancerAggregation: No}", "spec.serviceLoadBalancerAggregation"),
+        ("{ipv6NormalRoutePriority: 0}", "spec.ipv6NormalRoutePriority"),
         ("{communities: [{name: a, value: b}]}", "spec.communities[0].value"),
         (
             "{prefixAdvertisements: [{cidr: 10.0.0.0/8, communities: [b]}]}",

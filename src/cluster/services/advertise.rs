@@ -95,7 +95,7 @@ pub fn advertise(
                 let ready = ready.at(&service.name, prefix.family());
                 let reason = || Reason { addresses: kind, service: Some(service.name.clone()) };
                 if service.is_local(kind) {
-                    for node in &ready.nodes {
+                    for node in ready.nodes.difference(&excluded) {
                         let of_node = of_node.entry(Arc::clone(node)).or_default();
                         of_node.entry(prefix).or_default().insert(reason());
                     }
@@ -146,9 +146,12 @@ impl<'a> Ready<'a> {
 }
 
 impl Advertised {
+    fn common(&self, node: &str) -> Option<&Prefixes> {
+        (!self.excluded.contains(node)).then_some(&self.everywhere)
+    }
+
     fn all_of(&self, node: &str) -> impl Iterator<Item = &Prefixes> {
-        let all = [Some(&self.everywhere), self.of_node.get(node)].into_iter().flatten();
-        all.filter(|_| !self.excluded.contains(node))
+        self.common(node).into_iter().chain(self.of_node.get(node))
     }
 
     /// What the node announces.

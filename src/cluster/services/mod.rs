@@ -23,7 +23,7 @@ use brindle_policy::model::{ServiceName, SliceKey};
 
 pub use advertise::{Advertised, Reason, advertise};
 pub use overlap::{Overlap, overlaps};
-pub(crate) use read::{read_endpoints, read_service};
+pub(crate) use read::{BETA_FIELD, lift_beta, read_endpoints, read_service};
 
 /// The label of Nodes that keeps load balancers from them. As for these, it counts whatever its
 /// value is.

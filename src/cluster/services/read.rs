@@ -7,6 +7,7 @@ use brindle_bgp::net::Family;
 use brindle_policy::model::{ServiceName, SliceKey};
 use k8s_openapi::api::core::v1::Service as RawService;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
+use serde_yaml::{Mapping, Value};
 
 use super::{Endpoints, Service};
 use crate::cluster::node::BadField;
@@ -87,6 +88,26 @@ fn addresses(typed: Vec<(String, String)>, bad: &mut Vec<BadField>) -> Vec<IpAdd
         }
     }
     found
+}
+
+/// A field of endpoints that only the first beta version has, as JSON has it.
+pub(crate) const BETA_FIELD: &str = "\"topology\"";
+
+/// Makes an EndpointSlice of `v1` of one of `v1beta1`, which is all that Kubernetes before 1.21
+/// has: there the node of an endpoint stands in its topology.
+pub(crate) fn lift_beta(object: &mut Mapping) {
+    let version = object.get_mut("apiVersion");
+    if let Some(version) = version.filter(|version| *version == "discovery.k8s.io/v1beta1") {
+        *version = "discovery.k8s.io/v1".into();
+    }
+    let endpoints = object.get_mut("endpoints").and_then(Value::as_sequence_mut);
+    for endpoint in endpoints.into_iter().flatten().filter_map(Value::as_mapping_mut) {
+        let topology = endpoint.remove("topology").unwrap_or_default();
+        let node = topology.get("kubernetes.io/hostname").and_then(Value::as_str);
+        if let Some(node) = node.filter(|_| !endpoint.contains_key("nodeName")) {
+            endpoint.insert("nodeName".into(), node.into());
+        }
+    }
 }
 
 /// What an EndpointSlice says of where endpoints are; nothing if it has no Service, or names in

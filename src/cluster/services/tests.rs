@@ -9,6 +9,8 @@ use proptest::prelude::*;
 use brindle_bgp::net::Prefix;
 
 use super::*;
+use crate::cluster::kind::Kind;
+use crate::cluster::object::Object;
 
 fn settings(yaml: &str) -> ServiceSettings {
     let text = format!("source: {{kind: files, path: /m}}\nbgp: {{services: {{{yaml}}}}}");
@@ -73,6 +75,22 @@ const BLOCKS: &str = "clusterIPs: [10.96.0.0/16], externalIPs: [192.0.2.0/24], l
                       [198.51.100.0/24]";
 
 #[test]
+fn endpoints_of_the_first_beta_version_have_their_node_in_their_topology() {
+    let endpoint = r#"{"addresses":["10.244.1.1"],"topology":{"kubernetes.io/hostname":"n1"}}"#;
+    let rest = r#""metadata":{"name":"web-1","namespace":"shop","labels":
+        {"kubernetes.io/service-name":"web"}},"addressType":"IPv4""#;
+    // In a listing objects have no version of their own.
+    for version in [r#""apiVersion":"discovery.k8s.io/v1beta1","kind":"EndpointSlice","#, ""] {
+        let text = format!(r#"{{{version}{rest},"endpoints":[{endpoint}]}}"#);
+        let reading = crate::cluster::typed::read_json(Kind::EndpointSlice, &text);
+        let Ok(Object::Slice { routing: Some(slice), .. }) = reading.object else {
+            panic!("{text}: {:?}", reading.object)
+        };
+        assert_eq!(slice.nodes, ["n1".into()].into(), "{version}");
+    }
+}
+
+#[test]
 fn load_balancers_of_other_classes_are_somebody_elses_where_classes_are_named() {
     let of_class = |name: &str, octet: u8, class: &str| {
         service(
@@ -113,7 +131,7 @@ fn blocks_with_pods_or_nodes_in_them_are_told_with_their_field() {
         );
         let mut read = crate::cluster::manifest::read(&text).unwrap();
         match read.remove(0).objects.remove(0) {
-            crate::cluster::object::Object::Node { routing, .. } => (routing.name.clone(), routing),
+            Object::Node { routing, .. } => (routing.name.clone(), routing),
             other => panic!("{other:?}"),
         }
     };
@@ -126,7 +144,8 @@ fn blocks_with_pods_or_nodes_in_them_are_told_with_their_field() {
         load_balancer_ips: vec!["fd00:244::/80".parse().unwrap()],
         ..yaml.clone()
     };
-    let found: Vec<String> = overlaps(&all, &yaml, &claims).iter().map(|o| o.to_string()).collect();
+    let found: Vec<String> =
+        overlaps(&all, &yaml, &claims).iter().map(ToString::to_string).collect();
     let apart = "accepted are blocks apart from all pods and nodes";
     assert_eq!(
         found,
@@ -334,12 +353,9 @@ proptest! {
                 want.insert("192.0.2.0/30".parse().unwrap());
             }
             for (is_local, octet, nodes) in services.iter().filter(|(_, octet, _)| *octet < 4) {
-                let is_here = if *is_local {
-                    nodes[place]
-                } else {
-                    one_by_one && node != "n9" && nodes.contains(&true)
-                };
-                if is_here {
+                let is_here =
+                    if *is_local { nodes[place] } else { one_by_one && nodes.contains(&true) };
+                if is_here && node != "n9" {
                     want.insert(format!("192.0.2.{octet}/32").parse().unwrap());
                 }
             }

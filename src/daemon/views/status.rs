@@ -303,6 +303,10 @@ fn kernel_problems(facts: &Facts, fib: &FibStatus, problems: &mut Vec<Problem>) 
             format!("{} prefixes are held by another protocol and left alone", kernel.conflicts);
         problems.push(problem("routes", what, "brindle routes diff"));
     }
+    if let Some(why) = &fib.unguarded {
+        let next = "see to it, or do without: bgp.services.loopPrevention: disabled";
+        problems.push(problem("services", why, next));
+    }
     for family in Family::ALL {
         let off = fib.forwarding[family.index()] == ForwardingState::Off;
         if off && is_forwarded(facts, fib, family) && facts.config.routes.install {

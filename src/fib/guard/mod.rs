@@ -10,8 +10,8 @@
 //! What a Service proxy answers to was translated before packets that come in meet the rules,
 //! so that none of it is still addressed to a Service when it gets here. What the host's own
 //! processes send is translated after, which is why the rule is not for them (`iif lo`): the
-//! main table stays as it is. Wherever the main table has a longer prefix than the guarded one,
-//! it decides.
+//! main table stays as it is. Wherever the main table has the guarded prefix itself or a longer
+//! one, it decides.
 //!
 //! Rule and table outlive us, as routes do. The rules of others come before ours, but for those
 //! of the main table.
@@ -27,6 +27,7 @@ use tracing::info;
 
 pub use entries::{Entries, Entry, entries};
 
+use super::forwarding::read_setting;
 use super::mirror::Mirror;
 use super::netlink::GuardSocket;
 use super::table::Table;
@@ -59,6 +60,7 @@ pub struct Guard {
     not_before: Option<Instant>,
     /// Prefixes that are guarded in the kernel, by [`Family::index`].
     guarded: [usize; 2],
+    failure: Option<String>,
 }
 
 impl Guard {
@@ -78,11 +80,11 @@ impl Guard {
         self.is_due |= self.is_around(prefix);
     }
 
-    /// Whether there is a guarded prefix that holds this one and more.
+    /// Whether a guarded prefix is, or holds, this one.
     fn is_around(&self, prefix: &Prefix) -> bool {
         let Some(wanted) = &self.wanted else { return false };
         let wider = |length: &u8| Prefix::new(prefix.address(), *length).ok();
-        let lengths = self.lengths[prefix.family().index()].range(..prefix.length());
+        let lengths = self.lengths[prefix.family().index()].range(..=prefix.length());
         lengths.filter_map(wider).any(|wider| wanted.prefixes.contains(&wider))
     }
 
@@ -96,6 +98,11 @@ impl Guard {
         self.guarded
     }
 
+    /// Why something that shall be guarded is not.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+
     /// Sees to it that the kernel has it as wanted, if that is due; what failed, if something
     /// did.
     pub async fn ensure(&mut self, mirror: &Mirror, table: &Table, now: Instant) -> Option<String> {
@@ -106,7 +113,7 @@ impl Guard {
         let mut failure = None;
         match GuardSocket::open() {
             Ok(socket) => {
-                for family in Family::ALL {
+                for family in Family::ALL.into_iter().filter(|family| is_there(*family)) {
                     let want = self.entries(wanted, family, mirror, table);
                     let guarded = want.values().filter(|entry| **entry != Entry::Pass).count();
                     match socket.settle(family, &want).await {
@@ -120,7 +127,7 @@ impl Guard {
                         Err(error) => {
                             let what = format!(
                                 "guarding what is announced for Services against loops: {family}: \
-                                 {error}; bgp.services.loopPrevention: disabled does without"
+                                 {error}"
                             );
                             failure = failure.or(Some(what));
                         }
@@ -131,6 +138,7 @@ impl Guard {
         }
         self.is_due = failure.is_some();
         self.not_before = failure.is_some().then_some(now + AGAIN_AFTER);
+        self.failure.clone_from(&failure);
         failure
     }
 
@@ -150,4 +158,9 @@ impl Guard {
         let stop = if wanted.reject { Entry::Reject } else { Entry::Drop };
         entries(guarded().copied(), stop, routes)
     }
+}
+
+/// A host without a family forwards none of it.
+fn is_there(family: Family) -> bool {
+    family == Family::Ipv4Unicast || read_setting("ipv6/conf/all/forwarding").is_ok()
 }

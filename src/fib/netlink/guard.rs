@@ -64,7 +64,17 @@ impl GuardSocket {
     /// # Errors
     /// If the kernel refuses or does not answer, or if somebody else uses the table.
     pub async fn settle(&self, family: Family, want: &Entries) -> io::Result<usize> {
-        let (rules, found) = (self.rules(family).await?, self.found(family).await?);
+        let Some(rules) = self.rules_if_any(family).await? else {
+            // Such a kernel has one table for all, which we must not write this into.
+            return match want.is_empty() {
+                true => Ok(0),
+                false => Err(io::Error::other(
+                    "the kernel has no rules for it \
+                    (CONFIG_IP_MULTIPLE_TABLES, CONFIG_IPV6_MULTIPLE_TABLES)",
+                )),
+            };
+        };
+        let found = self.found(family).await?;
         if found.others > 0 && !want.is_empty() {
             let others = found.others;
             let message = format!("table {TABLE} has {others} routes of others, left alone");
@@ -109,6 +119,11 @@ impl GuardSocket {
     /// # Errors
     /// If the kernel refuses or does not answer.
     pub async fn rules(&self, family: Family) -> io::Result<Vec<MarkedRule>> {
+        Ok(self.rules_if_any(family).await?.unwrap_or_default())
+    }
+
+    /// The same; `None` if the kernel has no rules for the family.
+    async fn rules_if_any(&self, family: Family) -> io::Result<Option<Vec<MarkedRule>>> {
         let version = match family {
             Family::Ipv4Unicast => IpVersion::V4,
             Family::Ipv6Unicast => IpVersion::V6,
@@ -122,7 +137,8 @@ impl GuardSocket {
             Ok(is_ours(&message).then_some(MarkedRule { family, message }))
         });
         let found = timeout(ANSWER_WITHIN, ours.try_collect::<Vec<_>>()).await;
-        found.map_err(|_| timed_out())?.or_else(empty_if_unknown)
+        let found = found.map_err(|_| timed_out())?;
+        found.map(Some).or_else(empty_if_unknown)
     }
 
     /// Removes a rule; that it is gone already is no failure.
