@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use brindle_bgp::mrt;
+use brindle_bgp::msg::Open;
 use brindle_bgp::net::Family;
 use brindle_bgp::rib::{self, PathView, Which};
 
@@ -68,7 +69,7 @@ fn head(view: &View<'_>, facts: &Facts, node: &str) -> Result<DumpHead, Failure>
 fn as_peer(entry: &PeerEntry) -> DumpPeer {
     let status = entry.status();
     let open = status.negotiated.as_ref().map(|agreed| &agreed.their_open);
-    let asn = open.and_then(|open| open.asn()).unwrap_or(entry.wanted.rib.asn);
+    let asn = open.and_then(Open::asn).unwrap_or(entry.wanted.rib.asn);
     DumpPeer {
         name: entry.wanted.rib.name.to_string(),
         address: entry.wanted.address,

@@ -1,19 +1,18 @@
 //! What right configurations mean.
 
+mod filters;
+mod peers;
+mod text;
+
 use std::net::IpAddr;
-use std::num::NonZeroU8;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use brindle_bgp::bfd::{Intervals, Path, Settings};
-use brindle_bgp::filter::{
-    Change, Condition, Filter, FilterAction, FilterRule, Has, MatchOperator, NextHopChange,
-    PeerType, RouteSource,
-};
+use brindle_bgp::filter::{Condition, Filter, FilterAction, FilterRule, MatchOperator};
 use brindle_bgp::fsm::RestartTime;
 use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Prefix, Role, RouterId};
-use brindle_bgp::rib::{LimitAction, NextHopMode, PrefixLimits, SendPaths};
+use brindle_bgp::rib::{NextHopMode, PrefixLimits, SendPaths};
 use brindle_config::{
     AddPaths, AoAlgorithm, AoKey, Auth, Backend, Bgp, Config, Control, DrainSettings,
     EstablishedFlows, Failsafe, FailsafeProtocol, FlowLog, GracefulRestart, HostEndpoints, KeyFile,
@@ -387,48 +386,6 @@ bgp:
 }
 
 #[test]
-fn a_peer_may_tell_as_much_as_is_said_and_others_without_limit() {
-    let limits = |text: &str| {
-        let text = format!(
-            "bgp: {{peers: [{{name: a, peerIP: 10.0.0.9, asNumber: 64512, maxPrefixes: {text}}}]}}"
-        );
-        read(&text).bgp.peers[0].limits.clone()
-    };
-    let restart = |secs| LimitAction::Restart(Duration::from_secs(secs));
-    for (text, most, warn_percent, action) in [
-        ("{ipv4: 1000}", [Some(1000), None], 75, restart(300)),
-        ("{ipv6: 7, warnAt: 100, retryAfter: 1s}", [None, Some(7)], 100, restart(1)),
-        ("{ipv4: 1, ipv6: 2, action: warn}", [Some(1), Some(2)], 75, LimitAction::Warn),
-    ] {
-        assert_eq!(limits(text), PrefixLimits { most, warn_percent, action }, "{text}");
-    }
-}
-
-#[test]
-fn a_dynamic_peer_may_be_in_the_as_that_is_expected() {
-    let own = asn(64512);
-    for (text, is_in, is_not) in [
-        ("65001", vec![65001], vec![65002, 64512]),
-        ("64512", vec![64512], vec![64513]),
-        ("64500-64600", vec![64500, 64511, 64600], vec![64512, 64499, 64601]),
-        ("1.0-1.5", vec![65536, 65541], vec![65542]),
-        ("external", vec![1, 64511, u32::MAX], vec![64512]),
-    ] {
-        let text =
-            format!("bgp: {{dynamicPeers: [{{name: a, cidrs: [10.0.0.0/8], asNumber: {text}}}]}}");
-        let group = &read(&text).bgp.dynamic[0];
-        assert_eq!((group.limit, group.peer.passive), (100, true));
-        for number in is_in {
-            assert!(group.asn.has(asn(number), own), "{number} is in {text}");
-        }
-        for number in is_not {
-            assert!(!group.asn.has(asn(number), own), "{number} is not in {text}");
-        }
-        assert!(group.asn.has(group.asn.example(own), own), "{text}");
-    }
-}
-
-#[test]
 fn who_does_not_route_does_not_masquerade_unless_told_to() {
     for (text, want) in [
         ("", true),
@@ -446,191 +403,4 @@ fn without_bgp_nobody_asks_for_what_only_bgp_needs() {
     let (config, warnings) = Config::from_yaml_with_warnings("f", text).expect("it is right");
     assert!(!config.bgp.enabled && config.bgp.router_id.is_none());
     assert_eq!(warnings, []);
-}
-
-#[test]
-fn what_yaml_takes_for_something_else_is_still_read_as_the_key_wants_it() {
-    for (name, want) in
-        [("no", "no"), ("y", "y"), ("123", "123"), ("1e3", "1e3"), ("017", "017"), ("'~'", "~")]
-    {
-        let text = format!("bgp: {{filters: [{{name: {name}, rules: []}}]}}");
-        match Config::from_yaml_with_warnings("f", &text) {
-            Ok((_, warnings)) => {
-                let unused = format!("no peer uses the filter \"{want}\"");
-                assert!(warnings.iter().any(|w| w.message == unused), "{text}: {warnings:?}");
-            }
-            // `~` is no good name, but it arrives as it was typed.
-            Err(errors) => assert!(errors.to_string().contains(&format!("\"{want}\"")), "{errors}"),
-        }
-    }
-    assert_eq!(read("node: {name: 123}").node.name.as_deref(), Some("123"));
-    assert_eq!(read("node: {name: null}").node.name, None);
-}
-
-#[test]
-fn anchors_and_merge_keys_work() {
-    let text = "
-bgp:
-  peers:
-    - &first {name: a, peerIP: 10.0.0.9, asNumber: 64512, holdTime: 9s}
-    - {<<: *first, name: b, peerIP: 10.0.0.8}
-";
-    let peers = read(text).bgp.peers;
-    let got: Vec<_> = peers.iter().map(|p| (&*p.name, p.address, p.hold_time.secs())).collect();
-    assert_eq!(got, [("a", ip("10.0.0.9"), 9), ("b", ip("10.0.0.8"), 9)]);
-}
-
-#[test]
-fn what_is_shown_reads_back_as_the_same_configuration() {
-    for text in [
-        "",
-        CONTRACT,
-        "node: {name: 'no'}",
-        "node: {name: '123'}",
-        "node: {name: 1e3}",
-        "routes: {startupHold: 90s, install: false}",
-        "routes: {hashPolicy: l4}",
-        "routes: {multipath: resilient, resilientIdle: 1500ms}",
-        "bgp: {asNumber: 4294967295, holdTime: 0, connectRetryTime: 1500ms, networks: ['::/0']}",
-        "bgp: {peers: [{name: 'yes', peerIP: 'fd00::9', asNumber: 64512, importFilters: []}]}",
-        "bgp: {multipath: {asPathRelax: true}, nodeToNodeMesh: {maxPrefixes: {ipv6: 7, action: warn}}}",
-        "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 1, maxPrefixes: {ipv4: 9, warnAt: 50, retryAfter: 1m}}]}",
-        "bgp: {dynamicPeers: [{name: a, cidrs: [10.0.0.0/8, 'fd00::/8'], asNumber: 1-9, limit: 7, importFilters: []}]}",
-        "bgp: {dynamicPeers: [{name: a, cidrs: [10.0.0.0/8], asNumber: external}, {name: b, cidrs: ['::/0'], asNumber: 64512, reflectorClient: true}]}",
-        "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 64512, addPaths: {receive: true}}, {name: b, peerIP: 10.0.0.8, asNumber: 64512, addPaths: {send: 255}}, {name: c, peerIP: 10.0.0.7, asNumber: 64512, addPaths: {send: all}}]}",
-        "bgp: {nodeToNodeMesh: {addPaths: true}}",
-        "bgp: {gracefulRestart: {enabled: false, restartTime: 90s, longLivedStaleTime: 6h}}",
-        "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 64512, gracefulRestart: false, maxRestartTime: 5s}]}",
-        "bgp: {peers: [{name: a, peerIP: 'fd00::9', asNumber: 1, password: {file: /k}, ebgpMultihop: 2}]}",
-        "bgp: {peers: [{name: a, interface: eth1, asNumber: external, importFilters: []}, {name: b, peerIP: 'fe80::1%eth1', asNumber: internal}]}",
-        "bgp: {peers: [{name: a, peerIP: 192.0.2.1, asNumber: 1, reachableBy: 10.0.0.254, ebgpMultihop: 2}]}",
-        "bgp: {peers: [{name: a, peerIP: 'fd00::9', asNumber: 1, ttlSecurity: 254}], nodeToNodeMesh: {tcpAO: {keys: [{sendID: 1, recvID: 2, algorithm: aes-128-cmac-96, file: /k}]}}}",
-        "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 1, role: provider}, {name: b, peerIP: 10.0.0.8, asNumber: 1, role: rs-server, roleStrict: true}]}",
-        "bgp: {bmp: [{name: a, address: 10.0.0.9}, {name: b, address: '::9', port: 1790, policy: both, locRIB: true, statsInterval: 0s, minRetry: 10ms, maxRetry: 10ms, stuckAfter: 5s}]}",
-        "bgp: {drain: {onCordon: true, taints: ['a.b/c=d:NoExecute', e:NoSchedule, f=g, h], wait: 1500ms}}",
-        "source: {kind: files, path: '/a b: #c'}",
-        "source: {kind: kubernetes}",
-        "source: {kind: kubernetes, kubeconfig: /k, context: 'no', holdDeletions: 1m30s}",
-        "{bgp: {enabled: false}, telemetry: {listen: ['[::1]:9798', 127.0.0.1:9798]}}",
-        "telemetry: {listen: []}",
-        "policy: {backend: nft, masquerade: true, flowLog: {enabled: false}, auditInterval: 90s}",
-        "policy: {backend: legacy, establishedFlows: recheck, masquerade: false}",
-        "policy: {hostEndpoints: {auto: true, withoutBGP: true, failsafeInbound: [22, 'udp:[fd00::/8]:68'], failsafeOutbound: []}}",
-        "{node: {podCIDRs: [10.1.0.0/24]}, cni: {enabled: true, mtu: 1400, chain: [bandwidth]}}",
-        "cni: {configDir: /a, dataDir: /b, chain: []}",
-    ] {
-        let config = read(text);
-        let shown = config.to_yaml();
-        assert_eq!(read(&shown), config, "{text}\n{shown}");
-        let json = config.to_json().to_string();
-        assert_eq!(read(&json), config, "{text}\n{json}");
-    }
-}
-
-#[test]
-fn every_condition_and_change_of_a_filter_is_read_and_shown_as_it_was_written() {
-    let config = read(include_str!("../examples/filters.yaml"));
-    let again = read(&config.to_json().to_string());
-    assert_eq!(again.bgp, config.bgp);
-    let [peer] = &config.bgp.peers[..] else { panic!("{:?}", config.bgp.peers) };
-    let (Some([import]), Some([export])) = (peer.import.as_deref(), peer.export.as_deref()) else {
-        panic!("{peer:?}");
-    };
-    fn all<T: std::str::FromStr<Err: std::fmt::Debug>>(texts: &[&str]) -> Vec<T> {
-        texts.iter().map(|text| text.parse().expect("right")).collect()
-    }
-    let cidr = |operator, text| Condition::Cidr(operator, prefix(text));
-    let reject = |condition| FilterRule::new(FilterAction::Reject, vec![condition]);
-    let want = [
-        reject(cidr(MatchOperator::In, "10.244.0.0/16")),
-        reject(Condition::AsPathRegex("_(64666|65099)_".parse().expect("right"))),
-        FilterRule {
-            conditions: vec![Condition::Communities(Has::Any, all(&["65001:666", "65001:80:*"]))],
-            changes: vec![Change::LocalPref(50), Change::RemoveCommunities(all(&["65001:*"]))],
-            action: FilterAction::Continue,
-        },
-        FilterRule::new(FilterAction::Accept, vec![cidr(MatchOperator::Equal, "0.0.0.0/0")]),
-        FilterRule::new(
-            FilterAction::Accept,
-            vec![
-                Condition::PrefixLengths(8..=24),
-                Condition::Family(brindle_bgp::net::Family::Ipv4Unicast),
-                Condition::NextHop(vec![prefix("10.0.0.0/24")]),
-                Condition::PeerType(PeerType::External),
-                Condition::AsPathContains(vec![asn(65010), asn(65011)]),
-                Condition::AsPathFirst(vec![asn(65001)]),
-                Condition::AsPathLast(vec![asn(65010)]),
-                Condition::AsPathLength(1..=5),
-                Condition::AsPathPrefix(vec![asn(65001)]),
-            ],
-        ),
-        FilterRule {
-            conditions: vec![Condition::Communities(Has::All, all(&["rt:65001:1", "no-export"]))],
-            changes: vec![Change::Med(20)],
-            action: FilterAction::Accept,
-        },
-    ];
-    assert_eq!(import.rules, want);
-    let want = [
-        FilterRule {
-            conditions: vec![
-                cidr(MatchOperator::In, "10.244.0.0/16"),
-                Condition::PrefixLengths(24..=32),
-                Condition::Source(vec![RouteSource::Local]),
-            ],
-            changes: vec![
-                Change::Med(10),
-                Change::SetCommunities(all(&["64512:100", "64512:1:1", "rt:64512:1"])),
-            ],
-            action: FilterAction::Accept,
-        },
-        FilterRule {
-            conditions: vec![
-                cidr(MatchOperator::NotIn, "192.0.2.0/24"),
-                Condition::Source(vec![RouteSource::Mesh, RouteSource::Service]),
-            ],
-            changes: vec![
-                Change::AddMed(50),
-                Change::AddCommunities(all(&["graceful-shutdown"])),
-                Change::Prepend(None, 2),
-                Change::NextHop(NextHopChange::SelfAddress),
-            ],
-            action: FilterAction::Accept,
-        },
-    ];
-    assert_eq!(export.rules, want);
-}
-
-#[test]
-fn bfd_has_usual_intervals_and_is_there_where_its_section_stands() {
-    let interval = Duration::from_millis;
-    let settings = |transmit, receive, multiplier, path| Settings {
-        intervals: Intervals {
-            transmit: interval(transmit),
-            receive: interval(receive),
-            multiplier: NonZeroU8::new(multiplier).expect("not zero"),
-        },
-        path,
-    };
-    for (text, want) in [
-        ("bfd: {}", Some(Settings::DEFAULT)),
-        ("bfd: {enabled: true}", Some(settings(300, 300, 3, Path::SingleHop))),
-        ("bfd: {enabled: false, multiplier: 5}", None),
-        (
-            "bfd: {transmitInterval: 50ms, receiveInterval: 60s, multiplier: 255}",
-            Some(settings(50, 60_000, 255, Path::SingleHop)),
-        ),
-        ("bfd: {multihop: true}", Some(settings(300, 300, 3, Path::Multihop { min_ttl: 1 }))),
-        (
-            "bfd: {multihop: true, minimumTTL: 253}",
-            Some(settings(300, 300, 3, Path::Multihop { min_ttl: 253 })),
-        ),
-    ] {
-        let peer = format!("{{name: a, peerIP: 10.0.0.9, asNumber: 64512, {text}}}");
-        let config = read(&format!("bgp: {{peers: [{peer}], nodeToNodeMesh: {{{text}}}}}"));
-        assert_eq!((config.bgp.peers[0].bfd, config.bgp.mesh_bfd), (want, want), "{text}");
-        let again = read(&config.to_yaml());
-        assert_eq!(again.bgp, config.bgp, "{text}");
-    }
-    assert_eq!(read("bgp: {}").bgp.mesh_bfd, None);
 }
