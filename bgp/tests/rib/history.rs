@@ -6,11 +6,17 @@ use brindle_bgp::rib::{Cause, Changes, Gap, PeerId, PeerKind, Place, RouteChange
 
 use super::support::*;
 
+/// The RIB never asks for the time; tests only need some instant to count from.
+#[expect(clippy::disallowed_methods, reason = "there is no other instant to begin with")]
+fn some_instant() -> Instant {
+    Instant::now()
+}
+
 fn begin(limit: usize) -> (Scene, Instant) {
     let mut scene = Scene::new(settings());
     scene.up(1, PeerKind::External);
     scene.up(2, PeerKind::External);
-    let now = Instant::now();
+    let now = some_instant();
     scene.rib.record(7, limit, now + Duration::from_secs(60));
     (scene, now)
 }
@@ -115,7 +121,7 @@ fn who_is_too_slow_is_told_so_and_what_is_kept_is_bounded() {
 fn nothing_is_written_for_nobody_and_another_history_is_not_taken_for_the_same() {
     let mut scene = Scene::new(settings());
     scene.up(1, PeerKind::External);
-    let now = Instant::now();
+    let now = some_instant();
     scene.learn(1, one_update(along(&[65001])));
     assert_eq!(scene.rib.read_history(None, 10), None);
     assert_eq!(scene.rib.end_of_history(), None);
@@ -148,7 +154,7 @@ fn of_several_paths_of_a_peer_it_is_told_which() {
     with_ids.negotiated.add_paths = AddPaths { receive: [true, false], ..AddPaths::default() };
     scene.up_as(1, peer(1, PeerKind::External), with_ids);
     scene.up(2, PeerKind::External);
-    scene.rib.record(7, 10, Instant::now());
+    scene.rib.record(7, 10, some_instant());
     for id in [PathId(0), PathId(3)] {
         let nlri = Nlri { prefix: v4(), path_id: id };
         let next_hop = hop("198.51.100.1");
