@@ -129,7 +129,8 @@ fn status_in_json_has_all_that_the_screen_has() {
         "stale": 0,
         "conflicts": 0,
         "repairs": 3,
-        "overruns": 0
+        "overruns": 0,
+        "guarded": 0
       },
       "telemetry": {
         "listen": [
