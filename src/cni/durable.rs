@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Puts a file with what `write` writes and this mode at `folder/name`: under a temporary name
 /// first, and under its own when it is on the disk.
@@ -16,7 +16,7 @@ pub(super) fn put(
     mode: u32,
     write: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> io::Result<()> {
-    let temporary = folder.join(format!(".{name}.new"));
+    let temporary = temporary(folder, name);
     // What a killed process left is not continued.
     let _ = fs::remove_file(&temporary);
     let put = (|| {
@@ -34,16 +34,22 @@ pub(super) fn put(
     sync(folder)
 }
 
-/// Removes `folder/name`; whether it was there.
+/// Removes `folder/name`, and what a killed [`put`] may have left of it; whether it was there.
 ///
 /// # Errors
 /// If the folder cannot be written.
 pub(super) fn remove(folder: &Path, name: &str) -> io::Result<bool> {
+    let _ = fs::remove_file(temporary(folder, name));
     match fs::remove_file(folder.join(name)) {
         Ok(()) => sync(folder).map(|()| true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Where a file is until it is whole.
+fn temporary(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!(".{name}.new"))
 }
 
 /// Sees to it that the names in a folder outlast a power failure.

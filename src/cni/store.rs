@@ -329,6 +329,18 @@ mod tests {
     }
 
     #[test]
+    fn what_a_killed_call_left_of_a_record_goes_with_the_interface() {
+        let data = tempfile::tempdir().unwrap();
+        let store = Store::at(data.path());
+        let folder = record::folder(data.path());
+        let key = attachment("a").key;
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(format!(".{}.new", file_name(&key))), "{").unwrap();
+        assert!(!store.lock(LIMIT).unwrap().release(&key).unwrap(), "there was no record");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+    }
+
+    #[test]
     fn a_second_try_has_the_same_addresses_unless_the_range_changed() {
         let data = tempfile::tempdir().unwrap();
         let store = Store::at(&data.path().join("not/there/yet"));
