@@ -1,10 +1,15 @@
 //! The RIB's next hops as the fib watches them: by address, with what is not answered yet.
 
 use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
 
 use brindle_bgp::msg::NextHop;
 
 use crate::fib::Gateway;
+
+/// How long best paths may wait for answers, however many questions follow. The fib answers
+/// within a millisecond or so.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What is watched.
 #[derive(Debug, Default)]
@@ -12,6 +17,8 @@ pub(super) struct Watched {
     /// The fib knows addresses; the RIB also what came with them.
     known: HashMap<Gateway, Vec<NextHop>>,
     unanswered: HashSet<Gateway>,
+    /// Set by the first question since best paths were last told.
+    patience: Option<Instant>,
 }
 
 impl Watched {
@@ -21,6 +28,7 @@ impl Watched {
         &mut self,
         new: Vec<NextHop>,
         gone: Vec<NextHop>,
+        now: Instant,
     ) -> (Vec<Gateway>, Vec<Gateway>) {
         let mut watch = Vec::new();
         for next_hop in new {
@@ -32,6 +40,9 @@ impl Watched {
             // Also if it is watched already: the answer is wanted for this one, too.
             self.unanswered.insert(address);
             watch.push(address);
+        }
+        if !watch.is_empty() {
+            self.patience.get_or_insert(now + PATIENCE);
         }
         let mut unwatch = Vec::new();
         for next_hop in gone {
@@ -57,6 +68,17 @@ impl Watched {
     pub(super) fn is_waiting(&self) -> bool {
         !self.unanswered.is_empty()
     }
+
+    /// Until when best paths wait for answers, if they do: a path that took the place of another
+    /// cannot be used before its next hop is found, and the route would be removed for a moment.
+    pub(super) fn best_waits_until(&self, now: Instant) -> Option<Instant> {
+        self.patience.filter(|until| *until > now && self.is_waiting())
+    }
+
+    /// Best paths are told.
+    pub(super) fn best_told(&mut self) {
+        self.patience = None;
+    }
 }
 
 #[cfg(test)]
@@ -71,12 +93,12 @@ mod tests {
     #[test]
     fn one_link_local_address_on_two_links_is_two() {
         let on = |link| NextHop::Link { address: "fe80::1".parse().unwrap(), link };
-        let mut watched = Watched::default();
-        let (watch, _) = watched.change(vec![on(2), on(3)], vec![]);
+        let (mut watched, now) = (Watched::default(), Instant::now());
+        let (watch, _) = watched.change(vec![on(2), on(3)], vec![], now);
         assert_eq!(watch.len(), 2);
         assert_eq!(watched.answered(watch[1]), [on(3)]);
         assert!(watched.is_waiting());
-        assert_eq!(watched.change(vec![], vec![on(2)]), (vec![], vec![watch[0]]));
+        assert_eq!(watched.change(vec![], vec![on(2)], now), (vec![], vec![watch[0]]));
         assert!(!watched.is_waiting());
     }
 
@@ -84,20 +106,39 @@ mod tests {
     fn an_address_is_watched_while_any_next_hop_has_it() {
         let (plain, linked) = (v6("2001:db8::1", None), v6("2001:db8::1", Some("fe80::1")));
         let address = Gateway::from(&plain);
-        let mut watched = Watched::default();
-        assert_eq!(watched.change(vec![plain], vec![]), (vec![address], vec![]));
+        let (mut watched, now) = (Watched::default(), Instant::now());
+        assert_eq!(watched.change(vec![plain], vec![], now), (vec![address], vec![]));
         assert!(watched.is_waiting());
         assert_eq!(watched.answered(address), [plain]);
         assert!(!watched.is_waiting());
         // One comes and the other goes at once: the address stays, and is asked for again.
-        assert_eq!(watched.change(vec![linked], vec![plain]), (vec![address], vec![]));
+        assert_eq!(watched.change(vec![linked], vec![plain], now), (vec![address], vec![]));
         assert!(watched.is_waiting());
         assert_eq!(watched.answered(address), [linked]);
-        assert_eq!(watched.change(vec![], vec![linked]), (vec![], vec![address]));
+        assert_eq!(watched.change(vec![], vec![linked], now), (vec![], vec![address]));
         assert!(watched.answered(address).is_empty());
         // Nobody answers for what is not watched any more.
-        assert_eq!(watched.change(vec![plain], vec![]), (vec![address], vec![]));
-        assert_eq!(watched.change(vec![], vec![plain]), (vec![], vec![address]));
+        assert_eq!(watched.change(vec![plain], vec![], now), (vec![address], vec![]));
+        assert_eq!(watched.change(vec![], vec![plain], now), (vec![], vec![address]));
         assert!(!watched.is_waiting());
+    }
+
+    #[test]
+    fn best_paths_wait_for_answers_but_not_for_one_question_after_the_other() {
+        let (one, other) = (v6("2001:db8::1", None), v6("2001:db8::2", None));
+        let (mut watched, now) = (Watched::default(), Instant::now());
+        assert_eq!(watched.best_waits_until(now), None);
+        let (watch, _) = watched.change(vec![one], vec![], now);
+        assert_eq!(watched.best_waits_until(now), Some(now + PATIENCE));
+        watched.answered(watch[0]);
+        assert_eq!(watched.best_waits_until(now), None);
+        let later = now + PATIENCE / 2;
+        watched.change(vec![other], vec![], later);
+        assert_eq!(watched.best_waits_until(later), Some(now + PATIENCE));
+        assert_eq!(watched.best_waits_until(now + PATIENCE), None);
+        watched.best_told();
+        assert_eq!(watched.best_waits_until(later), None);
+        watched.change(vec![], vec![one], later);
+        assert_eq!(watched.best_waits_until(later), None, "nothing was asked");
     }
 }

@@ -188,7 +188,9 @@ impl Owner {
             let deferral_deadline = self.deferral_deadline();
             let gone_deadline = self.gone_deadline();
             let leaving_deadline = self.leaving_deadline();
-            let is_told = (self.dirty || self.reach.is_untold()) && self.tells_fib();
+            let answers_deadline = self.next_hops.best_waits_until(Instant::now());
+            let has_best = self.dirty && answers_deadline.is_none();
+            let is_told = (has_best || self.reach.is_untold()) && self.tells_fib();
             let has_orders = fib.is_some() && (is_told || may_sweep);
             // Not biased: nobody who asks or tells without end may keep the others waiting.
             tokio::select! {
@@ -215,6 +217,7 @@ impl Owner {
                     self.end_refreshes();
                 }
                 () = until(deferral_deadline) => {}
+                () = until(answers_deadline) => {}
                 Some(newcomer) = next(&mut self.newcomers) => self.welcome(newcomer),
                 Some(sighting) = next(&mut self.sightings) => self.sighted(sighting),
                 () = until(gone_deadline) => self.forget_gone(),
@@ -529,9 +532,10 @@ impl Owner {
         if self.dirty {
             let (new, gone) = self.rib.take_next_hops();
             if !new.is_empty() || !gone.is_empty() {
-                let (watch, unwatch) = self.next_hops.change(new, gone);
+                let (watch, unwatch) = self.next_hops.change(new, gone, Instant::now());
                 return permit.send(fib::Command::Watch(watch, unwatch));
             }
+            self.next_hops.best_told();
             let changes = self.rib.take_some_changes(CHANGES);
             self.dirty = self.rib.has_changes();
             if !changes.is_empty() {

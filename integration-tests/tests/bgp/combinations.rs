@@ -185,6 +185,14 @@ fn an_unnumbered_session_restarts_without_a_loss() {
     shown(&other, "other", "Restarting");
     agent.start_again();
     is_whole(&agent);
+
+    // Another key for who restarts, while its routes are kept.
+    agent.kill();
+    shown(&other, "other", "Restarting");
+    std::fs::write(key.path(), "the second").expect("it is ours");
+    other.reload(&config(THEIR_AS, THEIRS));
+    agent.start_again();
+    is_whole(&agent);
     nothing_lost(streams);
     for monitor in &monitors {
         nothing_deleted(monitor, kernel::PROTOCOL);

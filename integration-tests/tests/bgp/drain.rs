@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use integration_tests::agent::{Agent, Config};
 use integration_tests::bird::Bird;
 use integration_tests::frr::Frr;
+use integration_tests::kernel::Monitor;
 use integration_tests::router::{Kind, Neighbor, Plan, Router};
 use integration_tests::wait::{SOON, met, throughout};
 use integration_tests::{Host, Lan, kernel, skip, until};
@@ -314,6 +315,7 @@ fn a_node_is_drained_behind_gobgp_and_no_packet_is_lost() {
     assert!(other.to_string().contains(ANYCAST), "the other way is told of: {other}");
     receiver.goes_by(if leaves == 0 { &n1 } else { &n2 });
 
+    let monitor = Monitor::start(&behind.netns);
     let stream = Stream::start(&behind);
     let said = nodes[leaves].run(&["drain", "--wait", "20s"]).expect("nothing is left to come in");
     assert!(said.ends_with("; 0 packets/s arriving; safe to stop\n"), "{said}");
@@ -324,8 +326,10 @@ fn a_node_is_drained_behind_gobgp_and_no_packet_is_lost() {
     let lost = stream.end();
     assert!(lost.sent > 500, "{lost:?}");
     assert_eq!(lost.unanswered, 0, "{lost:?}");
-    // From one way to the other, whoever hears of both from GoBGP has none for a moment.
-    assert!(lost.unsent <= 20, "{lost:?}");
+    // It hears of one way at a time, there and back: each next hop is new to it.
+    let changes = monitor.changes(kernel::PROTOCOL);
+    assert!(lost.unsent == 0, "{lost:?}: {changes:?}");
+    assert!(changes.iter().all(|line| !line.starts_with("Deleted")), "{changes:?}");
 }
 
 fn manifest(folder: &Path, host: &Host, spec: &str) {
