@@ -115,9 +115,11 @@ fn the_drop_ins_fit_the_program() {
     let protocol: Vec<_> = protocols.lines().filter(|line| !line.starts_with('#')).collect();
     assert_eq!(protocol, ["98\tbrindle"], "number, then name, as iproute2 reads them");
 
-    assert!(
-        text("networkd.conf.d/50-brindle.conf").contains("[Network]\nManageForeignRoutes=no\n")
-    );
+    let networkd = text("networkd.conf.d/50-brindle.conf");
+    assert!(networkd.contains("\n[Network]\n"));
+    for what in ["Routes", "RoutingPolicyRules", "NextHops"] {
+        assert!(networkd.contains(&format!("\nManageForeign{what}=no\n")), "{what}");
+    }
     let pods = format!("[keyfile]\nunmanaged-devices=interface-name:{HOST_INTERFACE_PREFIX}*\n");
     assert!(text("NetworkManager/50-brindle.conf").contains(&pods));
     assert!(text("sysusers.d/brindle.conf").contains("\ng brindle -\n"));

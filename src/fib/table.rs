@@ -79,6 +79,8 @@ pub struct Table {
     waiting: BTreeSet<Prefix>,
     /// Prefixes that have waited for that.
     impatient: FxHashSet<Prefix>,
+    /// Prefixes that an earlier run left in a group, of whose hops some are wanted again.
+    returning: BTreeSet<Prefix>,
     lost: FxHashSet<RouteKey>,
     refused: FxHashMap<RouteKey, Arc<Refused>>,
     conflicts: FxHashSet<Prefix>,
@@ -104,6 +106,7 @@ impl Table {
             dirty: BTreeSet::new(),
             waiting: BTreeSet::new(),
             impatient: FxHashSet::default(),
+            returning: BTreeSet::new(),
             lost: FxHashSet::default(),
             refused: FxHashMap::default(),
             conflicts: FxHashSet::default(),
@@ -127,6 +130,7 @@ impl Table {
             Some(want) => self.wanted.insert(prefix, want),
             None => self.wanted.remove(&prefix),
         };
+        self.note_return(prefix, before, want);
         if let Some(Want::Via(set)) = before {
             self.sets.release(set);
         }
@@ -181,6 +185,7 @@ impl Table {
     /// Leftovers of an earlier run may go.
     pub fn sweep(&mut self) {
         self.is_swept = true;
+        self.end_returning();
         for key in std::mem::take(&mut self.leftovers) {
             self.installed_count[key.prefix.family().index()] += 1;
             self.dirty.insert(key.prefix);
@@ -202,6 +207,7 @@ impl Table {
         self.dirty.clear();
         self.waiting.clear();
         self.impatient.clear();
+        self.returning.clear();
         self.count_all();
         self.lost.clear();
         self.refused.clear();

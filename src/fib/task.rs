@@ -301,12 +301,16 @@ impl Fib {
         if self.schedule.is_waiting_over(now) {
             self.table.end_waiting();
         }
+        if self.schedule.is_return_over(now) {
+            self.table.end_returning();
+        }
         self.find_next_hops();
         if self.status.ready && self.settings.install {
             self.see_to_groups();
             self.write().await;
         }
         self.schedule.set_waiting(self.table.has_waiting(), Instant::now());
+        self.schedule.set_returning(self.table.has_returning(), Instant::now());
         if self.status.ready && !(self.settings.install && self.table.is_dirty()) {
             self.reachable.written();
         }
@@ -360,6 +364,10 @@ impl Fib {
                     info!(surprises, "routes were not as they had been left");
                 }
                 self.schedule.resync_done(started, Instant::now());
+                if matches!(self.can_group, Some(Err(_))) {
+                    // It may have lacked memory then, or a module that it has now.
+                    self.can_group = None;
+                }
             }
             Err(error) => {
                 self.failed(format!("reading the kernel's routes: {error}"));

@@ -120,6 +120,10 @@ fn problem(
             None if is_installing && table.is_waiting(prefix) => {
                 "in part: a next hop joins its group in a moment".to_owned()
             }
+            None if is_installing && table.is_returning(prefix) => {
+                "as an earlier run left it: next hops of its group have a while to come back"
+                    .to_owned()
+            }
             _ if !is_installing => "missing: installing routes is switched off".to_owned(),
             Some(refused) => format!("missing: the kernel refuses it: {refused}; tried again soon"),
             None => "missing: about to be installed".to_owned(),

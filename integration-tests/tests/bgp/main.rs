@@ -19,6 +19,7 @@ mod node_objects;
 mod objects;
 mod reflection;
 mod refusals;
+mod resilient;
 mod restart;
 mod roles;
 mod services;
