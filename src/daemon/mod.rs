@@ -14,6 +14,7 @@
 //! questions. It holds no routing state and no policies. Either half runs without the other.
 
 mod answer;
+mod claiming;
 mod cni;
 mod drain;
 mod health;

@@ -13,9 +13,10 @@ use brindle_bgp::net::{Family, Prefix};
 use brindle_bgp::rib::RibSettings;
 use brindle_config::{Config, HashPolicy, Multipath, Retain};
 use tokio::sync::{mpsc, oneshot};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::answer::Known;
+use super::claiming;
 use super::drain::Draining;
 use super::identity::{self, Chosen};
 use super::keys::Keys;
@@ -23,11 +24,11 @@ use super::originating::{self, OfServices};
 use super::tidings::Tidings;
 use crate::bmp::Stations;
 use crate::cluster::Node;
-use crate::cluster::bgp::{BgpKey, BgpObjects, DEFAULT};
-use crate::cluster::claims::{self, Claims};
+use crate::cluster::bgp::BgpObjects;
+use crate::cluster::claims::Claims;
 use crate::cluster::peers::{dynamic_peers, wanted_peers};
 use crate::cluster::report::{Reason, Subject};
-use crate::cluster::services::{Advertised, ServiceObjects, overlaps};
+use crate::cluster::services::ServiceObjects;
 use crate::drain::{Store, wanted_by};
 use crate::fib::groups::Resilience;
 use crate::fib::guard::Guarded;
@@ -402,8 +403,8 @@ impl Routing {
         let Said { nodes, objects, pod_cidrs, in_sync, .. } = *said;
         let config = &objects.effective_config(said.config, &known.name);
         let services = self.of_services.settle(said, &config.bgp.services);
-        let claims = self.settle_claims(known, config, nodes, services);
-        tell_of_overlaps(known, said.config, config, &claims);
+        let claims = claiming::settle(known, config, nodes, services);
+        claiming::tell_of_overlaps(known, said.config, config, &claims);
         let own_node = nodes.get(&known.name).map(|node| &**node);
         if self.follow_identity(known, config, own_node).await? {
             return Ok(());
@@ -502,38 +503,6 @@ impl Routing {
         Ok(())
     }
 
-    /// Decides whose each range is, and tells of what is refused.
-    fn settle_claims(
-        &mut self,
-        known: &Known,
-        config: &Config,
-        nodes: &BTreeMap<Arc<str>, Arc<Node>>,
-        services: Arc<Advertised>,
-    ) -> Arc<Claims> {
-        let before = Arc::clone(&known.facts.load().claims);
-        let ranges = &config.node.pod_cidrs[..];
-        let configured = (!ranges.is_empty()).then_some((&known.name, ranges));
-        let claims = claims::settle(nodes, configured, &before);
-        let claims = Arc::new(claims.with_services(services));
-        for refused in claims.refused().iter().filter(|one| !before.refused().contains(one)) {
-            let message = refused.to_string();
-            if refused.node == known.name {
-                error!(%message, "another node has a range of ours, which is not announced");
-            } else {
-                warn!(%message, "nothing in this range is accepted from the node");
-            }
-            // The two that it is about say so; from all nodes it would be an Event of each.
-            if [&refused.node, &refused.owner].contains(&&known.name) {
-                let subject = Subject::Node(Arc::clone(&refused.node));
-                known.reporter.report(subject, Reason::RangeRefused, message);
-            }
-        }
-        if claims != before {
-            known.update(|facts| facts.claims = Arc::clone(&claims));
-        }
-        claims
-    }
-
     /// Gives leftovers of an earlier run free once nobody can want them any more. Answers
     /// whether routes are as they should be.
     ///
@@ -595,24 +564,6 @@ impl Routing {
             running.speaker.stop(mode).await;
         }
         let _ = self.fib.commands.send(fib::Command::Stop).await;
-    }
-}
-
-/// Tells of blocks of Services that have pods or nodes in them; the node that is in one of an
-/// object says it by an Event.
-fn tell_of_overlaps(known: &Known, yaml: &Config, config: &Config, claims: &Claims) {
-    let found = overlaps(&config.bgp.services, &yaml.bgp.services, claims);
-    let before = known.facts.load();
-    for overlap in found.iter().filter(|one| !before.overlaps.contains(one)) {
-        let message = overlap.to_string();
-        warn!(%message, "a block of Services has something else in it");
-        if overlap.of_object && overlap.node == known.name {
-            let subject = Subject::Bgp(BgpKey::Configuration(DEFAULT.into()));
-            known.reporter.report(subject, Reason::BgpInvalid, message);
-        }
-    }
-    if found != before.overlaps {
-        known.update(|facts| facts.overlaps = found);
     }
 }
 

@@ -8,7 +8,7 @@
 //! - Where all routes of a group want other hops, as when a peer is gone, it is changed in
 //!   place: one write, however many routes.
 //! - Where some of them do, these get a group of their own that is made the way theirs was and
-//!   then changed ([`Lineage`]): the kernel gives buckets by rule, so the copy has them as the
+//!   then changed (`Lineage`): the kernel gives buckets by rule, so the copy has them as the
 //!   first one, and only flows of the hop that left move. Of a group that hops have joined
 //!   meanwhile this is not exact, since who got which bucket then depended on what was idle.
 //! - Hops that join are waited for, as packets flow without them: mostly the other routes of
