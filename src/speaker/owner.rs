@@ -73,6 +73,8 @@ pub(super) enum News {
     EndOfRib(Family),
     Refresh(RouteRefresh),
     Down(Down),
+    /// While there was no session: nothing that leads over it is of use.
+    PathFailed,
 }
 
 pub(super) struct Owner {
@@ -402,6 +404,7 @@ impl Owner {
             News::Refresh(refresh) => {
                 self.take_refresh(peer, refresh);
             }
+            News::PathFailed => self.path_failed(peer),
             News::Down(why) => {
                 let was_up = entry.session.is_some();
                 let wanted = Arc::clone(&entry.wanted);
