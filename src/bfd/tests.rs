@@ -171,6 +171,16 @@ fn silence_is_noticed_and_what_is_none_of_the_peers_packets_is_dropped_and_count
     assert_eq!(failure.why, "no packets from 127.84.5.2 for 400 ms");
     assert_eq!((status.failures, failure.is_certain), (1, false));
     until("it says so", || peer.hear().state == State::Down);
+
+    // While it was up, what anybody may send was no problem; now that may be the reason.
+    let problem = || report.status().seen.and_then(|seen| seen.problem);
+    assert_eq!(problem(), None);
+    let anew = Packet { your_discriminator: None, ..down };
+    peer.say(&anew.encode(), 254);
+    let why = "packets of 127.84.5.2 come with TTL 254, and 255 is wanted as over one hop";
+    until("it says why", || problem().as_deref() == Some(why));
+    peer.say(&anew.encode(), 255);
+    until("that is over", || problem().is_none());
 }
 
 #[test]

@@ -230,9 +230,11 @@ impl<'a> Taken<'a> {
             ));
             return None;
         }
-        if let Some(earlier) = self.places.iter().find(|earlier| earlier.value == place) {
+        if let Some(earlier) = self.places.iter().find(|earlier| earlier.value.may_be(&place)) {
             let what = match &place.link {
-                Some(link) if place.is_found => format!("{link} is the interface"),
+                Some(link) if place.is_found || earlier.value.is_found => {
+                    format!("{link} is the interface")
+                }
                 Some(link) => format!("{address}%{link} is the address"),
                 None => format!("{address} is the address"),
             };
