@@ -82,6 +82,8 @@ pub(super) enum News {
     EndOfRib(Family),
     Refresh(RouteRefresh),
     Down(Down),
+    /// While there was no session: nothing that leads over it is of use.
+    PathFailed,
 }
 
 pub(super) struct Owner {
@@ -432,6 +434,7 @@ impl Owner {
             News::Refresh(refresh) => {
                 self.take_refresh(peer, refresh);
             }
+            News::PathFailed => self.path_failed(peer),
             News::Down(why) => {
                 let was_up = entry.session.is_some();
                 let wanted = Arc::clone(&entry.wanted);
@@ -517,8 +520,9 @@ impl Owner {
         self.dirty = true;
     }
 
-    /// Sessions on an address that this host has lost would hang until a timer ends them;
-    /// and those that wait to be tried again need not wait when an address comes.
+    /// Sessions on an address that this host has lost would hang until a timer ends them; and
+    /// those that wait to be tried again need not wait when an address comes, or its link is up
+    /// again.
     fn follow_addresses(&self, before: &[LocalAddress]) {
         let lost = |address, wanted: &WantedPeer| {
             let is_it = |local: &LocalAddress| {
@@ -528,7 +532,7 @@ impl Owner {
             before.iter().any(is_it) && !self.own.iter().any(is_it)
         };
         let come: Vec<&LocalAddress> =
-            self.own.iter().filter(|local| !before.contains(local)).collect();
+            self.own.iter().filter(|local| local.is_up && !before.contains(local)).collect();
         for entry in self.peers.values().filter(|entry| !entry.disabled) {
             let wanted = &entry.wanted;
             match &entry.session {
@@ -549,6 +553,7 @@ impl Owner {
                 }) =>
                 {
                     let _ = entry.orders.try_send(Order::Retry);
+                    self.look_for(wanted);
                 }
                 _ => {}
             }

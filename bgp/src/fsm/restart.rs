@@ -95,7 +95,7 @@ impl Negotiated {
             Down::Tcp(_) | Down::Silent => true,
             // A restart of the peer silences its BFD too, unless that lives on its own
             // (RFC 5882 §4.3).
-            Down::BfdDown(failure) => !failure.is_independent,
+            Down::BfdDown(failure) => !failure.is_certain,
             Down::HoldTimerExpired | Down::SendHoldTimerExpired => restart.notification,
             Down::Sent(_) if why.is_limit() => false,
             Down::Sent(notification) | Down::Received(notification) => {

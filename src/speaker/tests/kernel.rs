@@ -38,11 +38,16 @@ impl Played {
     }
 
     async fn has_addresses(&self, addresses: &[IpAddr]) {
+        self.has_link(true, addresses).await;
+    }
+
+    async fn has_link(&self, is_up: bool, addresses: &[IpAddr]) {
         let own = addresses.iter().map(|&address| fib::LocalAddress {
             interface: "lo".into(),
             index: 1,
             address,
             link: Prefix::new(address, 32).unwrap(),
+            is_up,
         });
         self.events.send(fib::Event::OwnAddresses(own.collect())).await.unwrap();
     }
@@ -90,7 +95,7 @@ async fn leftovers_go_only_after_all_that_is_wanted_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_ends_with_its_address_and_comes_back_with_it() {
+async fn a_session_ends_with_its_address_and_comes_back_with_it_or_with_its_link() {
     let (a, b) = (played(151), speaker(152, 64512));
     let own = a.speaker.address.ip();
     a.has_addresses(&[own]).await;
@@ -113,13 +118,21 @@ async fn a_session_ends_with_its_address_and_comes_back_with_it() {
         now.is_some() && now != before
     })
     .await;
-    // Lost by the other side: it would be ten minutes until the next attempt.
-    b.handle.set_peers(vec![]).await.unwrap();
-    until("down", || async { !is_established(&a.speaker.handle, "b").await }).await;
-    b.handle.set_peers(vec![passive]).await.unwrap();
-    knows(&b.handle, "a").await;
     a.has_addresses(&[own]).await;
-    until("up with the address", || is_established(&a.speaker.handle, "b")).await;
+    for is_pulled in [false, true] {
+        // Lost by the other side: it would be ten minutes until the next attempt.
+        b.handle.set_peers(vec![]).await.unwrap();
+        until("down", || async { !is_established(&a.speaker.handle, "b").await }).await;
+        b.handle.set_peers(vec![passive.clone()]).await.unwrap();
+        knows(&b.handle, "a").await;
+        if is_pulled {
+            a.has_link(false, &[own]).await;
+        } else {
+            a.has_addresses(&[]).await;
+        }
+        a.has_addresses(&[own]).await;
+        until("up at once", || is_established(&a.speaker.handle, "b")).await;
+    }
 }
 
 /// The next UPDATE that tells of prefixes.
