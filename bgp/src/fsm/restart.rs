@@ -104,6 +104,13 @@ impl Negotiated {
         }
     }
 
+    /// How long the peer's routes are kept after this end of the session, and the peer waited for;
+    /// `None` if they go.
+    pub(super) fn awaits(&self, why: &Down) -> Option<Duration> {
+        let restart = self.restart.as_ref().filter(|_| self.is_outlived(why))?;
+        Family::ALL.into_iter().any(|family| restart.keeps(family)).then_some(restart.time)
+    }
+
     /// The Cease that ends this session because BFD says so, if the peer hears it: in a hard
     /// reset where it would keep our routes over a path that has surely failed; none where any
     /// NOTIFICATION would have it drop them, while we keep its own (RFC 4724 §4.2).

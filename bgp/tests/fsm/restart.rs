@@ -108,6 +108,37 @@ fn what_was_forwarded_in_a_session_is_forwarded_in_the_next() {
 }
 
 #[test]
+fn who_restarts_again_and_again_rests_for_less_than_its_routes_are_kept() {
+    let asked = Duration::from_secs(60);
+    for (row, theirs, most) in [
+        ("kept", vec![capability(true, &[(V4, true), (V6, true)])], asked / 4),
+        ("of one family", vec![capability(true, &[(V6, false)])], asked / 4),
+        ("of none", vec![capability(true, &[])], Duration::from_secs(120)),
+        ("not kept", vec![], Duration::from_secs(120)),
+    ] {
+        let mut peer = Peer::new(with_restart(), 1);
+        let (mut now, mut longest) = (epoch(), Duration::ZERO);
+        peer.handle(Event::Start, now);
+        for wire in 1..=12 {
+            while peer.idle().is_some() {
+                now = peer.deadline().expect("its rest ends");
+                peer.on_deadline(now);
+            }
+            let wire = WireId(wire);
+            peer.handle(Event::Connected(wire, Direction::Accepted), now);
+            peer.handle(Event::Received(wire, Message::Open(their_open(theirs.clone()))), now);
+            peer.handle(Event::Received(wire, Message::Keepalive), now);
+            assert_eq!(peer.state(), State::Established, "{row}");
+            peer.handle(Event::Closed(wire, "reset".into()), now);
+            let rest = peer.idle().map(|idle| idle.until - now);
+            longest = longest.max(rest.unwrap_or_default());
+        }
+        assert!(longest <= most, "{row}: {longest:?}");
+        assert!(longest >= most * 3 / 4, "{row}: it rests nevertheless, {longest:?}");
+    }
+}
+
+#[test]
 fn what_both_sides_say_is_agreed_for_families_that_are() {
     let both = [(V4, true), (V6, false)];
     let long = |secs| LongLivedFamily { family: V4, forwarding: true, stale_secs: secs };
