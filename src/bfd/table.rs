@@ -46,8 +46,8 @@ struct Entry {
     interface: u32,
     /// When a sender is tried again.
     try_at: Instant,
-    /// Why packets do not go, and why none come.
-    problems: [Option<String>; 2],
+    /// Why packets do not go, why none come, and why those that come are dropped.
+    problems: [Option<String>; 3],
     /// When its timers are due, as it stands in `due`.
     armed: Option<Instant>,
     /// It is not wanted any more, and until then the peer is told so.
@@ -131,7 +131,7 @@ impl Table {
             port: None,
             interface: 0,
             try_at: now,
-            problems: [None, None],
+            problems: [const { None }; 3],
             armed: None,
             leaving: None,
         };
@@ -219,18 +219,16 @@ impl Table {
         };
         let id = *id;
         let entry = self.sessions.get_mut(&id).ok_or(Drop::UnknownPeer)?;
-        if arrival.ttl < entry.wanted.settings.path.min_ttl() {
-            return Err(Drop::Ttl);
-        }
-        if let Some(name) = &entry.wanted.interface
-            && entry.interface != arrival.interface
-        {
-            // It may have been made anew since.
-            entry.interface = nix::net::if_::if_nametoindex(&**name).unwrap_or(0);
-            if entry.interface != arrival.interface {
-                return Err(Drop::Interface);
+        let refused = entry.refuse(arrival);
+        if let Err((reason, why)) = refused {
+            // One that is up is not to be frightened by what anybody may send.
+            if entry.session.state() != State::Up {
+                entry.problems[2] = Some(why);
+                self.settle(id);
             }
+            return Err(reason);
         }
+        entry.problems[2] = None;
         Counters::note(&entry.wanted.report.counters().received);
         let out = entry.session.receive(&packet, now);
         self.carry_out(id, out, now);
@@ -361,6 +359,32 @@ impl Table {
 }
 
 impl Entry {
+    /// Refuses a packet that did not come the way that the peer's do.
+    fn refuse(&mut self, arrival: &Arrival) -> Result<(), (Drop, String)> {
+        let (peer, least) = (self.wanted.peer, self.wanted.settings.path.min_ttl());
+        if arrival.ttl < least {
+            let ttl = arrival.ttl;
+            let what = match self.wanted.settings.path {
+                Path::SingleHop => "as over one hop",
+                Path::Multihop { .. } => "by bfd.minimumTTL",
+            };
+            let why =
+                format!("packets of {peer} come with TTL {ttl}, and {least} is wanted {what}");
+            return Err((Drop::Ttl, why));
+        }
+        if let Some(name) = &self.wanted.interface
+            && self.interface != arrival.interface
+        {
+            // It may have been made anew since.
+            self.interface = nix::net::if_::if_nametoindex(&**name).unwrap_or(0);
+            if self.interface != arrival.interface {
+                let why = format!("packets of {peer} come in by another interface than {name}");
+                return Err((Drop::Interface, why));
+            }
+        }
+        Ok(())
+    }
+
     /// Our address, if it is known.
     fn local(&self) -> Option<IpAddr> {
         self.wanted.source.or_else(|| self.sender.as_ref().map(|sender| sender.local().ip()))
@@ -390,7 +414,9 @@ impl Entry {
             Cause::SwitchedOff => format!("{peer} has switched BFD off"),
             Cause::Heard | Cause::Told => return,
         };
-        let failure = BfdFailure { why, is_independent: self.session.remote().is_independent };
+        let may_be_restart = self.wanted.settings.graceful_restart;
+        let is_certain = self.session.remote().is_independent || !may_be_restart;
+        let failure = BfdFailure { why, is_certain };
         let tell = |status: &mut Status| {
             if change.is_failure(true) {
                 status.failures += 1;
@@ -415,8 +441,20 @@ impl Entry {
             transmit_interval: session.transmit_interval(),
             receive_interval: session.receive_interval(),
             detection_time: session.detection_time(),
-            problem: self.problems.iter().flatten().next().cloned(),
+            problem: self.problems.iter().flatten().next().cloned().or_else(|| self.advice()),
         }
+    }
+
+    /// Why nothing may be heard of the peer, if there is something to say.
+    fn advice(&self) -> Option<String> {
+        let is_heard = self.session.remote().discriminator.is_some();
+        (!is_heard && self.wanted.is_far && !is_multihop(&self.wanted)).then(|| {
+            format!(
+                "nothing is heard of {}, which is on no subnet of this host; is there a router \
+                 between? Then both sides need BFD for several hops (bfd.multihop: true)",
+                self.wanted.peer
+            )
+        })
     }
 }
 

@@ -88,7 +88,16 @@ impl Owner {
     pub(super) fn add(&mut self, wanted: WantedPeer, disabled: bool) -> PeerId {
         let id = PeerId(self.next_peer);
         self.next_peer += 1;
-        info!(peer = %wanted.rib.name, address = %wanted.address, asn = %wanted.rib.asn, "peer added");
+        let asn = match wanted.session.any_external {
+            true => "external".to_owned(),
+            false => wanted.rib.asn.to_string(),
+        };
+        let place = match &wanted.link {
+            Some(link) if !wanted.is_known() => link.to_string(),
+            Some(link) => format!("{}%{link}", wanted.address),
+            None => wanted.address.to_string(),
+        };
+        info!(peer = %wanted.rib.name, address = place, asn, "peer added");
         self.rib.configure_peer(id, wanted.rib.clone());
         let wanted = Arc::new(wanted);
         let shared = Shared::new();

@@ -24,6 +24,12 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Whether whoever is here may be there: of an interface, one neighbour is found.
+    pub(super) fn may_be(&self, other: &Self) -> bool {
+        let is_same_link = self.link.is_some() && self.link == other.link;
+        self == other || is_same_link && (self.is_found || other.is_found)
+    }
+
     /// What stands for the places of a group of peers.
     pub(super) fn nowhere() -> Self {
         Self { address: Ipv6Addr::UNSPECIFIED.into(), link: None, is_found: false }
@@ -114,6 +120,14 @@ pub(super) fn as_number(item: &Item, around: &Around) -> Option<(Asn, Option<Pee
     match item.text()? {
         "external" => Some((ExpectedAs::External.example(around.asn), Some(PeerAs::External))),
         "internal" => Some((around.asn, Some(PeerAs::Internal))),
+        word if word.starts_with(|c: char| c.is_ascii_alphabetic()) => {
+            item.refuse(format!(
+                "{} is not an AS number; accepted are 1 to 4294967295, also written as 1.10, \
+                 external (any AS but ours) and internal (ours)",
+                quoted(word)
+            ));
+            None
+        }
         _ => value::as_number(item).map(|asn| (asn, None)),
     }
 }

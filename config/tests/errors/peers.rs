@@ -34,6 +34,14 @@ fn each_mistake_about_peers_is_named() {
             "f:1:81  bgp.peers[1].interface: eth1 is the interface of another peer, at f:1:36",
         ),
         (
+            "bgp: {peers: [{name: a, interface: eth1, asNumber: 64512}, {name: b, peerIP: 'fe80::1%eth1', asNumber: 64512}]}",
+            "f:1:78  bgp.peers[1].peerIP: eth1 is the interface of another peer, at f:1:36",
+        ),
+        (
+            "bgp: {peers: [{name: a, interface: eth1, asNumber: extern}]}",
+            "f:1:52  bgp.peers[0].asNumber: \"extern\" is not an AS number; accepted are 1 to 4294967295, also written as 1.10, external (any AS but ours) and internal (ours)",
+        ),
+        (
             "bgp: {peers: [{name: a, interface: eth1, asNumber: 64512, sourceAddress: 10.0.0.1}]}",
             "f:1:74  bgp.peers[0].sourceAddress: a session on eth1 is from our link-local address there; leave it out",
         ),
@@ -177,6 +185,7 @@ fn each_mistake_about_bfd_is_named() {
         ("{receiveInterval: 2m}", "bfd.receiveInterval"),
         ("{multiplier: 0}", "bfd.multiplier"),
         ("{multiplier: 256}", "bfd.multiplier"),
+        ("{gracefulRestart: maybe}", "bfd.gracefulRestart"),
         ("{minimumTTL: 250}", "minimumTTL is for multihop: true"),
         ("{multihop: true, minimumTTL: 0}", "bfd.minimumTTL"),
         ("{interval: 50ms}", "unknown field \"interval\""),

@@ -184,7 +184,7 @@ fn flows_keep_their_peers_while_one_goes_and_comes_and_the_agent_dies() {
         let said = agent.run(&["status"]).map_err(|error| format!("{error:#}"))?;
         let policy = "/proc/sys/net/ipv4/fib_multipath_hash_policy";
         let policy = us.netns.run("cat", &[policy]).expect("the kernel has it");
-        met(said.contains("resilient, 1 groups") && policy.trim() == "1", || said)
+        met(said.contains("resilient, 1 group") && policy.trim() == "1", || said)
     });
 
     let monitor = Monitor::start(&us.netns);

@@ -62,6 +62,7 @@ pub(super) fn screen(status: &Status, color: bool) -> String {
         .collect();
     spread.extend(status.resilient.as_ref().map(|resilient| match &resilient.refused {
         Some(why) => format!("not resilient, as the kernel has no such groups: {why}"),
+        None if resilient.groups == 1 => "resilient, 1 group".to_owned(),
         None => format!("resilient, {} groups", resilient.groups),
     }));
     if !spread.is_empty() {

@@ -89,9 +89,7 @@ impl PathStatus {
             rib::PathStatus::Best => (PathStatus::Best, None),
             rib::PathStatus::Multipath => (PathStatus::Multipath, None),
             rib::PathStatus::Lost(reason) => (PathStatus::Lost, Some(lost_by(*reason).to_owned())),
-            rib::PathStatus::Unreachable => {
-                (PathStatus::Unreachable, Some("no route to its next hop".to_owned()))
-            }
+            rib::PathStatus::Unreachable => (PathStatus::Unreachable, Some(UNREACHABLE.to_owned())),
             rib::PathStatus::Refused(refusal) => {
                 let (_, reason) = refusal_words(refusal);
                 (PathStatus::Refused, Some(reason))
@@ -99,6 +97,8 @@ impl PathStatus {
         }
     }
 }
+
+const UNREACHABLE: &str = "its next hop is not reached: no route leads there, or its link is down";
 
 /// What the better path has that this one has not.
 fn lost_by(reason: rib::Reason) -> &'static str {
@@ -160,8 +160,9 @@ impl KernelRoute {
     /// A route of the fib.
     pub fn of(route: &fib::RouteView) -> Self {
         let wanted = target(&route.wanted, Some(&route.interfaces));
-        // Interfaces are known for what is wanted; the same next hops leave the same way.
-        let same = route.wanted == route.installed;
+        // Interfaces are those of what is wanted, or of what is there if nothing is; the same
+        // next hops leave the same way.
+        let same = route.wanted == route.installed || route.wanted == rib::Forwarding::None;
         let installed = target(&route.installed, same.then_some(&route.interfaces));
         let state = match (&route.wanted, &route.installed) {
             (wanted, installed) if wanted == installed => KernelState::Installed,
@@ -218,5 +219,22 @@ mod tests {
             };
             assert_eq!(KernelRoute::of(&view).state, want, "{installed:?}");
         }
+    }
+
+    #[test]
+    fn a_leftover_is_shown_with_its_interface() {
+        let next_hop = msg::NextHop::Link { address: "fe80::1".parse().unwrap(), link: 2 };
+        let view = fib::RouteView {
+            prefix: "10.244.2.0/24".parse().unwrap(),
+            wanted: rib::Forwarding::None,
+            installed: rib::Forwarding::Via(vec![next_hop]),
+            interfaces: vec!["eth1".into()],
+            problem: Some("leftover".to_owned()),
+        };
+        let shown = KernelRoute::of(&view);
+        let interface = Some("eth1".to_owned());
+        let next_hops = vec![Hop { address: next_hop.address(), interface }];
+        assert_eq!((shown.wanted, shown.installed), (None, Some(Target::Via { next_hops })));
+        assert_eq!(shown.state, KernelState::Stale);
     }
 }

@@ -8,7 +8,7 @@ use brindle_bgp::msg::{AddPathFamily, Capability, Notification};
 use brindle_bgp::net::{Asn, Family, Role};
 use brindle_bgp::rib::{LimitLevel, PeerId, PeerKind, PeerPolicy, Stale};
 
-use super::bfd::bfd;
+use super::bfd::{bfd, lack};
 use crate::control::view::{
     AddPaths, AuthKind, Clock, Family as FamilyName, FamilyCounts, GracefulRestart, Kept,
     MessageCounts, MessageTypes, Negotiated, NotificationSeen, Peer, PeerAuth, PeerKind as Kind,
@@ -178,7 +178,7 @@ fn reason(
     if status.state == State::Established {
         let of_limit: Vec<String> =
             families.iter().filter_map(|counts| near_limit(entry, counts)).collect();
-        return match (&entry.wanted.rib.import, rejected) {
+        let why = match (&entry.wanted.rib.import, rejected) {
             _ if !of_limit.is_empty() => Some(of_limit.join("; ")),
             (PeerPolicy::RefuseUnfiltered, _) => Some(
                 "external peer without importFilters: nothing is accepted (RFC 8212)".to_owned(),
@@ -186,6 +186,10 @@ fn reason(
             _ if protection.trouble.is_some() => protection.trouble.clone(),
             (_, 0) => None,
             (_, count) => Some(format!("{count} refused; see `brindle routes rejected`")),
+        };
+        return match (why, lack(entry.bfd())) {
+            (Some(why), Some(lack)) => Some(format!("{why}; {lack}")),
+            (why, lack) => why.or(lack),
         };
     }
     let why = match (protection.refusal(), &status.last_dial_error, &status.last_reason) {
