@@ -14,6 +14,7 @@ use brindle_bgp::net::Prefix;
 use super::{Table, Want};
 use crate::fib::plan::of_prefix;
 use crate::fib::route::{Hop, RouteKey, Target};
+use crate::fib::sets::SetId;
 
 /// What a prefix leads by while peers come back.
 pub(super) enum Interim {
@@ -59,9 +60,12 @@ impl Table {
         };
         if let Some(Want::Via(before)) = before {
             // What has come back and left again does not come by waiting.
-            let now = self.sets.next_hops(now);
-            let is_left = self.sets.next_hops(before).iter().any(|hop| !now.contains(hop));
-            if is_left {
+            let (before, now) = (self.hops_of_set(before), self.hops_of_set(now));
+            let has_left = |(_, there): (&RouteKey, &Arc<Target>)| {
+                let left = self.hops_of(there).unwrap_or_default();
+                left.iter().any(|hop| before.contains(hop) && !now.contains(hop))
+            };
+            if of_prefix(&self.have, prefix).any(has_left) {
                 self.returning.remove(&prefix);
             }
         } else if self.is_deferring {
@@ -72,6 +76,11 @@ impl Table {
                 self.returning.insert(prefix);
             }
         }
+    }
+
+    /// The hops by which a set of next hops is reached.
+    fn hops_of_set(&self, set: SetId) -> &[Hop] {
+        self.sets.target(set).and_then(|target| self.hops_of(target)).unwrap_or_default()
     }
 
     /// What a prefix keeps for now although it is to have another target; none if nothing is to be

@@ -141,6 +141,7 @@ fn while_peers_come_back_a_leftover_stays_as_it_was_until_all_of_its_hops_are_wa
         ("one by one", &[2, 3, 4][..], &[&[3][..], &[3, 4], &[2, 3, 4]][..], &[2, 3, 4][..]),
         ("another as well", &[2, 3], &[&[2], &[2, 3], &[2, 3, 4]], &[2, 3, 4]),
         ("one that is worse first", &[2], &[&[4], &[2]], &[2]),
+        ("the same of two", &[2, 3], &[&[4], &[3], &[2, 3]], &[2, 3]),
     ] {
         let (mut table, mut kernel) = left_by(left, &mirror);
         for (at, told) in told.iter().enumerate() {
