@@ -42,6 +42,8 @@ pub struct Wanted {
     pub source: Option<IpAddr>,
     /// The interface of the peer's link, where it is known; only for one hop.
     pub interface: Option<Arc<str>>,
+    /// Whether it is on no subnet of ours, as far as is known: then one hop may not be enough.
+    pub is_far: bool,
     /// How often, and how far.
     pub settings: Settings,
     /// Where it tells of itself.

@@ -390,7 +390,9 @@ impl Entry {
             Cause::SwitchedOff => format!("{peer} has switched BFD off"),
             Cause::Heard | Cause::Told => return,
         };
-        let failure = BfdFailure { why, is_independent: self.session.remote().is_independent };
+        let may_be_restart = self.wanted.settings.graceful_restart;
+        let is_certain = self.session.remote().is_independent || !may_be_restart;
+        let failure = BfdFailure { why, is_certain };
         let tell = |status: &mut Status| {
             if change.is_failure(true) {
                 status.failures += 1;
@@ -415,8 +417,20 @@ impl Entry {
             transmit_interval: session.transmit_interval(),
             receive_interval: session.receive_interval(),
             detection_time: session.detection_time(),
-            problem: self.problems.iter().flatten().next().cloned(),
+            problem: self.problems.iter().flatten().next().cloned().or_else(|| self.advice()),
         }
+    }
+
+    /// Why nothing may be heard of the peer, if there is something to say.
+    fn advice(&self) -> Option<String> {
+        let is_heard = self.session.remote().discriminator.is_some();
+        (!is_heard && self.wanted.is_far && !is_multihop(&self.wanted)).then(|| {
+            format!(
+                "nothing is heard of {}, which is on no subnet of this host; is there a router \
+                 between? Then both sides need BFD for several hops (bfd.multihop: true)",
+                self.wanted.peer
+            )
+        })
     }
 }
 

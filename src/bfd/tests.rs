@@ -16,14 +16,15 @@ fn address(net: u8, host: u8) -> IpAddr {
 fn settings(millis: u64, path: Path) -> Settings {
     let interval = Duration::from_millis(millis);
     let multiplier = NonZeroU8::new(3).unwrap();
-    Settings { intervals: Intervals { transmit: interval, receive: interval, multiplier }, path }
+    let intervals = Intervals { transmit: interval, receive: interval, multiplier };
+    Settings { intervals, path, graceful_restart: true }
 }
 
 /// One side of a session, and where it tells of itself.
 fn side(source: IpAddr, peer: IpAddr, settings: Settings) -> (Wanted, Arc<Report>) {
     let report = Arc::new(Report::default());
     let told = Arc::clone(&report);
-    (Wanted { peer, source: Some(source), interface: None, settings, report }, told)
+    (Wanted { peer, source: Some(source), interface: None, is_far: false, settings, report }, told)
 }
 
 #[track_caller]
@@ -168,7 +169,7 @@ fn silence_is_noticed_and_what_is_none_of_the_peers_packets_is_dropped_and_count
     let status = report.status();
     let failure = status.last_failure.expect("the path failed");
     assert_eq!(failure.why, "no packets from 127.84.5.2 for 400 ms");
-    assert_eq!((status.failures, failure.is_independent), (1, false));
+    assert_eq!((status.failures, failure.is_certain), (1, false));
     until("it says so", || peer.hear().state == State::Down);
 }
 

@@ -49,6 +49,8 @@ pub struct Figures {
     pub dumps: u64,
     /// Changes that it was not told, since the next one came before it had read so far.
     pub superseded: u64,
+    /// Faults of ours that ended a connection.
+    pub faults: u64,
 }
 
 /// A station, for others to look at.
@@ -61,6 +63,7 @@ pub struct Report {
     octets: AtomicU64,
     dumps: AtomicU64,
     superseded: AtomicU64,
+    faults: AtomicU64,
 }
 
 impl Report {
@@ -73,6 +76,7 @@ impl Report {
             octets: AtomicU64::new(0),
             dumps: AtomicU64::new(0),
             superseded: AtomicU64::new(0),
+            faults: AtomicU64::new(0),
         }
     }
 
@@ -89,6 +93,7 @@ impl Report {
             octets: read(&self.octets),
             dumps: read(&self.dumps),
             superseded: read(&self.superseded),
+            faults: read(&self.faults),
         }
     }
 
@@ -120,5 +125,9 @@ impl Report {
 
     pub(super) fn note_superseded(&self, count: u64) {
         self.superseded.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn note_fault(&self) {
+        self.faults.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -4,19 +4,21 @@ use std::collections::VecDeque;
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use brindle_bgp::bmp::{Views, initiation, termination};
 use brindle_config::{BmpPolicy, BmpStation};
 use bytes::{Buf, Bytes};
+use futures::FutureExt;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::report::{Phase, Report};
 use crate::speaker::{Feed, SpeakerHandle, write_some};
@@ -49,6 +51,8 @@ enum End {
     NoSpeaker,
     /// It broke.
     Broken(String),
+    /// By a panic, which must not touch anything else.
+    Fault(String),
 }
 
 impl From<io::Error> for End {
@@ -61,6 +65,15 @@ impl From<crate::speaker::Gone> for End {
     fn from(_: crate::speaker::Gone) -> Self {
         End::NoSpeaker
     }
+}
+
+/// The connection's end, also where a panic brings it.
+async fn caught(connection: impl Future<Output = End>) -> End {
+    AssertUnwindSafe(connection).catch_unwind().await.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        End::Fault(text.unwrap_or_default().to_owned())
+    })
 }
 
 impl Task {
@@ -91,9 +104,15 @@ impl Task {
                 Err(why) => (why, Duration::ZERO),
                 Ok(stream) => {
                     let begun = Instant::now();
-                    match self.serve(stream).await {
+                    match caught(self.serve(stream)).await {
                         End::Stopped | End::NoSpeaker => return,
                         End::Broken(why) => (why, begun.elapsed()),
+                        End::Fault(why) => {
+                            error!(station = %self.station().name, why,
+                                "a fault of ours: the station is dialled anew");
+                            self.report.note_fault();
+                            (format!("a fault in brindle: {why}"), Duration::ZERO)
+                        }
                     }
                 }
             };
@@ -170,11 +189,15 @@ impl Task {
                 }
             }
             let is_idle = connection.backlog.is_empty();
+            if is_idle && has_more {
+                // A pull does so much at a time, whether or not messages come of it.
+                continue;
+            }
             tokio::select! {
                 () = self.stop.cancelled() => return Err(End::Stopped),
                 carried = connection.carry(station.stuck_after) => carried?,
-                () = changed(&feed), if is_idle && !has_more => has_more = true,
-                () = tick(&mut figures), if is_idle && !has_more => {
+                () = changed(&feed), if is_idle => has_more = true,
+                () = tick(&mut figures), if is_idle => {
                     connection.give(feed.statistics().await?);
                 }
             }
@@ -294,4 +317,26 @@ async fn dial(station: &BmpStation) -> Result<TcpStream, String> {
 fn jitter(wait: Duration) -> Duration {
     let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     wait * 3 / 4 + wait / 4 * (clock.subsec_micros() % 1000) / 1000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_ends_a_connection_and_nothing_else() {
+        let cases: [(fn() -> End, &str); 3] = [
+            (|| panic!("as ordered"), "fault: as ordered"),
+            (|| panic!("{} of {}", 1, 2), "fault: 1 of 2"),
+            (|| End::Broken("closed".to_owned()), "closed"),
+        ];
+        for (end, want) in cases {
+            let said = match caught(async { end() }).await {
+                End::Fault(why) => format!("fault: {why}"),
+                End::Broken(why) => why,
+                End::Stopped | End::NoSpeaker => panic!("nobody said so"),
+            };
+            assert_eq!(said, want);
+        }
+    }
 }

@@ -78,9 +78,10 @@ impl AskError {
     /// How a command ends that got this for an answer.
     pub fn exit(&self) -> Exit {
         match self {
-            AskError::Unreachable { .. } | AskError::TooSlow { .. } | AskError::BadAnswer(_) => {
-                Exit::Unreachable
-            }
+            AskError::Unreachable { .. }
+            | AskError::Unavailable(_)
+            | AskError::TooSlow { .. }
+            | AskError::BadAnswer(_) => Exit::Unreachable,
             AskError::NotPermitted(_) => Exit::NotPermitted,
             AskError::Refused { code, .. } => match code {
                 Code::Invalid | Code::WrongMethod => Exit::Usage,

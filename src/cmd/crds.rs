@@ -7,7 +7,7 @@ use super::objects::Kept;
 use super::{Exit, complain, note};
 use crate::cluster::kind::CALICO;
 use crate::objects::crds;
-use crate::objects::store::Server;
+use crate::objects::store::{Server, why_unreachable};
 
 /// Where an API server keeps definitions.
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
@@ -119,7 +119,8 @@ fn refused(method: &str, error: &kube::Error) -> Exit {
             Exit::Bad
         }
         error => {
-            complain(format_args!("the API server cannot be reached: {error}"));
+            let why = why_unreachable(error);
+            complain(format_args!("the API server cannot be reached: {why}"));
             Exit::Unreachable
         }
     }

@@ -4,12 +4,17 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use brindle_bgp::mrt;
 use brindle_bgp::msg::PathId;
 use brindle_bgp::net::Family;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::linkat;
 
 use super::ask::{Ask, Show, lost};
 use super::output::Format;
@@ -107,9 +112,15 @@ fn put(client: &Client, query: Query, file: &Path) -> Result<Count, Problem> {
     }
     let fresh = beside(&target)?;
     let written = (|| {
-        let mut out = BufWriter::new(File::options().write(true).create_new(true).open(&fresh)?);
+        let (out, has_name) = begin(&fresh)?;
+        let mut out = BufWriter::new(out);
         let count = write(client, query, &mut out)?;
         out.get_ref().sync_all()?;
+        if !has_name {
+            let open = format!("/proc/self/fd/{}", out.get_ref().as_raw_fd());
+            linkat(AT_FDCWD, &*open, AT_FDCWD, &fresh, AtFlags::AT_SYMLINK_FOLLOW)
+                .map_err(io::Error::from)?;
+        }
         fs::rename(&fresh, &target)?;
         Ok(count)
     })();
@@ -117,6 +128,25 @@ fn put(client: &Client, query: Query, file: &Path) -> Result<Count, Problem> {
         let _ = fs::remove_file(&fresh);
     }
     written
+}
+
+/// A new file where `fresh` will be, and whether it is there by that name already. Mostly it has
+/// none before it is whole, so that nothing is left of it whoever ends us.
+fn begin(fresh: &Path) -> io::Result<(File, bool)> {
+    let folder = fresh.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    let nameless = File::options().write(true).custom_flags(libc::O_TMPFILE).open(folder);
+    match nameless {
+        Ok(file) => Ok((file, false)),
+        // What file systems, or kernels, without such files say.
+        Err(error)
+            if [Errno::EOPNOTSUPP, Errno::EISDIR, Errno::EINVAL]
+                .contains(&Errno::from_raw(error.raw_os_error().unwrap_or_default())) =>
+        {
+            Ok((File::options().write(true).create_new(true).open(fresh)?, true))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// A name in the same folder that nobody else writes to.

@@ -282,6 +282,20 @@ fn time() -> String {
     Time::from(std::time::SystemTime::now()).to_string()
 }
 
+/// A sentence without its numbers of seconds: `keeping 4 routes 119s more`, `held for 3 s`.
+fn without_seconds(text: &str) -> String {
+    let is_number = |word: &str| !word.is_empty() && word.bytes().all(|o| o.is_ascii_digit());
+    let words: Vec<&str> =
+        text.split(' ').map(|word| word.trim_end_matches([';', ',', ':'])).collect();
+    let is_seconds = |index: &usize| {
+        let word = words[*index];
+        word.strip_suffix('s').is_some_and(is_number)
+            || (is_number(word) && words.get(*index + 1) == Some(&"s"))
+    };
+    let kept = (0..words.len()).filter(|index| !is_seconds(index));
+    kept.map(|index| words[index]).collect::<Vec<_>>().join(" ")
+}
+
 /// The view in JSON without what changes by itself: ages, times that are reckoned from them,
 /// and counts of messages.
 fn lasting<T: Kind>(view: &T) -> serde_json::Result<Value> {
@@ -303,7 +317,15 @@ fn lasting<T: Kind>(view: &T) -> serde_json::Result<Value> {
                                 | "outQueueBytes"
                         )
                 });
-                fields.values_mut().for_each(strip);
+                for (name, value) in fields {
+                    match value {
+                        // Sentences, which may say for how long.
+                        Value::String(text) if ["lastReason", "what"].contains(&&**name) => {
+                            *text = without_seconds(text);
+                        }
+                        value => strip(value),
+                    }
+                }
             }
             Value::Array(values) => values.iter_mut().for_each(strip),
             _ => {}
@@ -312,4 +334,23 @@ fn lasting<T: Kind>(view: &T) -> serde_json::Result<Value> {
     let mut value = serde_json::to_value(view)?;
     strip(&mut value);
     Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_counts_seconds_is_no_change() {
+        for (text, want) in [
+            ("keeping 4 stale routes 119s more; next", "keeping 4 stale routes more next"),
+            ("idle for 7s more: hold timer", "idle for more hold timer"),
+            ("not watched for 40 s: refused; it stays", "not watched for s refused it stays"),
+            ("for 40 s more", "for s more"),
+            ("10.0.0.1:179 refuses 2 connections", "10.0.0.1:179 refuses 2 connections"),
+            ("", ""),
+        ] {
+            assert_eq!(without_seconds(text), want);
+        }
+    }
 }

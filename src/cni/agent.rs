@@ -105,7 +105,7 @@ impl Agent {
             AskError::Unreachable { .. } if !self.socket.exists() => {
                 "there is no such socket; is brindle running on this node?".to_owned()
             }
-            AskError::Unreachable { reason, .. } => reason,
+            AskError::Unreachable { reason, .. } | AskError::Unavailable(reason) => reason,
             AskError::TooSlow { timeout, .. } => {
                 format!("not within {} s", timeout.as_secs())
             }

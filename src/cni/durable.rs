@@ -5,8 +5,12 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
 /// Puts a file with what `write` writes and this mode at `folder/name`: under a temporary name
-/// first, and under its own when it is on the disk.
+/// first, and under its own when it is on the disk. Who puts something into the same folder
+/// meanwhile waits: there is one temporary name.
 ///
 /// # Errors
 /// If the folder cannot be written, or what `write` fails with; then nothing has changed.
@@ -17,6 +21,7 @@ pub(super) fn put(
     write: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> io::Result<()> {
     let temporary = temporary(folder, name);
+    let _alone = lock(folder)?;
     // What a killed process left is not continued.
     let _ = fs::remove_file(&temporary);
     let put = (|| {
@@ -44,6 +49,19 @@ pub(super) fn remove(folder: &Path, name: &str) -> io::Result<bool> {
         Ok(()) => sync(folder).map(|()| true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+/// Waits until nobody else puts something into the folder; others wait until it is dropped, or
+/// its process is gone.
+fn lock(folder: &Path) -> io::Result<Flock<File>> {
+    let mut folder = File::open(folder)?;
+    loop {
+        match Flock::lock(folder, FlockArg::LockExclusive) {
+            Ok(locked) => return Ok(locked),
+            Err((back, Errno::EINTR)) => folder = back,
+            Err((_, errno)) => return Err(errno.into()),
+        }
     }
 }
 

@@ -53,10 +53,11 @@ pub fn install(program: &Path, folder: &Path) -> anyhow::Result<Installed> {
 }
 
 fn is_same(one: &Path, other: &Path) -> io::Result<bool> {
-    if fs::metadata(one)?.len() != fs::metadata(other)?.len() {
+    // What is open stays as it is, whoever replaces it meanwhile.
+    let (mut one, mut other) = (File::open(one)?, File::open(other)?);
+    if one.metadata()?.len() != other.metadata()?.len() {
         return Ok(false);
     }
-    let (mut one, mut other) = (File::open(one)?, File::open(other)?);
     let (mut read, mut compared) = (vec![0; CHUNK], vec![0; CHUNK]);
     loop {
         let length = one.read(&mut read)?;
@@ -98,6 +99,32 @@ mod tests {
             fs::read_dir(to.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
         assert_eq!(names, [PLUGIN, "portmap"]);
+    }
+
+    #[test]
+    fn whoever_installs_at_the_same_time_finds_it_whole() {
+        const LENGTH: usize = 1 << 20;
+        let from = tempfile::tempdir().unwrap();
+        let to = tempfile::tempdir().unwrap();
+        let whole = || {
+            let octets = fs::read(to.path().join(PLUGIN)).unwrap();
+            assert_eq!(octets.len(), LENGTH);
+            assert!(octets.iter().all(|octet| *octet == octets[0]));
+        };
+        std::thread::scope(|scope| {
+            for version in 1..=4_u8 {
+                let program = from.path().join(version.to_string());
+                fs::write(&program, vec![version; LENGTH]).unwrap();
+                let (to, whole) = (to.path(), &whole);
+                scope.spawn(move || {
+                    for _ in 0..10 {
+                        install(&program, to).unwrap();
+                        whole();
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read_dir(to.path()).unwrap().count(), 1, "nothing but the plug-in");
     }
 
     #[test]

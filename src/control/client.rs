@@ -51,6 +51,9 @@ pub enum AskError {
     /// The kernel or the agent says that we may not.
     #[error("{0}")]
     NotPermitted(String),
+    /// The agent is there, and cannot answer that now.
+    #[error("{0}")]
+    Unavailable(String),
     /// The agent says no.
     #[error("{message}")]
     Refused {
@@ -214,9 +217,7 @@ impl Client {
             Code::NotPermitted => {
                 AskError::NotPermitted(format!("not permitted: {message}; try with sudo"))
             }
-            Code::Unavailable => {
-                AskError::Unreachable { socket: self.socket.clone(), reason: message }
-            }
+            Code::Unavailable => AskError::Unavailable(message),
             Code::Invalid
             | Code::NotFound
             | Code::WrongMethod

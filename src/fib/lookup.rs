@@ -8,10 +8,11 @@ use std::time::Duration;
 use futures::TryStreamExt as _;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteType, RouteVia,
+    RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteType,
 };
 use tokio::time::timeout;
 
+use super::netlink::read_gateway;
 use super::route::protocol_name;
 
 /// How long the kernel may take to answer.
@@ -100,31 +101,15 @@ fn read(message: &RouteMessage, asked: IpAddr) -> Way {
             RouteAttribute::Destination(RouteAddress::Inet6(address)) => {
                 way.prefix = format!("{address}/{length}");
             }
-            RouteAttribute::Gateway(RouteAddress::Inet(address)) => {
-                way.gateway = Some((*address).into());
-            }
-            RouteAttribute::Gateway(RouteAddress::Inet6(address))
-            | RouteAttribute::Via(RouteVia::Inet6(address)) => {
-                way.gateway = Some((*address).into());
-            }
-            RouteAttribute::Via(RouteVia::Inet(address)) => way.gateway = Some((*address).into()),
             RouteAttribute::Oif(index) => way.interface = link_name(*index),
             // Of several next hops the first one says enough of which way it is.
             RouteAttribute::MultiPath(hops) => {
                 if let Some(hop) = hops.first() {
                     way.interface = link_name(hop.interface_index);
-                    way.gateway = hop.attributes.iter().find_map(|attribute| match attribute {
-                        RouteAttribute::Gateway(RouteAddress::Inet(address)) => {
-                            Some((*address).into())
-                        }
-                        RouteAttribute::Gateway(RouteAddress::Inet6(address)) => {
-                            Some((*address).into())
-                        }
-                        _ => None,
-                    });
+                    way.gateway = hop.attributes.iter().find_map(read_gateway);
                 }
             }
-            _ => {}
+            other => way.gateway = read_gateway(other).or(way.gateway),
         }
     }
     way

@@ -372,6 +372,7 @@ impl Mirror {
                 index: own.link,
                 address: own.address,
                 link: own.on_link,
+                is_up: self.is_up(own.link),
             })
             .collect()
     }

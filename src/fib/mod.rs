@@ -144,7 +144,7 @@ pub struct ListRequest {
 pub enum Event {
     /// The distance of watched next hops changed; `None` is unreachable, zero on-link.
     NextHops(Vec<(Gateway, Option<u32>)>),
-    /// The addresses of this host changed.
+    /// The addresses of this host changed, or which of their links are up.
     OwnAddresses(Vec<LocalAddress>),
 }
 
@@ -180,6 +180,8 @@ pub struct LocalAddress {
     pub address: IpAddr,
     /// The prefix that is on-link through it.
     pub link: Prefix,
+    /// Whether its link is up: the address stays where a cable is pulled.
+    pub is_up: bool,
 }
 
 /// A route as wanted and as installed.

@@ -92,7 +92,7 @@ metadata: {name: default}
 spec:
   defaultEndpointToHostAction: Return
   iptablesBackend: NFT
-  serviceLoopPrevention: Reject
+  serviceLoopPrevention: Drop
   logSeverityScreen: Info
   wireguardEnabled: true
   failsafeInboundHostPorts: [{protocol: tcp, port: 22, net: 10.0.0.0/8}, {protocol: tcp, port: 179}]
@@ -164,7 +164,7 @@ bgp:
       - 198.51.100.0/24
     hostRoutes:
       - loadBalancerIPs
-    loopPrevention: reject
+    loopPrevention: drop
   prefixAdvertisements:
     - cidr: 198.51.100.0/24
       communities:

@@ -27,8 +27,13 @@ impl Owner {
                 Path::SingleHop => interface(&self.own, peer),
                 Path::Multihop { .. } => None,
             };
+            let is_near = |local: &LocalAddress| local.link.contains(peer);
+            let is_far = entry.wanted.link.is_none()
+                && !self.own.is_empty()
+                && !self.own.iter().any(is_near);
             let report = Arc::clone(&entry.shared.bfd);
-            Some(Wanted { peer, source: entry.wanted.source, interface, settings, report })
+            let source = entry.wanted.source;
+            Some(Wanted { peer, source, interface, is_far, settings, report })
         });
         let wanted = wanted.collect();
         self.bfd.set(wanted);
@@ -84,6 +89,9 @@ impl PeerTask {
         }
         if has_failed && let Some(failure) = status.last_failure {
             self.say_session(|| info!(%peer, why = failure.why, "BFD session down"));
+            if failure.is_certain {
+                self.path_failed();
+            }
             return self.feed(Event::BfdDown(failure));
         }
         if !is_off {
@@ -95,7 +103,7 @@ impl PeerTask {
                 "{} has switched BFD off, and the session has no hold time",
                 self.wanted.address
             );
-            self.feed(Event::BfdDown(BfdFailure { why, is_independent: false }));
+            self.feed(Event::BfdDown(BfdFailure { why, is_certain: false }));
         } else {
             self.say_session(|| info!(%peer, "the peer has switched BFD off"));
         }

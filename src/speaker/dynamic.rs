@@ -103,6 +103,21 @@ pub(super) struct Door {
     calm: Mutex<Calm>,
 }
 
+/// Where somebody waits whose OPEN is not there yet; left when it is dropped, whatever ended
+/// the waiting.
+struct Seat {
+    door: Arc<Door>,
+    from: IpAddr,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Ok(mut waiting) = self.door.waiting.lock() {
+            waiting.remove(&self.from);
+        }
+    }
+}
+
 impl Door {
     pub(super) fn new() -> (Arc<Self>, mpsc::Receiver<Newcomer>) {
         let (newcomers, receiver) = mpsc::channel(NEWCOMERS);
@@ -138,19 +153,16 @@ impl Door {
                 }
             }
         }
-        let Ok(mut waiting) = self.waiting.lock() else { return Some(stream) };
-        if waiting.len() >= SEATS || !waiting.insert(from) {
-            return Some(stream);
-        }
-        drop(waiting);
-        let door = Arc::clone(self);
-        tokio::spawn(async move {
-            door.hear(stream, from).await;
-            if let Ok(mut waiting) = door.waiting.lock() {
-                waiting.remove(&from);
-            }
-        });
+        let Some(seat) = self.seat(from) else { return Some(stream) };
+        tokio::spawn(async move { seat.door.hear(stream, from).await });
         None
+    }
+
+    /// A place to wait at, unless too many wait, or somebody from there does.
+    fn seat(self: &Arc<Self>, from: IpAddr) -> Option<Seat> {
+        let mut waiting = self.waiting.lock().ok()?;
+        let is_free = waiting.len() < SEATS && waiting.insert(from);
+        is_free.then(|| Seat { door: Arc::clone(self), from })
     }
 
     /// Waits for the OPEN, and passes the connection on if its AS is one that is expected.

@@ -7,9 +7,10 @@ use brindle_bgp::msg::NextHop;
 
 use crate::fib::Gateway;
 
-/// How long best paths may wait for answers, however many questions follow. The fib answers
-/// within a millisecond or so.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// How long the kernel and peers may wait for answers, however many questions follow. The fib
+/// answers within a millisecond or so; a test that plays it on a busy machine may be slower.
+const PATIENCE: Duration =
+    if cfg!(test) { Duration::from_secs(2) } else { Duration::from_millis(100) };
 
 /// What is watched.
 #[derive(Debug, Default)]
@@ -17,8 +18,12 @@ pub(super) struct Watched {
     /// The fib knows addresses; the RIB also what came with them.
     known: HashMap<Gateway, Vec<NextHop>>,
     unanswered: HashSet<Gateway>,
-    /// Set by the first question since best paths were last told.
-    patience: Option<Instant>,
+    /// The RIB has questions that the fib was not asked yet.
+    unasked: bool,
+    /// Until when the kernel waits; set by the first question since best paths were last told.
+    best: Option<Instant>,
+    /// Until when peers wait; set by the first question since they last got what they wanted.
+    peers: Option<Instant>,
 }
 
 impl Watched {
@@ -41,8 +46,10 @@ impl Watched {
             self.unanswered.insert(address);
             watch.push(address);
         }
+        self.unasked = false;
         if !watch.is_empty() {
-            self.patience.get_or_insert(now + PATIENCE);
+            self.best.get_or_insert(now + PATIENCE);
+            self.peers.get_or_insert(now + PATIENCE);
         }
         let mut unwatch = Vec::new();
         for next_hop in gone {
@@ -64,6 +71,15 @@ impl Watched {
         self.known.get(&address).map(Vec::as_slice).unwrap_or_default()
     }
 
+    /// The RIB has a question that the fib is asked as soon as it listens: peers wait for that,
+    /// too, but not again and again.
+    pub(super) fn will_ask(&mut self, now: Instant) {
+        if !self.unasked {
+            self.unasked = true;
+            self.peers.get_or_insert(now + PATIENCE);
+        }
+    }
+
     /// Whether the fib still owes an answer: what depends on it is not decided yet.
     pub(super) fn is_waiting(&self) -> bool {
         !self.unanswered.is_empty()
@@ -72,12 +88,22 @@ impl Watched {
     /// Until when best paths wait for answers, if they do: a path that took the place of another
     /// cannot be used before its next hop is found, and the route would be removed for a moment.
     pub(super) fn best_waits_until(&self, now: Instant) -> Option<Instant> {
-        self.patience.filter(|until| *until > now && self.is_waiting())
+        self.best.filter(|until| *until > now && self.is_waiting())
     }
 
     /// Best paths are told.
     pub(super) fn best_told(&mut self) {
-        self.patience = None;
+        self.best = None;
+    }
+
+    /// The same for what peers are told: they would hear a withdrawal before the new path.
+    pub(super) fn peers_wait_until(&self, now: Instant) -> Option<Instant> {
+        self.peers.filter(|until| *until > now && (self.unasked || self.is_waiting()))
+    }
+
+    /// Peers are told what they want to hear.
+    pub(super) fn peers_told(&mut self) {
+        self.peers = None;
     }
 }
 
@@ -124,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn best_paths_wait_for_answers_but_not_for_one_question_after_the_other() {
+    fn what_is_told_waits_for_answers_but_not_for_one_question_after_the_other() {
         let (one, other) = (v6("2001:db8::1", None), v6("2001:db8::2", None));
         let (mut watched, now) = (Watched::default(), Instant::now());
         assert_eq!(watched.best_waits_until(now), None);
@@ -140,5 +166,31 @@ mod tests {
         assert_eq!(watched.best_waits_until(later), None);
         watched.change(vec![], vec![one], later);
         assert_eq!(watched.best_waits_until(later), None, "nothing was asked");
+        // Peers waited no longer, but were not told meanwhile.
+        assert_eq!(watched.peers_wait_until(later), Some(now + PATIENCE));
+        watched.peers_told();
+        assert_eq!(watched.peers_wait_until(later), None);
+    }
+
+    #[test]
+    fn a_question_that_the_fib_has_not_taken_yet_counts() {
+        let (mut watched, now) = (Watched::default(), Instant::now());
+        watched.will_ask(now);
+        assert_eq!(watched.peers_wait_until(now), Some(now + PATIENCE));
+        assert_eq!(watched.best_waits_until(now), None, "what is to ask the fib");
+        let later = now + PATIENCE;
+        assert_eq!(watched.peers_wait_until(later), None);
+        watched.peers_told();
+        watched.will_ask(later);
+        assert_eq!(watched.peers_wait_until(later), None, "it is the same question");
+        let (watch, _) = watched.change(vec![v6("2001:db8::1", None)], vec![], later);
+        assert_eq!(watched.peers_wait_until(later), Some(later + PATIENCE));
+        watched.answered(watch[0]);
+        assert_eq!(watched.peers_wait_until(later), None);
+        watched.peers_told();
+        watched.will_ask(later);
+        // It was taken back before it was asked.
+        watched.change(vec![], vec![], later);
+        assert_eq!(watched.peers_wait_until(later), None);
     }
 }

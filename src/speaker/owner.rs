@@ -57,7 +57,16 @@ pub(super) enum FromPeer {
     /// the peer's leave to have so much on its way; it goes back once the news is taken in.
     News(PeerId, u64, Vec<News>, OwnedSemaphorePermit),
     /// A writer can take more.
-    Pull { peer: PeerId, wire: WireId, budget: usize, reply: oneshot::Sender<Advertisement> },
+    Pull(Pull),
+}
+
+/// What a writer asks for.
+pub(super) struct Pull {
+    pub(super) peer: PeerId,
+    pub(super) wire: WireId,
+    /// About how many octets.
+    pub(super) budget: usize,
+    pub(super) reply: oneshot::Sender<Advertisement>,
 }
 
 /// What happens to a session, as the RIB sees it.
@@ -73,6 +82,8 @@ pub(super) enum News {
     EndOfRib(Family),
     Refresh(RouteRefresh),
     Down(Down),
+    /// While there was no session: nothing that leads over it is of use.
+    PathFailed,
 }
 
 pub(super) struct Owner {
@@ -94,6 +105,8 @@ pub(super) struct Owner {
     pub(super) own: Vec<LocalAddress>,
     pub(super) originated: BTreeMap<Prefix, (OwnRoute, Attributes)>,
     pub(super) next_hops: Watched,
+    /// Writers that are kept waiting until next hops are looked up.
+    pulls: Vec<Pull>,
     /// The fib is to be told that leftovers may go, once it knows all that we want.
     pub(super) sweep: bool,
     /// Until when paths of an earlier session of a peer are kept, where that is limited.
@@ -158,6 +171,7 @@ impl Owner {
             own: Vec::new(),
             originated: BTreeMap::new(),
             next_hops: Watched::default(),
+            pulls: Vec::new(),
             sweep: false,
             stale_until: HashMap::new(),
             bfd: bfd::Handle::default(),
@@ -188,8 +202,17 @@ impl Owner {
             let deferral_deadline = self.deferral_deadline();
             let gone_deadline = self.gone_deadline();
             let leaving_deadline = self.leaving_deadline();
-            let answers_deadline = self.next_hops.best_waits_until(Instant::now());
-            let has_best = self.dirty && answers_deadline.is_none();
+            let now = Instant::now();
+            if !self.pulls.is_empty() && self.tells_fib() && self.rib.has_new_next_hops() {
+                self.next_hops.will_ask(now);
+            }
+            let best_deadline = self.next_hops.best_waits_until(now);
+            let pulls_deadline = self.next_hops.peers_wait_until(now);
+            if pulls_deadline.is_none() {
+                self.answer_pulls();
+            }
+            let answers_deadline = best_deadline.into_iter().chain(pulls_deadline).min();
+            let has_best = self.dirty && best_deadline.is_none();
             let is_told = (has_best || self.reach.is_untold()) && self.tells_fib();
             let has_orders = fib.is_some() && (is_told || may_sweep);
             // Not biased: nobody who asks or tells without end may keep the others waiting.
@@ -244,12 +267,15 @@ impl Owner {
         self.installs && self.fib.is_some()
     }
 
-    /// Takes in a message and those that wait behind it, for a short while: what it leads to
-    /// shall be on its way before all is read that a fast peer has to say.
+    /// Takes in a message and those that wait behind it, for a short while or until somebody
+    /// wants to write: what it leads to shall be on its way before all is read that a fast peer
+    /// has to say.
     fn take_turn(&mut self, first: FromPeer) {
         let end = Instant::now() + TURN;
+        let kept_waiting = self.pulls.len();
         self.take_in(first);
-        while Instant::now() < end
+        while self.pulls.len() == kept_waiting
+            && Instant::now() < end
             && let Ok(message) = self.from_peers.1.try_recv()
         {
             self.take_in(message);
@@ -345,15 +371,21 @@ impl Owner {
                     self.take_news(peer, news);
                 }
             }
-            FromPeer::Pull { peer, wire, budget, reply } => {
-                let current = self.peers.get(&peer).and_then(|entry| entry.session.as_ref());
-                let advertisement = match current {
-                    Some(session) if session.wire == wire => self.rib.advertise(peer, budget),
-                    // The writer of a session that is over.
-                    _ => Advertisement::default(),
-                };
-                let _ = reply.send(advertisement);
-            }
+            FromPeer::Pull(pull) => self.pulls.push(pull),
+        }
+    }
+
+    /// Gives writers what they asked for.
+    fn answer_pulls(&mut self) {
+        self.next_hops.peers_told();
+        for Pull { peer, wire, budget, reply } in std::mem::take(&mut self.pulls) {
+            let current = self.peers.get(&peer).and_then(|entry| entry.session.as_ref());
+            let advertisement = match current {
+                Some(session) if session.wire == wire => self.rib.advertise(peer, budget),
+                // The writer of a session that is over.
+                _ => Advertisement::default(),
+            };
+            let _ = reply.send(advertisement);
         }
     }
 
@@ -403,6 +435,7 @@ impl Owner {
             News::Refresh(refresh) => {
                 self.take_refresh(peer, refresh);
             }
+            News::PathFailed => self.path_failed(peer),
             News::Down(why) => {
                 let was_up = entry.session.is_some();
                 let wanted = Arc::clone(&entry.wanted);
@@ -488,8 +521,9 @@ impl Owner {
         self.dirty = true;
     }
 
-    /// Sessions on an address that this host has lost would hang until a timer ends them;
-    /// and those that wait to be tried again need not wait when an address comes.
+    /// Sessions on an address that this host has lost would hang until a timer ends them; and
+    /// those that wait to be tried again need not wait when an address comes, or its link is up
+    /// again.
     fn follow_addresses(&self, before: &[LocalAddress]) {
         let lost = |address, wanted: &WantedPeer| {
             let is_it = |local: &LocalAddress| {
@@ -499,7 +533,7 @@ impl Owner {
             before.iter().any(is_it) && !self.own.iter().any(is_it)
         };
         let come: Vec<&LocalAddress> =
-            self.own.iter().filter(|local| !before.contains(local)).collect();
+            self.own.iter().filter(|local| local.is_up && !before.contains(local)).collect();
         for entry in self.peers.values().filter(|entry| !entry.disabled) {
             let wanted = &entry.wanted;
             match &entry.session {
@@ -520,6 +554,7 @@ impl Owner {
                 }) =>
                 {
                     let _ = entry.orders.try_send(Order::Retry);
+                    self.look_for(wanted);
                 }
                 _ => {}
             }

@@ -2,39 +2,32 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
-use brindle_bgp::fsm::{
-    Action, Delivery, Direction, Event, Negotiated, OwnRestart, Peer, State, WireId,
-};
+use brindle_bgp::fsm::{Action, Delivery, Direction, Event, Negotiated, OwnRestart, Peer, WireId};
 use brindle_bgp::msg::{
-    self, AttributeFault, Capability, CeaseReason, Message, Notification, Refresh, RouteRefresh,
-    Treatment, WireFormat,
+    self, Capability, CeaseReason, Message, Notification, Refresh, RouteRefresh, WireFormat,
 };
 use brindle_bgp::net::Family;
 use brindle_bgp::rib::PeerId;
 use bytes::BytesMut;
 use futures::FutureExt;
-use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
-use tracing::{debug, info, warn};
+use tracing::info;
+
+mod connecting;
+mod telling;
 
 use super::WantedPeer;
-use super::auth::{AuthFailures, Protection};
+use super::auth::Protection;
 use super::bfd::BfdWatch;
-use super::calm::{Calm, Line};
-use super::dial::dial;
+use super::calm::Calm;
 use super::owner::{FromPeer, News};
-use super::status::{PeerStatus, Shared, offered};
+use super::status::{Shared, offered};
 use super::wire::{Wire, read_any};
-use super::writer::Writer;
-
-/// Wire numbers are unique over all peers, so that late news of an old wire finds nobody.
-static NEXT_WIRE: AtomicU64 = AtomicU64::new(1);
 
 /// Batches of news that a peer may have on their way to the owner: one to be taken in, one
 /// decoded meanwhile. More would only be memory, since a decoded update is many times as
@@ -238,93 +231,9 @@ impl PeerTask {
         self.publish();
     }
 
-    fn retry(&mut self) {
-        // Who rests for what it did does so until its time is over.
-        let may_dial = self.machine.next_dial().is_some() && self.machine.idle().is_none();
-        if self.wires.is_empty() && may_dial {
-            self.feed(Event::Stop(CeaseReason::OtherConfigurationChange, None));
-            self.feed(Event::Start);
-        }
-    }
-
     pub(super) fn feed(&mut self, event: Event) {
         let actions = self.machine.handle(event, Instant::now());
         self.carry_out(actions);
-    }
-
-    fn dial_failed(&mut self, why: String) {
-        debug!(peer = %self.wanted.rib.name, %why, "dialling failed");
-        let mut status = PeerStatus::clone(&self.shared.status.load());
-        status.last_dial_error = Some(why.clone());
-        self.shared.status.store(Arc::new(status));
-        self.feed(Event::ConnectFailed(why));
-    }
-
-    /// Dialling has come to something again.
-    fn forget_dial_error(&self) {
-        let status = self.shared.status.load();
-        if status.last_dial_error.is_some() {
-            let status = PeerStatus { last_dial_error: None, ..PeerStatus::clone(&status) };
-            self.shared.status.store(Arc::new(status));
-        }
-    }
-
-    fn dial(&mut self) {
-        let peer = self.wanted.socket_address();
-        let (source, protection) = (self.wanted.source, self.protection.clone());
-        self.dialling = Some(tokio::spawn(async move { dial(peer?, source, &protection).await }));
-    }
-
-    /// Changes the connections that there are; those that cannot live on end.
-    fn protect(&mut self, protection: Protection) {
-        let old = std::mem::replace(&mut self.protection, protection);
-        let peer = self.wanted.address;
-        let change = |wire: &Wire| old.change(&self.protection, wire.socket(), peer).err();
-        let lost = self.wires.iter().find_map(change);
-        if let Some(why) = lost {
-            info!(peer = %self.wanted.rib.name, why, "the session starts anew");
-            self.feed(Event::Stop(CeaseReason::OtherConfigurationChange, None));
-            self.feed(Event::Start);
-        } else if let Some(dialling) = self.dialling.take() {
-            dialling.abort();
-            self.dial();
-        } else {
-            self.retry();
-        }
-    }
-
-    fn connected(&mut self, stream: TcpStream, direction: Direction) {
-        if direction == Direction::Accepted
-            && let Err(why) = self.protection.arm_accepted(&stream, self.wanted.address)
-        {
-            return self.turn_away(&stream, why);
-        }
-        let id = WireId(NEXT_WIRE.fetch_add(1, Ordering::Relaxed));
-        let start_writer = |write| {
-            let counters = Arc::clone(&self.shared.counters);
-            Writer::start(self.id, id, write, self.to_owner.clone(), self.news.0.clone(), counters)
-        };
-        match Wire::new(id, stream, start_writer) {
-            Ok(wire) => {
-                if direction == Direction::Dialled {
-                    self.forget_dial_error();
-                }
-                self.wires.push(wire);
-                self.machine.set_own_restart(**self.own_restart.load());
-                self.feed(Event::Connected(id, direction));
-            }
-            Err(error) if direction == Direction::Dialled => self.dial_failed(error.to_string()),
-            Err(error) => debug!(%error, "accepted connection was gone at once"),
-        }
-    }
-
-    /// Resets a connection that is not protected as it shall be.
-    fn turn_away(&mut self, stream: &TcpStream, why: String) {
-        let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
-        debug!(peer = %self.wanted.rib.name, %why, "connection turned away");
-        let mut status = PeerStatus::clone(&self.shared.status.load());
-        status.last_dial_error = Some(why);
-        self.shared.status.store(Arc::new(status));
     }
 
     /// The writer failed. What the peer said last may wait to be read, and says more of the
@@ -392,29 +301,11 @@ impl PeerTask {
         }
     }
 
-    /// What happened; of a peer that says nothing at all, with the likely reason.
-    fn closed_because(&self, what: &str) -> String {
-        if self.established.is_some() || self.shared.counters.last_heard().is_some() {
-            return what.to_owned();
-        }
-        format!("{what} without a word; does it have our address as that of a peer?")
-    }
-
-    /// Counts malformed attributes; logs at most one line a minute and peer.
-    fn note_faults(&mut self, faults: &[AttributeFault]) {
-        for fault in faults {
-            let counter = match fault.treatment {
-                Treatment::DiscardAttribute => &self.shared.counters.discarded,
-                Treatment::TreatAsWithdraw => &self.shared.counters.treated_as_withdraw,
-            };
-            counter.fetch_add(1, Ordering::Relaxed);
-        }
-        let now = Instant::now();
-        let quiet = self.last_fault.is_some_and(|at| now - at < Duration::from_secs(60));
-        if let (Some(fault), false) = (faults.first(), quiet) {
-            self.last_fault = Some(now);
-            warn!(peer = %self.wanted.rib.name, attribute = fault.code, why = %fault.why,
-                treatment = ?fault.treatment, "malformed attribute (RFC 7606)");
+    /// The path to the peer has surely failed while it has no session: it will not come back over
+    /// it, and nothing that is kept of it for that leads anywhere (RFC 5882 §4.3).
+    pub(super) fn path_failed(&mut self) {
+        if self.established.is_none() {
+            self.pending.push(News::PathFailed);
         }
     }
 
@@ -444,23 +335,6 @@ impl PeerTask {
             } else {
                 wire.reset();
             }
-        }
-    }
-
-    /// Says that the session came or went; of a peer that does so all the time, only that.
-    pub(super) fn say_session(&mut self, say: impl FnOnce()) {
-        let peer = &self.wanted.rib.name;
-        match self.calm.line(Instant::now()) {
-            Line::Written(0) => say(),
-            Line::Written(dropped) => {
-                info!(%peer, dropped, "session came and went; lines about it were left out");
-                say();
-            }
-            Line::Last => {
-                say();
-                warn!(%peer, "session comes and goes; less is written about it for a minute");
-            }
-            Line::Dropped => {}
         }
     }
 
@@ -509,7 +383,11 @@ impl PeerTask {
     fn note_refresh(&mut self, refresh: RouteRefresh) {
         let is_known = |news: &News| match news {
             News::Refresh(earlier) => *earlier == refresh,
-            News::Up { .. } | News::Update(_) | News::EndOfRib(_) | News::Down(_) => false,
+            News::Up { .. }
+            | News::Update(_)
+            | News::EndOfRib(_)
+            | News::Down(_)
+            | News::PathFailed => false,
         };
         let mut latest =
             self.pending.iter().rev().take_while(|news| matches!(news, News::Refresh(_)));
@@ -541,65 +419,6 @@ impl PeerTask {
         });
         self.offered = offered(&opens.sent);
         self.pending.push(News::Up { wire: id, ends, wake, negotiated, opens });
-    }
-
-    /// Makes the state readable for others, if it changed.
-    fn publish(&mut self) {
-        let old = self.shared.status.load();
-        let state = self.machine.state();
-        let next_dial = self.machine.next_dial();
-        let idle = self.machine.idle();
-        let last_down = self.machine.last_error();
-        let notified = |old: &Option<(Notification, Instant)>, new: &Option<(_, Instant)>| {
-            old.as_ref().map(|(_, at)| *at) != new.as_ref().map(|(_, at)| *at)
-        };
-        if old.state == state
-            && old.next_dial == next_dial
-            && old.idle == idle
-            && old.last_down.as_ref() == last_down
-            && !notified(&old.last_sent, &self.sent_notification)
-            && !notified(&old.last_received, &self.received_notification)
-        {
-            return;
-        }
-        let mut status = PeerStatus::clone(&old);
-        if old.state != state {
-            let was_up = old.state == State::Established;
-            status.flaps += u64::from(was_up);
-            if let (true, Some(why)) = (was_up, last_down) {
-                *status.flaps_by.entry(why.word()).or_default() += 1;
-            }
-            // Dialling and waiting take turns; what counts is how long it has not been up.
-            if was_up || state == State::Established {
-                status.since = Instant::now();
-            }
-            if was_up {
-                status.failures_before = AuthFailures::read();
-            }
-            status.state = state;
-        }
-        if old.last_down.as_ref() != last_down {
-            status.last_dial_error = None;
-        }
-        status.last_down = last_down.cloned();
-        status.last_reason = self.machine.last_reason().or(status.last_reason);
-        status.next_dial = next_dial;
-        status.idle = idle;
-        status.last_sent.clone_from(&self.sent_notification);
-        status.last_received.clone_from(&self.received_notification);
-        status.negotiated = self.machine.negotiated().cloned();
-        let wire = self.established.and_then(|id| self.wires.iter().find(|w| w.id == id));
-        status.ends = wire.map(|wire| wire.ends);
-        status.offered = wire.map(|_| Arc::clone(&self.offered)).unwrap_or_default();
-        if status.negotiated.is_some() {
-            status.last_dial_error = None;
-        } else if self.machine.last_reason().is_some() && self.said != status.last_reason {
-            // Each reason once: it is tried again and again with the same outcome.
-            self.said.clone_from(&status.last_reason);
-            let (peer, why) = (Arc::clone(&self.wanted.rib.name), status.last_reason.clone());
-            self.say_session(|| info!(%peer, why, "no session"));
-        }
-        self.shared.status.store(Arc::new(status));
     }
 }
 

@@ -124,6 +124,27 @@ impl Owner {
         }
     }
 
+    /// The path to a peer without a session has failed: what is kept of it for its restart goes,
+    /// but for what its node stands for.
+    pub(super) fn path_failed(&mut self, peer: PeerId) {
+        let Some(entry) = self.peers.get(&peer) else { return };
+        if entry.session.is_some() {
+            return;
+        }
+        let owned = reasons(entry);
+        for family in Family::ALL {
+            if !matches!(self.rib.stale(peer, family), Some(Stale::Restarting | Stale::LongLived)) {
+                continue;
+            }
+            self.stale_until.remove(&(peer, family));
+            match owned[family.index()] {
+                Some(why) => self.rib.keep_stale(peer, family, why),
+                None => self.rib.drop_stale(peer, family),
+            }
+        }
+        self.dirty = true;
+    }
+
     /// Keeps nothing any more that a peer told in an earlier session.
     pub(super) fn drop_stale(&mut self, peer: PeerId) {
         self.stale_until.retain(|(of, _), _| *of != peer);

@@ -15,7 +15,7 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::owner::FromPeer;
+use super::owner::{FromPeer, Pull};
 use super::peer::WireNews;
 use super::status::Counters;
 use super::wire::Wake;
@@ -181,7 +181,8 @@ impl Task {
                 permit = owner.reserve(), if idle && wanted => {
                     let Ok(permit) = permit else { return Ok(()) };
                     let (reply, receive) = oneshot::channel();
-                    permit.send(FromPeer::Pull { peer: self.peer, wire: self.wire, budget: PULL, reply });
+                    let Self { peer, wire, .. } = *self;
+                    permit.send(FromPeer::Pull(Pull { peer, wire, budget: PULL, reply }));
                     answer = Some(receive);
                     wanted = false;
                 }

@@ -333,7 +333,8 @@ async fn an_agent_that_stops_says_so_and_one_that_lies_is_not_believed() {
     });
     let client = Client::new(&agent.socket, Duration::from_secs(5));
     let error = client.ask(&Query::Status).await.unwrap_err();
-    assert!(matches!(&error, AskError::Unreachable { .. }), "{error}");
+    assert!(matches!(&error, AskError::Unavailable(_)), "{error:?}");
+    assert_eq!(error.to_string(), "the agent is starting", "there is one");
 
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("liar.sock");

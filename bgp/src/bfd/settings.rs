@@ -10,11 +10,15 @@ pub struct Settings {
     pub intervals: Intervals,
     /// How far away the peer is.
     pub path: Path,
+    /// Whether a failure may be a graceful restart of the peer: it may unless the peer's BFD
+    /// outlives its control plane (RFC 5882 §4.3). If not, any failure is one of the path.
+    pub graceful_restart: bool,
 }
 
 impl Settings {
     /// A session over one hop with the usual intervals.
-    pub const DEFAULT: Self = Self { intervals: Intervals::DEFAULT, path: Path::SingleHop };
+    pub const DEFAULT: Self =
+        Self { intervals: Intervals::DEFAULT, path: Path::SingleHop, graceful_restart: true };
 }
 
 /// How often packets go and come, and how many may be missing (RFC 5880 §6.8.1).

@@ -11,6 +11,10 @@ const CALM: Duration = Duration::from_secs(5 * 60);
 const FIRST: Duration = Duration::from_secs(2);
 /// The longest rest.
 const LONGEST: Duration = Duration::from_secs(120);
+/// The part of the time for which a restarting peer's routes are kept that it rests at most: the
+/// other parts are for it to come back in. Without that its rest would outlast them, and a node
+/// that is started again and again would lose packets that it goes on forwarding.
+pub(super) const PART_OF_AWAITED: u32 = 4;
 
 /// Ends of Established sessions in a row.
 #[derive(Clone, Debug, Default)]

@@ -28,10 +28,10 @@ pub enum Down {
 pub struct BfdFailure {
     /// What it saw: `no packets from 10.0.0.2 for 150 ms`.
     pub why: String,
-    /// Whether the peer's BFD outlives its control plane (C bit). If it does not, a restart
-    /// of the peer looks just like this, and routes that it asked us to keep over one are
-    /// kept (RFC 5882 §4.3).
-    pub is_independent: bool,
+    /// Whether nothing but the path can have failed. Where the peer's BFD does not outlive its
+    /// control plane (C bit), a restart of the peer looks just like this, and routes that it
+    /// asked us to keep over one are kept (RFC 5882 §4.3), unless an operator wants otherwise.
+    pub is_certain: bool,
 }
 
 impl Down {
@@ -123,7 +123,7 @@ mod tests {
             (
                 Down::BfdDown(BfdFailure {
                     why: "no packets from 10.0.0.2 for 150 ms".into(),
-                    is_independent: false,
+                    is_certain: false,
                 }),
                 "BFD: no packets from 10.0.0.2 for 150 ms",
             ),

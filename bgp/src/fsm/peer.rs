@@ -7,7 +7,7 @@ use crate::net::Family;
 
 use super::advice::advice;
 use super::collisions::{is_collision, turn_away};
-use super::damping::Damping;
+use super::damping::{Damping, PART_OF_AWAITED};
 use super::negotiate::our_open;
 use super::timers::{Backoff, DIAL_LIMIT, IDLE_HOLD, LONGEST, Random, STABLE_AFTER};
 use super::wire::{Step, Wire};
@@ -393,7 +393,8 @@ impl Peer {
         let Some(at) = self.wires.iter().position(|wire| wire.id == id) else {
             return;
         };
-        let state = self.wires.remove(at).state();
+        let wire = self.wires.remove(at);
+        let state = wire.state();
         if state == State::Established {
             out.push(Action::Down(why.clone()));
         }
@@ -404,7 +405,10 @@ impl Peer {
                     self.answer(rest, now, out);
                 }
             }
-            None => self.failed(state, &why, now),
+            None => {
+                let awaited = wire.agreed().and_then(|agreed| agreed.awaits(&why));
+                self.failed(state, &why, awaited, now);
+            }
         }
         if self.wires.is_empty() || !is_collision(&why) {
             self.note_error(why, state == State::Established);
@@ -412,8 +416,9 @@ impl Peer {
         self.settle_dialler(now, out);
     }
 
-    /// The last wire is gone: decides how soon to try again.
-    fn failed(&mut self, state: State, why: &Down, now: Instant) {
+    /// The last wire is gone: decides how soon to try again. What the peer told is kept for as
+    /// long as it is `awaited`.
+    fn failed(&mut self, state: State, why: &Down, awaited: Option<Duration>, now: Instant) {
         let since = self.established_since.take();
         self.is_damped = false;
         if since.is_some_and(|since| now.duration_since(since) >= STABLE_AFTER) {
@@ -429,7 +434,8 @@ impl Peer {
         {
             self.is_damped = true;
             let rest = self.random.jitter(rest).max(self.backoff.wait(&mut self.random));
-            self.rest_until(now + rest);
+            let longest = awaited.map_or(Duration::MAX, |time| time / PART_OF_AWAITED);
+            self.rest_until(now + rest.min(longest));
             return;
         }
         // A Cease is no reason to refuse the peer: it may want the session a moment later,

@@ -95,13 +95,20 @@ impl Negotiated {
             Down::Tcp(_) | Down::Silent => true,
             // A restart of the peer silences its BFD too, unless that lives on its own
             // (RFC 5882 §4.3).
-            Down::BfdDown(failure) => !failure.is_independent,
+            Down::BfdDown(failure) => !failure.is_certain,
             Down::HoldTimerExpired | Down::SendHoldTimerExpired => restart.notification,
             Down::Sent(_) if why.is_limit() => false,
             Down::Sent(notification) | Down::Received(notification) => {
                 restart.notification && notification.cease_reason() != Some(CeaseReason::HardReset)
             }
         }
+    }
+
+    /// How long the peer's routes are kept after this end of the session, and the peer waited for;
+    /// `None` if they go.
+    pub(super) fn awaits(&self, why: &Down) -> Option<Duration> {
+        let restart = self.restart.as_ref().filter(|_| self.is_outlived(why))?;
+        Family::ALL.into_iter().any(|family| restart.keeps(family)).then_some(restart.time)
     }
 
     /// The Cease that ends this session because BFD says so, if the peer hears it: in a hard

@@ -403,6 +403,12 @@ impl Rib {
         self.hops.take_news()
     }
 
+    /// Whether [`Rib::take_next_hops`] would tell of one that wants [`Rib::resolve`]: until then
+    /// what points there counts as unreachable.
+    pub fn has_new_next_hops(&self) -> bool {
+        self.hops.has_fresh()
+    }
+
     /// Says how far a next hop is; `None` if it cannot be reached. Prefixes are decided anew
     /// when results are next asked for, for all next hops that changed until then.
     pub fn resolve(&mut self, next_hop: NextHop, cost: Option<u32>) {

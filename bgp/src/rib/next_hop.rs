@@ -169,6 +169,12 @@ impl NextHops {
         (fresh, gone)
     }
 
+    /// Whether some came into use that nobody was told of.
+    pub(super) fn has_fresh(&self) -> bool {
+        let mut slots = self.news.iter().map(|&index| &self.slots[index as usize]);
+        slots.any(|slot| slot.users > 0 && !slot.watched)
+    }
+
     /// Notes how far `hop` is; unknown ones are passed over.
     pub(super) fn resolve(&mut self, hop: NextHop, cost: Option<u32>) {
         let Some(&index) = self.by_value.get(&hop) else { return };
@@ -243,7 +249,9 @@ mod tests {
         assert_eq!(hops.take_news(), (vec![], vec![]), "a refused path needs no resolving");
         hops.begin_use(id);
         hops.begin_use(id);
+        assert!(hops.has_fresh());
         assert_eq!(hops.take_news(), (vec![hop("10.0.0.1")], vec![]));
+        assert!(!hops.has_fresh());
         assert_eq!(hops.cost(id), None);
         hops.resolve(hop("10.0.0.1"), Some(7));
         assert!(hops.take_moved().has(id));
@@ -255,6 +263,7 @@ mod tests {
         assert_eq!(hops.take_news(), (vec![], vec![]), "it came back in time");
         hops.end_use(id);
         hops.release(id);
+        assert!(!hops.has_fresh(), "one that goes is no question");
         assert_eq!(hops.take_news(), (vec![], vec![hop("10.0.0.1")]));
         assert_eq!(hops.len(), 0);
     }

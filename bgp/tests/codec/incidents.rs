@@ -17,6 +17,7 @@
 //! | | `bgp/tests/codec/rfc7606.rs` `prefixes_that_cannot_be_told_apart_end_the_session` |
 //! | | `integration-tests/tests/bgp/malformed.rs` `what_cannot_be_read_at_all_ends_that_session_with_the_right_code_and_no_other` |
 //! | A session reset as a weapon: unknown attributes | `bgp/tests/rib/passing_on.rs` `unknown_attributes_pass_the_rib_octet_by_octet` |
+//! | | `bgp/tests/rib/corpus.rs` `odd_updates_of_any_peer_are_passed_on_rightly_or_not_at_all` |
 //! | | `integration-tests/tests/bgp/malformed.rs` `unknown_attributes_of_every_code_are_passed_on_and_never_cost_the_session` |
 //! | | `integration-tests/tests/bgp/malformed.rs` `malformed_attributes_cost_the_route_or_the_attribute_and_never_the_session` |
 //! | A Prefix-SID of 37 zeros | `bgp/tests/codec/incidents.rs` `a_prefix_sid_of_zeros_is_dropped_and_the_route_stays` |
@@ -31,6 +32,7 @@
 //! | | `integration-tests/tests/bgp/slow_peer.rs` `a_peer_that_stops_reading_neither_delays_others_nor_costs_memory_for_every_change` |
 //! | | `integration-tests/tests/bgp/limits.rs` `a_flood_of_refreshes_from_a_peer_that_does_not_read_costs_neither_memory_nor_the_others` |
 //! | A fault of one peer's task ends the daemon | `src/speaker/tests/torture.rs` `a_panic_in_one_peers_task_takes_that_peer_down_and_nothing_else` |
+//! | | `src/bmp/station.rs` `a_panic_ends_a_connection_and_nothing_else` |
 //! | | `src/speaker/tests/incidents.rs` `a_fault_of_the_task_that_owns_the_rib_is_seen_by_those_who_ask_it` |
 
 use std::path::PathBuf;

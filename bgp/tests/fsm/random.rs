@@ -147,7 +147,7 @@ impl Run {
             Move::Progress(wire) => self.event(Event::Progress(self.wire(wire))),
             Move::BfdDown => {
                 let why = "no packets for 150 ms".to_owned();
-                self.event(Event::BfdDown(BfdFailure { why, is_independent: false }));
+                self.event(Event::BfdDown(BfdFailure { why, is_certain: false }));
                 assert!(self.shell.open.is_empty(), "nothing runs over a path that failed");
             }
             Move::Wait(millis) => self.wait_until(self.now + Duration::from_millis(millis)),

@@ -108,6 +108,37 @@ fn what_was_forwarded_in_a_session_is_forwarded_in_the_next() {
 }
 
 #[test]
+fn who_restarts_again_and_again_rests_for_less_than_its_routes_are_kept() {
+    let asked = Duration::from_secs(60);
+    for (row, theirs, most) in [
+        ("kept", vec![capability(true, &[(V4, true), (V6, true)])], asked / 4),
+        ("of one family", vec![capability(true, &[(V6, false)])], asked / 4),
+        ("of none", vec![capability(true, &[])], Duration::from_secs(120)),
+        ("not kept", vec![], Duration::from_secs(120)),
+    ] {
+        let mut peer = Peer::new(with_restart(), 1);
+        let (mut now, mut longest) = (epoch(), Duration::ZERO);
+        peer.handle(Event::Start, now);
+        for wire in 1..=12 {
+            while peer.idle().is_some() {
+                now = peer.deadline().expect("its rest ends");
+                peer.on_deadline(now);
+            }
+            let wire = WireId(wire);
+            peer.handle(Event::Connected(wire, Direction::Accepted), now);
+            peer.handle(Event::Received(wire, Message::Open(their_open(theirs.clone()))), now);
+            peer.handle(Event::Received(wire, Message::Keepalive), now);
+            assert_eq!(peer.state(), State::Established, "{row}");
+            peer.handle(Event::Closed(wire, "reset".into()), now);
+            let rest = peer.idle().map(|idle| idle.until - now);
+            longest = longest.max(rest.unwrap_or_default());
+        }
+        assert!(longest <= most, "{row}: {longest:?}");
+        assert!(longest >= most * 3 / 4, "{row}: it rests nevertheless, {longest:?}");
+    }
+}
+
+#[test]
 fn what_both_sides_say_is_agreed_for_families_that_are() {
     let both = [(V4, true), (V6, false)];
     let long = |secs| LongLivedFamily { family: V4, forwarding: true, stale_secs: secs };
@@ -158,7 +189,7 @@ fn the_end_of_tcp_leaves_routes_in_place_and_a_notification_only_by_agreement() 
     check("silent".into(), &Down::Silent, [true, true, false]);
     check("hold timer".into(), &Down::HoldTimerExpired, [true, false, false]);
     check("send hold timer".into(), &Down::SendHoldTimerExpired, [true, false, false]);
-    let bfd = |is_independent| Down::BfdDown(BfdFailure { why: "silence".into(), is_independent });
+    let bfd = |is_certain| Down::BfdDown(BfdFailure { why: "silence".into(), is_certain });
     check("BFD that shares its fate with the rest".into(), &bfd(false), [true, true, false]);
     check("BFD that does not".into(), &bfd(true), [false, false, false]);
     for subcode in 0..=11 {
@@ -214,7 +245,7 @@ fn what_shall_end_for_good_is_a_hard_reset_where_the_peer_would_keep_routes() {
 #[test]
 fn a_path_that_failed_is_told_so_that_both_sides_keep_the_same_routes() {
     let kept = [(V4, true)];
-    for (row, theirs, is_independent, want) in [
+    for (row, theirs, is_certain, want) in [
         ("keeps by the N bit", vec![capability(true, &kept)], false, Some((6, 10))),
         ("its BFD outlives it", vec![capability(true, &kept)], true, Some((6, 9))),
         ("a NOTIFICATION would end it", vec![capability(false, &kept)], false, None),
@@ -223,7 +254,7 @@ fn a_path_that_failed_is_told_so_that_both_sides_keep_the_same_routes() {
     ] {
         let mut peer = Peer::new(with_restart(), 1);
         established(&mut peer, WIRE, their_open(theirs));
-        let failure = BfdFailure { why: "silence".into(), is_independent };
+        let failure = BfdFailure { why: "silence".into(), is_certain };
         let actions = peer.handle(Event::BfdDown(failure.clone()), epoch());
         let sent = actions.iter().find_map(|action| match action {
             Action::Send(_, Message::Notification(sent)) => Some((sent.code, sent.subcode)),

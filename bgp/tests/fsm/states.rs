@@ -142,7 +142,7 @@ fn every_event_in_every_state_does_what_the_standard_says() {
             "-> Idle", "-> Connect", "-> Active",
             "-> OpenSent", "-> OpenConfirm", "-> Established"]),
         ("BFD down", On(Event::BfdDown(BfdFailure {
-            why: "no packets for 150 ms".into(), is_independent: false })), [
+            why: "no packets for 150 ms".into(), is_certain: false })), [
             "-> Idle", "-> Connect", "-> Active",
             "send 1 6/10, close 1 -> Active", "send 1 6/10, close 1 -> Active",
             "send 1 6/10, close 1, down (BFD: no packets for 150 ms) -> Active"]),

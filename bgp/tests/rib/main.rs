@@ -2,10 +2,12 @@
 
 mod add_path;
 mod bmp;
+mod corpus;
 mod departure;
 mod events;
 mod export;
 mod history;
+mod hostile;
 mod import;
 mod limits;
 mod links;

@@ -38,6 +38,8 @@ pub(super) fn read(item: &Item, link: Option<&str>) -> Option<Settings> {
              write false"
         ));
     }
+    let restart = section.get("gracefulRestart").and_then(|item| item.boolean());
+    set(&mut settings.graceful_restart, restart);
     let ttl = section.get("minimumTTL");
     if let (Some(item), false) = (&ttl, multihop) {
         item.refuse("minimumTTL is for multihop: true; over one hop it is always 255 (RFC 5881)");

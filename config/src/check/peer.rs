@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use brindle_bgp::bfd::Path;
 use brindle_bgp::msg::HoldTime;
 use brindle_bgp::net::{Asn, Family, Role};
 use brindle_bgp::rib::{NextHopMode, PrefixLimits};
@@ -122,7 +123,8 @@ pub(super) fn read_peer<'a>(
     let add_paths =
         section.get("addPaths").map_or(Some(AddPaths::OFF), |item| add_paths::read(&item));
     let link = place.as_ref().and_then(|place| place.link.as_deref());
-    let bfd = section.get("bfd").and_then(|item| bfd::read(&item, link));
+    let bfd_item = section.get("bfd");
+    let bfd = bfd_item.as_ref().and_then(|item| bfd::read(item, link));
     let far = |hops: &auth::Hops| hops.security.or(hops.multihop).unwrap_or(1);
     let is_external = asn.is_some_and(|asn| asn != around.asn);
     let hops_out = hops.as_ref().filter(|_| is_external).map(far);
@@ -131,6 +133,14 @@ pub(super) fn read_peer<'a>(
         Some(_) => Some(None),
     };
     section.finish();
+    if let (Some(item), Some(Path::SingleHop), Some(hops @ 2..)) =
+        (&bfd_item, bfd.map(|bfd| bfd.path), hops_out)
+    {
+        item.warn(format!(
+            "the peer may be {hops} hops away, and this is BFD over one (RFC 5881); with a router \
+             between, both sides need BFD for several: \"multihop: true\""
+        ));
+    }
     if let (Some(item), Some(Place { link: Some(link), .. })) = (&source, &place) {
         item.refuse(format!(
             "a session on {link} is from our link-local address there; leave it out"

@@ -27,9 +27,10 @@ pub struct ServiceSettings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LoopPrevention {
     /// `drop`: they are dropped.
-    #[default]
     Drop,
-    /// `reject`: their sender is told besides.
+    /// `reject`: their sender is told besides, as Service proxies do it where nothing is ready:
+    /// nobody shall have to wait for that.
+    #[default]
     Reject,
     /// `disabled`: the host's routes decide.
     Disabled,

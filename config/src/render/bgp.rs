@@ -125,7 +125,7 @@ fn peer_address(peer: &Peer) -> String {
 }
 
 pub(crate) fn bfd(settings: &Settings) -> BfdSection {
-    let Settings { intervals, path } = settings;
+    let Settings { intervals, path, graceful_restart } = settings;
     let min_ttl = match path {
         Path::SingleHop => None,
         Path::Multihop { min_ttl } => Some(*min_ttl),
@@ -137,6 +137,7 @@ pub(crate) fn bfd(settings: &Settings) -> BfdSection {
         multiplier: intervals.multiplier.get(),
         multihop: min_ttl.is_some(),
         minimum_ttl: min_ttl,
+        graceful_restart: *graceful_restart,
     }
 }
 

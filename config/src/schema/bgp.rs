@@ -433,6 +433,10 @@ pub(crate) struct BfdSection {
     #[serde(rename = "minimumTTL", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub(crate) minimum_ttl: Option<u8>,
+    /// Whether a failure may be a graceful restart of the peer, over which its routes are kept:
+    /// it may where the peer's BFD ends with its control plane. If false, any failure is one of
+    /// the path, and the routes go at once.
+    pub(crate) graceful_restart: bool,
 }
 
 impl Default for BfdSection {

@@ -34,9 +34,9 @@ pub(crate) struct ServicesSection {
 #[serde(rename_all = "camelCase")]
 pub(crate) enum LoopPreventionWord {
     /// They are dropped.
-    #[default]
     Drop,
     /// They are dropped, and the sender is told that nobody is there.
+    #[default]
     Reject,
     /// They go where the host's routes lead.
     Disabled,

@@ -177,6 +177,7 @@ fn each_mistake_about_bfd_is_named() {
         ("{receiveInterval: 2m}", "bfd.receiveInterval"),
         ("{multiplier: 0}", "bfd.multiplier"),
         ("{multiplier: 256}", "bfd.multiplier"),
+        ("{gracefulRestart: maybe}", "bfd.gracefulRestart"),
         ("{minimumTTL: 250}", "minimumTTL is for multihop: true"),
         ("{multihop: true, minimumTTL: 0}", "bfd.minimumTTL"),
         ("{interval: 50ms}", "unknown field \"interval\""),

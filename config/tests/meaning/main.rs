@@ -48,7 +48,7 @@ bgp:
     loadBalancerIPs: [198.51.100.0/24]
     hostRoutes: [loadBalancerIPs]
     loadBalancerClasses: [example.com/bgp, ""]
-    loopPrevention: reject
+    loopPrevention: drop
   prefixAdvertisements:
     - {cidr: 198.51.100.0/24, communities: ["65001:1", "65001:1:2", no-export]}
 source:
@@ -163,7 +163,7 @@ fn the_contract_example_means_what_it_says() {
                 load_balancer_ips: vec![prefix("198.51.100.0/24")],
                 host_routes: [ServiceAddresses::LoadBalancer].into(),
                 load_balancer_classes: Some(["example.com/bgp".into(), String::new()].into()),
-                loop_prevention: LoopPrevention::Reject,
+                loop_prevention: LoopPrevention::Drop,
             },
             prefix_advertisements: vec![PrefixAdvertisement {
                 cidr: prefix("198.51.100.0/24"),

@@ -60,8 +60,11 @@ fn bfd_has_usual_intervals_and_is_there_where_its_section_stands() {
             multiplier: NonZeroU8::new(multiplier).expect("not zero"),
         },
         path,
+        graceful_restart: true,
     };
+    let certain = Settings { graceful_restart: false, ..Settings::DEFAULT };
     for (text, want) in [
+        ("bfd: {gracefulRestart: false}", Some(certain)),
         ("bfd: {}", Some(Settings::DEFAULT)),
         ("bfd: {enabled: true}", Some(settings(300, 300, 3, Path::SingleHop))),
         ("bfd: {enabled: false, multiplier: 5}", None),

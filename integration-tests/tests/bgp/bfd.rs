@@ -10,7 +10,7 @@ use integration_tests::bird::Bird;
 use integration_tests::frr::Frr;
 use integration_tests::router::{Kind, Neighbor, Plan, Router};
 use integration_tests::wait::{SOON, met, throughout};
-use integration_tests::{Host, Lan, Netns, skip, until};
+use integration_tests::{Host, Lan, Netns, kernel, skip, until};
 use serde_json::Value;
 
 pub(super) const ASN: u32 = 65001;
@@ -334,4 +334,48 @@ fn behind_a_router_with_bird() {
 #[test]
 fn behind_a_router_with_frr() {
     behind_a_router(Kind::Frr);
+}
+
+#[test]
+fn a_failure_that_cannot_be_a_restart_takes_the_routes_along() {
+    if !skip::can_run("a_failure_that_cannot_be_a_restart_takes_the_routes_along", &[]) {
+        return;
+    }
+    const PREFIX: &str = "198.51.100.0/24";
+    let lan = Lan::new();
+    let (us, them) = (lan.host("n1", 1), lan.host("other", 2));
+    let config = |to: &Host| {
+        let more = format!(", holdTime: 90s, bfd: {{{BFD}, gracefulRestart: false}}");
+        Config::new(ASN).line("other", &to.v4.to_string(), ASN, &more)
+    };
+    let config = |to: &Host| config(to).bgp("connectRetryTime: 200ms");
+    let agent = Agent::start(&us, &config(&them));
+    let mut other = Agent::start(&them, &config(&us).networks(&[PREFIX]));
+    let is_whole = || {
+        until("the session, BFD beside it, and the route", SOON, || {
+            let peer = agent.peer("other");
+            let bfd = &peer["bfd"];
+            let is_up = peer["state"] == "Established" && bfd["remote"]["state"] == "Up";
+            let routes = kernel::routes(&us.netns, kernel::PROTOCOL);
+            let is_there = routes.iter().any(|route| route.prefix == PREFIX);
+            met(is_up && is_there, || format!("{peer} {routes:?}"))?;
+            Ok(peer["negotiated"]["gracefulRestartReceived"]["restartTimeSeconds"].clone())
+        })
+    };
+    let is_gone = || {
+        until("the route goes long before a restart would be over", SOON, || {
+            let routes = kernel::routes(&us.netns, kernel::PROTOCOL);
+            met(routes.is_empty(), || format!("{routes:?} {}", agent.peer("other")))
+        });
+    };
+    assert_eq!(is_whole(), 120, "a restart is agreed");
+    lan.plug(2, false);
+    is_gone();
+    lan.plug(2, true);
+    is_whole();
+    // The end of TCP says that it may come back, and then its silence that it does not.
+    other.kill();
+    is_gone();
+    let peer = agent.peer("other");
+    assert_eq!(peer["bfd"]["failures"], 2, "{peer}");
 }

@@ -121,7 +121,7 @@ fn a_router_hears_of_blocks_from_all_nodes_and_of_local_addresses_where_somethin
         let words = |line: &str| line.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
         (!rules.is_empty(), routes.lines().map(words).collect::<Vec<_>>())
     };
-    let blocks = (true, BLOCKS.map(|block| format!("blackhole {block}")).to_vec());
+    let blocks = (true, BLOCKS.map(|block| format!("unreachable {block}")).to_vec());
     // That of the other node is a route; its packets go there.
     let mut but_those = (true, blocks.1.clone());
     but_those.1.extend(HOSTS.map(|host| format!("throw {}", host.trim_end_matches("/32"))));

@@ -2,6 +2,7 @@
 //! implementation reads.
 
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bgpkit_parser::models::{MrtMessage, RibAfiEntries, TableDumpV2Message, TableDumpV2Type};
@@ -282,6 +283,26 @@ fn the_rib_in_a_file_is_read_by_others() {
     want.sort_unstable();
     assert_eq!(paths(&tables, TableDumpV2Type::RibIpv4UnicastAddPath, ONE), want);
     assert_eq!(paths(&tables, v4, ONE), []);
+
+    // One that its user ends leaves nothing behind.
+    telling.process().signal(Signal::SIGSTOP);
+    let socket = telling.socket();
+    let words = [file.to_str(), Some("--socket"), socket.to_str(), Some("--timeout"), Some("60s")];
+    let words = ["routes", "dump"].into_iter().chain(words.map(|word| word.expect("ASCII")));
+    let logs = TempDir::new().expect("a folder for temporary files can be made");
+    let mut dumping = Process::start(&edge.netns, "dump", logs.path(), binary(), words)
+        .expect("it can be started");
+    let open = format!("/proc/{}/fd", dumping.pid());
+    until("it begins to write", SOON, || {
+        let open = std::fs::read_dir(&open).map_err(|error| error.to_string())?;
+        let mut files = open.flatten().filter_map(|one| std::fs::read_link(one.path()).ok());
+        met(files.any(|file| file.starts_with(folder.path())), || dumping.tail())
+    });
+    dumping.signal(Signal::SIGINT);
+    let ended = dumping.wait(SOON).signal();
+    let count = std::fs::read_dir(folder.path()).expect("it is there").count();
+    assert_eq!((ended, count), (Some(Signal::SIGINT as i32), 1), "{}", dumping.tail());
+    telling.process().signal(Signal::SIGCONT);
     drop(raw);
     telling.stop();
     taking.stop();

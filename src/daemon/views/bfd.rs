@@ -35,6 +35,20 @@ pub(super) fn bfd(report: &Report, clock: &Clock) -> Option<Bfd> {
     })
 }
 
+/// What there is to say beside a BGP session whose BFD session is not up: only its hold time would
+/// notice that the path has failed.
+pub(super) fn lack(report: &Report) -> Option<String> {
+    let seen = report.status().seen.filter(|seen| seen.state != State::Up)?;
+    let remote = seen.remote.discriminator.map(|_| seen.remote.state);
+    let why = match (seen.problem, remote) {
+        (Some(problem), _) => problem,
+        (None, None) => "nothing is heard of the peer's; does it have BFD for us?".to_owned(),
+        (None, Some(State::AdminDown)) => "the peer has switched it off".to_owned(),
+        (None, Some(state)) => format!("the peer's is {state}"),
+    };
+    Some(format!("BFD is {}: {why}", seen.state))
+}
+
 fn remote(remote: &Remote) -> Option<BfdRemote> {
     Some(BfdRemote {
         discriminator: remote.discriminator?.get(),

@@ -8,7 +8,7 @@ use brindle_bgp::msg::{AddPathFamily, Capability, Notification};
 use brindle_bgp::net::{Asn, Family, Role};
 use brindle_bgp::rib::{LimitLevel, PeerId, PeerKind, PeerPolicy, Stale};
 
-use super::bfd::bfd;
+use super::bfd::{bfd, lack};
 use crate::control::view::{
     AddPaths, AuthKind, Clock, Family as FamilyName, FamilyCounts, GracefulRestart, Kept,
     MessageCounts, MessageTypes, Negotiated, NotificationSeen, Peer, PeerAuth, PeerKind as Kind,
@@ -175,7 +175,7 @@ fn reason(
         let is_silent = unfiltered(&rib.export).then(|| {
             "external peer without exportFilters: nothing is told to it (RFC 8212)".to_owned()
         });
-        return match (unfiltered(&rib.import), rejected) {
+        let why = match (unfiltered(&rib.import), rejected) {
             _ if !of_limit.is_empty() => Some(of_limit.join("; ")),
             (true, _) if is_silent.is_some() => Some(
                 "external peer without importFilters and exportFilters: nothing is accepted from \
@@ -191,6 +191,10 @@ fn reason(
                 let refused = format!("{count} refused; see `brindle routes rejected`");
                 Some(is_silent.into_iter().chain([refused]).collect::<Vec<_>>().join("; "))
             }
+        };
+        return match (why, lack(entry.bfd())) {
+            (Some(why), Some(lack)) => Some(format!("{why}; {lack}")),
+            (why, lack) => why.or(lack),
         };
     }
     let why = match (protection.refusal(), &status.last_dial_error, &status.last_reason) {

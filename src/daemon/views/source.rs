@@ -147,21 +147,39 @@ pub(super) fn source_problems(source: Option<&SourceStatus>, problems: &mut Vec<
     }
 }
 
+/// Resources with one trouble that are named one by one.
+const NAMED: usize = 3;
+
 fn kubernetes_problems(in_sync: bool, kubernetes: &KubernetesSource, problems: &mut Vec<Problem>) {
-    let mut said = false;
+    // What keeps all resources from us is said once.
+    let mut troubles: Vec<(bool, &str, &str, Vec<&WatchedResource>)> = Vec::new();
     for resource in &kubernetes.resources {
         let Some(error) = &resource.error else { continue };
-        let what = if resource.listed {
+        let next = resource.next.as_deref().unwrap_or_default();
+        let alike = troubles.iter_mut().find(|it| (it.0, it.2) == (resource.listed, next));
+        match alike {
+            Some((.., resources)) => resources.push(resource),
+            None => troubles.push((resource.listed, error, next, vec![resource])),
+        }
+    }
+    let said = !troubles.is_empty();
+    for (listed, error, next, resources) in troubles {
+        let names: Vec<&str> =
+            resources.iter().take(NAMED).map(|resource| &*resource.resource).collect();
+        let names = match resources.len().saturating_sub(NAMED) {
+            0 => names.join(", "),
+            more => format!("{} and {more} more", names.join(", ")),
+        };
+        let what = if listed {
+            let seconds = resources.iter().filter_map(|resource| resource.error_seconds).max();
             format!(
-                "{} are not watched for {} s: {error}; what was known of them stays in force",
-                resource.resource,
-                resource.error_seconds.unwrap_or_default()
+                "{names} are not watched for {} s: {error}; what was known of them stays in force",
+                seconds.unwrap_or_default()
             )
         } else {
-            format!("{} have not been listed yet: {error}", resource.resource)
+            format!("{names} have not been listed yet: {error}")
         };
-        problems.push(problem("source", what, resource.next.clone().unwrap_or_default()));
-        said = true;
+        problems.push(problem("source", what, next.to_owned()));
     }
     if !in_sync && !said {
         let what = "the API server has not told yet what there is";
@@ -244,6 +262,23 @@ mod tests {
         assert_eq!(said(&status), []);
         status.in_sync = false;
         assert_eq!(said(&status)[0].1, "wait");
+    }
+
+    #[test]
+    fn what_keeps_all_resources_from_us_is_said_once() {
+        let mut status = status();
+        let pods = status.resources[1].clone();
+        let of = |resource, listed| ResourceStatus { resource, listed, ..pods.clone() };
+        status.resources.extend([of("services", true), of("tiers", true), of("secrets", true)]);
+        status.resources.push(of("profiles", false));
+        let mut other = of("nodes", true);
+        other.trouble.as_mut().expect("it has one").next = "grant another".to_owned();
+        status.resources.push(other);
+        let problems = said(&status);
+        let [all, unlisted, other] = problems.as_slice() else { panic!("{problems:?}") };
+        assert!(all.0.starts_with("pods, services, tiers and 1 more are not watched"), "{all:?}");
+        assert!(unlisted.0.starts_with("profiles have not been listed yet"), "{unlisted:?}");
+        assert!(other.0.starts_with("nodes are not watched"), "{other:?}");
     }
 
     #[test]

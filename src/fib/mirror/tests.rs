@@ -231,6 +231,9 @@ fn own_addresses_are_told_once_they_can_be_used() {
     let own = mirror.own_addresses();
     assert_eq!(own.len(), 1, "{own:?}");
     assert_eq!((&*own[0].interface, own[0].link.to_string().as_str()), ("eth0", "fd00::/64"));
+    assert!(own[0].is_up);
+    assert!(mirror.add_link(link(2, "eth0", true, false)));
+    assert_eq!(mirror.own_addresses(), vec![LocalAddress { is_up: false, ..own[0].clone() }]);
     assert!(mirror.remove_address(&address(2, "fd00::1/64")));
     assert!(!mirror.remove_address(&address(2, "fd00::1/64")));
 }

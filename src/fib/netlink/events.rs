@@ -21,8 +21,8 @@ use super::super::news::News;
 use super::read::read_news;
 use super::{Message, Writer, reserve};
 
-/// How long [`Monitor::ready`] waits before a socket that failed is opened anew.
-const REOPEN_AFTER: Duration = Duration::from_secs(1);
+/// How long is waited before a socket that failed is opened anew.
+pub(super) const REOPEN_AFTER: Duration = Duration::from_secs(1);
 
 /// Hears what changes.
 ///

@@ -30,6 +30,7 @@ pub use links::Links;
 pub use marked::{MarkedObject, MarkedRoute, NamedLink, Remover};
 pub use objects::ObjectMonitor;
 pub use query::{Dump, Queries};
+pub(super) use read::read_gateway;
 pub use writer::{BATCH, Writer};
 
 /// Any message to or from the kernel.

@@ -13,11 +13,12 @@ use rtnetlink::packet_core::{
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use rtnetlink::sys::{AsyncSocket as _, AsyncSocketExt as _, SocketAddr, TokioSocket};
 use socket2::SockRef;
+use tokio::time::Instant;
 
 use super::super::object::{Kind, OUR_IDS, Object, ObjectAction, ObjectId, ObjectOp, Shape};
 use super::super::route::{Hop, PROTOCOL};
 use super::Writer;
-use super::events::not_from;
+use super::events::{REOPEN_AFTER, not_from};
 
 const RTM_NEWNEXTHOP: u16 = 104;
 const RTM_DELNEXTHOP: u16 = 105;
@@ -225,37 +226,61 @@ fn read_members(value: &[u8]) -> Option<Vec<(ObjectId, u8)>> {
 }
 
 /// Hears that others changed objects of ours, or made one with a number of ours.
-pub struct ObjectMonitor(TokioSocket);
+pub struct ObjectMonitor {
+    /// None before it is first listened to, and after it failed.
+    socket: Option<TokioSocket>,
+    open_at: Instant,
+    /// The port of who writes what we need not hear of.
+    writer: u32,
+}
 
 impl ObjectMonitor {
-    /// Hears of objects in the network namespace of this thread, but not of what `writer`
-    /// wrote. To be called within a runtime.
-    ///
-    /// # Errors
-    /// If the kernel refuses the socket, as one without such objects does.
-    pub fn open(writer: &Writer) -> io::Result<Self> {
-        let mut socket = TokioSocket::new(NETLINK_ROUTE)?;
-        socket.socket_mut().bind(&SocketAddr::new(0, 0))?;
-        socket.socket_mut().add_membership(RTNLGRP_NEXTHOP)?;
-        // It saves time, no more.
-        let _ = SockRef::from(socket.socket_ref()).attach_filter(&not_from(writer.port()));
-        Ok(Self(socket))
+    /// Hears of objects in the network namespace of the thread that listens, but not of what
+    /// `writer` wrote.
+    pub fn new(writer: &Writer) -> Self {
+        Self { socket: None, open_at: Instant::now(), writer: writer.port() }
     }
 
-    /// Waits until objects of ours may be otherwise than we left them. Nothing is lost if it is
-    /// not waited for to the end.
+    /// Waits until objects of ours may be otherwise than we left them; that is so at once when
+    /// nobody has listened before. Nothing is lost if it is not waited for to the end. To be
+    /// called within a runtime.
     ///
     /// # Errors
-    /// If the socket fails; it hears no more then.
+    /// If the socket fails, or the kernel refuses it; a while later it is opened anew.
     pub async fn changed(&mut self) -> io::Result<()> {
-        loop {
-            match self.0.recv_from_full().await {
-                Ok((datagram, _)) if is_about_ours(&datagram) => return Ok(()),
-                Ok(_) => {}
-                // The kernel had more to say than there was room for.
-                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => return Ok(()),
-                Err(error) => return Err(error),
+        let heard = match &mut self.socket {
+            Some(socket) => hear(socket).await,
+            None => {
+                tokio::time::sleep_until(self.open_at).await;
+                open(self.writer).map(|socket| self.socket = Some(socket))
             }
+        };
+        if heard.is_err() {
+            self.socket = None;
+            self.open_at = Instant::now() + REOPEN_AFTER;
+        }
+        heard
+    }
+}
+
+fn open(writer: u32) -> io::Result<TokioSocket> {
+    let mut socket = TokioSocket::new(NETLINK_ROUTE)?;
+    socket.socket_mut().bind(&SocketAddr::new(0, 0))?;
+    socket.socket_mut().add_membership(RTNLGRP_NEXTHOP)?;
+    // It saves time, no more.
+    let _ = SockRef::from(socket.socket_ref()).attach_filter(&not_from(writer));
+    Ok(socket)
+}
+
+/// Waits until something is said of objects of ours.
+async fn hear(socket: &mut TokioSocket) -> io::Result<()> {
+    loop {
+        match socket.recv_from_full().await {
+            Ok((datagram, _)) if is_about_ours(&datagram) => return Ok(()),
+            Ok(_) => {}
+            // The kernel had more to say than there was room for.
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => return Ok(()),
+            Err(error) => return Err(error),
         }
     }
 }

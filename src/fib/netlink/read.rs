@@ -131,8 +131,9 @@ fn read_hop(next_hop: &RouteNextHop) -> Hop {
     }
 }
 
-/// The router, if that is what the attribute names.
-fn read_gateway(attribute: &RouteAttribute) -> Option<IpAddr> {
+/// The router, if that is what the attribute names; one of the other family than the route has an
+/// attribute of its own (RFC 8950).
+pub(in crate::fib) fn read_gateway(attribute: &RouteAttribute) -> Option<IpAddr> {
     match attribute {
         RouteAttribute::Gateway(address) => read_ip(address),
         RouteAttribute::Via(RouteVia::Inet(address)) => Some((*address).into()),

@@ -10,13 +10,15 @@ use crate::fib::object::ObjectOp;
 use crate::fib::table::Outcome;
 
 impl Fib {
-    /// Somebody else changed next-hop objects of ours, or we shall hear of it no more.
+    /// Somebody else changed next-hop objects of ours, or may have while nobody listened.
     pub(super) fn objects_changed(&mut self, heard: io::Result<()>) {
-        if let Err(error) = heard {
-            self.objects = None;
-            self.failed(format!("listening to the kernel about next hops: {error}"));
+        match heard {
+            Ok(()) => _ = self.schedule.resync_soon(Instant::now()),
+            Err(error) => self.failed(format!(
+                "listening to the kernel about next hops: {error}; until that works, what others \
+                 do to them is noticed late"
+            )),
         }
-        self.schedule.resync_soon(Instant::now());
     }
 
     /// Has routes lead by groups, or no more; where that is asked for first, tries whether the
@@ -35,17 +37,7 @@ impl Fib {
         match &tried {
             Ok(()) => {
                 self.table.set_groups(Some(resilience));
-                if self.objects.is_none() {
-                    match ObjectMonitor::open(&self.writer) {
-                        Ok(monitor) => self.objects = Some(monitor),
-                        Err(error) => self.failed(format!(
-                            "cannot open a netlink socket for next hops: {error}; what others \
-                             do to them is noticed late"
-                        )),
-                    }
-                    // What was changed before anybody listened.
-                    self.schedule.resync_soon(Instant::now());
-                }
+                self.objects.get_or_insert_with(|| ObjectMonitor::new(&self.writer));
             }
             Err(why) => {
                 self.table.set_groups(None);

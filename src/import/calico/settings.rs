@@ -107,9 +107,9 @@ fn configuration(felix: &Value, imported: &mut Imported) {
         Some(_) | None => {}
     }
     imported.config.bgp.services.loop_prevention = match spec["serviceLoopPrevention"].as_str() {
+        Some("Drop") => Some("drop"),
         Some("Reject") => Some("reject"),
         Some("Disabled") => Some("disabled"),
-        // As it is without.
         Some(_) | None => imported.config.bgp.services.loop_prevention,
     };
     for field in ["wireguardEnabled", "wireguardEnabledV6", "ipipEnabled", "vxlanEnabled"] {

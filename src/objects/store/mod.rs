@@ -4,8 +4,8 @@ mod folder;
 mod server;
 
 pub use folder::Folder;
-pub use server::Server;
 pub(super) use server::of_its_own;
+pub use server::{Server, why_unreachable};
 
 use serde_json::Value;
 

@@ -300,18 +300,24 @@ fn trouble(error: &kube::Error, verb: &str, kind: Kind, id: Option<&Id>) -> Trou
             Trouble::new(Why::Unreachable, message)
         }
         error => {
-            let mut why = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-            let mut source = error.source().and_then(std::error::Error::source);
-            while let Some(inner) = source {
-                if !why.contains(&inner.to_string()) {
-                    why.push_str(&format!(": {inner}"));
-                }
-                source = inner.source();
-            }
+            let why = why_unreachable(error);
             let message = format!("{verb} {what}: the API server cannot be reached: {why}");
             Trouble::new(Why::Unreachable, message)
         }
     }
+}
+
+/// What keeps us from a server: the error's causes down to the last.
+pub fn why_unreachable(error: &kube::Error) -> String {
+    let mut why = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+    let mut source = error.source().and_then(std::error::Error::source);
+    while let Some(inner) = source {
+        if !why.contains(&inner.to_string()) {
+            why.push_str(&format!(": {inner}"));
+        }
+        source = inner.source();
+    }
+    why
 }
 
 fn refusal(code: u16, said: &str, verb: &str, kind: Kind, what: &str) -> Trouble {

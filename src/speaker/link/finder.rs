@@ -10,16 +10,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, warn};
 
+use super::pace::Pace;
 use super::packet::Heard;
 use super::socket::LinkSocket;
 
-/// How often we say that we are there: as often as FRR does for such sessions.
-const EVERY: Duration = Duration::from_secs(10);
-/// The longest wait between two questions while nobody answers; the first waits are shorter.
-const ASK_EVERY: Duration = Duration::from_secs(5);
-const FIRST_ASK: Duration = Duration::from_millis(500);
-/// The least time between two of our advertisements, however often we are asked.
-const CALM: Duration = Duration::from_millis(250);
 /// How soon a link is tried again that takes no packets.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// Messages of neighbours that may wait; those beyond are lost, and come again.
@@ -97,46 +91,31 @@ async fn speak(
     ask: &Notify,
     sightings: &mpsc::Sender<Sighting>,
 ) -> std::io::Error {
-    let mut known: Option<Ipv6Addr> = None;
-    let (mut advertise_at, mut last) = (Instant::now(), None::<Instant>);
-    let (mut ask_at, mut wait) = (Some(Instant::now()), FIRST_ASK);
+    let mut pace = Pace::new(Instant::now());
     loop {
         let now = Instant::now();
-        if advertise_at <= now {
-            if let Err(error) = socket.advertise() {
-                return error;
-            }
-            (advertise_at, last) = (now + EVERY, Some(now));
+        if pace.is_advertisement_due(now)
+            && let Err(error) = socket.advertise()
+        {
+            return error;
         }
-        if ask_at.is_some_and(|at| at <= now) {
-            if let Err(error) = socket.solicit() {
-                return error;
-            }
-            (ask_at, wait) = (Some(now + wait), (wait * 2).min(ASK_EVERY));
+        if pace.is_question_due(now)
+            && let Err(error) = socket.solicit()
+        {
+            return error;
         }
-        let next = ask_at.map_or(advertise_at, |at| at.min(advertise_at));
-        // What is owed to somebody who asked waits a little, so that a flood is one answer.
-        let soon = last.map_or(now, |last| (last + CALM).max(now));
         tokio::select! {
             heard = socket.hear() => match heard {
-                Ok((Heard::Solicitation, _)) => advertise_at = advertise_at.min(soon),
+                Ok((Heard::Solicitation, _)) => pace.solicited(Instant::now()),
                 Ok((Heard::Advertisement, neighbour)) => {
-                    if known != Some(neighbour) {
-                        // It may not have heard us yet.
-                        (known, advertise_at) = (Some(neighbour), advertise_at.min(soon));
-                    }
-                    (ask_at, wait) = (None, FIRST_ASK);
+                    pace.heard(neighbour, Instant::now());
                     // Full: it is heard again.
                     let _ = sightings.try_send(Sighting { link: Arc::clone(&link.name), neighbour });
                 }
                 Err(error) => return error,
             },
-            () = ask.notified() => {
-                (ask_at, wait) = (Some(now), FIRST_ASK);
-                // Whoever is to be found anew is to find us as well.
-                advertise_at = advertise_at.min(soon);
-            }
-            () = sleep_until(next) => {}
+            () = ask.notified() => pace.ask(Instant::now()),
+            () = sleep_until(pace.next()) => {}
         }
     }
 }

@@ -12,6 +12,7 @@
 //! peer is like any other, but that its address goes with its interface everywhere.
 
 mod finder;
+mod pace;
 mod packet;
 mod socket;
 

@@ -150,7 +150,8 @@ pub(super) fn metrics(routing: &RoutingFigures) -> Vec<Metric> {
         "Times that a fault of ours ended a task, which was started anew",
     )
     .with([("task", "peer")], routing.faults.peers)
-    .with([("task", "bfd")], routing.faults.bfd);
+    .with([("task", "bfd")], routing.faults.bfd)
+    .with([("task", "bmp")], routing.bmp.iter().map(|it| it.figures().faults).sum::<u64>());
     let mut drain = Metric::gauge("brindle_drain_state", "How far draining is: one of them is 1");
     for (word, phase) in DRAIN_STATES {
         drain = drain.with([("state", word)], routing.drain == phase);

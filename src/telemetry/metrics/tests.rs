@@ -120,6 +120,7 @@ fn figures_stand_under_the_names_that_dashboards_know() {
     for want in [
         "brindle_task_panics_total{task=\"peer\"} 2.0",
         "brindle_task_panics_total{task=\"bfd\"} 0.0",
+        "brindle_task_panics_total{task=\"bmp\"} 0.0",
         "brindle_drain_state{state=\"serving\"} 0.0",
         "brindle_drain_state{state=\"closing\"} 1.0",
         "brindle_build_info{version=\"0.1.0\",revision=\"\",iptables_backend=\"nft\"} 1",

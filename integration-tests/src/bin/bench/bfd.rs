@@ -71,7 +71,8 @@ pub(crate) fn measure(prefixes: usize) -> anyhow::Result<Outcome> {
         peer: IpAddr::from(DAEMON),
         source: Some(peer(number).into()),
         interface: None,
-        settings: Settings { intervals, path: Path::SingleHop },
+        is_far: false,
+        settings: Settings { intervals, path: Path::SingleHop, graceful_restart: true },
         report: Arc::clone(report),
     });
     let wanted = wanted.collect();
