@@ -103,7 +103,12 @@ fn each<S: AsFd>(sockets: &[At<S>], (peers, link): &Place, mut deed: impl FnMut(
 
 /// Puts `key` on a listening socket that has `before` for these peers. MD5 keys are replaced
 /// in one step; of TCP-AO, what stays is never away.
-fn install(socket: &impl AsFd, peers: Prefix, before: &Key, key: &Key) -> Result<(), String> {
+pub(super) fn install(
+    socket: &impl AsFd,
+    peers: Prefix,
+    before: &Key,
+    key: &Key,
+) -> Result<(), String> {
     match (before, key) {
         (_, Key::Md5(secret)) => {
             options::md5(socket, peers, secret.octets()).map_err(|error| no_md5(&error))

@@ -29,8 +29,7 @@ fn near(ttl: Ttl) -> Protection {
 async fn listener(at: IpAddr, key: &Key) -> TcpListener {
     let listener = TcpListener::bind(SocketAddr::new(at, 0)).await.unwrap();
     prepare_listener(&listener, at.is_ipv4());
-    let protection = Protection { key: key.clone(), ..Protection::default() };
-    protection.sign(&listener, at).unwrap();
+    keys::install(&listener, Prefix::host(at), &Key::None, key).unwrap();
     listener
 }
 
@@ -154,7 +153,8 @@ async fn has_tcp_ao() -> bool {
     let at = LOOPBACKS[0];
     let listener = listener(at, &Key::None).await;
     let protection = ao(&[1]);
-    let Err(why) = protection.sign(&listener, at) else { return true };
+    let signed = keys::install(&listener, Prefix::host(at), &Key::None, &protection.key);
+    let Err(why) = signed else { return true };
     assert!(why.contains("lacks CONFIG_TCP_AO"), "{why}");
     let peer = listener.local_addr().unwrap();
     assert_eq!(dial(peer, None, &protection).await.unwrap_err(), why);
