@@ -90,6 +90,13 @@ pub enum SegmentKind {
     ConfedSet,
 }
 
+impl SegmentKind {
+    /// Whether it is one of a confederation (RFC 5065 §3).
+    pub fn is_confederation(self) -> bool {
+        matches!(self, SegmentKind::ConfedSequence | SegmentKind::ConfedSet)
+    }
+}
+
 impl AsPath {
     /// A path of one AS_SEQUENCE; empty for no numbers.
     pub fn sequence(asns: impl IntoIterator<Item = Asn>) -> Self {
@@ -119,6 +126,16 @@ impl AsPath {
     /// How often it stands in the path.
     pub fn count(&self, asn: Asn) -> usize {
         self.0.iter().flat_map(|segment| &segment.asns).filter(|one| **one == asn).count()
+    }
+
+    /// Whether it says what means something inside a confederation only (RFC 5065 §3).
+    pub fn has_confederations(&self) -> bool {
+        self.0.iter().any(|segment| segment.kind.is_confederation())
+    }
+
+    /// Takes that out, as has to be done before others are told (RFC 5065 §4.1 c).
+    pub fn leave_confederations(&mut self) {
+        self.0.retain(|segment| !segment.kind.is_confederation());
     }
 
     /// The neighbouring AS that the path was learned from: the first number of a leading

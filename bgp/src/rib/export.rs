@@ -272,6 +272,8 @@ impl Exporter<'_> {
         if matches!(told.form, Form::Outside | Form::OutsideOwn) {
             // Stay in the AS that they were meant for (RFC 4360 §6).
             out.extended_communities.retain(ExtendedCommunity::is_transitive);
+            // An external peer would withdraw the path for them, or end its session.
+            out.as_path.leave_confederations();
         }
         if told.form == Form::Outside {
             out.med = None; // RFC 4271 §5.1.4

@@ -1,12 +1,12 @@
 //! What nobody here understands is passed on as it came, through reader, RIB and writer.
 
-use brindle_bgp::msg::{Message, decode};
+use brindle_bgp::msg::{AsPath, AsSegment, Attributes, Message, SegmentKind, decode};
 use brindle_bgp::rib::{PeerId, PeerKind};
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
 
-use crate::support::{Scene, settings};
+use crate::support::{OUR_AS, Scene, asn, one_update, settings, v4};
 
 /// What is understood here, wholly or enough to be refused.
 const KNOWN: [u8; 18] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 14, 15, 16, 17, 18, 32, 35, 40];
@@ -25,6 +25,32 @@ fn octets(code: u8, flags: u8, value: &[u8]) -> Bytes {
     let body = [&[0, 0], &list[..], &attributes, &[16, 10, 1]].concat();
     let all = u16::try_from(19 + body.len()).unwrap().to_be_bytes();
     [&[0xFF; 16][..], &all, &[2], &body].concat().into()
+}
+
+/// An internal peer may be in a confederation that we know nothing of.
+#[test]
+fn segments_of_confederations_stay_inside_the_as() {
+    let segment = |kind, number| AsSegment { kind, asns: vec![asn(number)] };
+    let inside = AsPath(vec![
+        segment(SegmentKind::ConfedSequence, 65100),
+        segment(SegmentKind::Sequence, 65001),
+        segment(SegmentKind::ConfedSet, 65101),
+        segment(SegmentKind::Set, 65002),
+    ]);
+    let outside = AsPath(vec![
+        AsSegment { kind: SegmentKind::Sequence, asns: vec![asn(OUR_AS), asn(65001)] },
+        segment(SegmentKind::Set, 65002),
+    ]);
+    let mut scene = Scene::new(settings());
+    scene.up(0, PeerKind::ReflectorClient);
+    scene.up(1, PeerKind::External);
+    scene.up(2, PeerKind::Internal);
+    let attributes = Attributes { as_path: inside.clone(), ..Attributes::default() };
+    scene.learn(0, one_update(attributes));
+    scene.tell_all();
+    for (number, want) in [(1, outside), (2, inside)] {
+        assert_eq!(scene.ear(number).told[&v4()].0.as_path, want, "peer {number}");
+    }
 }
 
 proptest! {

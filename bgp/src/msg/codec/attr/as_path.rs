@@ -59,11 +59,6 @@ fn segment_octet(kind: SegmentKind) -> u8 {
     }
 }
 
-/// Whether the segment is one of a confederation (RFC 5065 §3).
-pub(super) fn is_confederation(segment: &AsSegment) -> bool {
-    matches!(segment.kind, SegmentKind::ConfedSequence | SegmentKind::ConfedSet)
-}
-
 /// Appends segments; numbers over two octets as AS_TRANS if the peer has only these. A
 /// segment of more than 255 numbers becomes several.
 pub(super) fn encode(segments: &[AsSegment], four_octet_asns: bool, out: &mut BytesMut) {
@@ -92,7 +87,7 @@ pub(super) fn encoded_len(segments: &[AsSegment], four_octet_asns: bool) -> usiz
 /// The segments of an AS4_PATH; `None` if the AS_PATH says it all (RFC 6793 §4.2.2). Those of
 /// a confederation must not be in it.
 pub(super) fn as4_segments(path: &AsPath) -> Option<Vec<AsSegment>> {
-    let outside = || path.0.iter().filter(|segment| !is_confederation(segment));
+    let outside = || path.0.iter().filter(|segment| !segment.kind.is_confederation());
     let is_needed = outside().any(|segment| segment.asns.iter().any(|&asn| needs_four_octets(asn)));
     is_needed.then(|| outside().cloned().collect())
 }
@@ -101,7 +96,7 @@ pub(super) fn as4_segments(path: &AsPath) -> Option<Vec<AsSegment>> {
 /// the AS4_PATH, and in front of it what speakers added that know only two octets.
 pub(super) fn merge(path: AsPath, mut as4: AsPath) -> AsPath {
     // RFC 6793 §6: segments of a confederation do not belong there.
-    as4.0.retain(|segment| !is_confederation(segment));
+    as4.0.retain(|segment| !segment.kind.is_confederation());
     let Some(mut missing) = path.hops().checked_sub(as4.hops()) else { return path };
     let mut merged: Vec<AsSegment> = Vec::with_capacity(path.0.len());
     for mut segment in path.0 {

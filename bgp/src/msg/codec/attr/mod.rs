@@ -242,7 +242,7 @@ impl List {
             code::AS_PATH => {
                 let path = as_path::decode(value, format.four_octet_asns)?;
                 // RFC 5065 §5: only inside a confederation, and we are in none.
-                if !format.internal && path.0.iter().any(as_path::is_confederation) {
+                if !format.internal && path.has_confederations() {
                     return Err("confederation segments from an external peer".to_owned());
                 }
                 a.as_path = path;
