@@ -4,11 +4,13 @@
 //! apiVersion: brindle.dev/v1
 //! kind: FilterTest
 //! config: brindle.yaml                    # beside this file
+//! # manifests: bgp/                       # where BGPFilters are
 //! tests:
 //! - name: routes with the fabric's backup colour are the last choice
 //!   peer: tor-a                           # all filters of a peer and direction,
 //!   direction: import
 //!   # filter: from-fabric                 # or one filter
+//!   # bgpFilter: fabric                   # or a BGPFilter and a direction
 //!   route: {prefix: 10.9.0.0/16, nextHop: 10.0.0.250, asPath: "65001 65010", communities: ["65001:666"]}
 //!   expect: accept
 //!   decidedBy: from-fabric rule 5         # counted from one
@@ -24,12 +26,16 @@ use brindle_bgp::filter::{
     AnyCommunity, Change, Filter, NextHopChange, PeerType, Route, RouteSource, RuleTrace, Session,
     Verdict, apply, evaluate, next_hop, trace,
 };
-use brindle_bgp::msg::{AsPath, Attributes};
+use brindle_bgp::msg::{AsPath, Attributes, ExtendedCommunity};
 use brindle_bgp::net::{Asn, Prefix};
-use brindle_config::{Bgp, Config};
+use brindle_bgp::rib::{DEFAULT_LOCAL_PREF, prefer_last_if_going};
+use brindle_config::{Bgp, Config, PeerAs};
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
+use crate::cluster;
+use crate::cluster::bgp::{BgpObjects, Direction};
+use crate::cluster::files::{self, FileProblem};
 use crate::control::view::{API_VERSION, FilterStep, FilterTestFailure, FilterTestReport};
 use crate::expect::{self, BadExpectations};
 
@@ -42,6 +48,7 @@ struct RawFile {
     api_version: Spanned<String>,
     kind: Spanned<String>,
     config: Option<String>,
+    manifests: Option<String>,
     tests: Vec<Spanned<RawTest>>,
 }
 
@@ -50,6 +57,7 @@ struct RawFile {
 struct RawTest {
     name: Spanned<String>,
     filter: Option<Spanned<String>>,
+    bgp_filter: Option<Spanned<String>>,
     peer: Option<Spanned<String>>,
     direction: Option<RawDirection>,
     route: RawRoute,
@@ -77,6 +85,7 @@ enum RawVerdict {
 struct RawRoute {
     prefix: Spanned<String>,
     next_hop: Option<Spanned<String>>,
+    interface: Option<String>,
     source: Option<RawSource>,
     peer_type: Option<RawPeerType>,
     as_path: Option<Spanned<String>>,
@@ -135,7 +144,7 @@ enum RawHop {
 }
 
 /// Runs the tests of a file against the filters of a configuration: the one that is named
-/// here, or the one that the file names.
+/// here, or the one that the file names; and against BGPFilters of the manifests that it names.
 ///
 /// # Errors
 /// Everything that is wrong with the file, or with the configuration.
@@ -148,16 +157,26 @@ pub fn run(path: &Path, config: Option<&Path>) -> Result<FilterTestReport, BadEx
         }
     }
     let beside = |name: &String| path.parent().unwrap_or(Path::new("")).join(name);
-    let Some(config): Option<PathBuf> =
-        config.map(Path::to_owned).or_else(|| raw.config.as_ref().map(beside))
-    else {
-        let message = "no configuration: name it there (config: brindle.yaml) or with --config";
+    let manifests = raw.manifests.as_ref().map(beside);
+    let config: Option<PathBuf> =
+        config.map(Path::to_owned).or_else(|| raw.config.as_ref().map(beside));
+    if config.is_none() && manifests.is_none() {
+        let message = "no configuration: name it there (config: brindle.yaml) or with --config; or \
+                       a folder with BGPFilters (manifests: bgp/)";
         return Err(BadExpectations(vec![format!("{}: {message}", path.display())]));
+    }
+    let bgp = match &config {
+        Some(config) => match Config::load(config) {
+            Ok(loaded) => loaded.config.bgp,
+            Err(errors) => {
+                let problems = errors.problems().iter().map(ToString::to_string);
+                return Err(BadExpectations(problems.collect()));
+            }
+        },
+        None => Config::default().bgp,
     };
-    let loaded = Config::load(&config).map_err(|errors| {
-        BadExpectations(errors.problems().iter().map(ToString::to_string).collect())
-    })?;
-    let bgp = loaded.config.bgp;
+    let objects = manifests.as_deref().map(objects).transpose()?.unwrap_or_default();
+    let asked = Asked { bgp, objects };
     let mut exercised: BTreeSet<(Arc<str>, usize)> = BTreeSet::new();
     let mut used: Vec<Arc<Filter>> = Vec::new();
     let mut names = BTreeSet::new();
@@ -166,9 +185,9 @@ pub fn run(path: &Path, config: Option<&Path>) -> Result<FilterTestReport, BadEx
             let name = &test.value.name;
             runner.complain(name, &format!("two tests are called {:?}", name.value));
         }
-        let Some(filters) = runner.test(&bgp, test, &mut exercised) else { continue };
+        let Some(filters) = runner.test(&asked, test, &mut exercised) else { continue };
         for filter in filters {
-            if !used.iter().any(|known| known.name == filter.name) {
+            if !used.contains(&filter) {
                 used.push(filter);
             }
         }
@@ -176,11 +195,12 @@ pub fn run(path: &Path, config: Option<&Path>) -> Result<FilterTestReport, BadEx
     if !runner.problems.is_empty() {
         return Err(BadExpectations(runner.problems));
     }
-    let rules = |filter: &Arc<Filter>| {
-        let name = Arc::clone(&filter.name);
-        (0..filter.rules.len()).map(move |rule| (Arc::clone(&name), rule))
+    let rules = |filter: &Arc<Filter>| -> Vec<(Arc<str>, usize)> {
+        (0..filter.rules.len()).map(|rule| place(filter, rule)).collect()
     };
-    let all: Vec<(Arc<str>, usize)> = used.iter().flat_map(rules).collect();
+    let mut all: Vec<(Arc<str>, usize)> = used.iter().flat_map(rules).collect();
+    // A rule of a BGPFilter may have come down to several in a row.
+    all.dedup();
     let never = all.iter().filter(|rule| !exercised.contains(*rule));
     Ok(FilterTestReport {
         file: path.display().to_string(),
@@ -192,11 +212,48 @@ pub fn run(path: &Path, config: Option<&Path>) -> Result<FilterTestReport, BadEx
     })
 }
 
+/// Where a rule stands for the operator.
+fn place(filter: &Filter, rule: usize) -> (Arc<str>, usize) {
+    let (list, place) = filter.place(rule);
+    (Arc::clone(list), place)
+}
+
+/// What tests may be about.
+struct Asked {
+    bgp: Bgp,
+    objects: BgpObjects,
+}
+
+/// The objects about BGP in a folder or file of manifests.
+fn objects(path: &Path) -> Result<BgpObjects, BadExpectations> {
+    if let Err(error) = std::fs::metadata(path) {
+        return Err(BadExpectations(vec![format!("{}: {error}", path.display())]));
+    }
+    let (changes, problems) = files::read_once(path);
+    // What else is wrong there is others' business.
+    let is_ours = |problem: &&FileProblem| {
+        problem.object.as_ref().is_none_or(|object| object.starts_with("BGPFilter/"))
+    };
+    let problems: Vec<String> = problems.iter().filter(is_ours).map(ToString::to_string).collect();
+    if !problems.is_empty() {
+        return Err(BadExpectations(problems));
+    }
+    let mut objects = BgpObjects::default();
+    for change in changes {
+        if let cluster::Change::BgpApplied(object) = change {
+            objects.apply(object);
+        }
+    }
+    Ok(objects)
+}
+
 /// What a test is about.
 struct Subject {
     /// `None`: an external peer without filters, which nothing passes (RFC 8212).
     filters: Option<Vec<Arc<Filter>>>,
     peer_type: PeerType,
+    /// Our AS on the session.
+    asn: Asn,
     direction: RawDirection,
 }
 
@@ -210,13 +267,13 @@ impl Runner<'_> {
     /// Runs one test; the filters that it was about.
     fn test(
         &mut self,
-        bgp: &Bgp,
+        asked: &Asked,
         test: &Spanned<RawTest>,
         exercised: &mut BTreeSet<(Arc<str>, usize)>,
     ) -> Option<Vec<Arc<Filter>>> {
         let raw = &test.value;
-        let subject = self.subject(bgp, raw)?;
-        let attributes = self.attributes(raw)?;
+        let subject = self.subject(asked, raw)?;
+        let mut attributes = self.attributes(raw)?;
         let prefix = self.parse::<Prefix>(&raw.route.prefix)?;
         let next_hop_given = match &raw.route.next_hop {
             Some(text) => Some(self.parse::<IpAddr>(text)?),
@@ -237,18 +294,18 @@ impl Runner<'_> {
             Some(RawPeerType::Internal) => PeerType::Internal,
             None => subject.peer_type,
         };
+        arrive(&mut attributes, subject.direction, peer_type, source);
         let route = Route {
             prefix,
             attributes: &attributes,
             next_hop: next_hop_given,
-            interface: None,
+            interface: raw.route.interface.as_deref(),
             source,
-            session: Session { peer_type, asn: bgp.asn },
+            session: Session { peer_type, asn: subject.asn },
         };
         let filters = subject.filters.clone().unwrap_or_default();
         let steps = trace(&filters, &route);
-        let matched =
-            |step: &RuleTrace| Some((Arc::clone(&filters.get(step.filter)?.name), step.rule?));
+        let matched = |step: &RuleTrace| Some(place(filters.get(step.filter)?, step.rule?));
         exercised.extend(steps.iter().filter_map(matched));
 
         let decision = evaluate(&filters, &route);
@@ -256,13 +313,15 @@ impl Runner<'_> {
         let by = match (&subject.filters, decision.by) {
             (None, _) => "an external peer without filters (RFC 8212)".to_owned(),
             (_, None) => "no filter".to_owned(),
-            (_, Some((filter, rule))) => {
-                let name = filters.get(filter).map(|filter| &*filter.name).unwrap_or_default();
-                rule.map_or_else(
-                    || format!("{name} otherwise"),
-                    |rule| format!("{name} rule {}", rule + 1),
-                )
-            }
+            (_, Some((filter, rule))) => match (filters.get(filter), rule) {
+                (Some(filter), Some(rule)) => {
+                    let (name, rule) = place(filter, rule);
+                    format!("{name} rule {}", rule + 1)
+                }
+                (filter, _) => {
+                    format!("{} otherwise", filter.map(|one| &*one.name).unwrap_or_default())
+                }
+            },
         };
         let expected = match raw.expect {
             RawVerdict::Accept => Verdict::Accept,
@@ -277,7 +336,10 @@ impl Runner<'_> {
         }
         if let (Some((wanted, texts)), Verdict::Accept) = (wanted, verdict) {
             let mut after = attributes.clone();
-            apply(&filters, &decision.matched, &mut after, bgp.asn);
+            apply(&filters, &decision.matched, &mut after, subject.asn);
+            if matches!(subject.direction, RawDirection::Import) {
+                prefer_last_if_going(&mut after);
+            }
             let hop = next_hop(&filters, &decision.matched);
             problems.extend(differences(wanted, &texts, &after, hop));
         }
@@ -292,10 +354,10 @@ impl Runner<'_> {
         Some(filters)
     }
 
-    fn subject(&mut self, bgp: &Bgp, raw: &RawTest) -> Option<Subject> {
-        match (&raw.filter, &raw.peer) {
-            (Some(filter), None) => {
-                let Some(found) = filter_of(bgp, &filter.value) else {
+    fn subject(&mut self, asked: &Asked, raw: &RawTest) -> Option<Subject> {
+        match (&raw.filter, &raw.bgp_filter, &raw.peer) {
+            (Some(filter), None, None) => {
+                let Some(found) = filter_of(&asked.bgp, &filter.value) else {
                     let message =
                         format!("no peer of the configuration uses a filter {:?}", filter.value);
                     self.complain(filter, &message);
@@ -304,47 +366,79 @@ impl Runner<'_> {
                 Some(Subject {
                     filters: Some(vec![found]),
                     peer_type: PeerType::External,
+                    asn: asked.bgp.asn,
                     direction: raw.direction.unwrap_or(RawDirection::Import),
                 })
             }
-            (None, Some(name)) => {
-                let Some(peer) = bgp.peers.iter().find(|peer| *peer.name == *name.value) else {
-                    let names: Vec<&str> = bgp.peers.iter().map(|peer| &*peer.name).collect();
-                    let message = match names.as_slice() {
-                        [] => {
-                            format!("there is no peer {:?}: the configuration has none", name.value)
-                        }
-                        _ => format!(
-                            "there is no peer {:?}; it has {}",
-                            name.value,
-                            names.join(", ")
-                        ),
-                    };
+            (None, Some(name), None) => {
+                let direction = self.direction(name, raw)?;
+                let way = match direction {
+                    RawDirection::Import => Direction::Import,
+                    RawDirection::Export => Direction::Export,
+                };
+                let Some(found) = asked.objects.filter(&name.value, way) else {
+                    let message = format!("there is no BGPFilter {:?} in manifests", name.value);
                     self.complain(name, &message);
                     return None;
                 };
-                let Some(direction) = raw.direction else {
-                    self.complain(name, "direction is missing; accepted: import, export");
-                    return None;
-                };
-                let is_external = peer.asn != bgp.asn;
-                let list = match direction {
-                    RawDirection::Import => &peer.import,
-                    RawDirection::Export => &peer.export,
-                };
-                let filters = match list {
-                    Some(filters) => Some(filters.clone()),
-                    None if is_external => None,
-                    None => Some(Vec::new()),
-                };
-                let peer_type = if is_external { PeerType::External } else { PeerType::Internal };
-                Some(Subject { filters, peer_type, direction })
+                Some(Subject {
+                    filters: Some(vec![found]),
+                    peer_type: PeerType::External,
+                    asn: asked.bgp.asn,
+                    direction,
+                })
             }
+            (None, None, Some(name)) => self.peer(&asked.bgp, name, raw),
             _ => {
-                self.complain(&raw.name, "name either a filter, or a peer and a direction");
+                let message = "name either a filter, or a peer and a direction, or a bgpFilter \
+                               and a direction";
+                self.complain(&raw.name, message);
                 None
             }
         }
+    }
+
+    /// All filters of a peer, or of a group of dynamic peers, in a direction.
+    fn peer(&mut self, bgp: &Bgp, name: &Spanned<String>, raw: &RawTest) -> Option<Subject> {
+        let groups = bgp.dynamic.iter().map(|group| {
+            let ours = group.peer.local_asn.unwrap_or(bgp.asn);
+            (&group.peer, group.asn.example(ours))
+        });
+        let mut peers = bgp.peers.iter().map(|peer| (peer, peer.asn)).chain(groups);
+        let Some((peer, asn)) = peers.find(|(peer, _)| *peer.name == *name.value) else {
+            let groups = bgp.dynamic.iter().map(|group| &group.peer);
+            let names: Vec<&str> = bgp.peers.iter().chain(groups).map(|peer| &*peer.name).collect();
+            let message = match names.as_slice() {
+                [] => format!("there is no peer {:?}: the configuration has none", name.value),
+                _ => format!("there is no peer {:?}; it has {}", name.value, names.join(", ")),
+            };
+            self.complain(name, &message);
+            return None;
+        };
+        let direction = self.direction(name, raw)?;
+        let ours = peer.local_asn.unwrap_or(bgp.asn);
+        let is_external = match peer.asn_word {
+            Some(word) => word == PeerAs::External,
+            None => asn != ours,
+        };
+        let list = match direction {
+            RawDirection::Import => &peer.import,
+            RawDirection::Export => &peer.export,
+        };
+        let filters = match list {
+            Some(filters) => Some(filters.clone()),
+            None if is_external => None,
+            None => Some(Vec::new()),
+        };
+        let peer_type = if is_external { PeerType::External } else { PeerType::Internal };
+        Some(Subject { filters, peer_type, asn: ours, direction })
+    }
+
+    fn direction(&mut self, at: &Spanned<String>, raw: &RawTest) -> Option<RawDirection> {
+        if raw.direction.is_none() {
+            self.complain(at, "direction is missing; accepted: import, export");
+        }
+        raw.direction
     }
 
     fn attributes(&mut self, raw: &RawTest) -> Option<Attributes> {
@@ -403,8 +497,33 @@ impl Runner<'_> {
     }
 }
 
+/// What is done to attributes before the first filter sees them: on import there is a LOCAL_PREF,
+/// and what does not leave an AS is gone on the way out of it.
+fn arrive(
+    attributes: &mut Attributes,
+    direction: RawDirection,
+    peer_type: PeerType,
+    source: RouteSource,
+) {
+    match (direction, peer_type) {
+        (RawDirection::Import, _) => {
+            prefer_last_if_going(attributes);
+            attributes.local_pref.get_or_insert(DEFAULT_LOCAL_PREF);
+        }
+        (RawDirection::Export, PeerType::External) => {
+            attributes.extended_communities.retain(ExtendedCommunity::is_transitive);
+            if !matches!(source, RouteSource::Local | RouteSource::Service) {
+                attributes.med = None;
+            }
+        }
+        (RawDirection::Export, PeerType::Internal) => {}
+    }
+}
+
 fn filter_of(bgp: &Bgp, name: &str) -> Option<Arc<Filter>> {
-    let lists = bgp.peers.iter().flat_map(|peer| peer.import.iter().chain(&peer.export));
+    let groups = bgp.dynamic.iter().map(|group| &group.peer);
+    let peers = bgp.peers.iter().chain(groups);
+    let lists = peers.flat_map(|peer| peer.import.iter().chain(&peer.export));
     lists.flatten().find(|filter| *filter.name == *name).cloned()
 }
 

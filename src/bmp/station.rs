@@ -325,18 +325,19 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_ends_a_connection_and_nothing_else() {
-        let cases: [(fn() -> End, &str); 3] = [
-            (|| panic!("as ordered"), "fault: as ordered"),
-            (|| panic!("{} of {}", 1, 2), "fault: 1 of 2"),
-            (|| End::Broken("closed".to_owned()), "closed"),
-        ];
-        for (end, want) in cases {
-            let said = match caught(async { end() }).await {
-                End::Fault(why) => format!("fault: {why}"),
-                End::Broken(why) => why,
-                End::Stopped | End::NoSpeaker => panic!("nobody said so"),
-            };
-            assert_eq!(said, want);
-        }
+        let said = |end| match end {
+            End::Fault(why) => format!("fault: {why}"),
+            End::Broken(why) => why,
+            End::Stopped | End::NoSpeaker => panic!("nobody said so"),
+        };
+        let of = |number: u8| async move {
+            assert!(number > 0, "as ordered");
+            assert_ne!(number, 1, "{number} of 2");
+            End::Broken("closed".to_owned())
+        };
+        assert_eq!(said(caught(of(0)).await), "fault: as ordered");
+        let formatted = said(caught(of(1)).await);
+        assert!(formatted.starts_with("fault: ") && formatted.contains("1 of 2"), "{formatted}");
+        assert_eq!(said(caught(of(2)).await), "closed");
     }
 }

@@ -8,6 +8,9 @@ bgp:
   - {name: tor, peerIP: 10.0.0.250, asNumber: 65001, importFilters: [in, last], exportFilters: [out]}
   - {name: quiet, peerIP: 10.0.0.251, asNumber: 65002}
   - {name: open, peerIP: 10.0.0.252, asNumber: 64512}
+  - {name: elsewhere, peerIP: 10.0.0.253, asNumber: 64999, localASNumber: 64999, importFilters: [link]}
+  dynamicPeers:
+  - {name: rack, cidrs: [10.1.0.0/24], asNumber: external, importFilters: [link]}
   filters:
   - name: in
     rules:
@@ -16,18 +19,40 @@ bgp:
     - {action: accept, asPath: {first: [65001]}}
   - name: last
     rules: [{action: accept, set: {addMed: 5}}]
+  - name: link
+    rules:
+    - {action: accept, interface: 'eth*', peerType: eBGP}
+    - {action: accept, peerType: iBGP, set: {prepend: {times: 1}, localPref: 7}}
   - name: out
     otherwise: accept
     rules:
     - {action: accept, sources: [local], set: {prepend: {times: 2}, nextHop: Self, med: 7}}
 ";
 
+const OBJECTS: &str = "
+apiVersion: projectcalico.org/v3
+kind: BGPFilter
+metadata: {name: fabric}
+spec:
+  importV4:
+  - {cidr: 10.0.0.0/8, matchOperator: NotIn, prefixLength: {min: 16, max: 24}, action: Reject}
+  - {priority: 1024, action: Reject}
+  exportV6:
+  - {action: Accept, operations: [{addCommunity: {value: '65000:1'}}]}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: others}
+";
+
 /// The report of these tests, or what is wrong with them.
 fn run_text(tests: &str) -> Result<FilterTestReport, BadExpectations> {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("brindle.yaml"), CONFIG).unwrap();
+    fs::write(folder.path().join("bgp.yaml"), OBJECTS).unwrap();
     let file = folder.path().join("tests.yaml");
-    let head = "apiVersion: brindle.dev/v1\nkind: FilterTest\nconfig: brindle.yaml\ntests:\n";
+    let head = "apiVersion: brindle.dev/v1\nkind: FilterTest\nconfig: brindle.yaml\n\
+                manifests: bgp.yaml\ntests:\n";
     fs::write(&file, format!("{head}{tests}")).unwrap();
     run(&file, None)
 }
@@ -72,6 +97,36 @@ fn what_is_as_expected_passes_and_rules_that_nothing_reached_are_named() {
 }
 
 #[test]
+fn routes_are_judged_as_in_an_agent_of_peers_of_every_kind_and_of_bgp_filters() {
+    let report = run_text(
+        "
+- {name: by link, peer: rack, direction: import, route: {prefix: 10.9.0.0/16, interface: eth1},
+   expect: accept, decidedBy: link rule 1, attributes: {localPref: 100}}
+- {name: by no link, peer: rack, direction: import, route: {prefix: 10.9.0.0/16}, expect: reject}
+- {name: our other as, peer: elsewhere, direction: import, route: {prefix: 10.9.0.0/16}, expect: accept,
+   decidedBy: link rule 2, attributes: {localPref: 7, asPath: '64999'}}
+- {name: about to go, filter: link, route: {prefix: 10.9.0.0/16, peerType: iBGP, communities: [graceful-shutdown]},
+   expect: accept, attributes: {localPref: 0}}
+- {name: others have no med, filter: out, direction: export, expect: accept, attributes: {med: none},
+   route: {prefix: 10.9.0.0/16, source: mesh, med: 5}}
+- {name: too long, bgpFilter: fabric, direction: import, route: {prefix: 10.1.1.1/32}, expect: reject,
+   decidedBy: fabric importV4 rule 1}
+- {name: no priority, bgpFilter: fabric, direction: import, route: {prefix: 10.1.1.0/24}, expect: accept,
+   decidedBy: fabric otherwise}
+- {name: out, bgpFilter: fabric, direction: export, route: {prefix: 'fd00::/64'}, expect: accept,
+   decidedBy: fabric exportV6 rule 1, attributes: {communities: ['65000:1']}}
+- {name: not of this list, bgpFilter: fabric, direction: export, route: {prefix: 10.0.0.0/8}, expect: accept}
+"
+        .trim_start(),
+    )
+    .unwrap();
+    assert_eq!(report.failures, []);
+    // Those of the configuration's filters, and of what rules of objects came down to one each.
+    assert_eq!((report.checks, report.rules), (9, 6));
+    assert_eq!(report.never_exercised, ["out rule 1", "fabric importV4 rule 2"]);
+}
+
+#[test]
 fn what_is_otherwise_says_what_each_rule_did() {
     let report = run_text(
         "
@@ -108,7 +163,7 @@ fn what_is_otherwise_says_what_each_rule_did() {
         ]
     );
     assert_eq!(refused.problems, ["accept was expected, reject it is, by in rule 1"]);
-    assert_eq!((wrong.line, report.never_exercised.len()), (5, 0));
+    assert_eq!((wrong.line, report.never_exercised.len()), (6, 0));
 }
 
 #[test]
@@ -117,21 +172,32 @@ fn what_is_wrong_with_the_file_is_told_with_its_line() {
     for (test, want) in [
         (
             format!("- {{name: a, {route}, expect: accept}}"),
-            "tests.yaml:5:10  name either a filter",
+            "tests.yaml:6:10  name either a filter",
         ),
         (format!("- {{name: a, filter: x, {route}, expect: accept}}"), "uses a filter \"x\""),
-        (format!("- {{name: a, peer: x, {route}, expect: accept}}"), "it has tor, quiet, open"),
+        (
+            format!("- {{name: a, peer: x, {route}, expect: accept}}"),
+            "it has tor, quiet, open, elsewhere, rack",
+        ),
+        (
+            format!("- {{name: a, bgpFilter: fabric, {route}, expect: accept}}"),
+            "direction is missing",
+        ),
+        (
+            format!("- {{name: a, bgpFilter: x, direction: import, {route}, expect: accept}}"),
+            "there is no BGPFilter \"x\" in manifests",
+        ),
         (format!("- {{name: a, peer: tor, {route}, expect: accept}}"), "direction is missing"),
         (
             "- {name: a, filter: in, route: {prefix: 10.9.0.1/16}, expect: accept}".to_owned(),
-            "5:41  \"10.9.0.1/16\"",
+            "6:41  \"10.9.0.1/16\"",
         ),
         (
             "- {name: a, filter: in, route: {prefix: 10.9.0.0/16, asPath: x}, expect: accept}"
                 .to_owned(),
             "\"x\" is not an AS number",
         ),
-        (format!("- {{name: a, filter: in, {route}, expect: maybe}}"), "5:"),
+        (format!("- {{name: a, filter: in, {route}, expect: maybe}}"), "6:"),
     ] {
         let said = run_text(&test).unwrap_err().to_string();
         assert!(said.contains(want), "{test}\nsays {said:?}, not {want:?}");

@@ -346,27 +346,30 @@ mod tests {
 
     use super::*;
 
-    fn group(name: &str, prefixes: &[&str]) -> DynamicPeers {
-        let [own, theirs] = [64512, 65001].map(|asn| Asn::new(asn).unwrap());
-        let nowhere = IpAddr::from([0, 0, 0, 0]);
-        DynamicPeers {
-            name: name.into(),
-            prefixes: prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect(),
-            asn: ExpectedAs::External,
-            limit: 1,
-            template: WantedPeer::new(
-                PeerSettings::new(own, "10.0.0.1".parse().unwrap(), theirs),
-                RibPeer::new(name, nowhere, theirs, PeerKind::External),
-            ),
+    impl DynamicPeers {
+        /// A group of one external peer.
+        pub(in crate::speaker) fn for_tests(name: &str, prefixes: &[&str]) -> Self {
+            let [own, theirs] = [64512, 65001].map(|asn| Asn::new(asn).unwrap());
+            let nowhere = IpAddr::from([0, 0, 0, 0]);
+            Self {
+                name: name.into(),
+                prefixes: prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect(),
+                asn: ExpectedAs::External,
+                limit: 1,
+                template: WantedPeer::new(
+                    PeerSettings::new(own, "10.0.0.1".parse().unwrap(), theirs),
+                    RibPeer::new(name, nowhere, theirs, PeerKind::External),
+                ),
+            }
         }
     }
 
     #[test]
     fn the_most_specific_prefix_counts_in_whatever_order() {
         let mut groups = [
-            group("wide", &["10.0.0.0/8", "fd00::/8"]),
-            group("narrow", &["10.1.0.0/16"]),
-            group("one", &["10.1.2.3/32"]),
+            DynamicPeers::for_tests("wide", &["10.0.0.0/8", "fd00::/8"]),
+            DynamicPeers::for_tests("narrow", &["10.1.0.0/16"]),
+            DynamicPeers::for_tests("one", &["10.1.2.3/32"]),
         ];
         for _ in 0..groups.len() {
             groups.rotate_left(1);
@@ -386,7 +389,7 @@ mod tests {
 
     #[test]
     fn a_peer_is_as_its_group_says_with_its_own_address_and_as() {
-        let group = group("rack", &["10.0.0.0/8"]);
+        let group = DynamicPeers::for_tests("rack", &["10.0.0.0/8"]);
         let (address, asn) = (IpAddr::from([10, 0, 0, 7]), Asn::new(65077).unwrap());
         let peer = group.peer(address, asn);
         assert_eq!((&*peer.rib.name, peer.address), ("rack-10.0.0.7", address));

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::{debug, warn};
 
-use super::auth::{self, At, Key, ListenerKeys, Place};
+use super::auth::{self, At, Key, ListenerKeys, Place, Signs};
 use super::dial::set_options;
 use super::dynamic::{Door, Newcomer};
 use super::link::Link;
@@ -117,26 +117,41 @@ impl Listeners {
         };
         let place = |peer: &WantedPeer| (Prefix::host(peer.address), peer.link.clone());
         let asked: Vec<(Place, Key)> = wanted.iter().map(|peer| (place(peer), key(peer))).collect();
+        let mut groups = Vec::clone(&self.door.groups());
+        // Keys of groups that overlap with a new one of TCP-AO would keep it out.
+        self.note_configured(wanted);
+        let of_groups = self.asked_of(&groups);
+        let of_groups: Vec<_> = of_groups.into_iter().map(|(_, place, key)| (place, key)).collect();
+        self.group_keys.forget_others(&of_groups, &all(&self.sockets, &self.on_links));
         let refusals = self.keys.follow(&asked, &all(&self.sockets, &self.on_links));
         for (peer, refusal) in wanted.iter_mut().zip(refusals) {
             if let Some(why) = refusal {
                 peer.protection.key = Key::Missing(why);
             }
         }
-        let signs = |peer: &WantedPeer| peer.protection.key != Key::None;
-        self.configured = wanted.iter().map(|peer| (peer.address, signs(peer))).collect();
-        let mut groups = Vec::clone(&self.door.groups());
+        self.note_configured(wanted);
         self.follow_group_keys(&mut groups);
         self.door.expect(groups);
+    }
+
+    fn note_configured(&mut self, wanted: &[WantedPeer]) {
+        let known = |peer: &WantedPeer| (peer.address, Signs::from(&peer.protection.key));
+        self.configured = wanted.iter().map(known).collect();
+    }
+
+    /// Whose connections are asked for the keys of which of these groups.
+    fn asked_of(&self, groups: &[DynamicPeers]) -> Vec<(usize, Place, Key)> {
+        let asked = auth::asked(groups, &self.configured).into_iter();
+        asked.map(|(index, peers, key)| (index, (peers, None), key)).collect()
     }
 
     /// Has the keys of these groups asked for, and of no others. A group whose key cannot be set
     /// has none afterwards, and nobody of it is spoken to.
     pub(super) fn follow_group_keys(&mut self, groups: &mut [DynamicPeers]) {
         loop {
-            let asked = auth::asked(groups, &self.configured);
+            let asked = self.asked_of(groups);
             let wanted: Vec<(Place, Key)> =
-                asked.iter().map(|(_, peers, key)| ((*peers, None), key.clone())).collect();
+                asked.iter().map(|(_, place, key)| (place.clone(), key.clone())).collect();
             let refusals = self.group_keys.follow(&wanted, &all(&self.sockets, &self.on_links));
             let mut refused =
                 asked.iter().zip(refusals).filter_map(|((index, ..), why)| Some((*index, why?)));

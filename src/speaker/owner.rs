@@ -298,7 +298,8 @@ impl Owner {
             Command::Read(look) => {
                 let Self { rib, peers, stale_until, bfd, rejections, .. } = self;
                 let faults = Faults { peers: self.panics, bfd: bfd.faults() };
-                look(&View { rib, peers, stale_until, rejections, bfd_drops: bfd.drops(), faults });
+                let (groups, bfd_drops) = (self.listeners.door.groups(), bfd.drops());
+                look(&View { rib, peers, groups, stale_until, rejections, bfd_drops, faults });
             }
             Command::Watching(deed) => deed(&mut self.monitors, &mut self.rib, &self.peers),
             Command::Do(peer, deed, done) => {

@@ -11,11 +11,11 @@ use brindle_bgp::rib::{PeerId, Rib, RibPeer};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-use super::WantedPeer;
 use super::peer::Order;
 use super::rejections::Rejections;
 use super::status::{Counters, PeerStatus, Shared};
 use super::wire::Wake;
+use super::{DynamicPeers, WantedPeer};
 use crate::bfd;
 
 /// A peer as the owner keeps it.
@@ -88,6 +88,8 @@ pub struct View<'a> {
     pub rib: &'a Rib,
     /// The peers.
     pub peers: &'a HashMap<PeerId, PeerEntry>,
+    /// Whoever may become one.
+    pub groups: Arc<Vec<DynamicPeers>>,
     /// How often what is refused was told.
     pub rejections: &'a Rejections,
     /// BFD packets that were dropped.

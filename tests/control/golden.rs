@@ -213,7 +213,7 @@ fn one_peer_is_a_screen() {
       kind          peer
       last reason   2 refused; see: brindle routes rejected tor-a
       import        cluster-only
-      export        everything accepted
+      export        everything
       connection    10.0.0.2:179 to 10.0.0.250:41822, dialled by the peer
       router id     10.0.0.250
       timers        hold 90s, keepalive 30s, last heard 12s ago
@@ -236,8 +236,8 @@ fn one_peer_is_a_screen() {
       last reason   no answer to SYN; check path, peer config, MD5
       next attempt  in 5s, 2026-01-02T03:04:10.000Z
       signed        TCP MD5, from file /etc/brindle/keys/tor-b
-      import        none
-      export        none
+      import        nothing: there are no filters (RFC 8212)
+      export        nothing: there are no filters (RFC 8212)
       timers        hold 90s offered, connect retry 1s
       ipv4          2 received, 2 accepted, 0 refused, 2 advertised
       received      1 OPEN, 4 UPDATE, 4470 KEEPALIVE, 0 NOTIFICATION, 0 ROUTE-REFRESH
@@ -312,9 +312,10 @@ fn a_list_in_yaml_is_one_document() {
       holdTimeSeconds: 90
       connectRetrySeconds: 1
       sendHoldSeconds: 480
+    importPolicy: filters
+    exportPolicy: everything
     importFilters:
     - cluster-only
-    exportFilters: []
     negotiated:
       local: 10.0.0.2:179
       remote: 10.0.0.250:41822

@@ -6,8 +6,9 @@ use brindle::control::view::{
     AddPaths, Attributes, AuthKind, BgpStatus, Config, ConfigStatus, Drain, DrainState,
     FamilyCounts, FamilyForwarding, FamilyRoutes, Forwarding, Hop, KernelRoute, KernelState,
     KernelStatus, MessageCounts, MessageTypes, Negotiated, NodeAddress, NotificationSeen, Path,
-    PathStatus, Peer, PeerAuth, PeerKind, Problem, Rejected, Reload, ReloadResult, Route,
-    SourceError, SourceStatus, Status, Target, TelemetryStatus, Time, Timers, UnknownAttribute,
+    PathStatus, Peer, PeerAuth, PeerKind, PolicyKind, Problem, Rejected, Reload, ReloadResult,
+    Route, SourceError, SourceStatus, Status, Target, TelemetryStatus, Time, Timers,
+    UnknownAttribute,
 };
 use brindle::control::view::{Family, SessionState};
 use brindle::control::{Answer, Failure, Page, Query, RouteFilter, view};
@@ -196,7 +197,9 @@ fn peer(name: &str, address: &str, kind: PeerKind, state: SessionState) -> Peer 
             connect_retry_seconds: 1,
             send_hold_seconds: Some(480),
         },
+        import_policy: Some(PolicyKind::Owned),
         import_filters: None,
+        export_policy: Some(PolicyKind::Originated),
         export_filters: None,
         bfd: None,
         negotiated: is_up.then(|| {
@@ -249,7 +252,8 @@ pub(crate) fn peers() -> Vec<Peer> {
         end_of_rib: true,
     };
     tor_a.import_filters = Some(vec!["cluster-only".to_owned()]);
-    tor_a.export_filters = Some(vec![]);
+    tor_a.import_policy = Some(PolicyKind::Filters);
+    tor_a.export_policy = Some(PolicyKind::Everything);
     tor_a.last_notification_received = Some(NotificationSeen {
         reason: "Cease: Administrative Reset (6/4) \"spine upgrade\"".to_owned(),
         code: 6,
@@ -259,6 +263,8 @@ pub(crate) fn peers() -> Vec<Peer> {
     });
     let mut tor_b = peer("tor-b", "10.0.0.251", PeerKind::Peer, SessionState::Active);
     tor_b.as_number = 65001;
+    (tor_b.import_policy, tor_b.export_policy) =
+        (Some(PolicyKind::Nothing), Some(PolicyKind::Nothing));
     tor_b.since = time(360);
     tor_b.since_seconds = 360;
     tor_b.flaps = 9;

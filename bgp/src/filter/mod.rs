@@ -38,6 +38,9 @@ pub struct Filter {
     pub rules: Vec<FilterRule>,
     /// What is done with a route that no rule accepts or rejects.
     pub otherwise: Verdict,
+    /// Whether its last rules accept what the node behind the peer owns: what no rule decides is
+    /// refused for that.
+    pub ends_in_ownership: bool,
 }
 
 /// One rule: all of its conditions must hold; one without conditions matches everything.
@@ -49,6 +52,9 @@ pub struct FilterRule {
     pub changes: Vec<Change>,
     /// What becomes of it then.
     pub action: FilterAction,
+    /// The list that it stands in and its place there, from zero, as the operator knows them;
+    /// `None` if that is where it stands here.
+    pub stands_in: Option<(Arc<str>, usize)>,
 }
 
 /// What a rule does with a match, after its changes.
@@ -74,14 +80,23 @@ pub enum Verdict {
 impl Filter {
     /// A filter that rejects what no rule accepts.
     pub fn new(name: impl Into<Arc<str>>, rules: Vec<FilterRule>) -> Self {
-        Self { name: name.into(), rules, otherwise: Verdict::Reject }
+        let otherwise = Verdict::Reject;
+        Self { name: name.into(), rules, otherwise, ends_in_ownership: false }
+    }
+
+    /// Where a rule stands for the operator: the name of the list, and its place there from zero.
+    pub fn place(&self, rule: usize) -> (&Arc<str>, usize) {
+        match self.rules.get(rule).and_then(|rule| rule.stands_in.as_ref()) {
+            Some((list, place)) => (list, *place),
+            None => (&self.name, rule),
+        }
     }
 }
 
 impl FilterRule {
     /// A rule that changes nothing.
     pub fn new(action: FilterAction, conditions: Vec<Condition>) -> Self {
-        Self { conditions, changes: Vec::new(), action }
+        Self { conditions, changes: Vec::new(), action, stands_in: None }
     }
 }
 

@@ -40,7 +40,7 @@ fn filter(name: &str, rules: Vec<FilterRule>) -> Arc<Filter> {
 }
 
 fn rule(action: FilterAction, conditions: Vec<Condition>, changes: Vec<Change>) -> FilterRule {
-    FilterRule { conditions, changes, action }
+    FilterRule { changes, ..FilterRule::new(action, conditions) }
 }
 
 fn communities(texts: &[&str]) -> Vec<AnyCommunity> {

@@ -102,6 +102,20 @@ impl Prefix {
         Some([half(self.address())?, half(last)?])
     }
 
+    /// The prefix of one bit less that it is half of; `None` of the one that holds everything.
+    pub fn parent(&self) -> Option<Prefix> {
+        let length = self.length().checked_sub(1)?;
+        let address = match self.address() {
+            IpAddr::V4(first) => {
+                IpAddr::from(Ipv4Addr::from_bits(first.to_bits() & !(1 << (31 - length))))
+            }
+            IpAddr::V6(first) => {
+                IpAddr::from(Ipv6Addr::from_bits(first.to_bits() & !(1 << (127 - length))))
+            }
+        };
+        Prefix::new(address, length).ok()
+    }
+
     /// Whether it holds one address only.
     pub fn is_host(&self) -> bool {
         self.length() == self.family().bits()
@@ -222,6 +236,9 @@ mod tests {
             let halves = whole.parse::<Prefix>().unwrap().halves();
             let want = want.map(|halves| halves.map(|half| half.parse().unwrap()));
             assert_eq!(halves, want, "{whole}");
+            for half in halves.into_iter().flatten() {
+                assert_eq!(half.parent(), whole.parse().ok(), "{half}");
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use super::attr_store::DEFAULT_LOCAL_PREF;
 use super::roles;
 use super::settings::{PeerKind, PeerPolicy, RibPeer, RibSettings};
 use super::view::Refusal;
-use crate::filter::{Matched, Route, RouteSource, Session, Verdict, apply, evaluate};
+use crate::filter::{Filter, Matched, Route, RouteSource, Session, Verdict, apply, evaluate};
 use crate::msg::{Attributes, Community, NextHop};
 use crate::net::{Asn, Prefix};
 
@@ -100,7 +100,7 @@ pub(super) fn admit(policy: &PeerPolicy, route: &Route<'_>) -> Result<Matched, R
             let (Verdict::Reject, Some((at, rule))) = (decision.verdict, decision.by) else {
                 return Ok(decision.matched);
             };
-            Some(Refusal::Filter(Arc::clone(&filters[at].name), rule))
+            Some(refused_by(&filters[at], rule))
         }
         PeerPolicy::Owned(owned) => refuse_foreign(owned.has(&route.prefix)),
         PeerPolicy::OwnedByNextHop(owned) => {
@@ -113,6 +113,15 @@ pub(super) fn admit(policy: &PeerPolicy, route: &Route<'_>) -> Result<Matched, R
         }
     };
     refusal.map_or(Ok(Matched::default()), Err)
+}
+
+/// Why a filter refuses a path, by that rule or by none.
+fn refused_by(filter: &Filter, rule: Option<usize>) -> Refusal {
+    match rule.map(|rule| filter.place(rule)) {
+        Some((list, place)) => Refusal::Filter(Arc::clone(list), Some(place)),
+        None if filter.ends_in_ownership => Refusal::NotOwned,
+        None => Refusal::Filter(Arc::clone(&filter.name), None),
+    }
 }
 
 /// The attributes after import filters. A peer about to go is the last choice whatever they
@@ -130,7 +139,8 @@ pub(super) fn change(
     attributes
 }
 
-fn prefer_last_if_going(attributes: &mut Attributes) {
+/// A peer about to go is the last choice (RFC 8326 §4.2).
+pub fn prefer_last_if_going(attributes: &mut Attributes) {
     if attributes.communities.contains(&Community::GRACEFUL_SHUTDOWN) {
         attributes.local_pref = Some(0);
     }

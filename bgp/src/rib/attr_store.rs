@@ -10,7 +10,7 @@ use crate::msg::{Attributes, Community, Origin};
 use crate::net::{Asn, RouterId};
 
 /// The LOCAL_PREF of a path that has none.
-pub(super) const DEFAULT_LOCAL_PREF: u32 = 100;
+pub const DEFAULT_LOCAL_PREF: u32 = 100;
 
 /// A set in an [`AttrStore`], or a set and the one that filters made it of; means another once
 /// its last holder has released it.

@@ -56,6 +56,8 @@ use rustc_hash::FxHashSet;
 use crate::msg::{Attributes, NextHop, Nlri, Update};
 use crate::net::{Family, Prefix};
 
+pub use adj_in::prefer_last_if_going;
+pub use attr_store::DEFAULT_LOCAL_PREF;
 pub use departure::Departure;
 pub use history::{Cause, Changes, Gap, Place, RouteChange, UsedPath};
 pub use limit::{LimitAction, LimitLevel, LimitNews, PATHS_OF_ONE_PEER, PrefixLimits};

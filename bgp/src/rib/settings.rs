@@ -90,7 +90,13 @@ pub enum PeerPolicy {
 impl PeerPolicy {
     /// Whether it goes by who owns a prefix.
     pub(super) fn is_ownership(&self) -> bool {
-        matches!(self, PeerPolicy::Owned(_) | PeerPolicy::OwnedByNextHop(_))
+        match self {
+            PeerPolicy::Owned(_) | PeerPolicy::OwnedByNextHop(_) => true,
+            PeerPolicy::Filters(filters) => filters.iter().any(|filter| filter.ends_in_ownership),
+            PeerPolicy::AcceptAll | PeerPolicy::RefuseUnfiltered | PeerPolicy::OriginatedOr(_) => {
+                false
+            }
+        }
     }
 }
 

@@ -48,7 +48,8 @@ pub enum Refusal {
     OriginatorLoop,
     /// Our cluster stands in its CLUSTER_LIST (RFC 4456 §8).
     ClusterLoop,
-    /// The filter rejects it: its name and the rule from zero, none if no rule matched.
+    /// A filter rejects it: the name of the list and the rule from zero, as the operator knows
+    /// them; none if no rule matched.
     Filter(Arc<str>, Option<usize>),
     /// An external peer without filters (RFC 8212).
     Unfiltered,

@@ -172,7 +172,8 @@ pub(crate) fn base(number: u32) -> RibPeer {
 /// Two filters, the second of which sees what the first has changed; `reference.rs` says in
 /// its own words what they do.
 fn colours() -> PeerPolicy {
-    let rule = |action, conditions, changes| FilterRule { conditions, changes, action };
+    let rule =
+        |action, conditions, changes| FilterRule { changes, ..FilterRule::new(action, conditions) };
     let tag = || vec!["65001:1".parse().unwrap()];
     let tagged = || Condition::Communities(Has::Any, vec!["65001:*".parse().unwrap()]);
     let first = vec![
@@ -219,7 +220,7 @@ fn loud() -> PeerPolicy {
         Change::SetCommunities(vec!["no-export".parse().unwrap()]),
         Change::NextHop(NextHopChange::Keep),
     ];
-    let rule = FilterRule { conditions: vec![], changes, action: FilterAction::Accept };
+    let rule = FilterRule { changes, ..FilterRule::new(FilterAction::Accept, vec![]) };
     PeerPolicy::Filters(vec![Filter::new("loud", vec![rule]).into()])
 }
 

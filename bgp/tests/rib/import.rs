@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use brindle_bgp::filter::{Condition, Filter, FilterAction, FilterRule, MatchOperator};
 use brindle_bgp::msg::{AsPath, AsSegment, Attributes, Community, NextHop, SegmentKind};
 use brindle_bgp::net::{ClusterId, Family, RouterId};
 use brindle_bgp::rib::{
@@ -82,6 +83,32 @@ fn policies_refuse_with_their_reason_and_are_applied_anew_when_they_change() {
         let exactly = vec![Arc::new([prefix(text)].into())];
         PeerPolicy::Owned(Owned { exactly, ..Owned::default() })
     };
+    // As BGPFilters of a node's session come down to: its own rules, and then who owns what.
+    let with_owners = |text| {
+        let stands_in = Some(("objects importV4".into(), 3));
+        let nothing_long = vec![Condition::PrefixLengths(17..=32)];
+        let refuses = FilterRule::new(FilterAction::Reject, nothing_long);
+        let accepts = Condition::Cidr(MatchOperator::In, prefix("10.2.0.0/16"));
+        let accepts = FilterRule::new(FilterAction::Accept, vec![accepts]);
+        let rules = vec![FilterRule { stands_in, ..refuses }, accepts];
+        let filter = Filter { ends_in_ownership: true, ..Filter::new("objects", rules) };
+        (PeerPolicy::Filters(vec![filter.into()]), prefix(text))
+    };
+    for (text, want) in [
+        ("10.1.0.0/16", Some(Refusal::NotOwned)),
+        ("10.2.0.0/24", Some(Refusal::Filter("objects importV4".into(), Some(3)))),
+        ("10.2.0.0/16", None),
+    ] {
+        let (import, told) = with_owners(text);
+        let mut scene = Scene::new(settings());
+        scene.up(0, PeerKind::External);
+        scene.rib.configure_peer(PeerId(0), RibPeer { import, ..peer(0, PeerKind::External) });
+        scene.learn(0, announce(&[told], hop("198.51.100.1"), along(&[65000])));
+        assert_eq!(refusal(&scene.rib, &told), want, "{text}");
+        let is_foreign = want == Some(Refusal::NotOwned);
+        let noted = if is_foreign { vec![(PeerId(0), told)] } else { vec![] };
+        assert_eq!(scene.rib.take_refusals(), noted, "{text}");
+    }
     for (policy, want) in [
         (PeerPolicy::AcceptAll, None),
         (PeerPolicy::RefuseUnfiltered, Some(Refusal::Unfiltered)),

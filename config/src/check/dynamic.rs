@@ -4,7 +4,7 @@ use brindle_bgp::net::{Asn, Prefix};
 
 use super::peer::{Around, Taken, read_peer};
 use super::prefixes;
-use crate::meaning::{Auth, DynamicPeers, ExpectedAs};
+use crate::meaning::{DynamicPeers, ExpectedAs};
 use crate::section::{Good, Item};
 use crate::value;
 use crate::yaml::quoted;
@@ -33,13 +33,6 @@ fn group<'a>(
     // All that is read of a peer must fit an AS that it may be in.
     let stand_in = asn.map_or(around.asn, |asn| asn.example(around.asn));
     let peer = read_peer(section, item, around, taken, Some(stand_in));
-    // A connection that lives on keeps the keys that its listening socket had for the prefix.
-    if peer.as_ref().is_some_and(|peer| matches!(peer.auth, Auth::Ao(_))) {
-        item.refuse(
-            "tcpAO is not for dynamicPeers; give them a password, or list those that sign so under \
-             bgp.peers",
-        );
-    }
     let cidrs = cidrs?;
     for range in &cidrs {
         if let Some(same) = ranges.iter().find(|other| other.value == range.value) {

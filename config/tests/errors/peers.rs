@@ -112,8 +112,8 @@ fn each_mistake_about_peers_is_named() {
             "f:1:60  bgp.peers[0]: unknown field \"colour\"; accepted here: name, asNumber, peerIP, interface, localASNumber, numAllowedLocalASNumbers, port, sourceAddress, passive, password, tcpAO, ttlSecurity, ebgpMultihop, reflectorClient, holdTime, gracefulRestart, maxRestartTime, importFilters, exportFilters, nextHopMode, maxPrefixes, role, roleStrict, addPaths, bfd, reachableBy",
         ),
         (
-            "bgp: {dynamicPeers: [{name: a, cidrs: [10.0.0.0/8], asNumber: 64512, tcpAO: {keys: [{sendID: 1, recvID: 1, file: /k}]}}]}",
-            "f:1:22  bgp.dynamicPeers[0]: tcpAO is not for dynamicPeers; give them a password, or list those that sign so under bgp.peers",
+            "bgp: {dynamicPeers: [{name: a, cidrs: [10.0.0.0/8], asNumber: 64512, password: {file: /k}, tcpAO: {keys: []}}]}",
+            "f:1:99  bgp.dynamicPeers[0].tcpAO: password and tcpAO exclude each other on one session; keep one of them (tcpAO, where both kernels have it)",
         ),
         // What protects a session is lost by no mistake.
         (

@@ -25,9 +25,11 @@ fn every_condition_and_change_of_a_filter_is_read_and_shown_as_it_was_written() 
         reject(cidr(MatchOperator::In, "10.244.0.0/16")),
         reject(Condition::AsPathRegex("_(64666|65099)_".parse().expect("right"))),
         FilterRule {
-            conditions: vec![Condition::Communities(Has::Any, all(&["65001:666", "65001:80:*"]))],
             changes: vec![Change::LocalPref(50), Change::RemoveCommunities(all(&["65001:*"]))],
-            action: FilterAction::Continue,
+            ..FilterRule::new(
+                FilterAction::Continue,
+                vec![Condition::Communities(Has::Any, all(&["65001:666", "65001:80:*"]))],
+            )
         },
         FilterRule::new(FilterAction::Accept, vec![cidr(MatchOperator::Equal, "0.0.0.0/0")]),
         FilterRule::new(
@@ -45,37 +47,43 @@ fn every_condition_and_change_of_a_filter_is_read_and_shown_as_it_was_written() 
             ],
         ),
         FilterRule {
-            conditions: vec![Condition::Communities(Has::All, all(&["rt:65001:1", "no-export"]))],
             changes: vec![Change::Med(20)],
-            action: FilterAction::Accept,
+            ..FilterRule::new(
+                FilterAction::Accept,
+                vec![Condition::Communities(Has::All, all(&["rt:65001:1", "no-export"]))],
+            )
         },
     ];
     assert_eq!(import.rules, want);
     let want = [
         FilterRule {
-            conditions: vec![
-                cidr(MatchOperator::In, "10.244.0.0/16"),
-                Condition::PrefixLengths(24..=32),
-                Condition::Source(vec![RouteSource::Local]),
-            ],
             changes: vec![
                 Change::Med(10),
                 Change::SetCommunities(all(&["64512:100", "64512:1:1", "rt:64512:1"])),
             ],
-            action: FilterAction::Accept,
+            ..FilterRule::new(
+                FilterAction::Accept,
+                vec![
+                    cidr(MatchOperator::In, "10.244.0.0/16"),
+                    Condition::PrefixLengths(24..=32),
+                    Condition::Source(vec![RouteSource::Local]),
+                ],
+            )
         },
         FilterRule {
-            conditions: vec![
-                cidr(MatchOperator::NotIn, "192.0.2.0/24"),
-                Condition::Source(vec![RouteSource::Mesh, RouteSource::Service]),
-            ],
             changes: vec![
                 Change::AddMed(50),
                 Change::AddCommunities(all(&["graceful-shutdown"])),
                 Change::Prepend(None, 2),
                 Change::NextHop(NextHopChange::SelfAddress),
             ],
-            action: FilterAction::Accept,
+            ..FilterRule::new(
+                FilterAction::Accept,
+                vec![
+                    cidr(MatchOperator::NotIn, "192.0.2.0/24"),
+                    Condition::Source(vec![RouteSource::Mesh, RouteSource::Service]),
+                ],
+            )
         },
     ];
     assert_eq!(export.rules, want);

@@ -52,6 +52,7 @@ fn what_is_shown_reads_back_as_the_same_configuration() {
         "bgp: {multipath: {asPathRelax: true}, nodeToNodeMesh: {maxPrefixes: {ipv6: 7, action: warn}}}",
         "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 1, maxPrefixes: {ipv4: 9, warnAt: 50, retryAfter: 1m}}]}",
         "bgp: {dynamicPeers: [{name: a, cidrs: [10.0.0.0/8, 'fd00::/8'], asNumber: 1-9, limit: 7, importFilters: []}]}",
+        "bgp: {dynamicPeers: [{name: a, cidrs: [10.0.0.0/8], asNumber: 64512, tcpAO: {keys: [{sendID: 1, recvID: 2, file: /k}]}}]}",
         "bgp: {dynamicPeers: [{name: a, cidrs: [10.0.0.0/8], asNumber: external}, {name: b, cidrs: ['::/0'], asNumber: 64512, reflectorClient: true}]}",
         "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 64512, addPaths: {receive: true}}, {name: b, peerIP: 10.0.0.8, asNumber: 64512, addPaths: {send: 255}}, {name: c, peerIP: 10.0.0.7, asNumber: 64512, addPaths: {send: all}}]}",
         "bgp: {nodeToNodeMesh: {addPaths: true}}",

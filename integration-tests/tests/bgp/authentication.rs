@@ -338,4 +338,22 @@ fn who_comes_from_a_prefix_is_asked_for_its_key_and_nobody_else_in_it() {
     std::fs::write(&file, "swordfist").expect("our file");
     agent.up("rack-10.9.0.3");
     agent.up("configured");
+
+    // Where the kernel cannot sign with TCP-AO, a group that asks for it is named like a peer.
+    let keys = format!("tcpAO: {{keys: [{{sendID: 1, recvID: 1, file: {}}}]}}", file.display());
+    let config = Config::new(65001)
+        .line("configured", &configured.v4.to_string(), 65004, open)
+        .line("signs", "10.9.0.77", 65005, &format!(", passive: true, {keys}"))
+        .bgp(&format!(
+            "dynamicPeers: [{{name: rack, cidrs: [10.9.0.0/24], asNumber: 65002-65003, {keys}}}]"
+        ));
+    agent.reload(&config);
+    until("it is said who is not spoken to, if so", SOON, || {
+        let problems = agent.ask(&["status"]).unwrap_or_default()["problems"].to_string();
+        let (cannot, why) = ("this kernel cannot sign", reason(&agent, "signs"));
+        let what = format!("nobody of the dynamic peers rack is spoken to: {cannot}");
+        let is_told = problems.contains(&what) == why.contains(cannot);
+        met(!why.is_empty() && is_told, || format!("{why} {problems}"))
+    });
+    agent.up("configured");
 }

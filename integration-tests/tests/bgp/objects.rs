@@ -51,6 +51,11 @@ fn objects_make_change_and_end_sessions_and_say_what_is_wrong_with_them() {
     let since = agents[0].up("tor")["since"].clone();
     agents[0].learns("192.0.2.0/24");
     agents[0].forgets("198.51.100.0/24");
+    let rejected = agents[0].ask(&["routes", "rejected", "tor"]).expect("an answer");
+    let rejected = &rejected["items"][0];
+    assert_eq!(rejected["rule"], "filter in importV4", "{rejected}");
+    let why = "rejected by rule 1 of in importV4: ipv4, inside 198.51.100.0/24, length 24";
+    assert_eq!(rejected["reason"], why);
     assert_eq!(agents[0].up("n2")["asNumber"], 64600, "{}", agents[0].peer("n2"));
     assert!(agents[1].peer("tor").is_null(), "it is n1's");
     // The router is told of the cluster alone.

@@ -6,17 +6,15 @@ use brindle_bgp::filter::{
     AnyCommunity, CommunityPattern, Condition, Filter, FilterAction, FilterRule, Has,
     MatchOperator, RouteSource, Verdict,
 };
-#[cfg(doc)]
-use brindle_bgp::net::Family;
-use brindle_bgp::net::Prefix;
+use brindle_bgp::net::{Family, Prefix};
 use brindle_bgp::rib::{Owned, PeerPolicy};
 
-use super::BgpFilter;
 use super::filter::{Rule, local_pref};
+use super::{BgpFilter, BgpObjects};
 
 /// Which way routes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Direction {
+pub enum Direction {
     /// From the peer.
     Import,
     /// To the peer.
@@ -32,6 +30,20 @@ pub(super) enum Otherwise {
     Inside(Owned),
     /// It passes inside of these, or if it is our own.
     OwnAnd(Arc<[Prefix]>),
+}
+
+impl BgpObjects {
+    /// What a BGPFilter alone says in a direction; what no rule of it is about passes.
+    pub fn filter(&self, name: &str, direction: Direction) -> Option<Arc<Filter>> {
+        let found = self.filters.get(name)?;
+        let alone = policy(&[found], self.normal_priorities(), direction, Otherwise::Accept);
+        let filters = match alone {
+            PeerPolicy::Filters(filters) => filters,
+            _ => Vec::new(),
+        };
+        let nothing = || Filter { otherwise: Verdict::Accept, ..Filter::new(name, Vec::new()) };
+        Some(filters.into_iter().next().unwrap_or_else(|| Arc::new(nothing())))
+    }
 }
 
 /// What the filters say in that direction, asked in their order; `normal` are the priorities of
@@ -59,12 +71,13 @@ pub(super) fn policy(
         };
     }
     let names: Vec<&str> = filters.iter().map(|(name, _)| *name).collect();
-    let all = filters.iter().flat_map(|(_, rules)| rules);
-    let mut rules: Vec<FilterRule> = all.flat_map(|rule| translated(rule, normal)).collect();
+    let mut rules: Vec<FilterRule> =
+        filters.iter().flat_map(|(name, rules)| numbered(name, direction, rules, normal)).collect();
     let accept = |operator, range: &Prefix| {
         let condition = Condition::Cidr(operator, *range);
         FilterRule::new(FilterAction::Accept, vec![condition])
     };
+    let own = rules.len();
     let inside = |range: &Prefix| accept(MatchOperator::In, range);
     let verdict = match &otherwise {
         Otherwise::Accept => Verdict::Accept,
@@ -81,8 +94,45 @@ pub(super) fn policy(
             Verdict::Reject
         }
     };
-    let filter = Filter { otherwise: verdict, ..Filter::new(names.join("+"), rules) };
+    let without: Arc<str> = "without filters".into();
+    for (number, rule) in rules.iter_mut().skip(own).enumerate() {
+        rule.stands_in = Some((Arc::clone(&without), number));
+    }
+    let filter = Filter {
+        otherwise: verdict,
+        ends_in_ownership: matches!(otherwise, Otherwise::Inside(_)),
+        ..Filter::new(names.join("+"), rules)
+    };
     PeerPolicy::Filters(vec![Arc::new(filter)])
+}
+
+/// The rules of a BGPFilter as the engine has them, which know where they are from: the second
+/// of `importV4` in `fabric` stands second in `fabric importV4`.
+fn numbered(
+    filter: &str,
+    direction: Direction,
+    rules: &[Rule],
+    normal: [u32; 2],
+) -> Vec<FilterRule> {
+    let mut all = Vec::new();
+    for family in Family::ALL {
+        let way = match direction {
+            Direction::Import => "import",
+            Direction::Export => "export",
+        };
+        let version = match family {
+            Family::Ipv4Unicast => "V4",
+            Family::Ipv6Unicast => "V6",
+        };
+        let list: Arc<str> = format!("{filter} {way}{version}").into();
+        let of_family = rules.iter().filter(|rule| rule.family == family);
+        for (number, rule) in of_family.enumerate() {
+            let stands_in = Some((Arc::clone(&list), number));
+            let parts = translated(rule, normal).into_iter();
+            all.extend(parts.map(|part| FilterRule { stands_in: stands_in.clone(), ..part }));
+        }
+    }
+    all
 }
 
 /// A rule as the engine has it: more than one where one of several things must hold.
@@ -285,6 +335,14 @@ mod tests {
         ] {
             assert_eq!(passes(&export, prefix, source, External), want, "{prefix} {source:?}");
         }
+        let PeerPolicy::Filters(filters) = &export else { panic!("{export:?} has no rules") };
+        let places: Vec<String> = (0..filters[0].rules.len())
+            .map(|rule| filters[0].place(rule))
+            .map(|(list, place)| format!("{list} {place}"))
+            .collect();
+        let names = ["one exportV4 0", "two exportV4 0", "three exportV4 0"];
+        assert_eq!(places, [&names[..], &["without filters 0", "without filters 1"]].concat());
+        assert!(!filters[0].ends_in_ownership, "nobody is told what is not his");
         // They say nothing of what comes in.
         let import =
             policy(&all, NORMAL, Direction::Import, Otherwise::Inside(Arc::clone(&ranges).into()));

@@ -25,6 +25,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use configuration::{Configuration, DEFAULT};
+pub use engine::Direction;
 pub use filter::BgpFilter;
 pub use peer::{BgpPeer, EXTRAS, Remote, SecretRef, Whose};
 pub(crate) use read::{Reading, read_configuration, read_filter, read_peer, read_secret};

@@ -181,13 +181,12 @@ pub(super) fn screen(peer: &Peer, color: bool) -> String {
     if let Some(hops) = peer.ttl_security {
         line("ttl security", &format!("packets from farther off than {hops} hops are dropped"));
     }
-    let filters = |filters: &Option<Vec<String>>| match filters {
-        Some(names) if names.is_empty() => "everything accepted".to_owned(),
-        Some(names) => list(names),
-        None => "none".to_owned(),
-    };
-    line("import", &filters(&peer.import_filters));
-    line("export", &filters(&peer.export_filters));
+    for (title, filters, policy) in [
+        ("import", &peer.import_filters, peer.import_policy),
+        ("export", &peer.export_filters, peer.export_policy),
+    ] {
+        line(title, &filters.as_ref().map_or_else(|| or_dash(policy), |names| list(names)));
+    }
     if let Some(agreed) = peer.negotiated.as_deref() {
         let who = if agreed.dialled { "dialled by us" } else { "dialled by the peer" };
         line("connection", &format!("{} to {}, {who}", agreed.local, agreed.remote));

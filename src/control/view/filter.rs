@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FilterStep {
-    /// The filter.
+    /// The filter; of a BGPFilter with the list in it: `fabric importV4`.
     pub filter: String,
     /// The rule, counted from one; absent if none decided, and the filter does this then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -60,9 +60,12 @@ impl FilterStep {
                     NextHopChange::Keep => "unchanged".to_owned(),
                 }),
             }));
+            let filter = filters.get(step.filter);
+            let place = filter.zip(step.rule).map(|(filter, rule)| filter.place(rule));
+            let name = place.map(|(list, _)| list).or(filter.map(|filter| &filter.name));
             list.push(Self {
-                filter: filters.get(step.filter).map_or_else(String::new, |f| f.name.to_string()),
-                rule: step.rule.map(|rule| rule + 1),
+                filter: name.map_or_else(String::new, ToString::to_string),
+                rule: place.map(|(_, rule)| rule + 1),
                 action: match step.action {
                     FilterAction::Accept => "accept",
                     FilterAction::Reject => "reject",

@@ -39,7 +39,8 @@ pub use from_bgp::refusal_words;
 pub use matrix::{Cell, CellVerdict, Group, Matrix};
 pub use peers::{
     AddPaths, AuthKind, FamilyCounts, FamilyTotals, GracefulRestart, Kept, MessageCounts,
-    MessageTypes, Negotiated, NotificationSeen, Peer, PeerAuth, PeerKind, SessionState, Timers,
+    MessageTypes, Negotiated, NotificationSeen, Peer, PeerAuth, PeerKind, PolicyKind, SessionState,
+    Timers,
 };
 pub use policy::{
     Direction, Endpoint, EndpointState, FieldProblem, Finding, Level, PodPolicies, Policy,

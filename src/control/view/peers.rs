@@ -60,6 +60,12 @@ pub struct Peer {
     pub local_as_number: Option<u32>,
     /// What its session was set up with.
     pub timers: Timers,
+    /// What is taken of what it tells us.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub import_policy: Option<PolicyKind>,
+    /// What it is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub export_policy: Option<PolicyKind>,
     /// Names of the filters on what it tells us; absent where ownership or nothing filters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub import_filters: Option<Vec<String>>,
@@ -89,6 +95,34 @@ impl Peer {
             advertised: sum.advertised + counts.advertised,
             rejected: sum.rejected + counts.rejected,
             stale: sum.stale + counts.stale,
+        })
+    }
+}
+
+/// What passes from or to a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PolicyKind {
+    /// All.
+    Everything,
+    /// Nothing, since an external peer has no filters (RFC 8212).
+    Nothing,
+    /// What the filters accept.
+    Filters,
+    /// What the node owns that it comes from.
+    Owned,
+    /// What this node originates, and pod CIDRs.
+    Originated,
+}
+
+impl fmt::Display for PolicyKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PolicyKind::Everything => "everything",
+            PolicyKind::Nothing => "nothing: there are no filters (RFC 8212)",
+            PolicyKind::Filters => "what filters accept",
+            PolicyKind::Owned => "what its node owns",
+            PolicyKind::Originated => "what this node originates, and pod CIDRs",
         })
     }
 }

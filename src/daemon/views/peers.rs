@@ -12,7 +12,7 @@ use super::bfd::{bfd, lack};
 use crate::control::view::{
     AddPaths, AuthKind, Clock, Family as FamilyName, FamilyCounts, GracefulRestart, Kept,
     MessageCounts, MessageTypes, Negotiated, NotificationSeen, Peer, PeerAuth, PeerKind as Kind,
-    SessionState, Timers,
+    PolicyKind, SessionState, Timers,
 };
 use crate::daemon::answer::Facts;
 use crate::daemon::drain::Report;
@@ -106,7 +106,9 @@ fn shown(
             connect_retry_seconds: wanted.session.connect_retry.as_secs(),
             send_hold_seconds: wanted.session.send_hold.map(|limit| limit.as_secs()),
         },
+        import_policy: Some(policy(&wanted.rib.import)),
         import_filters: filters(&wanted.rib.import),
+        export_policy: Some(policy(&wanted.rib.export)),
         export_filters: filters(&wanted.rib.export),
         negotiated: negotiated(entry, &status, &clock).map(Box::new),
         bfd: bfd(entry.bfd(), &clock).map(Box::new),
@@ -178,14 +180,27 @@ fn reason(
     if status.state == State::Established {
         let of_limit: Vec<String> =
             families.iter().filter_map(|counts| near_limit(entry, counts)).collect();
-        let why = match (&entry.wanted.rib.import, rejected) {
+        let unfiltered = |policy: &PeerPolicy| *policy == PeerPolicy::RefuseUnfiltered;
+        let rib = &entry.wanted.rib;
+        let is_silent = unfiltered(&rib.export).then(|| {
+            "external peer without exportFilters: nothing is told to it (RFC 8212)".to_owned()
+        });
+        let why = match (unfiltered(&rib.import), rejected) {
             _ if !of_limit.is_empty() => Some(of_limit.join("; ")),
-            (PeerPolicy::RefuseUnfiltered, _) => Some(
+            (true, _) if is_silent.is_some() => Some(
+                "external peer without importFilters and exportFilters: nothing is accepted from \
+                 it or told to it (RFC 8212)"
+                    .to_owned(),
+            ),
+            (true, _) => Some(
                 "external peer without importFilters: nothing is accepted (RFC 8212)".to_owned(),
             ),
             _ if protection.trouble.is_some() => protection.trouble.clone(),
-            (_, 0) => None,
-            (_, count) => Some(format!("{count} refused; see `brindle routes rejected`")),
+            (_, 0) => is_silent,
+            (_, count) => {
+                let refused = format!("{count} refused; see `brindle routes rejected`");
+                Some(is_silent.into_iter().chain([refused]).collect::<Vec<_>>().join("; "))
+            }
         };
         return match (why, lack(entry.bfd())) {
             (Some(why), Some(lack)) => Some(format!("{why}; {lack}")),
@@ -202,8 +217,9 @@ fn reason(
         }
         (None, None, None) => "no answer yet".to_owned(),
     };
-    // The kernel does not tell whose they were.
-    let why = match protection.suspicion(&dropped.since(&status.failures_before)) {
+    // The kernel does not tell whose they were; of a peer that is left alone they are not.
+    let suspicion = protection.suspicion(&dropped.since(&status.failures_before));
+    let why = match suspicion.filter(|_| status.idle.is_none()) {
         Some(suspicion) => format!("{why} ({suspicion}; of all peers, while this one is down)"),
         None => why,
     };
@@ -258,11 +274,23 @@ fn restart(capabilities: &[Capability]) -> Option<GracefulRestart> {
 fn near_limit(entry: &PeerEntry, counts: &FamilyCounts) -> Option<String> {
     let limits = &entry.wanted.rib.limits;
     let family = counts.family.into();
-    let (most, told) = (limits.most[Family::index(family)]?, counts.received);
+    // What is kept of an earlier session counts for nothing in this one.
+    let told = counts.received.saturating_sub(counts.stale);
+    let most = limits.most[Family::index(family)]?;
     match limits.level(family, told)? {
         LimitLevel::Below => None,
         LimitLevel::Near => Some(format!("{told} of at most {most} {family} prefixes")),
         LimitLevel::Over => Some(format!("{told} {family} prefixes, more than the {most} allowed")),
+    }
+}
+
+fn policy(policy: &PeerPolicy) -> PolicyKind {
+    match policy {
+        PeerPolicy::AcceptAll => PolicyKind::Everything,
+        PeerPolicy::RefuseUnfiltered => PolicyKind::Nothing,
+        PeerPolicy::Filters(_) => PolicyKind::Filters,
+        PeerPolicy::Owned(_) | PeerPolicy::OwnedByNextHop(_) => PolicyKind::Owned,
+        PeerPolicy::OriginatedOr(_) => PolicyKind::Originated,
     }
 }
 

@@ -217,10 +217,15 @@ fn as_rejected(view: &View<'_>, facts: &Facts, clock: &Clock, path: &PathView) -
     if let Refusal::Filter(filter, Some(rule)) = refusal
         && let Some(peer) = path.from.and_then(|peer| view.peers.get(&peer))
         && let PeerPolicy::Filters(filters) = &peer.wanted.rib.import
-        && let Some(filter) = filters.iter().find(|one| one.name == *filter)
-        && let Some(rule) = filter.rules.get(*rule)
     {
-        reason += &conditions(&rule.conditions);
+        let mut found = filters.iter().flat_map(|one| {
+            let is_it = move |at: &usize| one.place(*at) == (filter, *rule);
+            (0..one.rules.len()).filter(is_it).filter_map(|at| one.rules.get(at))
+        });
+        // Of a rule that came down to several it is not known which of them it was.
+        if let (Some(rule), None) = (found.next(), found.next()) {
+            reason += &conditions(&rule.conditions);
+        }
     }
     let nlri = Nlri { prefix: path.prefix, path_id: path.path_id.unwrap_or_default() };
     let counted = path.from.and_then(|peer| view.rejections.of(peer, nlri));

@@ -19,7 +19,7 @@ use crate::daemon::identity::CONFIGURED_ASN;
 use crate::daemon::policy::LEFTOVERS_GO;
 use crate::enforce::EnforceStatus;
 use crate::fib::{FibStatus, ForwardingState};
-use crate::speaker::View;
+use crate::speaker::{DynamicPeers, View};
 
 /// Peers may take so long after the start before one that is down is a problem.
 const START_GRACE: Duration = Duration::from_secs(30);
@@ -30,6 +30,8 @@ struct Speaking {
     established: Vec<String>,
     down: Vec<String>,
     disabled: Vec<String>,
+    /// Groups of dynamic peers of which nobody is spoken to, and why.
+    unserved: Vec<(String, String)>,
     learned: [usize; 2],
     refused: [usize; 2],
 }
@@ -134,6 +136,11 @@ fn speaking(view: &View<'_>) -> Speaking {
             speaking.down.push(name);
         }
     }
+    let refusal = |group: &DynamicPeers| {
+        let why = group.template.protection.refusal()?;
+        Some((group.name.to_string(), why.to_owned()))
+    };
+    speaking.unserved = view.groups.iter().filter_map(refusal).collect();
     speaking.down.sort();
     speaking.disabled.sort();
     for (id, family) in view.peers.keys().flat_map(|id| Family::ALL.map(|family| (*id, family))) {
@@ -235,6 +242,10 @@ fn bgp_problems(known: &Known, facts: &Facts, speaking: &Speaking, problems: &mu
         let count = speaking.down.len();
         let what = format!("no peer is established yet, {count} wanted");
         problems.push(problem("bgp", what, "brindle peers"));
+    }
+    for (name, why) in &speaking.unserved {
+        let what = format!("nobody of the dynamic peers {name} is spoken to: {why}");
+        problems.push(problem("bgp", what, "see to the key, or to what the kernel lacks"));
     }
     for skipped in &facts.skipped {
         let what = format!("no peering with {}: {}", skipped.what(), skipped.why);

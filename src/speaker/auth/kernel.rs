@@ -12,8 +12,12 @@ pub struct AuthFailures {
     pub md5_unexpected: u64,
     /// Signed with MD5 by another key.
     pub md5_wrong: u64,
-    /// Not signed as TCP-AO asks, by another key, or with a KeyID that is not known.
-    pub ao: u64,
+    /// Not signed with TCP-AO, where keys are set.
+    pub ao_missing: u64,
+    /// Signed with TCP-AO by another key.
+    pub ao_wrong: u64,
+    /// Signed with TCP-AO and a KeyID that is not known, or where no key is set.
+    pub ao_unknown: u64,
     /// Come from farther off than `ttlSecurity` allows.
     pub ttl: u64,
 }
@@ -35,7 +39,9 @@ impl AuthFailures {
                 "TCPMD5NotFound" => &mut sum.md5_missing,
                 "TCPMD5Unexpected" => &mut sum.md5_unexpected,
                 "TCPMD5Failure" => &mut sum.md5_wrong,
-                "TCPAORequired" | "TCPAOBad" | "TCPAOKeyNotFound" => &mut sum.ao,
+                "TCPAORequired" => &mut sum.ao_missing,
+                "TCPAOBad" => &mut sum.ao_wrong,
+                "TCPAOKeyNotFound" => &mut sum.ao_unknown,
                 "TCPMinTTLDrop" => &mut sum.ttl,
                 _ => continue,
             };
@@ -51,7 +57,9 @@ impl AuthFailures {
             md5_missing: self.md5_missing.saturating_sub(before.md5_missing),
             md5_unexpected: self.md5_unexpected.saturating_sub(before.md5_unexpected),
             md5_wrong: self.md5_wrong.saturating_sub(before.md5_wrong),
-            ao: self.ao.saturating_sub(before.ao),
+            ao_missing: self.ao_missing.saturating_sub(before.ao_missing),
+            ao_wrong: self.ao_wrong.saturating_sub(before.ao_wrong),
+            ao_unknown: self.ao_unknown.saturating_sub(before.ao_unknown),
             ttl: self.ttl.saturating_sub(before.ttl),
         }
     }
@@ -68,7 +76,15 @@ mod tests {
                     TcpExt: 9 1 2 3 4 10 20 30 99\n\
                     IpExt: InNoRoutes TCPMD5Failure\n\
                     IpExt: 7 7\n";
-        let want = AuthFailures { md5_missing: 1, md5_unexpected: 2, md5_wrong: 3, ao: 60, ttl: 4 };
+        let want = AuthFailures {
+            md5_missing: 1,
+            md5_unexpected: 2,
+            md5_wrong: 3,
+            ao_missing: 10,
+            ao_wrong: 20,
+            ao_unknown: 30,
+            ttl: 4,
+        };
         assert_eq!(AuthFailures::parse(text), want);
         assert_eq!(AuthFailures::parse(""), AuthFailures::default());
         assert_eq!(want.since(&want), AuthFailures::default());

@@ -32,15 +32,9 @@ impl ListenerKeys {
         wanted: &[(Place, Key)],
         sockets: &[At<S>],
     ) -> Vec<Option<String>> {
-        let mut unset = std::mem::take(&mut self.set);
         // Where one goes there is room for another.
-        unset.retain(|peers, key| {
-            let stays = wanted.iter().any(|(other, new)| other == peers && is_same_kind(new, key));
-            if !stays {
-                each(sockets, peers, |socket| forget(socket, peers.0, key));
-            }
-            stays
-        });
+        self.forget_others(wanted, sockets);
+        let unset = std::mem::take(&mut self.set);
         let mut refusals = Vec::new();
         for (peers, key) in wanted {
             let before = unset.get(peers).unwrap_or(&Key::None);
@@ -66,6 +60,21 @@ impl ListenerKeys {
 }
 
 impl ListenerKeys {
+    /// Takes the keys off the sockets that are not among these.
+    pub(in crate::speaker) fn forget_others<S: AsFd>(
+        &mut self,
+        wanted: &[(Place, Key)],
+        sockets: &[At<S>],
+    ) {
+        self.set.retain(|peers, key| {
+            let stays = wanted.iter().any(|(other, new)| other == peers && is_same_kind(new, key));
+            if !stays {
+                each(sockets, peers, |socket| forget(socket, peers.0, key));
+            }
+            stays
+        });
+    }
+
     /// Gives a new socket on a link the keys that there are for that link. Where that fails, the
     /// peer cannot connect, and is dialled.
     pub(in crate::speaker) fn arm(&self, socket: &impl AsFd, link: &Arc<str>) {
@@ -94,7 +103,12 @@ fn each<S: AsFd>(sockets: &[At<S>], (peers, link): &Place, mut deed: impl FnMut(
 
 /// Puts `key` on a listening socket that has `before` for these peers. MD5 keys are replaced
 /// in one step; of TCP-AO, what stays is never away.
-fn install(socket: &impl AsFd, peers: Prefix, before: &Key, key: &Key) -> Result<(), String> {
+pub(super) fn install(
+    socket: &impl AsFd,
+    peers: Prefix,
+    before: &Key,
+    key: &Key,
+) -> Result<(), String> {
     match (before, key) {
         (_, Key::Md5(secret)) => {
             options::md5(socket, peers, secret.octets()).map_err(|error| no_md5(&error))
@@ -129,11 +143,25 @@ fn forget(socket: &impl AsFd, peers: Prefix, key: &Key) {
     }
 }
 
-/// Takes a connection from one list of keys to another.
-pub(super) fn carry_out(steps: &[Step<'_>], socket: &impl AsFd, peers: Prefix) -> io::Result<()> {
+/// Takes a connection with `peer` from one list of keys to another.
+pub(super) fn carry_out(steps: &[Step<'_>], socket: &impl AsFd, peer: IpAddr) -> io::Result<()> {
     steps.iter().try_for_each(|step| match step {
-        Step::Add(key) => options::add_ao(socket, peers, key, false),
+        Step::Add(key) => options::add_ao(socket, Prefix::host(peer), key, false),
         Step::AskFor(recv_id) => options::ask_for_ao(socket, *recv_id),
-        Step::Delete { ids, instead } => options::delete_ao(socket, peers, *ids, Some(*instead)),
+        Step::Delete { ids, instead } => remove(socket, peer, *ids, *instead),
     })
+}
+
+/// Removes a key from a connection. One that was accepted has the keys of its listening socket,
+/// each for the prefix that it was for there, which is part of what names it.
+fn remove(socket: &impl AsFd, peer: IpAddr, ids: (u8, u8), instead: (u8, u8)) -> io::Result<()> {
+    let mut place = Prefix::host(peer);
+    loop {
+        let removed = options::delete_ao(socket, place, ids, Some(instead));
+        let is_elsewhere = |error: &io::Error| error.raw_os_error() == Some(nix::libc::ENOENT);
+        match (removed, place.parent()) {
+            (Err(error), Some(wider)) if is_elsewhere(&error) => place = wider,
+            (removed, _) => return removed,
+        }
+    }
 }

@@ -25,7 +25,7 @@ use brindle_config::Secret;
 pub use ao::AoKey;
 pub use kernel::AuthFailures;
 pub(super) use keys::{At, ListenerKeys, Place};
-pub(super) use ranges::{Known, asked};
+pub(super) use ranges::{Known, Signs, asked};
 
 /// How the connections of a peer are protected.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -169,7 +169,7 @@ impl Protection {
             (Key::Ao(have), Key::Ao(want)) => {
                 let steps = ao::steps(have, want)
                     .ok_or("a key changed under its sendID or recvID, or none stays")?;
-                keys::carry_out(&steps, socket, host).map_err(|error| no_ao(&error))?;
+                keys::carry_out(&steps, socket, peer).map_err(|error| no_ao(&error))?;
             }
             _ => return Err("it is signed in another way from now on".to_owned()),
         }
@@ -206,16 +206,24 @@ impl Protection {
     /// What the kernel dropped meanwhile that may have been this peer's, as a sentence.
     pub fn suspicion(&self, dropped: &AuthFailures) -> Option<String> {
         let said = |count: u64, what: &str| (count > 0).then(|| format!("{count} {what}"));
+        // The kernel finds no key for what is signed in the way that a peer does not have.
+        let unset = "TCP-AO failures: signed with TCP-AO, where no tcpAO is set";
         let signed = match &self.key {
-            Key::None | Key::Missing(_) => [
+            Key::None | Key::Missing(_) => vec![
                 said(dropped.md5_unexpected, "MD5 failures: signed, where no password is set"),
-                None,
+                said(dropped.ao_unknown, unset),
             ],
-            Key::Md5(_) => [
+            Key::Md5(_) => vec![
                 said(dropped.md5_wrong, "MD5 failures: signed with another password"),
                 said(dropped.md5_missing, "MD5 failures: not signed"),
+                said(dropped.ao_unknown, unset),
             ],
-            Key::Ao(_) => [said(dropped.ao, "TCP-AO failures"), None],
+            Key::Ao(_) => vec![
+                said(dropped.ao_wrong, "TCP-AO failures: signed with another key"),
+                said(dropped.ao_missing, "TCP-AO failures: not signed"),
+                said(dropped.ao_unknown, "TCP-AO failures: the KeyID is the recvID of no key"),
+                said(dropped.md5_unexpected, "MD5 failures: signed with a password, not tcpAO"),
+            ],
         };
         let far = match self.ttl {
             Ttl::Security(_) => {
@@ -252,6 +260,7 @@ fn no_ao(error: &io::Error) -> String {
         Some(nix::libc::ENOENT) => {
             "the connection is not signed with a key that tcpAO names".to_owned()
         }
+        Some(nix::libc::EISCONN) => "the connection is not signed with TCP-AO".to_owned(),
         _ => format!("the kernel refuses the keys of tcpAO: {error}"),
     }
 }

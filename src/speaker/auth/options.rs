@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::os::fd::AsFd;
 
 use brindle_bgp::net::Prefix;
+use nix::errno::Errno;
 use nix::libc::{self, socklen_t};
 use nix::sys::socket::setsockopt as set;
 use nix::sys::socket::sockopt::{Get, SetStruct};
@@ -227,7 +228,12 @@ pub(super) fn add_ao(
     };
     add.algorithm[..name.len()].copy_from_slice(name);
     add.key[..octets.len()].copy_from_slice(octets);
-    Ok(set(socket, AddAo, &add)?)
+    match set(socket, AddAo, &add) {
+        Err(Errno::ENOENT) => {
+            Err(io::Error::other(format!("it does not have the algorithm {}", key.kernel_name())))
+        }
+        added => Ok(added?),
+    }
 }
 
 /// Removes a key from a listening socket, or from a connected one; that uses `instead` from

@@ -29,8 +29,7 @@ fn near(ttl: Ttl) -> Protection {
 async fn listener(at: IpAddr, key: &Key) -> TcpListener {
     let listener = TcpListener::bind(SocketAddr::new(at, 0)).await.unwrap();
     prepare_listener(&listener, at.is_ipv4());
-    let protection = Protection { key: key.clone(), ..Protection::default() };
-    protection.sign(&listener, at).unwrap();
+    keys::install(&listener, Prefix::host(at), &Key::None, key).unwrap();
     listener
 }
 
@@ -149,36 +148,107 @@ async fn without_its_key_a_peer_is_not_spoken_to() {
     assert_eq!(missing.arm_accepted(&there, at), Err("no key".into()));
 }
 
-/// On a kernel with TCP-AO this is about keys that work; on others about being told so.
+/// Whether the kernel has TCP-AO; if not, whoever asks for it is told so.
+async fn has_tcp_ao() -> bool {
+    let at = LOOPBACKS[0];
+    let listener = listener(at, &Key::None).await;
+    let protection = ao(&[1]);
+    let signed = keys::install(&listener, Prefix::host(at), &Key::None, &protection.key);
+    let Err(why) = signed else { return true };
+    assert!(why.contains("lacks CONFIG_TCP_AO"), "{why}");
+    let peer = listener.local_addr().unwrap();
+    assert_eq!(dial(peer, None, &protection).await.unwrap_err(), why);
+    let (_here, there) = connect(at, &listener, &Protection::default()).await.unwrap();
+    assert!(protection.arm_accepted(&there, at).unwrap_err().contains("CONFIG_TCP_AO"));
+    false
+}
+
+/// A key whose send and receive identifiers differ, of which both sides know each other's.
+fn ao_key(id: u8, is_listening: bool) -> AoKey {
+    use brindle_config::AoAlgorithm::{AesCmac, HmacSha1};
+    let (send_id, recv_id) = if is_listening { (id + 100, id) } else { (id, id + 100) };
+    let algorithm = if id % 2 == 1 { HmacSha1 } else { AesCmac };
+    AoKey { send_id, recv_id, algorithm, secret: Secret::new(&[b'k', id]).unwrap() }
+}
+
+fn ao(ids: &[u8]) -> Protection {
+    let keys = ids.iter().map(|id| ao_key(*id, false)).collect();
+    Protection { key: Key::Ao(keys), ..Protection::default() }
+}
+
+/// The same on the side that listens.
+fn ao_back(ids: &[u8]) -> Protection {
+    let keys = ids.iter().map(|id| ao_key(*id, true)).collect();
+    Protection { key: Key::Ao(keys), ..Protection::default() }
+}
+
+/// Takes a connection through the steps of exchanging keys one for two, one side after the other.
+async fn roll_over(at: IpAddr, here: &mut TcpStream, there: &mut TcpStream) {
+    for (have, want) in [(&[1][..], &[1, 2][..]), (&[1, 2], &[2, 1]), (&[2, 1], &[2])] {
+        ao(have).change(&ao(want), here, at).unwrap();
+        assert!(passes(here, there).await && passes(there, here).await, "{have:?} {want:?} {at}");
+        ao_back(have).change(&ao_back(want), there, at).unwrap();
+        assert!(passes(here, there).await && passes(there, here).await, "{want:?} both {at}");
+    }
+}
+
 #[tokio::test]
 async fn tcp_ao_works_or_is_refused_by_name() {
-    let at = LOOPBACKS[0];
-    let key = |id: u8, algorithm| AoKey {
-        send_id: id,
-        recv_id: id,
-        algorithm,
-        secret: Secret::new(b"swordfish").unwrap(),
-    };
-    use brindle_config::AoAlgorithm::{AesCmac, HmacSha1};
-    let keys = Key::Ao(vec![key(1, HmacSha1), key(2, AesCmac)]);
-    let protection = Protection { key: keys, ..Protection::default() };
-    let listener = listener(at, &Key::None).await;
-    if let Err(why) = protection.sign(&listener, at) {
-        assert!(why.contains("lacks CONFIG_TCP_AO"), "{why}");
-        let peer = listener.local_addr().unwrap();
-        assert_eq!(dial(peer, None, &protection).await.unwrap_err(), why);
-        let (_here, there) = connect(at, &listener, &Protection::default()).await.unwrap();
-        assert!(protection.arm_accepted(&there, at).unwrap_err().contains("CONFIG_TCP_AO"));
+    if !has_tcp_ao().await {
         return;
     }
-    let (mut here, mut there) = connect(at, &listener, &protection).await.unwrap();
-    protection.arm_accepted(&there, at).unwrap();
-    assert!(passes(&mut here, &mut there).await);
-    let one = Protection { key: Key::Ao(vec![key(2, AesCmac)]), ..Protection::default() };
-    for end in [&here, &there] {
-        protection.change(&one, end, at).unwrap();
+    for at in LOOPBACKS {
+        let asks = listener(at, &ao_back(&[1]).key).await;
+        let (mut here, mut there) = connect(at, &asks, &ao(&[1])).await.unwrap();
+        ao_back(&[1]).arm_accepted(&there, at).unwrap();
+        assert!(passes(&mut here, &mut there).await);
+        roll_over(at, &mut here, &mut there).await;
+
+        let before = AuthFailures::read();
+        let other = |key: AoKey| Protection { key: Key::Ao(vec![key]), ..Protection::default() };
+        let wrong = AoKey { secret: Secret::new(b"wrong").unwrap(), ..ao_key(1, false) };
+        for (protection, word) in [
+            (other(wrong), "signed with another key"),
+            (Protection::default(), "not signed"),
+            (ao(&[3]), "the recvID of no key"),
+        ] {
+            assert!(connect(at, &asks, &protection).await.is_none(), "{word} {at}");
+            let told = ao(&[1]).suspicion(&AuthFailures::read().since(&before)).unwrap_or_default();
+            assert!(told.contains(word), "{told:?} lacks {word:?}");
+        }
+        let open = listener(at, &Key::None).await;
+        let (_here, there) = connect(at, &open, &Protection::default()).await.unwrap();
+        let why = ao_back(&[1]).arm_accepted(&there, at).unwrap_err();
+        assert_eq!(why, "the connection is not signed with TCP-AO");
     }
-    assert!(passes(&mut here, &mut there).await);
-    let (_here, there) = (here, connect(at, &listener, &Protection::default()).await);
-    assert!(there.is_none(), "unsigned");
+}
+
+#[tokio::test]
+async fn keys_of_tcp_ao_for_a_prefix_are_exchanged_on_connections_that_live() {
+    if !has_tcp_ao().await {
+        return;
+    }
+    let at = LOOPBACKS[0];
+    let everybody: Prefix = "127.0.0.0/8".parse().unwrap();
+    let asks = listener(at, &Key::None).await;
+    let sockets = [(at, None, &asks)];
+    let mut keys = ListenerKeys::default();
+    let group = |ids: &[u8]| vec![((everybody, None), ao_back(ids).key)];
+    assert_eq!(keys.follow(&group(&[1]), &sockets), [None]);
+    let (mut here, mut there) = connect(at, &asks, &ao(&[1])).await.unwrap();
+    ao_back(&[1]).arm_accepted(&there, at).unwrap();
+    assert_eq!(keys.follow(&group(&[2]), &sockets), [None]);
+    roll_over(at, &mut here, &mut there).await;
+    assert!(connect(at, &asks, &ao(&[1])).await.is_none(), "the listening socket has another");
+    assert!(connect(at, &asks, &ao(&[2])).await.is_some());
+
+    // Why the prefix is taken apart around everybody who is configured.
+    let mut hosts = ListenerKeys::default();
+    let host = |key: Key| vec![((Prefix::host(at), None), key)];
+    for key in [ao_back(&[2]).key, md5("k")] {
+        assert!(hosts.follow(&host(key.clone()), &sockets)[0].is_some(), "{key:?} overlaps");
+    }
+    keys.forget_others(&[], &sockets);
+    assert_eq!(hosts.follow(&host(ao_back(&[2]).key), &sockets), [None]);
+    assert!(connect(at, &asks, &ao(&[2])).await.is_some());
 }

@@ -143,7 +143,7 @@ pub(super) fn metrics(routing: &RoutingFigures) -> Vec<Metric> {
         "TCP segments that the kernel dropped for their signature or TTL, of all programs here",
     )
     .with([("kind", "md5")], dropped.md5_missing + dropped.md5_unexpected + dropped.md5_wrong)
-    .with([("kind", "ao")], dropped.ao)
+    .with([("kind", "ao")], dropped.ao_missing + dropped.ao_wrong + dropped.ao_unknown)
     .with([("kind", "ttl")], dropped.ttl);
     let panics = Metric::counter(
         "brindle_task_panics",

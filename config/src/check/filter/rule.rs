@@ -47,7 +47,7 @@ pub(super) fn read(item: &Item) -> Option<FilterRule> {
         }
         _ => {}
     }
-    Some(FilterRule { conditions: conditions?, changes: changes?, action: action? })
+    Some(FilterRule { changes: changes?, ..FilterRule::new(action?, conditions?) })
 }
 
 /// What a key holds: nothing, or a value that may be wrong.
