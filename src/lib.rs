@@ -20,6 +20,7 @@ pub mod lab;
 pub mod objects;
 pub mod policies;
 pub mod speaker;
+pub mod spoken;
 pub mod telemetry;
 pub mod visible;
 

@@ -149,8 +149,10 @@ impl Table {
         if !Arc::ptr_eq(&old.report, &entry.wanted.report) {
             old.report.show(None);
         }
-        entry.leaving = None;
+        (entry.leaving, entry.problems[2]) = (None, None);
         let out = entry.session.enable(now);
+        // Not only when the next packet is due: until then it would be deaf.
+        self.open(id, now);
         self.carry_out(id, out, now);
     }
 

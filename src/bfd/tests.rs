@@ -101,6 +101,21 @@ async fn one_that_stops_says_so_and_comes_back() {
     assert_eq!((status.failures, status.switched_off), (0, 2), "{status:?}");
 }
 
+#[test]
+fn a_link_that_becomes_known_leaves_no_session_deaf() {
+    let (mut wanted, report) =
+        side(address(6, 1), address(6, 2), settings(60_000, Path::SingleHop));
+    wanted.source = None;
+    let mut handle = Handle::default();
+    handle.set(vec![wanted.clone()]);
+    let seen = || report.status().seen.expect("there is a session");
+    until("it has sent", || report.status().seen.is_some_and(|seen| seen.local.is_some()));
+    (wanted.interface, wanted.settings) = (Some("lo".into()), settings(59_000, Path::SingleHop));
+    handle.set(vec![wanted.clone()]);
+    until("it is told", || seen().settings == wanted.settings);
+    assert!(seen().local.is_some(), "without sockets until the next packet, in a minute");
+}
+
 /// A peer whose packets the test writes.
 struct RawPeer {
     socket: socket2::Socket,

@@ -25,6 +25,7 @@ use crate::control::server::refuse_if_taken;
 use crate::drain::Store;
 use crate::enforce::dataplane::{Tuning, marked};
 use crate::fib::netlink::{GuardSocket, NamedLink, Remover};
+use crate::spoken::Note;
 
 pub use files::CONFLIST;
 
@@ -107,16 +108,18 @@ impl Account {
     }
 
     /// The socket that an agent that was killed has left, which one that still runs removes
-    /// itself; and the note that the node is drained.
+    /// itself; and the notes that the node is drained, and that somebody has spoken on it.
     fn socket(&mut self, scope: &Scope) {
         if files::is_dead_socket(&scope.socket) {
             let removed = if scope.dry_run { Ok(()) } else { files::remove(&scope.socket) };
             self.settle(format!("socket {}", scope.socket.display()), removed);
         }
-        let drained = Store::beside(&scope.socket);
-        if drained.path().is_file() && refuse_if_taken(&scope.socket).is_ok() {
-            let removed = if scope.dry_run { Ok(()) } else { files::remove(drained.path()) };
-            self.settle(format!("file {}", drained.path().display()), removed);
+        let (drained, spoken) = (Store::beside(&scope.socket), Note::beside(&scope.socket));
+        for note in [drained.path(), spoken.path()] {
+            if note.is_file() && refuse_if_taken(&scope.socket).is_ok() {
+                let removed = if scope.dry_run { Ok(()) } else { files::remove(note) };
+                self.settle(format!("file {}", note.display()), removed);
+            }
         }
     }
 

@@ -267,6 +267,7 @@ fn mesh_peer(
         source: Some(source),
         own_addresses: own.addresses.clone(),
         mesh: true,
+        reflects: node.route_reflector.is_some(),
         retain: bgp.retain == Retain::NodeObject,
         bfd: bgp.mesh_bfd,
         ..WantedPeer::new(session, rib)

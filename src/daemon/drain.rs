@@ -102,7 +102,8 @@ impl Draining {
         }
     }
 
-    /// Begins what an operator wants; what is under way goes on, and is the operator's now.
+    /// Begins what an operator wants; what is under way goes on with this wait, and is the
+    /// operator's now.
     ///
     /// # Errors
     /// A sentence, if it could not be remembered.
@@ -126,7 +127,10 @@ impl Draining {
         self.keep(&kept)?;
         self.undone = None;
         match &mut self.under_way {
-            Some(way) => way.order = wanted,
+            Some(way) => {
+                way.drain.set_wait(wait);
+                way.order = wanted;
+            }
             None => self.start(wanted, now),
         }
         Ok(())

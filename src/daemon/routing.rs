@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use brindle_bgp::fsm::{OwnRestart, State};
 use brindle_bgp::msg::CeaseReason;
 use brindle_bgp::net::{Family, Prefix};
-use brindle_bgp::rib::RibSettings;
+use brindle_bgp::rib::{PeerId, RibSettings};
 use brindle_config::{Config, HashPolicy, Multipath, Retain};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
@@ -33,7 +33,8 @@ use crate::drain::{Store, wanted_by};
 use crate::fib::groups::Resilience;
 use crate::fib::guard::Guarded;
 use crate::fib::{self, FibHandle, FibSettings, HashBy};
-use crate::speaker::{self, Deed, Listeners, SpeakerHandle, StopMode, Tiding};
+use crate::speaker::{self, Deed, Listeners, PeerEntry, SpeakerHandle, StopMode, Tiding};
+use crate::spoken::Note;
 
 /// Tidings of the speaker that may wait; of more there are too many to be of use.
 const TIDINGS: usize = 256;
@@ -265,7 +266,7 @@ impl Routing {
         let events = self.fib_events.take().context("the speaker was started before")?;
         let speaker = speaker::start(settings, listeners, Some((self.fib.clone(), events)));
         speaker.tell_of(self.tidings.0.clone()).await?;
-        let own = self.own_restart(config.routes.install).await;
+        let own = self.own_restart(config).await;
         speaker.restarted(own, config.routes.startup_hold).await?;
         // Before it has peers: a drained node lets no session come up.
         self.draining.begin_again(Instant::now());
@@ -288,10 +289,17 @@ impl Routing {
     }
 
     /// What is true of our restart. Who writes no routes forwards nothing itself, so that nothing
-    /// of it was lost; else the routes that stand in the kernel prove it.
-    async fn own_restart(&self, installs: bool) -> OwnRestart {
-        if !installs {
-            return OwnRestart { restarting: false, forwarding: [true; 2] };
+    /// of it was lost, and a note says whether anybody was here before; else the routes that stand
+    /// in the kernel prove it.
+    async fn own_restart(&self, config: &Config) -> OwnRestart {
+        if !config.routes.install {
+            let note = Note::beside(&config.control.socket);
+            let restarting = note.leave().unwrap_or_else(|error| {
+                warn!(%error, file = %note.path().display(),
+                    "cannot note that BGP was spoken: the next start will be taken for the first");
+                false
+            });
+            return OwnRestart { restarting, forwarding: [true; 2] };
         }
         let is_read = async {
             while !self.fib.status.load().ready {
@@ -581,14 +589,16 @@ async fn adopt(fib: &FibHandle, speaker: &SpeakerHandle, claims: &Claims) -> any
     Ok(())
 }
 
-/// Whether every peer has told us everything, or is not wanted.
+/// Whether every peer has told us everything, or is not wanted. Dynamic ones, of which nobody knows
+/// whether they come, are waited for as long as a deferral lasts.
 async fn all_synced(speaker: &SpeakerHandle) -> Result<bool, speaker::Gone> {
     let look = |view: &speaker::View<'_>| {
-        view.peers.iter().all(|(id, entry)| {
+        let is_heard = |(id, entry): (&PeerId, &PeerEntry)| {
             entry.disabled
                 || entry.wanted.group.is_some()
                 || (entry.status().state == State::Established && view.rib.is_synced(*id))
-        })
+        };
+        !view.rib.is_deferring() && view.peers.iter().all(is_heard)
     };
     speaker.read(look).await
 }

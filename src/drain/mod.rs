@@ -163,6 +163,11 @@ impl Drain {
         Self { phase: Phase::Drained, outcome, ..begun }
     }
 
+    /// Whoever drains has another wait in mind by now, from when the phase began.
+    pub fn set_wait(&mut self, wait: Duration) {
+        self.wait = wait;
+    }
+
     /// How far it is.
     pub fn phase(&self) -> Phase {
         self.phase

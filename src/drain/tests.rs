@@ -119,6 +119,17 @@ fn each_step_comes_when_all_is_told_and_quiet_or_its_time_is_over() {
 }
 
 #[test]
+fn a_wait_that_is_said_anew_counts_from_the_beginning() {
+    let start = Instant::now();
+    let busy = |at: u64| (at, 1, 0, Some(at));
+    let (_, mut drain) =
+        run(Drain::begin(Duration::from_secs(20), false, start), start, &[busy(0)]);
+    drain.set_wait(Duration::from_secs(2));
+    let (steps, _) = run(drain, start, &[busy(10), busy(30)]);
+    assert_eq!(steps, [(30, Step::Withdraw)]);
+}
+
+#[test]
 fn the_outcome_counts_peers_seconds_and_packets() {
     let start = Instant::now();
     let begun = Drain::begin(Duration::from_secs(2), false, start);

@@ -304,13 +304,9 @@ impl Groups {
         }
     }
 
-    /// Whether a group stands as it is to be, and leads by these hops among others.
-    pub fn has_more(&self, id: ObjectId, hops: &[Hop]) -> bool {
-        self.resilience.is_some()
-            && self.groups.get(&id).is_some_and(|group| {
-                let is_right = group.have.as_ref() == Some(&group.want);
-                is_right && group.want != hops && has_all(&group.want, hops)
-            })
+    /// Whether a group stands as it is to be.
+    pub fn is_whole(&self, id: ObjectId) -> bool {
+        self.groups.get(&id).is_some_and(|group| group.have.as_ref() == Some(&group.want))
     }
 
     /// Changes in place what a group is to have.

@@ -113,6 +113,13 @@ pub enum Command {
     /// Packets that come in shall not go on to these, unless the main table has routes to
     /// the same or longer prefixes.
     Guard(guard::Guarded),
+    /// Peers come back one after the other: what is wanted of leftovers from now on is not the
+    /// last word, and they stay until all of their hops are wanted again.
+    Defer,
+    /// Those at these addresses have said all that they know: what they did not is over.
+    Heard(Vec<IpAddr>),
+    /// All of them have, or had their time: what is wanted by now counts.
+    EndDeferral,
     /// Sources and peers are in sync: leftovers of an earlier run may go.
     Sweep,
     /// The speaker has ended, and another one takes over, which is told by this channel:

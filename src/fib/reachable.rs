@@ -43,6 +43,8 @@ impl Reachable {
             self.hidden.entry(prefix).or_insert_with(|| table.wanted(prefix));
             let now = Forwarding::Via(vec![gateway.into()]);
             table.change(BestChange { prefix, now }, mirror);
+            // The peer itself can come back by this way only.
+            table.insist(prefix);
         }
         self.waiting.push(done);
     }

@@ -18,9 +18,6 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 /// How long a route waits for the others of its group before it leaves them for a hop that
 /// joined: peers that come back take a while to announce all that they have.
 const WAIT: Duration = Duration::from_secs(2);
-/// How long a route stays in the group that an earlier run left it in, counted from when the
-/// first of its hops is back: as long as peers that are down are waited for after a restart.
-const RETURN: Duration = Duration::from_secs(10);
 
 /// What is due when.
 #[derive(Debug)]
@@ -35,7 +32,6 @@ pub struct Schedule {
     failed_wait: Duration,
     forwarding_at: Instant,
     waiting_until: Option<Instant>,
-    returning_until: Option<Instant>,
 }
 
 impl Schedule {
@@ -52,14 +48,13 @@ impl Schedule {
             failed_wait: RETRY.0,
             forwarding_at: now,
             waiting_until: None,
-            returning_until: None,
         }
     }
 
     /// When something is due next.
     pub fn next(&self) -> Instant {
         let first = self.audit_at.min(self.forwarding_at);
-        [self.resync_at, self.retry_at, self.waiting_until, self.returning_until]
+        [self.resync_at, self.retry_at, self.waiting_until]
             .into_iter()
             .flatten()
             .fold(first, Instant::min)
@@ -138,20 +133,6 @@ impl Schedule {
         is_over
     }
 
-    /// Routes stay in groups of an earlier run until more of their hops are back, or none does.
-    pub fn set_returning(&mut self, any: bool, now: Instant) {
-        self.returning_until = any.then(|| self.returning_until.unwrap_or(now + RETURN));
-    }
-
-    /// Whether routes have stayed so for long enough; if so, only once.
-    pub fn is_return_over(&mut self, now: Instant) -> bool {
-        let is_over = self.returning_until.is_some_and(|until| until <= now);
-        if is_over {
-            self.returning_until = None;
-        }
-        is_over
-    }
-
     /// Whether forwarding is to be looked at now.
     pub fn is_forwarding_due(&self, now: Instant) -> bool {
         self.forwarding_at <= now
@@ -220,9 +201,6 @@ mod tests {
         let mut schedule = Schedule::new(start, 60 * SECOND);
         schedule.resync_done(start, start);
         schedule.check_forwarding_at(start + 60 * SECOND);
-        schedule.set_returning(true, start);
-        schedule.set_returning(true, start + SECOND);
-        assert_eq!(schedule.next(), start + RETURN);
         schedule.set_waiting(true, start);
         schedule.set_waiting(true, start + SECOND);
         assert_eq!(schedule.next(), start + WAIT);
@@ -232,9 +210,6 @@ mod tests {
         schedule.set_waiting(true, start);
         schedule.set_waiting(false, start);
         assert!(!schedule.is_waiting_over(start + WAIT), "nobody waits any more");
-        assert!(!schedule.is_return_over(start + WAIT));
-        assert!(schedule.is_return_over(start + RETURN));
-        assert!(!schedule.is_return_over(start + RETURN), "only once");
     }
 
     #[tokio::test]

@@ -18,8 +18,10 @@ use super::route::{Action, KernelRoute, OWN_METRIC, RouteKey, RouteOp, Target};
 use super::sets::{SetId, Sets};
 
 mod placing;
+mod returning;
 
 use placing::ballot;
+use returning::Interim;
 
 /// What is wanted for a prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +81,11 @@ pub struct Table {
     waiting: BTreeSet<Prefix>,
     /// Prefixes that have waited for that.
     impatient: FxHashSet<Prefix>,
-    /// Prefixes that an earlier run left in a group, of whose hops some are wanted again.
+    /// Not all peers have said yet what they know.
+    is_deferring: bool,
+    /// Routers of which all that they know was told.
+    heard: FxHashSet<IpAddr>,
+    /// Prefixes whose routes stay as an earlier run left them meanwhile.
     returning: BTreeSet<Prefix>,
     lost: FxHashSet<RouteKey>,
     refused: FxHashMap<RouteKey, Arc<Refused>>,
@@ -106,6 +112,8 @@ impl Table {
             dirty: BTreeSet::new(),
             waiting: BTreeSet::new(),
             impatient: FxHashSet::default(),
+            is_deferring: false,
+            heard: FxHashSet::default(),
             returning: BTreeSet::new(),
             lost: FxHashSet::default(),
             refused: FxHashMap::default(),
@@ -185,7 +193,7 @@ impl Table {
     /// Leftovers of an earlier run may go.
     pub fn sweep(&mut self) {
         self.is_swept = true;
-        self.end_returning();
+        self.end_deferral();
         for key in std::mem::take(&mut self.leftovers) {
             self.installed_count[key.prefix.family().index()] += 1;
             self.dirty.insert(key.prefix);
@@ -201,12 +209,13 @@ impl Table {
             }
         }
         self.leftovers.extend(self.have.keys());
-        self.is_swept = false;
+        (self.is_swept, self.is_deferring) = (false, false);
         (self.wanted_count, self.installed_count) = ([0; 2], [0; 2]);
         self.unwanted.clear();
         self.dirty.clear();
         self.waiting.clear();
         self.impatient.clear();
+        self.heard.clear();
         self.returning.clear();
         self.count_all();
         self.lost.clear();
@@ -407,7 +416,11 @@ impl Table {
             if let (Some((_, target)), Some(Want::Via(set))) =
                 (&mut want, self.wanted.get(&prefix).copied())
             {
-                *target = self.grouped(prefix, set, target);
+                *target = match self.interim(prefix, target) {
+                    Some(Interim::AsLeft(there)) => there,
+                    Some(Interim::Less(less)) => self.grouped(prefix, set, &less),
+                    None => self.grouped(prefix, set, target),
+                };
             }
             let target = want.as_ref().map(|(metric, target)| (*metric, target));
             let keep = |key: &RouteKey| self.leftovers.contains(key) || held == Some(*key);

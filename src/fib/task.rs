@@ -191,6 +191,9 @@ impl Fib {
                 let _ = answer.send(self.table.leftovers());
             }
             Command::Guard(guarded) => self.guard.set(guarded),
+            Command::Defer => self.table.defer(),
+            Command::Heard(gateways) => self.table.hear(gateways),
+            Command::EndDeferral => self.table.end_deferral(),
             Command::Sweep => {
                 let leftovers = self.table.leftover_count();
                 self.table.sweep();
@@ -301,16 +304,12 @@ impl Fib {
         if self.schedule.is_waiting_over(now) {
             self.table.end_waiting();
         }
-        if self.schedule.is_return_over(now) {
-            self.table.end_returning();
-        }
         self.find_next_hops();
         if self.status.ready && self.settings.install {
             self.see_to_groups();
             self.write().await;
         }
         self.schedule.set_waiting(self.table.has_waiting(), Instant::now());
-        self.schedule.set_returning(self.table.has_returning(), Instant::now());
         if self.status.ready && !(self.settings.install && self.table.is_dirty()) {
             self.reachable.written();
         }

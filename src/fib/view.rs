@@ -121,7 +121,7 @@ fn problem(
                 "in part: a next hop joins its group in a moment".to_owned()
             }
             None if is_installing && table.is_returning(prefix) => {
-                "as an earlier run left it: next hops of its group have a while to come back"
+                "as an earlier run left it: peers that come back have not told yet all they know"
                     .to_owned()
             }
             _ if !is_installing => "missing: installing routes is switched off".to_owned(),

@@ -58,8 +58,10 @@ pub(super) struct BfdWatch {
 impl BfdWatch {
     /// What was before does not concern a task that begins.
     pub(super) fn new(report: &Report) -> Self {
-        let told = report.subscribe();
+        let mut told = report.subscribe();
         let Status { failures, switched_off, .. } = *told.borrow();
+        // Whether it is up is to be seen all the same.
+        told.mark_changed();
         Self { told, failures, switched_off, is_up: false }
     }
 

@@ -7,6 +7,7 @@
 //!
 //! A connection costs nothing but a seat in the waiting room until its OPEN is there: who says
 //! nothing, or is in an AS that is not expected, never becomes a peer nor takes another's place.
+//! Who comes back waits there again, and may have moved to another AS that is expected.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -255,15 +256,20 @@ impl Owner {
     pub(super) fn welcome(&mut self, newcomer: Newcomer) {
         let Newcomer { stream, address, asn } = newcomer;
         let door = Arc::clone(&self.listeners.door);
-        // It may have become one meanwhile.
-        if let Some(entry) = self.peers.values().find(|entry| entry.wanted.address == address) {
-            let _ = entry.accepted.try_send(stream);
-            return;
-        }
         let groups = door.groups();
-        let Some(group) = group_of(&groups, address).filter(|group| group.expects(asn)) else {
-            return;
-        };
+        let group = group_of(&groups, address).filter(|group| group.expects(asn));
+        let here = self.peers.iter().find(|(_, entry)| entry.wanted.address == address);
+        if let Some((id, entry)) = here {
+            // Only a session, or an operator, holds one to the AS that it came from first.
+            let is_free = entry.wanted.group.is_some() && entry.session.is_none();
+            if group.is_none() || !is_free || entry.disabled || entry.wanted.rib.asn == asn {
+                let _ = entry.accepted.try_send(stream);
+                return;
+            }
+            let id = *id;
+            self.remove(id, "is in another AS now");
+        }
+        let Some(group) = group else { return };
         let is_of = |entry: &&PeerEntry| entry.wanted.group.as_ref() == Some(&group.name);
         let count = self.peers.values().filter(is_of).count();
         let wanted = group.peer(address, asn);

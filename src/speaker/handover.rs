@@ -49,11 +49,6 @@ pub(super) struct HeldPeer {
     import: PeerPolicy,
 }
 
-/// Whether a peer of the mesh reflects for us.
-fn is_reflecting(peer: &WantedPeer) -> bool {
-    peer.mesh && matches!(peer.rib.import, PeerPolicy::OwnedByNextHop(_))
-}
-
 impl Owner {
     /// How a peer is to be treated from now on that was `old` and is `wanted`: as `now`, unless
     /// it is believed a while longer.
@@ -64,9 +59,9 @@ impl Owner {
         wanted: &WantedPeer,
         now: RibPeer,
     ) -> RibPeer {
-        if is_reflecting(wanted) || !wanted.mesh {
+        if wanted.reflects || !wanted.mesh {
             self.held.remove(&id);
-        } else if is_reflecting(old) {
+        } else if old.reflects {
             let import = old.rib.import.clone();
             self.held.insert(id, HeldPeer { until: Instant::now() + LIMIT, import });
         }

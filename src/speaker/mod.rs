@@ -86,6 +86,8 @@ pub struct WantedPeer {
     pub own_addresses: Vec<IpAddr>,
     /// Whether it comes from the node mesh; else it is configured.
     pub mesh: bool,
+    /// Whether it is a node that reflects routes of others.
+    pub reflects: bool,
     /// The group of dynamic peers that it belongs to, if it was not configured itself.
     pub group: Option<Arc<str>>,
     /// Whether it was wanted for what others bring from now on: it goes as soon as they do, and
@@ -115,6 +117,7 @@ impl WantedPeer {
             source: None,
             own_addresses: Vec::new(),
             mesh: false,
+            reflects: false,
             group: None,
             leaving: false,
             retain: false,

@@ -25,7 +25,7 @@ use super::peer::{Order, until};
 use super::reach::Reach;
 use super::refresh::Refreshing;
 use super::rejections::Rejections;
-use super::restart::Deferral;
+use super::restart::{Deferral, ForFib};
 use super::view::{Faults, PeerEntry, Session, StaleUntil, View, find};
 use super::wire::Wake;
 use super::{
@@ -115,6 +115,9 @@ pub(super) struct Owner {
     pub(super) own_restart: Arc<ArcSwap<OwnRestart>>,
     /// What is waited for after it.
     pub(super) deferral: Option<Deferral>,
+    pub(super) deferral_for_fib: Option<ForFib>,
+    /// Where those are that have said all they know meanwhile; the fib is still to be told.
+    pub(super) heard: Vec<IpAddr>,
     /// Peers in the middle of telling a family again, and until when.
     pub(super) refreshing: Refreshing,
     /// No session may come up: see [`super::Leave`].
@@ -177,6 +180,8 @@ impl Owner {
             bfd: bfd::Handle::default(),
             own_restart: Arc::default(),
             deferral: None,
+            deferral_for_fib: None,
+            heard: Vec::new(),
             refreshing: Refreshing::default(),
             is_gone: false,
             leaving: None,
@@ -196,7 +201,10 @@ impl Owner {
     pub(super) async fn run(mut self) {
         loop {
             let fib = self.fib.clone();
-            let may_sweep = self.sweep && !self.next_hops.is_waiting();
+            let ends =
+                self.sweep || self.deferral_for_fib == Some(ForFib::End) || !self.heard.is_empty();
+            let may_end = ends && !self.next_hops.is_waiting();
+            let begins = self.deferral_for_fib == Some(ForFib::Begin);
             let stale_deadline =
                 self.stale_deadline().into_iter().chain(self.refresh_deadline()).min();
             let deferral_deadline = self.deferral_deadline();
@@ -213,8 +221,8 @@ impl Owner {
             }
             let answers_deadline = best_deadline.into_iter().chain(pulls_deadline).min();
             let has_best = self.dirty && best_deadline.is_none();
-            let is_told = (has_best || self.reach.is_untold()) && self.tells_fib();
-            let has_orders = fib.is_some() && (is_told || may_sweep);
+            let is_told = (has_best || begins || self.reach.is_untold()) && self.tells_fib();
+            let has_orders = fib.is_some() && (is_told || may_end);
             // Not biased: nobody who asks or tells without end may keep the others waiting.
             tokio::select! {
                 command = self.commands.recv() => match command {
@@ -431,7 +439,10 @@ impl Owner {
                 self.tell_of(peer, |name, address, _| Tiding::Up(name, address));
             }
             News::Update(update) => self.rib.learn(peer, update),
-            News::EndOfRib(family) => self.rib.end_of_rib(peer, family),
+            News::EndOfRib(family) => {
+                self.rib.end_of_rib(peer, family);
+                self.note_heard(peer);
+            }
             News::Refresh(refresh) => {
                 self.take_refresh(peer, refresh);
             }
@@ -562,6 +573,10 @@ impl Owner {
     }
 
     fn tell_fib(&mut self, permit: mpsc::Permit<'_, fib::Command>) {
+        if self.deferral_for_fib == Some(ForFib::Begin) {
+            self.deferral_for_fib = None;
+            return permit.send(fib::Command::Defer);
+        }
         if self.reach.is_untold() {
             return permit.send(self.tell_gateways());
         }
@@ -578,8 +593,16 @@ impl Owner {
                 return permit.send(fib::Command::Change(changes));
             }
         }
+        if self.next_hops.is_waiting() {
+            return;
+        }
         // The fib reads in the order that we write: it knows all that is wanted by now.
-        if self.sweep && !self.next_hops.is_waiting() {
+        if self.deferral_for_fib.take().is_some() {
+            self.heard.clear();
+            permit.send(fib::Command::EndDeferral);
+        } else if !self.heard.is_empty() {
+            permit.send(fib::Command::Heard(std::mem::take(&mut self.heard)));
+        } else if self.sweep {
             self.sweep = false;
             permit.send(fib::Command::Sweep);
         }

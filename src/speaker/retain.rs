@@ -80,7 +80,9 @@ impl Owner {
         for family in Family::ALL {
             let limit = match self.rib.stale(peer, family) {
                 Some(Stale::Owned) => STALE_LIMIT,
-                Some(Stale::Restarting | Stale::LongLived) => RESTART_LIMIT,
+                Some(Stale::Restarting) => RESTART_LIMIT,
+                // Its time goes on (RFC 9494 §4.2).
+                Some(Stale::LongLived) => continue,
                 None => {
                     self.stale_until.remove(&(peer, family));
                     continue;

@@ -71,12 +71,13 @@ impl Owner {
         self.publish_known();
     }
 
-    /// Who is a peer has changed: tells those who accept connections, and BFD.
+    /// Who is a peer has changed: tells those who accept connections, and BFD. Dynamic peers come
+    /// in by the door each time: they may be in another AS than before.
     pub(super) fn publish_known(&mut self) {
         let known: KnownPeers = self
             .peers
             .values()
-            .filter(|entry| entry.wanted.is_known())
+            .filter(|entry| entry.wanted.is_known() && entry.wanted.group.is_none())
             .map(|entry| (entry.wanted.place(), entry.accepted.clone()))
             .collect();
         self.listeners.known.store(Arc::new(known));

@@ -121,7 +121,9 @@ pub(super) fn negotiate(
         route_refresh: has(|c| matches!(c, Capability::RouteRefresh)),
         enhanced_refresh: has(|c| matches!(c, Capability::EnhancedRouteRefresh)),
         restart: agree(settings, &families, &theirs.capabilities),
-        long_lived_restart: has(|c| matches!(c, Capability::LongLivedRestart(_))),
+        // Alone the capability means nothing (RFC 9494 §4.1).
+        long_lived_restart: has(|c| matches!(c, Capability::LongLivedRestart(_)))
+            && has(|c| matches!(c, Capability::GracefulRestart(_))),
         families,
         their_open: theirs,
     })

@@ -241,11 +241,13 @@ impl AdjOut {
         self.wake(ix);
     }
 
-    /// Owes a peer a whole family again.
+    /// Owes a peer a whole family again. Before End-of-RIB without marks: what it keeps of an
+    /// earlier session waits for that, and must not go at the end mark (RFC 7313 §4).
     pub(super) fn refresh(&mut self, ix: PeerIx, family: Family, table: &Table) {
         let Some(member) = self.member_mut(ix) else { return };
-        let marks = member.has_marks;
+        let has_marks = member.has_marks;
         let lane = &mut member.lanes[family.index()];
+        let marks = has_marks && !lane.is_before_end_of_rib();
         if lane.agreed {
             lane.begin_walk(table.numbers(lane.by_path), Some(marks));
             self.wake(ix);

@@ -103,6 +103,11 @@ impl MemberLane {
         self.owed.next(self.position).is_none_or(|id| id >= walk.limit)
     }
 
+    /// Whether End-of-RIB is still to be sent.
+    pub(super) fn is_before_end_of_rib(&self) -> bool {
+        self.owes_end || self.walk.is_some_and(|walk| walk.end_of_rib)
+    }
+
     /// Whether nothing at all is owed beside the journals.
     pub(super) fn is_settled(&self) -> bool {
         self.owed.is_empty() && self.owed_withdraw.is_empty() && self.walk.is_none()

@@ -38,6 +38,11 @@ impl Peer {
         session.is_some_and(|session| session.negotiated.families.contains(&family))
     }
 
+    /// Whether graceful restart is agreed on the session.
+    pub(super) fn keeps_routes(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.negotiated.restart.is_some())
+    }
+
     /// Treats the peer in another way; how it was treated before.
     pub(super) fn treat(&mut self, how: RibPeer) -> RibPeer {
         self.tie_breakers.address = how.address;

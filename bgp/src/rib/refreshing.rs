@@ -10,12 +10,17 @@ use super::{PeerId, Rib};
 use crate::net::Family;
 
 impl Rib {
-    /// The peer begins to tell a family again. If it had begun before, that counts no more.
+    /// The peer begins to tell a family again. If it had begun before, that counts no more. Where
+    /// graceful restart is agreed it means nothing before End-of-RIB: the peer may have restarted,
+    /// and not tell yet all that is kept of it (RFC 7313 §4).
     pub fn refresh_begins(&mut self, from: PeerId, family: Family) {
         let Some(ix) = self.peers.find(from) else { return };
         let Some(peer) = self.peers.get_mut(ix).filter(|peer| peer.has_family(family)) else {
             return;
         };
+        if peer.keeps_routes() && !peer.synced[family.index()] {
+            return;
+        }
         peer.refreshing[family.index()] = true;
         if peer.received[family.index()] == 0 {
             return;

@@ -173,6 +173,19 @@ fn what_both_sides_say_is_agreed_for_families_that_are() {
     }
 }
 
+#[test]
+fn who_reads_long_lived_routes_says_so_beside_graceful_restart() {
+    let long = || Capability::LongLivedRestart(vec![]);
+    for (row, theirs, want) in [
+        ("both", vec![long(), capability(false, &[])], true),
+        ("alone it means nothing", vec![long()], false),
+        ("neither", vec![], false),
+    ] {
+        let got = agreed(with_restart(), their_open(theirs)).long_lived_restart;
+        assert_eq!(got, want, "{row}");
+    }
+}
+
 /// Every way that a session can end, for a peer with the N bit, without it, and without
 /// graceful restart.
 #[test]

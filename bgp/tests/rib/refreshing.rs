@@ -1,9 +1,13 @@
 //! Enhanced route refresh as its receiver (RFC 7313).
 
+use brindle_bgp::msg::Refresh;
 use brindle_bgp::net::{Family, Prefix};
 use brindle_bgp::rib::{PeerId, PeerKind, Stale};
 
-use crate::support::{Scene, along, announce, hop, peer, prefix, session, settings, withdraw};
+use crate::restart::restart;
+use crate::support::{
+    Heard, Scene, along, announce, hop, peer, prefix, session, settings, withdraw,
+};
 
 const V4: Family = Family::Ipv4Unicast;
 const V6: Family = Family::Ipv6Unicast;
@@ -69,4 +73,55 @@ fn a_session_that_ends_ends_a_refresh() {
     scene.up_as(0, peer(0, PeerKind::External), only_v4);
     scene.rib.refresh_begins(PeerId(0), V6);
     assert!(!scene.rib.is_refreshing(PeerId(0), V6));
+}
+
+#[test]
+fn over_a_restart_nothing_begins_before_end_of_rib() {
+    let [a, b] = ["10.1.0.0/16", "10.2.0.0/16"].map(prefix);
+    let how = || peer(0, PeerKind::External);
+    let mut scene = Scene::new(settings());
+    scene.up_as(0, how(), restart(0, Some(true)));
+    tell(&mut scene, 0, &[a, b]);
+    scene.rib.session_lost(PeerId(0), [Some(Stale::Restarting); 2]);
+    scene.rib.session_up(PeerId(0), restart(0, Some(true)));
+    // It defers what it will tell, and tells what it may when it is asked for it.
+    scene.rib.refresh_begins(PeerId(0), V4);
+    tell(&mut scene, 0, &[a]);
+    assert_eq!(scene.rib.refresh_ends(PeerId(0), V4), 0);
+    assert_eq!(known(&scene, &[a, b]), [1, 1], "b is kept");
+    tell(&mut scene, 0, &[b]);
+    scene.rib.end_of_rib(PeerId(0), V4);
+    assert_eq!(known(&scene, &[a, b]), [1, 1]);
+    scene.rib.refresh_begins(PeerId(0), V4);
+    tell(&mut scene, 0, &[a]);
+    assert_eq!(scene.rib.refresh_ends(PeerId(0), V4), 1, "from now on as ever");
+
+    // Nor do we begin before ours, deferred or not.
+    for is_deferred in [false, true] {
+        let mut scene = Scene::new(settings());
+        if is_deferred {
+            scene.rib.defer();
+        }
+        scene.up(1, PeerKind::External);
+        scene.learn(1, announce(&[a], hop("198.51.100.1"), along(&[65001])));
+        let mut marked = restart(0, Some(true));
+        marked.negotiated.enhanced_refresh = true;
+        scene.up_as(0, how(), marked);
+        if is_deferred {
+            scene.tell(0);
+        }
+        scene.rib.refresh(PeerId(0), V4);
+        scene.tell(0);
+        scene.rib.end_deferral();
+        scene.tell(0);
+        let heard = scene.ear(0).heard.clone();
+        assert!(heard.contains(&Heard::EndOfRib(V4)), "deferred {is_deferred}: {heard:?}");
+        assert!(heard.contains(&Heard::Announced(a)), "deferred {is_deferred}: {heard:?}");
+        let is_mark = |heard: &Heard| matches!(heard, Heard::Mark(_));
+        assert!(!heard.iter().any(is_mark), "deferred {is_deferred}: {heard:?}");
+        scene.rib.refresh(PeerId(0), V4);
+        scene.tell(0);
+        let again = &scene.ear(0).heard[heard.len()..];
+        assert_eq!(again[0], Heard::Mark(Refresh::Begin), "deferred {is_deferred}");
+    }
 }

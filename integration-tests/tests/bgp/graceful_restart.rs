@@ -2,15 +2,18 @@
 //! lost, and no kernel sees a route go.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use integration_tests::agent::{Agent, Config};
-use integration_tests::kernel::{self, Monitor};
+use integration_tests::bird::Bird;
+use integration_tests::kernel::{self, Monitor, Route};
 use integration_tests::octets::{self, KEEPALIVE, attribute, message, nlri, update, usual};
 use integration_tests::rawpeer::RawPeer;
 use integration_tests::router::{Kind, Neighbor, Plan, Router};
 use integration_tests::stream::Stream;
-use integration_tests::wait::{SOON, met};
+use integration_tests::wait::{SOON, met, throughout};
 use integration_tests::{Host, Lan, http, skip, until};
+use nix::sys::signal::Signal;
 
 const OURS: &str = "192.0.2.0/24";
 const THEIRS: &str = "198.51.100.0/24";
@@ -229,4 +232,152 @@ fn an_agent_is_not_ready_before_its_restart_is_over() {
     ready(503, "graceful restart: peers have not told yet");
     end(&peer);
     ready(200, "");
+}
+
+/// Three that tell the same prefixes come back in another order than packets would like: the first
+/// is one of three ways for most prefixes, and the last choice for one.
+#[test]
+fn packets_keep_their_ways_while_peers_come_back_one_after_the_other() {
+    let test = "packets_keep_their_ways_while_peers_come_back_one_after_the_other";
+    if !Kind::Bird.can_run(test) {
+        return;
+    }
+    const LATE: &str = "203.0.113.0/24";
+    let lan = Lan::new();
+    let us = lan.host("n1", 1);
+    let hosts = [2, 3, 4].map(|number| lan.host(&format!("bird{number}"), number));
+    let mut birds = hosts.each_ref().map(|host| {
+        let neighbors = vec![Neighbor::new(us.v4, 65001), Neighbor::new(us.v6, 65001)];
+        let originate = [THEIRS, LATE, "2001:db8:2::/48"].map(String::from).into();
+        Bird::start(host, Plan { asn: 65002, neighbors, originate })
+    });
+    let [first, second, third] = &hosts;
+    let late = ", importFilters: [late], exportFilters: []";
+    let config = |hold: &str| {
+        Config::new(65001)
+            .bgp(
+                "filters: [{name: late, rules: [{action: accept, cidr: 203.0.113.0/24, \
+                 set: {localPref: 50}}, {action: accept}]}]",
+            )
+            .peer("bird2", first, 65002, "")
+            .peer("bird3", second, 65002, "")
+            .line("bird4", &third.v4.to_string(), 65002, late)
+            .line("bird4-v6", &third.v6.to_string(), 65002, late)
+            .rest(&format!("routes: {{startupHold: {hold}}}"))
+    };
+    let ours = || kernel::routes(&us.netns, kernel::PROTOCOL);
+    let has = |by_all: usize, late: usize| {
+        until(&format!("all by {by_all}, and the late one by {late}"), SOON, || {
+            let routes = ours();
+            let is_right = |route: &Route| {
+                route.gateways.len() == if route.prefix == LATE { late } else { by_all }
+            };
+            met(routes.len() == 3 && routes.iter().all(is_right), || format!("{routes:?}"))
+        });
+    };
+    let mut agent = Agent::start(&us, &config("60s"));
+    has(3, 2);
+    swept(&agent);
+    let (before, monitor) = (ours(), Monitor::start(&us.netns));
+
+    agent.kill();
+    for bird in &birds[..2] {
+        bird.process().signal(Signal::SIGSTOP);
+    }
+    agent.start_again();
+    agent.up("bird4");
+    agent.up("bird4-v6");
+    assert_eq!(agent.learns(LATE)["from"], "bird4");
+    assert_eq!(agent.learns("2001:db8:2::/48")["from"], "bird4-v6");
+    throughout("routes stay as they were", Duration::from_millis(500), || {
+        met(ours() == before, || format!("{:?}", ours()))
+    });
+    let diff = agent.ask(&["routes", "diff"]).unwrap_or_default().to_string();
+    assert!(diff.contains("peers that come back have not told yet all they know"), "{diff}");
+    for bird in &birds[..2] {
+        bird.process().signal(Signal::SIGCONT);
+    }
+    for peer in ["bird2", "bird2-v6", "bird3", "bird3-v6"] {
+        agent.up(peer);
+    }
+    swept(&agent);
+    until("nothing differs", SOON, || {
+        let diff = agent.ask(&["routes", "diff"]).unwrap_or_default();
+        met(diff["items"].as_array().is_some_and(Vec::is_empty), || diff.to_string())
+    });
+    assert_eq!(ours(), before);
+    assert_eq!(monitor.changes(kernel::PROTOCOL), Vec::<String>::new());
+
+    // One that does not come back is not waited for without end.
+    agent.kill();
+    birds[1].kill();
+    agent.start_again_with(&config("2s"));
+    has(2, 1);
+}
+
+/// Peers that nobody knows before they connect are waited for, too.
+#[test]
+fn routes_of_dynamic_peers_stay_while_these_come_back() {
+    if !skip::can_run("routes_of_dynamic_peers_stay_while_these_come_back", &[]) {
+        return;
+    }
+    let lan = Lan::new();
+    let (us, them) = (lan.host("n1", 1), lan.host("other", 2));
+    let config = Config::new(65001).networks(&[OURS]).bgp(
+        "dynamicPeers: [{name: rack, cidrs: [10.9.0.0/24], asNumber: 65002, importFilters: [], \
+         exportFilters: []}]",
+    );
+    let mut agent = Agent::start(&us, &config);
+    let open = ", importFilters: [], exportFilters: []";
+    let theirs = ["2001:db8:2::/48", THEIRS];
+    let config = Config::new(65002).networks(&theirs).line("n1", &us.v4.to_string(), 65001, open);
+    let mut other = Agent::start(&them, &config.bgp("connectRetryTime: 500ms"));
+    let name = format!("rack-{}", them.v4);
+    let is_whole = || {
+        until("each has what the other tells", SOON, || {
+            let installed = |host: &Host, wanted: &[&str]| {
+                let routes = kernel::routes(&host.netns, kernel::PROTOCOL);
+                let is_there = |prefix: &&str| {
+                    routes.iter().any(|route| route.prefix == **prefix && route.kind == "unicast")
+                };
+                met(wanted.iter().all(is_there), || format!("{routes:?}"))
+            };
+            installed(&us, &theirs)?;
+            installed(&them, &[OURS])
+        });
+    };
+    agent.up(&name);
+    is_whole();
+    swept(&agent);
+    let monitors = [&us, &them].map(|host| Monitor::start(&host.netns));
+    // It does not come back before the agent has long been there.
+    agent.kill();
+    other.process().signal(Signal::SIGSTOP);
+    agent.start_again();
+    until("the agent waits for nobody whom it knows", SOON, || {
+        let status = agent.ask(&["status"]).unwrap_or_default();
+        met(status["kernel"]["ready"] == true, || status.to_string())
+    });
+    throughout("its routes stay", Duration::from_secs(1), || {
+        met(monitors[0].changes(kernel::PROTOCOL).is_empty(), || "they do not".to_owned())
+    });
+    other.process().signal(Signal::SIGCONT);
+    agent.up(&name);
+    for prefix in theirs {
+        agent.learns(prefix);
+    }
+    is_whole();
+    for monitor in &monitors {
+        assert_eq!(monitor.changes(kernel::PROTOCOL), Vec::<String>::new());
+    }
+}
+
+/// Waits until the agent has nothing left over from an earlier run.
+#[track_caller]
+fn swept(agent: &Agent) {
+    until("leftovers are dealt with", SOON, || {
+        let status = agent.ask(&["status"]).unwrap_or_default();
+        let kernel = &status["kernel"];
+        met(kernel["ready"] == true && kernel["stale"] == 0, || status.to_string())
+    });
 }

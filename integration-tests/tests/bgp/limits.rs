@@ -198,6 +198,17 @@ fn whoever_connects_from_a_prefix_becomes_a_peer_as_long_as_there_is_room() {
         until("it is outside", SOON, || met(stranger.is_closed(), String::new));
         assert_eq!(stranger.messages(), []);
     }
+    // Who comes back may be in another of the ASes.
+    drop(second);
+    until("its session is over", SOON, || {
+        let peer = agent.peer("rack-10.9.0.3");
+        met(peer["state"] != "Established", || peer.to_string())
+    });
+    let second = RawPeer::establish(&two, us.v4.into(), 65199);
+    until("it is up in another AS", SOON, || {
+        let peer = agent.peer("rack-10.9.0.3");
+        met(peer["state"] == "Established" && peer["asNumber"] == 65199, || peer.to_string())
+    });
     // The most specific prefix counts. Nothing is told without exportFilters (RFC 8212).
     let mut bird = Kind::Bird.start(
         &near,

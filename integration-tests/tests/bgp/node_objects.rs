@@ -64,8 +64,12 @@ impl Cluster {
     }
 
     fn remove(&self, number: u8) {
-        std::fs::remove_file(self.folder.path().join(format!("n{number}.yaml")))
-            .expect("it is there");
+        self.remove_file(&format!("n{number}.yaml"));
+    }
+
+    /// Removes a manifest.
+    pub(super) fn remove_file(&self, name: &str) {
+        std::fs::remove_file(self.folder.path().join(name)).expect("it is there");
     }
 
     pub(super) fn config(&self) -> Config {

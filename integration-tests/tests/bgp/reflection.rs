@@ -1,8 +1,12 @@
 //! Route reflection between nodes, chosen by what Node objects and BGPPeers say.
 
-use integration_tests::agent::Agent;
-use integration_tests::wait::{SOON, met};
-use integration_tests::{skip, until};
+use std::time::Duration;
+
+use integration_tests::agent::{Agent, Config};
+use integration_tests::kernel::{self, Monitor};
+use integration_tests::wait::{SOON, met, throughout};
+use integration_tests::{Lan, skip, until};
+use nix::sys::signal::Signal;
 
 use super::node_objects::{Cluster, Traffic, peers};
 
@@ -81,8 +85,78 @@ fn a_mesh_moves_to_a_reflector_and_back_without_losing_a_packet() {
     has_sessions(&agents[0], &["n3"]);
     assert_eq!(agents[0].peer("n3")["flaps"], before, "the session is the same");
 
+    // All of it is given up at one stroke.
+    cluster.remove_file("bgp.yaml");
+    cluster.node(3, "10.244.3.0/24", "");
+    has_sessions(&agents[0], &["n2", "n3"]);
+    has_sessions(&agents[1], &["n1", "n3"]);
+    until("the node itself tells it again", SOON, || {
+        let path = agents[0].learns("10.244.2.0/24");
+        met(path["from"] == "n2", || path.to_string())
+    });
+
     let (sent, answered) = traffic.stop();
     assert!(sent > 100, "{sent} packets");
     // One may have been on its way when it was stopped.
     assert!(answered + 1 >= sent, "{answered} of {sent} packets");
+}
+
+/// A reflector that writes no routes has none that would say that it is back.
+#[test]
+fn a_pure_reflector_that_is_started_again_lets_its_clients_keep_what_they_had() {
+    let test = "a_pure_reflector_that_is_started_again_lets_its_clients_keep_what_they_had";
+    if !skip::can_run(test, &[]) {
+        return;
+    }
+    let lan = Lan::new();
+    let (rr, clients) = (lan.host("rr", 1), [2, 3].map(|n| lan.host(&format!("n{n}"), n)));
+    let client = ", reflectorClient: true, passive: true";
+    let config = (2..)
+        .zip(&clients)
+        .fold(Config::new(64512), |config, (n, host)| {
+            config.line(&format!("n{n}"), &host.v4.to_string(), 64512, client)
+        })
+        .rest("routes: {install: false, forwarding: false}");
+    let mut reflector = Agent::start(&rr, &config);
+    let prefixes = [["10.244.2.0/24", "fd00:2::/64"], ["10.244.3.0/24", "fd00:3::/64"]];
+    let mut agents = [0, 1].map(|n| {
+        let config = Config::new(64512).networks(&prefixes[n]).bgp("connectRetryTime: 500ms");
+        Agent::start(&clients[n], &config.line("rr", &rr.v4.to_string(), 64512, ""))
+    });
+    let have_all = || {
+        for (host, others) in clients.iter().zip([prefixes[1], prefixes[0]]) {
+            until(&format!("{} has {others:?}", host.netns.name()), SOON, || {
+                let routes = kernel::routes(&host.netns, kernel::PROTOCOL);
+                let is_there = |prefix: &&str| {
+                    routes.iter().any(|route| route.prefix == **prefix && route.kind == "unicast")
+                };
+                met(others.iter().all(is_there), || format!("{routes:?}"))
+            });
+        }
+    };
+    have_all();
+    let monitors = clients.each_ref().map(|host| Monitor::start(&host.netns));
+
+    reflector.kill();
+    // One comes back much later than the other.
+    agents[1].process().signal(Signal::SIGSTOP);
+    reflector.start_again();
+    reflector.up("n2");
+    throughout("the one keeps what the other told", Duration::from_secs(1), || {
+        met(monitors[0].changes(kernel::PROTOCOL).is_empty(), || "it does not".to_owned())
+    });
+    agents[1].process().signal(Signal::SIGCONT);
+    reflector.up("n3");
+    for agent in &agents {
+        until("nothing is kept any more", SOON, || {
+            let peer = agent.peer("rr");
+            let families = peer["families"].as_array().cloned().unwrap_or_default();
+            let is_fresh = families.iter().all(|family| family["stale"].is_null());
+            met(peer["state"] == "Established" && is_fresh, || peer.to_string())
+        });
+    }
+    have_all();
+    for monitor in &monitors {
+        assert_eq!(monitor.changes(kernel::PROTOCOL), Vec::<String>::new());
+    }
 }

@@ -227,6 +227,7 @@ impl BgpObjects {
             own_addresses: own.addresses.clone(),
             reachable_by: by.reachable_by,
             mesh: is_node,
+            reflects: node.is_some_and(|node| node.route_reflector.is_some()),
             protection,
             bfd: extras.bfd,
             retain: is_node && bgp.retain == Retain::NodeObject,

@@ -15,6 +15,7 @@ use crate::control::view::{
     PolicyKind, SessionState, Timers,
 };
 use crate::daemon::answer::Facts;
+use crate::daemon::drain::Report;
 use crate::speaker::{AuthFailures, Key, PeerEntry, PeerStatus, Protection, Ttl, View};
 
 /// All peers in the order of their names.
@@ -78,11 +79,13 @@ fn shown(
         },
         since,
         since_seconds,
-        last_reason: reason(entry, &status, dropped, &families, &clock).or_else(|| {
-            let name = &entry.wanted.rib.name;
-            let mut refused = facts.claims.refused().iter().filter(|one| one.node == *name);
-            refused.next().filter(|_| entry.wanted.mesh).map(ToString::to_string)
-        }),
+        last_reason: of_drain(entry, &status, facts)
+            .or_else(|| reason(entry, &status, dropped, &families, &clock))
+            .or_else(|| {
+                let name = &entry.wanted.rib.name;
+                let mut refused = facts.claims.refused().iter().filter(|one| one.node == *name);
+                refused.next().filter(|_| entry.wanted.mesh).map(ToString::to_string)
+            }),
         next_attempt: next.map(|(at, _)| at),
         next_attempt_seconds: next.map(|(_, seconds)| seconds),
         flaps: status.flaps,
@@ -152,6 +155,13 @@ fn counts(
         limit: entry.wanted.rib.limits.most[family.index()],
         end_of_rib: view.rib.is_synced(id),
     }
+}
+
+/// What is said of a peer of a node that has no sessions, since it was drained.
+fn of_drain(entry: &PeerEntry, status: &PeerStatus, facts: &Facts) -> Option<String> {
+    let is_over = facts.drain.as_ref().is_some_and(Report::has_no_sessions);
+    (is_over && status.state != State::Established && !entry.disabled)
+        .then(|| "this node is drained; `brindle undrain` ends that".to_owned())
 }
 
 /// Why the peer is not Established; of one that is, what of it is not used.

@@ -357,6 +357,7 @@ fn after_a_new_start_routes_stay_in_their_group_while_its_hops_come_back() {
         table.load_objects(kernel.as_objects());
         table.load(kernel.as_found());
         table.set_groups(Some(RESILIENCE));
+        table.defer();
         table
     };
     let all = |table: &mut Table, routers: &[u8], kernel: &mut Kernel| {
@@ -368,10 +369,10 @@ fn after_a_new_start_routes_stay_in_their_group_while_its_hops_come_back() {
     kernel.writes = (0, 0);
     let mut table = start(&kernel);
     for routers in [&[2][..], &[0, 2], &[0, 2, 3], &[0, 1, 2, 3]] {
-        assert_eq!(table.has_returning(), routers.len() > 1, "{routers:?}");
+        assert_eq!(table.is_returning(prefix(0)), routers.len() > 1, "{routers:?}");
         all(&mut table, routers, &mut kernel);
     }
-    assert!(!table.has_returning());
+    assert!(!table.is_returning(prefix(0)));
     table.sweep();
     settle(&mut table, &mirror, &mut kernel);
     assert_eq!((kernel.writes, kernel.flows(0)), ((0, 0), before.clone()));
@@ -394,7 +395,7 @@ fn after_a_new_start_routes_stay_in_their_group_while_its_hops_come_back() {
     all(&mut table, &[0, 3], &mut kernel);
     assert_eq!(kernel.flows(0), before);
     all(&mut table, &[0, 2], &mut kernel);
-    assert!(!table.has_returning());
+    assert!(!table.is_returning(prefix(0)));
     assert_kept(&before, &kernel.flows(0), &[0, 2]);
 }
 
@@ -406,10 +407,11 @@ fn with_leftovers_in_a_group_nobody_changes_it_for_them() {
     table.load_objects(kernel.as_objects());
     table.load(kernel.as_found());
     table.set_groups(Some(RESILIENCE));
+    table.defer();
     table.change(change(0, &[0, 1]), &mirror);
     settle(&mut table, &mirror, &mut kernel);
     assert_eq!(kernel.flows(0), before, "others may come back");
-    table.end_returning();
+    table.end_deferral();
     settle(&mut table, &mirror, &mut kernel);
     assert_kept(&before, &kernel.flows(0), &[0, 1]);
     assert_eq!(kernel.flows(9), before);

@@ -67,14 +67,6 @@ impl Table {
     ) -> Arc<Target> {
         let Target::Via(hops) = &**target else { return target.clone() };
         let now = of_prefix(&self.have, prefix).find_map(|(_, there)| there.group());
-        if self.returning.contains(&prefix) {
-            match now {
-                Some(id) if self.groups.has_more(id, hops) => {
-                    return self.targets.intern(Target::Group(id));
-                }
-                _ => self.returning.remove(&prefix),
-            };
-        }
         let is_patient = !self.impatient.remove(&prefix);
         let id = match self.groups.place(now, set, hops, is_patient) {
             Place::Alone => return target.clone(),
@@ -85,46 +77,6 @@ impl Table {
             }
         };
         self.targets.intern(Target::Group(id))
-    }
-
-    /// Notes whether a prefix that an earlier run left in a group may have hops of it that
-    /// nobody has told of yet: peers come back one after the other, and were it left to the
-    /// first of them alone, the flows of all others would move to it.
-    pub(super) fn note_return(&mut self, prefix: Prefix, before: Option<Want>, want: Option<Want>) {
-        let Some(Want::Via(now)) = want else {
-            self.returning.remove(&prefix);
-            return;
-        };
-        if let Some(Want::Via(before)) = before {
-            // What has come back and left again does not come by waiting.
-            let now = self.sets.next_hops(now);
-            if self.sets.next_hops(before).iter().any(|hop| !now.contains(hop)) {
-                self.returning.remove(&prefix);
-            }
-        } else {
-            let is_left = |(key, there): (&RouteKey, &Arc<Target>)| {
-                there.group().is_some() && self.leftovers.contains(key)
-            };
-            if of_prefix(&self.have, prefix).any(is_left) {
-                self.returning.insert(prefix);
-            }
-        }
-    }
-
-    /// Whether a prefix stays in the group that an earlier run left it in, though not all of
-    /// its hops are wanted again.
-    pub fn is_returning(&self, prefix: Prefix) -> bool {
-        self.returning.contains(&prefix)
-    }
-
-    /// Whether any prefix stays so.
-    pub fn has_returning(&self) -> bool {
-        !self.returning.is_empty()
-    }
-
-    /// Hops that have not come back by now are not waited for any more.
-    pub fn end_returning(&mut self) {
-        self.dirty.append(&mut self.returning);
     }
 
     /// Writes of next-hop objects that have to go before the last planned ones of routes.

@@ -101,6 +101,124 @@ fn leftovers_stay_until_the_sweep_or_until_somebody_decides_on_them() {
     assert_eq!((table.leftover_count(), kernel.len(), table.installed_count()), (0, 2, [2, 0]));
 }
 
+/// A change to several routers.
+fn by(prefix: &str, routers: &[u8]) -> BestChange {
+    let hops = routers.iter().map(|last| NextHop::V4(Ipv4Addr::new(10, 0, 0, *last)));
+    BestChange { prefix: prefix.parse().unwrap(), now: Forwarding::Via(hops.collect()) }
+}
+
+/// A kernel where an earlier run has left one route by these routers, and a table that has read
+/// it and is not to take the first word for the last.
+fn left_by(routers: &[u8], mirror: &Mirror) -> (Table, Routes) {
+    let (mut before, mut kernel) = (Table::new(512), Routes::new());
+    before.load(Found::default());
+    before.change(by("10.244.1.0/24", routers), mirror);
+    settle(&mut before, mirror, &mut kernel);
+    let mut table = Table::new(512);
+    table.load(Found::from_iter(as_kernel_routes(&kernel)));
+    table.defer();
+    (table, kernel)
+}
+
+/// The last octets of the routers by which the kernel's only route leads.
+fn routers(kernel: &Routes) -> Vec<u8> {
+    let hops = kernel.values().flat_map(|target| match &**target {
+        Target::Via(hops) => hops.clone(),
+        _ => Vec::new(),
+    });
+    let last = hops.map(|hop| match hop.gateway {
+        Some(IpAddr::V4(gateway)) => gateway.octets()[3],
+        _ => 0,
+    });
+    last.collect()
+}
+
+#[test]
+fn while_peers_come_back_a_leftover_stays_as_it_was_until_all_of_its_hops_are_wanted() {
+    let mirror = mirror();
+    let prefix = "10.244.1.0/24".parse().unwrap();
+    for (row, left, told, want) in [
+        ("one by one", &[2, 3, 4][..], &[&[3][..], &[3, 4], &[2, 3, 4]][..], &[2, 3, 4][..]),
+        ("another as well", &[2, 3], &[&[2], &[2, 3], &[2, 3, 4]], &[2, 3, 4]),
+        ("one that is worse first", &[2], &[&[4], &[2]], &[2]),
+        ("the same of two", &[2, 3], &[&[4], &[3], &[2, 3]], &[2, 3]),
+    ] {
+        let (mut table, mut kernel) = left_by(left, &mirror);
+        for (at, told) in told.iter().enumerate() {
+            table.change(by("10.244.1.0/24", told), &mirror);
+            let outcomes = settle(&mut table, &mirror, &mut kernel);
+            let is_known = told.iter().filter(|one| left.contains(one)).count() == left.len();
+            assert_eq!(table.is_returning(prefix), !is_known, "{row}: {told:?}");
+            if !is_known {
+                assert_eq!((outcomes, routers(&kernel)), (vec![], left.to_vec()), "{row}: {at}");
+            }
+        }
+        assert_eq!(routers(&kernel), want, "{row}");
+    }
+
+    // What ends it for one route: somebody has come and gone again, or the kernel lost it.
+    let (mut table, mut kernel) = left_by(&[2, 3], &mirror);
+    for told in [&[2][..], &[4]] {
+        table.change(by("10.244.1.0/24", told), &mirror);
+        settle(&mut table, &mirror, &mut kernel);
+    }
+    assert_eq!(routers(&kernel), [4]);
+    let (mut table, mut kernel) = left_by(&[2, 3], &mirror);
+    for told in [Some(2), None] {
+        table.change(change("10.244.1.0/24", told), &mirror);
+        settle(&mut table, &mirror, &mut kernel);
+    }
+    assert!(kernel.is_empty(), "withdrawn");
+    let (mut table, mut kernel) = left_by(&[2, 3], &mirror);
+    table.change(change("10.244.1.0/24", Some(2)), &mirror);
+    settle(&mut table, &mirror, &mut kernel);
+    kernel.clear();
+    table.load(Found::default());
+    settle(&mut table, &mirror, &mut kernel);
+    assert_eq!(routers(&kernel), [2]);
+
+    // Who has said all that it knows is not waited for, whether it is among the rest or not.
+    let (mut table, mut kernel) = left_by(&[2, 3, 4], &mirror);
+    let at = |last: u8| vec![IpAddr::from([10, 0, 0, last])];
+    table.change(change("10.244.1.0/24", Some(3)), &mirror);
+    for (heard, want) in [(3, &[2, 3, 4][..]), (4, &[2, 3]), (9, &[2, 3]), (2, &[3])] {
+        table.hear(at(heard));
+        settle(&mut table, &mirror, &mut kernel);
+        assert_eq!(routers(&kernel), want, "{heard} was heard");
+    }
+    assert!(!table.is_returning(prefix));
+    let (mut table, mut kernel) = left_by(&[2], &mirror);
+    table.hear(at(2));
+    assert_eq!(settle(&mut table, &mirror, &mut kernel), vec![], "others may tell the prefix");
+    table.change(change("10.244.1.0/24", Some(4)), &mirror);
+    settle(&mut table, &mirror, &mut kernel);
+    assert_eq!(routers(&kernel), [4], "it is with another now");
+
+    // What ends it for all: everybody was heard, or had time for it.
+    for end in [Table::end_deferral as fn(&mut Table), Table::sweep] {
+        let (mut table, mut kernel) = left_by(&[2, 3], &mirror);
+        table.change(change("10.244.1.0/24", Some(4)), &mirror);
+        settle(&mut table, &mirror, &mut kernel);
+        assert_eq!(routers(&kernel), [2, 3]);
+        end(&mut table);
+        settle(&mut table, &mirror, &mut kernel);
+        assert_eq!(routers(&kernel), [4]);
+        // From then on a word counts at once, also of what nobody spoke of before.
+        table.orphan();
+        table.change(change("10.244.1.0/24", Some(5)), &mirror);
+        settle(&mut table, &mirror, &mut kernel);
+        assert_eq!(routers(&kernel), [5]);
+    }
+    // A new prefix waits for nobody, nor does a route to a peer itself.
+    let (mut table, mut kernel) = left_by(&[2], &mirror);
+    table.change(change("10.244.7.0/24", Some(3)), &mirror);
+    assert_eq!(settle(&mut table, &mirror, &mut kernel), vec![Outcome::Done]);
+    table.change(change("10.244.1.0/24", Some(4)), &mirror);
+    table.insist(prefix);
+    assert_eq!(settle(&mut table, &mirror, &mut kernel), vec![Outcome::Done]);
+    assert_eq!(routers(&kernel), [4, 3]);
+}
+
 #[test]
 fn what_goes_is_gone_before_anything_comes() {
     let mirror = mirror();
@@ -292,6 +410,9 @@ enum Happening {
     Metric(u32),
     Reread,
     Sweep,
+    Orphan,
+    Defer,
+    Heard(u8),
     Settle,
 }
 
@@ -306,6 +427,9 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => (510u32..513).prop_map(Happening::Metric),
         1 => Just(Happening::Reread),
         1 => Just(Happening::Sweep),
+        1 => Just(Happening::Orphan),
+        2 => Just(Happening::Defer),
+        1 => (2u8..5).prop_map(Happening::Heard),
         3 => Just(Happening::Settle),
     ]
 }
@@ -362,6 +486,9 @@ proptest! {
                     table.load(Found::from_iter(as_kernel_routes(&kernel)));
                 }
                 Happening::Sweep => table.sweep(),
+                Happening::Orphan => table.orphan(),
+                Happening::Defer => table.defer(),
+                Happening::Heard(n) => table.hear(vec![IpAddr::from([10, 0, 0, n])]),
                 Happening::Settle => {
                     settle(&mut table, &mirror, &mut kernel);
                 }

@@ -141,6 +141,9 @@ async fn after_the_restart_time_the_node_or_the_peers_own_wish_keeps_routes() {
         let now = owner.rib.stale(id, V4).map(|why| (why, owner.stale_deadline().is_some()));
         assert_eq!(now, want, "retain {retain}, long-lived {long_lived:?}");
         if let Some((Stale::LongLived, _)) = now {
+            let due = owner.stale_deadline();
+            owner.limit_stale(id);
+            assert_eq!(owner.stale_deadline(), due, "also once its session is back");
             owner.stale_until.insert((id, V4), Instant::now());
             owner.end_stale();
             assert!(owner.rib.paths(&kept).is_empty(), "it has been away for too long");
