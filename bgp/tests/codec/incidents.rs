@@ -18,6 +18,7 @@
 //! | | `integration-tests/tests/bgp/malformed.rs` `what_cannot_be_read_at_all_ends_that_session_with_the_right_code_and_no_other` |
 //! | A session reset as a weapon: unknown attributes | `bgp/tests/rib/passing_on.rs` `unknown_attributes_pass_the_rib_octet_by_octet` |
 //! | | `bgp/tests/rib/corpus.rs` `odd_updates_of_any_peer_are_passed_on_rightly_or_not_at_all` |
+//! | | `bgp/tests/rib/passing_on.rs` `segments_of_confederations_stay_inside_the_as` |
 //! | | `integration-tests/tests/bgp/malformed.rs` `unknown_attributes_of_every_code_are_passed_on_and_never_cost_the_session` |
 //! | | `integration-tests/tests/bgp/malformed.rs` `malformed_attributes_cost_the_route_or_the_attribute_and_never_the_session` |
 //! | A Prefix-SID of 37 zeros | `bgp/tests/codec/incidents.rs` `a_prefix_sid_of_zeros_is_dropped_and_the_route_stays` |

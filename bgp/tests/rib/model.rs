@@ -27,6 +27,8 @@ struct Run {
     forwarding: BTreeMap<Prefix, Forwarding>,
     /// Peer ids are never used twice; these are the current ones.
     ids: BTreeMap<u32, u32>,
+    /// Peers that have had a session since they are known.
+    met: BTreeSet<u32>,
     watched: BTreeMap<NextHop, Option<u32>>,
     /// Next hops are resolved as soon as they are asked for.
     resolves: bool,
@@ -52,6 +54,7 @@ impl Run {
             awake: BTreeSet::new(),
             forwarding: BTreeMap::new(),
             ids: BTreeMap::new(),
+            met: BTreeSet::new(),
             watched: BTreeMap::new(),
             resolves: false,
         }
@@ -115,6 +118,7 @@ impl Run {
                 self.drop_session(*peer);
                 self.model.peers.remove(peer);
                 self.ids.remove(peer);
+                self.met.remove(peer);
             }
             Op::Up { peer, v6, own, shared, extended, marks, paths } => {
                 let mut with = session(*peer);
@@ -150,6 +154,7 @@ impl Run {
                     }
                     self.ears.insert(*peer, Ear::new(&how, &with));
                     self.model.sessions.insert(*peer, with);
+                    self.met.insert(*peer);
                 }
             }
             Op::Down(peer) => {
@@ -176,7 +181,10 @@ impl Run {
             Op::Adopt(peer, place, at) => {
                 let (prefix, hop) =
                     (prefix(PREFIXES[usize::from(*place)]), hop(HOPS[usize::from(*at)]));
-                if prefix.family() == Family::Ipv4Unicast || hop.address().is_ipv6() {
+                let is_possible = prefix.family() == Family::Ipv4Unicast || hop.address().is_ipv6();
+                // Before its first session nobody knows the BGP Identifier of a peer, which breaks
+                // ties and is told to others; the model takes it to be known.
+                if is_possible && self.met.contains(peer) {
                     let adopted = self.rib.adopt(self.id(*peer), prefix, hop, Stale::Owned);
                     assert_eq!(adopted, self.model.adopt(*peer, prefix, hop), "{prefix} via {hop}");
                 }
