@@ -1,5 +1,6 @@
-use std::net::UdpSocket;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{FromRawFd as _, IntoRawFd as _};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -134,15 +135,13 @@ async fn a_socket_that_failed_is_opened_anew_after_a_while() {
     let mut monitor = ObjectMonitor::new(&Writer::open().unwrap());
     monitor.changed().await.expect("nobody has listened before");
     // One of another kind, which fails as those of netlink cannot be made to.
-    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let nobody = UdpSocket::bind("127.0.0.1:0").unwrap();
-    udp.connect(nobody.local_addr().unwrap()).unwrap();
-    drop(nobody);
-    udp.send(b"?").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let reset = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    SockRef::from(&listener.accept().unwrap().0).set_linger(Some(Duration::ZERO)).unwrap();
     // SAFETY: the number is that of an open socket that nobody else has.
-    monitor.socket = Some(unsafe { TokioSocket::from_raw_fd(udp.into_raw_fd()) });
+    monitor.socket = Some(unsafe { TokioSocket::from_raw_fd(reset.into_raw_fd()) });
     let failed = monitor.changed().await.unwrap_err();
-    assert_eq!(failed.kind(), io::ErrorKind::ConnectionRefused);
+    assert_eq!(failed.kind(), io::ErrorKind::ConnectionReset);
     let since = Instant::now();
     monitor.changed().await.expect("it is opened anew");
     assert!(since.elapsed() >= REOPEN_AFTER);
