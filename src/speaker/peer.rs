@@ -149,6 +149,8 @@ impl PeerTask {
             // Before connections: who was just added is wanted.
             while let Ok(order) = orders.try_recv() {
                 self.obey(order);
+                // Nothing else may happen to a peer that is only waited for.
+                self.publish();
             }
             while self.closing.try_join_next().is_some() {}
             let deadline = self.machine.deadline();

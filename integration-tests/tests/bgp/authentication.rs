@@ -269,6 +269,10 @@ fn what_comes_from_farther_off_is_not_let_in() {
     let (us, them) = (lan.host("n1", 1), lan.host("far", 2));
     let config = Config::new(65001).peer("far", &them, 65002, ", ttlSecurity: 1, passive: true");
     let agent = Agent::start(&us, &config);
+    until("it is waited for", SOON, || {
+        let state = agent.peer("far")["state"].clone();
+        met(state == "Active", || state.to_string())
+    });
     for (name, ours, theirs) in [
         ("far", IpAddr::from(us.v4), IpAddr::from(them.v4)),
         ("far-v6", us.v6.into(), them.v6.into()),

@@ -185,7 +185,7 @@ pub(super) fn screen(peer: &Peer, color: bool) -> String {
         ("import", &peer.import_filters, peer.import_policy),
         ("export", &peer.export_filters, peer.export_policy),
     ] {
-        line(title, &filters.as_ref().map_or_else(|| or_dash(policy), |names| list(names)));
+        line(title, &filters.as_ref().map_or_else(|| or_dash(policy), list));
     }
     if let Some(agreed) = peer.negotiated.as_deref() {
         let who = if agreed.dialled { "dialled by us" } else { "dialled by the peer" };
