@@ -1,6 +1,3 @@
-use std::net::UdpSocket;
-use std::os::fd::{FromRawFd as _, IntoRawFd as _};
-
 use proptest::prelude::*;
 
 use super::*;
@@ -127,25 +124,6 @@ fn events_count_if_they_are_about_an_object_or_a_number_of_ours() {
     ] {
         assert_eq!(is_about_ours(&octets), want, "{octets:?}");
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_socket_that_failed_is_opened_anew_after_a_while() {
-    let mut monitor = ObjectMonitor::new(&Writer::open().unwrap());
-    monitor.changed().await.expect("nobody has listened before");
-    // One of another kind, which fails as those of netlink cannot be made to.
-    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let nobody = UdpSocket::bind("127.0.0.1:0").unwrap();
-    udp.connect(nobody.local_addr().unwrap()).unwrap();
-    drop(nobody);
-    udp.send(b"?").unwrap();
-    // SAFETY: the number is that of an open socket that nobody else has.
-    monitor.socket = Some(unsafe { TokioSocket::from_raw_fd(udp.into_raw_fd()) });
-    let failed = monitor.changed().await.unwrap_err();
-    assert_eq!(failed.kind(), io::ErrorKind::ConnectionRefused);
-    let since = Instant::now();
-    monitor.changed().await.expect("it is opened anew");
-    assert!(since.elapsed() >= REOPEN_AFTER);
 }
 
 fn kind() -> impl Strategy<Value = Kind> {
