@@ -204,7 +204,7 @@ impl PeerTask {
             Order::OverLimit(family, most, rest) => {
                 self.feed(Event::OverLimit(family, most, rest));
             }
-            Order::Retry => self.retry(),
+            Order::Retry => self.feed(Event::Retry),
             #[cfg(test)]
             Order::Panic => panic!("as ordered"),
         }

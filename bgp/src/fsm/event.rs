@@ -48,6 +48,9 @@ pub enum Event {
     /// BFD says that the path to the peer has failed (RFC 5882 §4.2): the session ends at
     /// once, and is tried again as after any other failure.
     BfdDown(BfdFailure),
+    /// The way to the peer may have come to be: dials now where the next attempt only waits for
+    /// its time. A peer that rests goes on resting, and what it rests for is not forgotten.
+    Retry,
     /// The kernel took octets that we wrote: restarts the send hold timer (RFC 9687).
     Progress(WireId),
 }

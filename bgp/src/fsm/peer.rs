@@ -119,6 +119,7 @@ impl Peer {
             }
             Event::Progress(id) => self.progress(id, now),
             Event::BfdDown(failure) => self.bfd_down(&failure, now, &mut out),
+            Event::Retry => self.retry(now, &mut out),
         }
         out
     }
@@ -227,6 +228,14 @@ impl Peer {
         }
         self.wanted = true;
         if !self.settings.passive {
+            self.dial(now, out);
+        }
+    }
+
+    fn retry(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let only_waits = matches!(self.dialler, Dialler::Waiting(_)) && self.idle_until.is_none();
+        if self.wires.is_empty() && only_waits {
+            self.backoff.reset();
             self.dial(now, out);
         }
     }

@@ -65,6 +65,27 @@ fn a_peer_that_flaps_for_ten_minutes_has_few_sessions_and_one_that_restarts_come
 }
 
 #[test]
+fn a_way_that_comes_and_goes_does_not_make_a_flapping_peer_a_calm_one() {
+    let mut now = epoch();
+    let mut peer = Peer::new(settings(1, 64512, 65001), 1);
+    peer.handle(Event::Start, now);
+    for wire in 1..=4 {
+        assert!(come(&mut peer, wire, now));
+        peer.handle(Event::Closed(WireId(wire), "reset".into()), now + SECOND);
+        now += SECOND;
+        let before = (peer.idle(), peer.next_dial());
+        let actions = names(&peer.handle(Event::Retry, now));
+        if wire < 4 {
+            assert_eq!(actions, "dial", "it need not wait");
+            peer.handle(Event::ConnectFailed("refused".into()), now);
+        } else {
+            assert_eq!((actions.as_str(), peer.idle(), peer.next_dial()), ("", before.0, before.1));
+            assert!(peer.idle().is_some_and(|idle| idle.why.starts_with("session ended 4 times")));
+        }
+    }
+}
+
+#[test]
 fn a_peer_over_its_limit_is_told_so_and_left_alone_for_as_long_as_configured() {
     for settings in [passive(), settings(1, 64512, 65001)] {
         let (now, is_passive) = (epoch(), settings.passive);

@@ -28,6 +28,7 @@ enum Move {
     Malformed(usize),
     Progress(usize),
     BfdDown,
+    Retry,
     /// Time goes on so many milliseconds, with all that is due.
     Wait(u64),
     /// Time goes on to the next deadline.
@@ -71,6 +72,7 @@ fn any_move() -> impl Strategy<Value = Move> {
         1 => wire().prop_map(Move::Malformed),
         2 => wire().prop_map(Move::Progress),
         1 => Just(Move::BfdDown),
+        1 => Just(Move::Retry),
         4 => (0..3000u64).prop_map(Move::Wait),
         1 => (0..600_000u64).prop_map(Move::Wait),
         6 => Just(Move::Due),
@@ -150,6 +152,7 @@ impl Run {
                 self.event(Event::BfdDown(BfdFailure { why, is_certain: false }));
                 assert!(self.shell.open.is_empty(), "nothing runs over a path that failed");
             }
+            Move::Retry => self.event(Event::Retry),
             Move::Wait(millis) => self.wait_until(self.now + Duration::from_millis(millis)),
             Move::Due => {
                 if let Some(at) = self.peer.deadline() {

@@ -141,6 +141,9 @@ fn every_event_in_every_state_does_what_the_standard_says() {
         ("progress in writing", On(Event::Progress(WIRE)), [
             "-> Idle", "-> Connect", "-> Active",
             "-> OpenSent", "-> OpenConfirm", "-> Established"]),
+        ("a way to the peer", On(Event::Retry), [
+            "-> Idle", "-> Connect", "dial -> Connect",
+            "-> OpenSent", "-> OpenConfirm", "-> Established"]),
         ("BFD down", On(Event::BfdDown(BfdFailure {
             why: "no packets for 150 ms".into(), is_certain: false })), [
             "-> Idle", "-> Connect", "-> Active",

@@ -21,15 +21,6 @@ use crate::speaker::writer::Writer;
 static NEXT_WIRE: AtomicU64 = AtomicU64::new(1);
 
 impl PeerTask {
-    pub(super) fn retry(&mut self) {
-        // Who rests for what it did does so until its time is over.
-        let may_dial = self.machine.next_dial().is_some() && self.machine.idle().is_none();
-        if self.wires.is_empty() && may_dial {
-            self.feed(Event::Stop(CeaseReason::OtherConfigurationChange, None));
-            self.feed(Event::Start);
-        }
-    }
-
     pub(super) fn dial_failed(&mut self, why: String) {
         debug!(peer = %self.wanted.rib.name, %why, "dialling failed");
         let mut status = PeerStatus::clone(&self.shared.status.load());
@@ -67,7 +58,7 @@ impl PeerTask {
             dialling.abort();
             self.dial();
         } else {
-            self.retry();
+            self.feed(Event::Retry);
         }
     }
 

@@ -39,6 +39,7 @@ impl Shell {
             | Event::Malformed(..)
             | Event::OverLimit(..)
             | Event::BfdDown(_)
+            | Event::Retry
             | Event::Progress(_) => {}
         }
     }
