@@ -166,7 +166,7 @@ fn what_is_allowed_but_doubtful_is_a_warning() {
         (
             "bgp: {peers: [{name: a, peerIP: 10.0.0.9, asNumber: 65001, importFilters: [], exportFilters: [], ebgpMultihop: 2, bfd: {}}]}",
             vec![
-                "f:1:127  bgp.peers[0].bfd: the peer may be 2 hops away, and this is BFD over one (RFC 5881); with a router between, both sides need BFD for several: \"multihop: true\"",
+                "f:1:120  bgp.peers[0].bfd: the peer may be 2 hops away, and this is BFD over one (RFC 5881); with a router between, both sides need BFD for several: \"multihop: true\"",
             ],
         ),
         (

@@ -1,5 +1,6 @@
 //! What would turn a verdict round.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use super::satisfy::{self, Steps, cost, together};
 use super::view::View;
 use super::{Outcome, Reason, Verdict};
 use crate::model::{Action, Direction, Labels, Namespace, PodKey, PolicyId, PolicyKind, Protocol};
+use crate::selector::Expr;
 use crate::world::World;
 
 /// The smallest change found that would allow a flow.
@@ -108,10 +110,45 @@ fn blocks(kind: PolicyKind) -> &'static str {
 /// How many ways to open a direction are followed, and how many changes are tried out.
 const MOST_WAYS: usize = 32;
 const MOST_TRIED: usize = 256;
+/// How many further values of a label are tried.
+const MOST_VALUES: usize = 12;
 
 /// The smallest change that would allow a packet that is denied. Each is tried out before it
 /// is named: what opens one direction may close the other.
 pub(super) fn nearest(view: &View<'_>, packet: &Packet<'_>, verdict: &Verdict) -> Option<Nearest> {
+    search(view, packet, verdict).or_else(|| {
+        // What was tried first may put a pod under policies that another value keeps it out of.
+        let mut view = view.clone();
+        view.further = selecting_values(&view);
+        search(&view, packet, verdict)
+    })
+}
+
+/// Values of labels that decide which pods policies apply to, by key.
+fn selecting_values(view: &View<'_>) -> BTreeMap<Arc<str>, BTreeSet<Arc<str>>> {
+    let mut values = BTreeMap::new();
+    for policy in view.world.policies() {
+        note_values(&policy.subject, &mut values);
+    }
+    values
+}
+
+fn note_values(expr: &Expr, values: &mut BTreeMap<Arc<str>, BTreeSet<Arc<str>>>) {
+    match expr {
+        Expr::In(key, listed) => {
+            let noted = values.entry(key.name.clone()).or_default();
+            let room = MOST_VALUES.saturating_sub(noted.len());
+            noted.extend(listed.iter().take(room).cloned());
+        }
+        Expr::Not(inner) => note_values(inner, values),
+        Expr::And(parts) | Expr::Or(parts) => {
+            parts.iter().for_each(|part| note_values(part, values));
+        }
+        Expr::All | Expr::Nothing | Expr::InNamespace(_) | Expr::Has(_) | Expr::Text(..) => {}
+    }
+}
+
+fn search(view: &View<'_>, packet: &Packet<'_>, verdict: &Verdict) -> Option<Nearest> {
     let ways = |direction| match verdict.of(direction).is_allowed() {
         true => vec![Steps::new()],
         false => ways(view, packet, direction),

@@ -171,15 +171,22 @@ fn selector(view: &View<'_>, expr: &Expr, wanted: bool, pod: &Pod) -> Vec<Steps>
         return vec![Steps::new()];
     }
     let inner = |part: &Expr| selector(view, part, wanted, pod);
+    let further =
+        |key: &Key| view.further.get(&key.name).into_iter().flatten().map(|value| Some(&**value));
     match expr {
         Expr::All | Expr::Nothing | Expr::InNamespace(_) => Vec::new(),
-        Expr::Has(key) if wanted => values(pod, key, [Some("true"), Some("other")]),
+        Expr::Has(key) if wanted => {
+            values(pod, key, [Some("true"), Some("other")].into_iter().chain(further(key)))
+        }
         Expr::Has(key) => values(pod, key, [None]),
         Expr::In(key, listed) if wanted => {
             values(pod, key, listed.iter().take(MOST).map(|value| Some(&**value)))
         }
         // Another value, where a label has to be there.
-        Expr::In(key, _) => values(pod, key, [None, Some("other")]),
+        Expr::In(key, listed) => {
+            let further = further(key).filter(|value| value.is_none_or(|it| !listed.contains(it)));
+            values(pod, key, [None, Some("other")].into_iter().chain(further))
+        }
         Expr::Text(key, _, text) if wanted => values(pod, key, [Some(&**text)]),
         Expr::Text(key, ..) => values(pod, key, [None]),
         Expr::Not(inner) => selector(view, inner, !wanted, pod),

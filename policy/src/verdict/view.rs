@@ -14,12 +14,15 @@ use crate::selector::{Expr, Subject};
 use crate::world::World;
 
 /// A world, and what replaces some of it: what-if questions need no second world.
+#[derive(Clone)]
 pub(super) struct View<'w> {
     pub(super) world: &'w World,
     pub(super) pods: BTreeMap<PodKey, Labels>,
     pub(super) namespaces: BTreeMap<Arc<str>, Labels>,
     /// Addresses that a rule's blocks stand for besides, by policy, direction and position.
     pub(super) blocks: BTreeMap<(PolicyId, Direction, usize), BTreeSet<IpAddr>>,
+    /// Values to try for labels besides those that follow from a rule itself, by key.
+    pub(super) further: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
     /// Staged policies that count as enforced.
     set: Vec<&'w Arc<Policy>>,
     /// Policies that count as gone.
@@ -34,6 +37,7 @@ impl<'w> View<'w> {
             pods: BTreeMap::new(),
             namespaces: BTreeMap::new(),
             blocks: BTreeMap::new(),
+            further: BTreeMap::new(),
             set: Vec::new(),
             gone: BTreeSet::new(),
         }

@@ -101,6 +101,21 @@ fn the_nearest_change_is_the_smallest_that_opens() {
             "cart -> db tcp/2",
             Some("cart had label b=x"),
         ),
+        // Without the label, and with most values of it, the source would be closed.
+        (
+            format!(
+                "{}---\n{}",
+                to_db(
+                    "[{from: [{podSelector: {matchExpressions: [{key: app, operator: NotIn, values: [cart]}]}}]}]"
+                ),
+                policy(
+                    "q",
+                    "{podSelector: {matchExpressions: [{key: app, operator: NotIn, values: [api, cart]}]}, policyTypes: [Egress]}"
+                )
+            ),
+            "cart -> db tcp/2",
+            Some("cart had label app=api"),
+        ),
         // Nothing that is known of would open these.
         (to_db("[]"), "cart -> db tcp/1", None),
         (to_db("[{from: [{}]}]"), "cart -> db tcp/1", None),
