@@ -233,8 +233,9 @@ impl Peer {
     }
 
     fn retry(&mut self, now: Instant, out: &mut Vec<Action>) {
-        let only_waits = matches!(self.dialler, Dialler::Waiting(_)) && self.idle_until.is_none();
+        let only_waits = matches!(self.dialler, Dialler::Waiting(_)) && self.idle().is_none();
         if self.wires.is_empty() && only_waits {
+            self.idle_until = None;
             self.backoff.reset();
             self.dial(now, out);
         }

@@ -86,6 +86,20 @@ fn a_way_that_comes_and_goes_does_not_make_a_flapping_peer_a_calm_one() {
 }
 
 #[test]
+fn a_way_that_comes_cuts_the_moment_short_that_follows_a_refusal() {
+    let now = epoch();
+    let mut peer = Peer::new(settings(1, 64512, 65001), 1);
+    peer.handle(Event::Start, now);
+    peer.handle(Event::Connected(WireId(1), Direction::Dialled), now);
+    let bad_as = Notification { code: 2, subcode: 2, data: Default::default() };
+    let refusal = Message::Notification(bad_as);
+    peer.handle(Event::Received(WireId(1), refusal), now);
+    assert_eq!((peer.state(), peer.idle()), (State::Idle, None));
+    assert_eq!(names(&peer.handle(Event::Retry, now)), "dial");
+    assert_eq!(peer.state(), State::Connect);
+}
+
+#[test]
 fn a_peer_over_its_limit_is_told_so_and_left_alone_for_as_long_as_configured() {
     for settings in [passive(), settings(1, 64512, 65001)] {
         let (now, is_passive) = (epoch(), settings.passive);
